@@ -1,0 +1,60 @@
+"""The one table of error codes: code → what it means and what to do about it.
+
+Codes are stable: scripts and editors key on them. In: nothing. Out: `CODES`, in the order of the
+stages that find them. A test keeps the table and the sources the same, and README prints it.
+"""
+
+from types import MappingProxyType
+
+CODES = MappingProxyType(
+    {
+        # text
+        "not-utf8": "the file is not UTF-8; save it as UTF-8",
+        "bad-character": "a control character or Unicode line separator; write it as an escape in double quotes",
+        "too-large": "the file is over 1 MiB; split it with `extends`",
+        "yaml-syntax": "the text is not YAML",
+        "multiple-documents": "one file holds one manifest; remove the `---` between them",
+        "duplicate-key": "a key stands twice in one mapping; the second would hide the first",
+        "non-string-key": "a key reads as a number, a boolean, null or a collection; quote it",
+        "merge-key": "`<<` is not YAML 1.2; use `extends`, or repeat the keys",
+        "tag": "a YAML tag (`!x`); values have only the types that their text shows",
+        "unknown-anchor": "an alias names an anchor that no text before it sets",
+        "too-deep": "nesting over 100 levels",
+        "too-many-aliases": "more than 100 aliases",
+        "too-many-nodes": "more than 100 000 values after aliases are expanded",
+        "number-out-of-range": "a number that a program could not hold; quote it if it is text",
+        # shape
+        "extends-not-found": "the manifest that `extends` names cannot be read",
+        "extends-cycle": "a manifest extends itself, directly or through others",
+        "unknown-id": "`$before`, `$after`, `$remove` or an override names no entry",
+        "duplicate-id": "two entries of a section have the same id; give one an `id` of its own",
+        "misplaced-directive": "`$remove`, `$replace`, `$before` or `$after` where no entry is",
+        "unknown-key": "the format has no such key here",
+        "missing-key": "a key that the format requires is not there",
+        "bad-value": "a value has the wrong type, or is outside its range",
+        # references
+        "bad-reference": "a `${…}` that cannot be read",
+        "misplaced-reference": "a `${…}` in a key, or in a value that is read before references are",
+        "missing-variable": "an environment variable that is not set",
+        "unknown-setting": "the settings class has no such field",
+        "bad-settings": "the settings class could not be built",
+        "unknown-resource": "no resource of that id",
+        "resource-order": "a resource may only name resources above it",
+        # imports
+        "import-not-allowed": "the path, or what it names, is outside the import list",
+        "module-not-found": "no such module can be imported",
+        "import-failed": "the module was found, and failed while it was imported",
+        "attribute-not-found": "the module has no such name",
+        "not-callable": "the path names something that cannot be called here",
+        "not-an-exception": "`catch` names something that is not an exception class",
+        # options
+        "unknown-option": "the callable has no such parameter",
+        "missing-option": "a required parameter is not given",
+        "static-unknown": "the source alone does not tell; check without `--static`",
+        # build and start
+        "build-failed": "a constructor, factory or `configure` function raised",
+        "startup-failed": "a step of the start raised",
+        "startup-timeout": "a step of the start took longer than its `timeout`",
+        "not-supported": "this version checks the entry, and cannot run it",
+    }
+)

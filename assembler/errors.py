@@ -1,0 +1,242 @@
+"""Facts about a fault → one message with a place, and the exceptions that carry them.
+
+    AssemblerError
+    ├── UsageError          the command or call itself is wrong: a file that does not exist
+    └── ManifestError       the manifest is wrong: holds every `Diagnostic` of one stage
+        └── StartupError    the manifest was right, and a step of the start failed
+
+In: a `File`, a `Span` in it, a code of `assembler.codes`, the words. Out: the text of the style
+guide with a caret, or a mapping for `--format json`. Refuses a code that is not in the table.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, Literal, NamedTuple
+
+from assembler.codes import CODES
+from assembler.redaction import redact
+
+_WINDOW = 160  # columns of a very long line that are shown around its caret
+_COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "frame": "\x1b[1;34m", "": "\x1b[0m"}
+
+
+class File:
+    """A text as it was read, with the name that messages use for it."""
+
+    __slots__ = ("lines", "name", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.lines: Sequence[str] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+class Span(NamedTuple):
+    """A stretch of a file: lines and columns from 1, in characters; the end is exclusive."""
+
+    file: File
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, as editors and terminals link it."""
+        return f"{printable(self.file.name)}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A second place that explains a diagnostic, underlined with `-`."""
+
+    span: Span
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One fault. `label` stands at the caret; `trace` are lines that are shown as notes."""
+
+    code: str
+    message: str
+    span: Span | None
+    label: str = ""
+    notes: tuple[Note, ...] = ()
+    trace: tuple[str, ...] = ()
+    help: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise KeyError(f"`{self.code}` is not in the table of codes")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keys of `check --format json`; without a place they are null."""
+        span = self.span
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": printable(self.message),
+            "file": printable(span.file.name) if span else None,
+            "line": span.line if span else None,
+            "column": span.column if span else None,
+            "end_line": span.end_line if span else None,
+            "end_column": span.end_column if span else None,
+            "help": printable(self.help) if self.help else None,
+        }
+
+
+class AssemblerError(Exception):
+    """Everything this package raises on purpose."""
+
+
+class UsageError(AssemblerError):
+    """The call cannot be carried out as given; nothing was read or built."""
+
+
+class ManifestError(AssemblerError):
+    """One stage found faults; `diagnostics` holds all of them, sorted by place."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+        super().__init__(diagnostics)
+        self.diagnostics = diagnostics
+
+    def __str__(self) -> str:
+        return "\n\n".join(render(diagnostic) for diagnostic in self.diagnostics)
+
+
+class StartupError(ManifestError):
+    """A step with `on_error: fail` failed; what had been started was stopped again."""
+
+
+def raise_faults(faults: Iterable[Diagnostic]) -> None:
+    """Raise a `ManifestError` with all errors of `faults`; do nothing where there is none."""
+    errors = tuple(arranged(fault for fault in faults if fault.severity == "error"))
+    if errors:
+        raise ManifestError(errors)
+
+
+def arranged(faults: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Sort by file, line and column, and drop what was found twice (aliases share nodes)."""
+    unique = dict.fromkeys(faults)
+    return sorted(unique, key=lambda fault: _order(fault.span))
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the one name of `known` that `wrong` was surely meant to be, or None."""
+    folded = wrong.lower().replace("-", "_")
+    scored = sorted(
+        (
+            (SequenceMatcher(None, folded, name.lower().replace("-", "_")).ratio(), name)
+            for name in known
+            if abs(len(name) - len(wrong)) <= 3
+        ),
+        reverse=True,
+    )
+    if not scored or scored[0][0] < 0.75:
+        return None
+    if len(scored) > 1 and scored[0][0] - scored[1][0] < 0.05:
+        return None
+    return scored[0][1]
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the `help` of a misspelt name, or None where no name is certain."""
+    name = suggestion(wrong, known)
+    return f"did you mean `{name}`?" if name else None
+
+
+def printable(text: str) -> str:
+    """Make control, bidirectional and other invisible characters visible as `\\uXXXX`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in text
+    )
+
+
+def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
+    """Return the text of one diagnostic as the style guide draws it, without a final newline."""
+    tint = _Tint(color)
+    head = tint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
+    lines = [f"{head}: {printable(diagnostic.message)}"]
+    span = diagnostic.span
+    width = 1
+    if span is not None:
+        shown = [*diagnostic.notes, Note(span, diagnostic.label)]
+        width = len(str(max(note.span.line for note in shown)))
+        lines.append(f"{' ' * width}{tint('frame', '-->')} {span.place}")
+        lines += _excerpt(span, shown, width, tint, diagnostic.severity)
+    bar = tint("frame", "=")
+    lines += [f"{' ' * width} {bar} note: {printable(text)}" for text in diagnostic.trace]
+    if diagnostic.help:
+        lines.append(f"{' ' * width} {bar} help: {printable(diagnostic.help)}")
+    return "\n".join(lines)
+
+
+class _Tint:
+    def __init__(self, color: bool) -> None:
+        self.color = color
+
+    def __call__(self, kind: str, text: str) -> str:
+        return f"{_COLORS[kind]}{text}{_COLORS['']}" if self.color else text
+
+
+def _order(span: Span | None) -> tuple[str, int, int]:
+    return (span.file.name, span.line, span.column) if span else ("", 0, 0)
+
+
+def _excerpt(
+    main: Span, shown: list[Note], width: int, tint: _Tint, severity: str
+) -> Iterable[str]:
+    here = [note for note in shown if note.span.file is main.file]
+    there = [note for note in shown if note.span.file is not main.file]
+    yield f"{' ' * width} {tint('frame', '|')}"
+    for note in sorted(here, key=lambda note: _order(note.span)):
+        mark = "^" if note.span is main else "-"
+        yield from _underlined(note, mark, width, tint, severity)
+    for note in there:
+        yield f"{' ' * width}{tint('frame', ':::')} {note.span.place}"
+        yield f"{' ' * width} {tint('frame', '|')}"
+        yield from _underlined(note, "-", width, tint, severity)
+
+
+def _underlined(note: Note, mark: str, width: int, tint: _Tint, severity: str) -> Iterable[str]:
+    span = note.span
+    source = redact(span.file.lines[span.line - 1]) if span.line <= len(span.file.lines) else ""
+    start = min(span.column - 1, len(source))
+    end = span.end_column - 1 if span.end_line == span.line else len(source.rstrip())
+    end = max(min(end, len(source)), start)
+    first = max(0, start - _WINDOW // 2) if len(source) > _WINDOW else 0
+    last = min(len(source), first + _WINDOW)
+    before = _visible(source[first:start])
+    within = _visible(source[start : min(end, last)])
+    after = _visible(source[min(end, last) : last])
+    dots = "…" if first else "", "…" if last < len(source) else ""
+    text = f"{dots[0]}{before}{within}{after}{dots[1]}".rstrip()
+    pad = " " * (_columns(before) + len(dots[0]))
+    carets = mark * max(1, _columns(within))
+    label = f" {printable(note.label)}" if note.label else ""
+    kind = severity if mark == "^" else "frame"
+    yield f"{tint('frame', f'{span.line:>{width}} |')} {text}".rstrip()
+    yield f"{' ' * width} {tint('frame', '|')} {pad}{tint(kind, carets + label)}"
+
+
+def _visible(text: str) -> str:
+    return "".join(
+        char if char.isprintable() else " " if char == "\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
+
+
+def _columns(text: str) -> int:
+    """Count terminal cells: wide East Asian characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )

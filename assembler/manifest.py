@@ -1,0 +1,465 @@
+"""Document → `Manifest`: the format, as frozen models.
+
+In: the merged tree, and a resolver for its references. Out: a `Manifest` whose every section and
+entry has its declared type and its id; what stands under `with` stays as data, for only the
+callable that `use` names knows its types. The JSON Schema for editors is made from these models,
+so their descriptions are the documentation of the format.
+
+Refuses unknown and missing keys and values of the wrong type, all at once. Knows no user code.
+"""
+
+import re
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+
+from assembler.entries import ENTRY_LISTS, entry_id
+from assembler.errors import Diagnostic, did_you_mean
+from assembler.references import Resolver
+from assembler.source import Mapping, Node, Scalar, Sequence, locate
+from assembler.values import Duration, Unknown, convert
+
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?\Z")
+_BUILT_IN = re.compile(r"[^\W\d]\w*\Z")
+_NO_DURATION_YET = timedelta(seconds=30)
+
+
+def _import_path(value: Any) -> Any:
+    if isinstance(value, str) and not (_PATH.match(value) and ("." in value or ":" in value)):
+        raise ValueError(f"`{value}` is no import path: write `package.module.Name` or `package.module:Name`")
+    return value
+
+
+def _catch(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("takes an HTTP status or the path of an exception class")
+    if isinstance(value, int) and not 400 <= value <= 599:
+        raise ValueError(f"{value} is no status of an error: use 400 to 599")
+    if isinstance(value, str) and not (_PATH.match(value) or _BUILT_IN.match(value)):
+        raise ValueError(f"`{value}` is neither an HTTP status nor the path of an exception class")
+    return value
+
+
+def _url_path(value: Any) -> Any:
+    if isinstance(value, str) and (not value.startswith("/") or value.endswith("/")):
+        raise ValueError(f"`{value}` must start with `/` and not end with it")
+    return value
+
+
+def _mount_path(value: Any) -> Any:
+    return value if value == "/" else _url_path(value)
+
+
+ImportPath = Annotated[
+    str,
+    BeforeValidator(_import_path),
+    Field(
+        description="A dotted import path: `package.module.Name` or `package.module:Name`.",
+        json_schema_extra={"pattern": r"^[^\W\d]\w*([.:][^\W\d]\w*)+$"},
+    ),
+]
+UrlPath = Annotated[str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})]
+MountPath = Annotated[str, BeforeValidator(_mount_path), Field(json_schema_extra={"pattern": "^/(.*[^/])?$"})]
+OnError = Literal["fail", "degrade", "warn"]
+
+
+class Section(BaseModel):
+    """Base of every part of the format: nothing unknown, nothing changed after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+
+
+class OpenAPI(Section):
+    """Where the API describes itself; a path of null is off."""
+
+    path: str | None = Field("/openapi.json", description="The OpenAPI document.")
+    docs: str | None = Field("/docs", description="Swagger UI.")
+    redoc: str | None = Field("/redoc", description="ReDoc.")
+
+
+class Tag(Section):
+    """One tag of the OpenAPI document."""
+
+    name: str
+    description: str | None = None
+    external_docs: dict[str, str] | None = Field(None, alias="externalDocs")
+
+
+class App(Section):
+    """Facts about the application, as OpenAPI shows them."""
+
+    title: str = "FastAPI"
+    version: str = "0.1.0"
+    summary: str | None = None
+    description: str = ""
+    terms_of_service: str | None = None
+    contact: dict[str, str] | None = None
+    license: dict[str, str] | None = None
+    servers: list[dict[str, Any]] | None = None
+    root_path: str = Field("", description="The path that a proxy strips.")
+    openapi: OpenAPI = OpenAPI()
+    tags: list[Tag] = []
+
+
+class Entry(Section):
+    """What every entry has: the code it names, its options, and its name."""
+
+    id: str = Field("", description="Names the entry for overlays, logs and reports.")
+    use: ImportPath
+    with_: dict[str, Any] = Field({}, alias="with", description="Keyword arguments of what `use` names.")
+
+
+class Resource(Entry):
+    """An object that is made when the app is built, opened at its start, closed at its end."""
+
+    on_error: OnError = Field("fail", description="What a failure to open does.")
+    timeout: Duration = Field(_NO_DURATION_YET, description="Bounds the opening.")
+    close_timeout: Duration = Field(timedelta(seconds=10), description="Bounds the closing.")
+
+
+class Middleware(Entry):
+    """One layer of the stack; the first of the list is the outermost."""
+
+
+class Handler(Entry):
+    """Answers the exceptions of one class, or the errors of one status."""
+
+    catch: Annotated[int | str, BeforeValidator(_catch)] = Field(
+        description="An HTTP status, a dotted path of an exception class, or a built-in one's name."
+    )
+
+
+class Configure(Entry):
+    """A function that is called with the app, in order, before it is sealed."""
+
+
+class Dependency(Section):
+    """Run by FastAPI before each route of its entry."""
+
+    use: ImportPath
+    with_: dict[str, Any] = Field({}, alias="with")
+
+
+class Route(Entry):
+    """A router, or with `mount` an ASGI application under a path."""
+
+    prefix: Annotated[UrlPath, Field(description="Path before each of the router's.")] | Literal[""] = ""
+    tags: list[str] = []
+    dependencies: list[ImportPath | Dependency] = []
+    mount: MountPath | None = Field(None, description="Path of a mounted ASGI application.")
+    lazy: bool = Field(False, description="Build the mounted application on its first request.")
+    warmup: bool = Field(False, description="Build a lazy mount in the background after the start.")
+
+    @model_validator(mode="after")
+    def _is_router_or_mount(self) -> "Route":
+        if self.mount is not None:
+            for key in ("prefix", "tags", "dependencies"):
+                if key in self.model_fields_set:
+                    raise ValueError(f"`{key}` is a router's; a mount takes `mount`, `use`, `with`, `lazy`, `warmup`")
+        elif self.lazy or self.warmup:
+            raise ValueError("`lazy` and `warmup` are a mount's: give it a `mount` path")
+        if self.warmup and not self.lazy:
+            raise ValueError("`warmup` needs `lazy: true`")
+        return self
+
+
+class Statement(Section):
+    """One SQL statement, as text or as a file relative to the manifest that says it."""
+
+    label: str
+    run: str | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "Statement":
+        if (self.run is None) == (self.file is None):
+            raise ValueError("takes `run` or `file`, and one of them")
+        return self
+
+
+class Startup(Section):
+    """One step of the start, after the resources are open: a function, or SQL."""
+
+    id: str = ""
+    use: ImportPath | None = None
+    with_: dict[str, Any] = Field({}, alias="with")
+    on_error: OnError = "fail"
+    timeout: Duration = _NO_DURATION_YET
+    sql: list[Statement] | None = Field(None, description="Statements, each its own transaction.")
+    database: str | None = Field(None, description="The engine, as `${resources.id}`.")
+    dialect: str | None = Field(None, description="Run only on this dialect of SQL.")
+    lock_timeout: Duration = timedelta(seconds=1)
+    statement_timeout: Duration = timedelta(seconds=30)
+    always: bool = Field(False, description="Run at every start, not once.")
+
+    @model_validator(mode="after")
+    def _is_function_or_sql(self) -> "Startup":
+        if (self.use is None) == (self.sql is None):
+            raise ValueError("a step takes `use` or `sql`, and one of them")
+        only_sql = {"database", "dialect", "lock_timeout", "statement_timeout", "always"}
+        if self.sql is None and (extra := sorted(only_sql & self.model_fields_set)):
+            raise ValueError(f"`{extra[0]}` is for a step with `sql`")
+        if self.sql is not None and self.database is None:
+            raise ValueError("a step with `sql` takes `database`, a reference such as `${resources.db}`")
+        if self.sql is not None and "with_" in self.model_fields_set:
+            raise ValueError("`with` is for a step with `use`")
+        return self
+
+
+class Job(Entry):
+    """A function that runs by the clock."""
+
+    cron: str | None = Field(None, description="A crontab specification, seconds optional in front.")
+    every: Duration | None = Field(None, description="An interval, anchored to the epoch.")
+    timezone: str | None = None
+    timeout: Duration | None = None
+    grace: Duration = timedelta(seconds=60)
+    jitter: Duration | None = None
+    overlap: Literal["forbid", "allow", "replace"] = "forbid"
+    on_crash: Literal["skip", "rerun"] = "skip"
+
+    @model_validator(mode="after")
+    def _has_one_clock(self) -> "Job":
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("a job takes `cron` or `every`, and one of them")
+        return self
+
+
+class Scheduler(Section):
+    """The jobs, and where their claims are kept."""
+
+    enabled: bool = True
+    timezone: str = "UTC"
+    store: str | None = Field(None, description="An engine or cache, as `${resources.id}`.")
+    jobs: list[Job] = []
+
+
+class Shutdown(Entry):
+    """A function that runs at the end, before the resources are closed."""
+
+    timeout: Duration = timedelta(seconds=10)
+
+
+class Server(Section):
+    """Options of `assembler serve`: uvicorn's own, and `drain`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=1024)
+    timeout_graceful_shutdown: int | None = Field(None, ge=0, description="Seconds.")
+    drain: Duration | None = Field(None, description="Serve on after SIGTERM, while not ready.")
+
+
+class Suppression(Section):
+    """Silences one rule of `audit`."""
+
+    rule: str
+    reason: Annotated[str, Field(min_length=1)]
+    until: date
+
+
+class Audit(Section):
+    """What the audit of this manifest does not report."""
+
+    suppress: list[Suppression] = []
+
+
+class Expectation(Section):
+    """What a request to the assembled app must give."""
+
+    request: Annotated[str, Field(pattern=r"^[A-Z]+ /\S*$", description="`GET /health/live`")]
+    headers: dict[str, str] = {}
+    status: int | None = Field(None, ge=100, le=599)
+    response_headers: dict[str, str] = {}
+    route: str | None = None
+    passes: list[str] | None = None
+
+
+class Manifest(Section):
+    """One environment, completely: what is built, in what order, with which parameters."""
+
+    manifest: Literal[1] = Field(description="The version of the format.")
+    app: App = App()
+    settings: ImportPath | None = Field(None, description="A settings class, for `${settings.field}`.")
+    logging: dict[str, Any] | None = Field(None, description="A mapping for logging.config.dictConfig.")
+    resources: dict[str, Resource] = Field({}, description="Opened top to bottom, closed bottom to top.")
+    middleware: list[Middleware] = Field([], description="Outermost first.")
+    exception_handlers: list[Handler] = []
+    configure: list[Configure] = []
+    routes: list[Route] = Field([], description="Matched top to bottom.")
+    startup: list[Startup] = Field([], description="Run top to bottom, after the resources are open.")
+    scheduler: Scheduler = Scheduler()
+    shutdown: list[Shutdown] = Field([], description="Run top to bottom, before resources close.")
+    server: Server = Server()
+    audit: Audit = Audit()
+    expect: list[Expectation] = []
+
+
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def read_manifest(root: Mapping, resolver: Resolver) -> tuple[Manifest | None, list[Diagnostic]]:
+    """Return the manifest of a merged tree, or None with every fault of its shape."""
+    data = _prepared(resolver.data(_with_sections(root)), root)
+    value, faults = convert(_ADAPTER, data)
+    if value is None and not faults:
+        # Only values that are not known yet were refused: leave them at their defaults.
+        value, faults = convert(_ADAPTER, _without_unknown(data))
+    found = [_diagnostic(root, fault.path, fault.kind, fault.reason) for fault in faults]
+    found += _resource_ids(root)
+    return (None if found else value), found
+
+
+def _with_sections(root: Mapping) -> Mapping:
+    """Drop sections and `with` that hold nothing: an empty section is as good as none."""
+
+    def full(node: Node) -> Node:
+        if isinstance(node, Mapping):
+            kept = {
+                key: member._replace(value=full(member.value) if key == "with" else member.value)
+                for key, member in node.members.items()
+                if not (key == "with" and _is_null(member.value))
+            }
+            return Mapping(kept, node.span)
+        return node
+
+    members = {}
+    for key, member in root.members.items():
+        if _is_null(member.value) and key not in {"manifest", "settings"}:
+            continue
+        value = member.value
+        if isinstance(value, Sequence) and (key,) in ENTRY_LISTS:
+            value = Sequence(tuple(full(item) for item in value.items), value.span)
+        elif isinstance(value, Mapping) and key == "resources":
+            value = Mapping({k: m._replace(value=full(m.value)) for k, m in value.members.items()}, value.span)
+        elif isinstance(value, Mapping) and key == "scheduler":
+            jobs = value.get("jobs")
+            kept = {k: m for k, m in value.members.items() if not (k == "jobs" and _is_null(m.value))}
+            if isinstance(jobs, Sequence):
+                items = tuple(full(item) for item in jobs.items)
+                kept["jobs"] = kept["jobs"]._replace(value=Sequence(items, jobs.span))
+            value = Mapping(kept, value.span)
+        members[key] = member._replace(value=value)
+    return Mapping(members, root.span)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None
+
+
+def _prepared(data: Any, root: Mapping) -> Any:
+    """Give every entry its id, and turn objects of references back into their text."""
+    data = _plain(data)
+    for path in ENTRY_LISTS:
+        section = data
+        for key in path:
+            section = section.get(key) if isinstance(section, dict) else None
+        node, _ = locate(root, path)
+        if isinstance(section, list) and isinstance(node, Sequence):
+            for item, entry in zip(section, node.items, strict=True):
+                if isinstance(item, dict) and "id" not in item and (name := entry_id(path, entry)):
+                    item["id"] = name
+    resources = data.get("resources")
+    if isinstance(resources, dict):
+        for name, item in resources.items():
+            if isinstance(item, dict):
+                item.setdefault("id", name)
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else Unknown(value.shown)
+
+
+def _without_unknown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_unknown(item) for k, item in value.items() if not isinstance(item, Unknown)}
+    if isinstance(value, list):
+        return [_without_unknown(item) for item in value if not isinstance(item, Unknown)]
+    return value
+
+
+def _diagnostic(root: Mapping, path: tuple[str | int, ...], kind: str, reason: str) -> Diagnostic:
+    node, key = locate(root, path)
+    if kind == "unknown":
+        known = _keys_of(path)
+        place = node.members[reason].key if isinstance(node, Mapping) and reason in node.members else node.span
+        where = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
+        return Diagnostic(
+            "unknown-key", f"{where} has no key `{reason}`", place, "unknown key", help=did_you_mean(reason, known)
+        )
+    if kind == "missing":
+        where = "the manifest" if not path else _entry_of(path)
+        remedy = "add `manifest: 1`" if reason == "manifest" and not path else None
+        place = key or _first_line(node)
+        return Diagnostic("missing-key", f"{where} lacks the key `{reason}`", place, help=remedy)
+    subject = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
+    message = f"{subject} {reason}" if reason.startswith(("must ", "takes ")) else reason
+    place = _first_line(node) if isinstance(node, Mapping) else node.span
+    return Diagnostic("bad-value", message, place, help=quoting_help(node, reason))
+
+
+def quoting_help(node: Node, reason: str) -> str | None:
+    """Return the remedy where a number or a boolean stands for a string."""
+    is_text_wanted = reason.startswith("must be a string") and " or " not in reason
+    if is_text_wanted and isinstance(node, Scalar) and node.value is not None and node.span.line == node.span.end_line:
+        span = node.span
+        written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
+        return f'write it as "{written}"'
+    return None
+
+
+def _first_line(node: Node) -> Any:
+    span = node.span
+    if span.end_line == span.line:
+        return span
+    return span._replace(end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1)
+
+
+def _entry_of(path: tuple[str | int, ...]) -> str:
+    names = [segment for segment in path if isinstance(segment, str)]
+    return f"an entry of `{names[-1]}`" if names and path and isinstance(path[-1], int) else (
+        f"`{names[-1]}`" if names else "the manifest"
+    )
+
+
+def _keys_of(path: tuple[str | int, ...]) -> list[str]:
+    """List the keys that the format has at `path`."""
+    model: Any = Manifest
+    for segment in path:
+        if isinstance(segment, int) or model is None or segment not in _by_key(model):
+            continue
+        model = _model_in(_by_key(model)[segment].annotation)
+    return [*_by_key(model)] if model else []
+
+
+def _by_key(model: Any) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found:
+            return found
+    return None
+
+
+def _resource_ids(root: Mapping) -> list[Diagnostic]:
+    section = root.get("resources")
+    if not isinstance(section, Mapping):
+        return []
+    return [
+        Diagnostic("bad-value", f"`{name}` is no Python identifier", member.key, help="a resource id is one")
+        for name, member in section.members.items()
+        if not name.isidentifier()
+    ]

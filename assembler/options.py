@@ -1,0 +1,178 @@
+"""The mapping under `with` → the keyword arguments of one call.
+
+In: a `Target`, the node under `with`, its data with marks. Out: `Options`, checked and converted;
+those that name a resource are checked against the declared type of its factory now, and converted
+with the object itself when there is one. Refuses unknown and missing options and values of the
+wrong type, each at its place, with the names that the callable takes.
+"""
+
+from collections.abc import Callable, Mapping as MappingType
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from assembler.errors import Diagnostic, Note, Span, did_you_mean
+from assembler.manifest import quoting_help
+from assembler.signature import Target
+from assembler.source import Mapping, Node, locate
+from assembler.values import Fault, ResourceRef, convert
+
+_NAMES_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Arguments of one call; `names` are the resources they hold."""
+
+    adapter: TypeAdapter[Any]
+    data: dict[str, Any] = field(repr=False)
+    names: frozenset[str]
+    value: dict[str, Any] | None = field(repr=False)
+
+    def arguments(self, resources: MappingType[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+        """Return the arguments with the objects of `resources` in them, or what does not fit."""
+        if self.value is not None:
+            return dict(self.value), []
+        value, faults = convert(self.adapter, self.data, stand=lambda ref: resources[ref.id])
+        return value or {}, faults
+
+
+@dataclass(slots=True)
+class OptionsChecker:
+    """Checks options, with one adapter per callable; `types` tells a resource's declared class."""
+
+    types: Callable[[str], type | None]
+    _adapters: dict[tuple[str, int], TypeAdapter[Any]] = field(default_factory=dict)
+
+    def check(
+        self, target: Target, node: Node | None, data: dict[str, Any], use: Span, given: frozenset[str]
+    ) -> tuple[Options, list[Diagnostic]]:
+        """Check `data`, which stands at `node`, for a call of `target` named at `use`.
+
+        `given` are the parameters that the assembler fills in where `data` does not.
+        """
+        faults = list(_unknown(target, node, data, use))
+        faults += _missing(target, data, use, given)
+        key = (target.path, id(target.value))
+        adapter = self._adapters.get(key)
+        if adapter is None:
+            adapter = self._adapters[key] = target.signature.adapter()
+        known = {name: value for name, value in data.items() if name in target.signature.parameters}
+        refs = frozenset(_refs(data))
+        value, found = convert(adapter, known, stand=self._stand_in)
+        found = [fault for fault in found if not self._is_open(known, fault)]
+        faults += [_bad(target, node, use, fault, self._type_note(known, fault)) for fault in found]
+        extra = {name: item for name, item in data.items() if name not in known}
+        if refs or value is None:
+            return Options(adapter, data, refs, None), faults
+        return Options(adapter, data, refs, {**value, **extra}), faults
+
+    def _stand_in(self, reference: ResourceRef) -> Any:
+        declared = self.types(reference.id)
+        return _StandIn(declared) if declared else reference
+
+    def _is_open(self, data: Any, fault: Fault) -> bool:
+        """Tell whether the fault is about a resource whose type nobody declared."""
+        leaf = _leaf(data, fault.path)
+        return isinstance(leaf, ResourceRef) and self.types(leaf.id) is None
+
+    def _type_note(self, data: Any, fault: Fault) -> str:
+        leaf = _leaf(data, fault.path)
+        declared = self.types(leaf.id) if isinstance(leaf, ResourceRef) else None
+        return f", which is a `{declared.__name__}`" if declared else ""
+
+
+class _StandIn:
+    """Passes `isinstance` for a class whose object does not exist yet."""
+
+    def __init__(self, declared: type) -> None:
+        object.__setattr__(self, "declared", declared)
+
+    @property  # type: ignore[misc]  # what isinstance asks is meant to be another class
+    def __class__(self) -> type:
+        return self.__dict__["declared"]  # type: ignore[no-any-return]  # set in __init__
+
+    def __call__(self) -> None:
+        """Be callable, for a parameter that takes a callable."""
+
+
+def _unknown(
+    target: Target, node: Node | None, data: dict[str, Any], use: Span
+) -> list[Diagnostic]:
+    signature = target.signature
+    if signature.open or not isinstance(node, Mapping):
+        return []
+    names = list(signature.parameters)
+    return [
+        Diagnostic(
+            "unknown-option",
+            f"`{target.name}` has no option `{name}`",
+            node.members[name].key if name in node.members else node.span,
+            "unknown option",
+            notes=(Note(use, _takes(names)),),
+            help=did_you_mean(name, names),
+        )
+        for name in data
+        if name not in signature.parameters
+    ]
+
+
+def _missing(target: Target, data: dict[str, Any], use: Span, given: frozenset[str]) -> list[Diagnostic]:
+    signature = target.signature
+    faults = []
+    if signature.unnamed is not None:
+        message = f"`{target.name}` takes `{signature.unnamed}` by position only, so no option can give it"
+        faults.append(Diagnostic("missing-option", message, use))
+    lacking = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.required and name not in data and name not in given
+    ]
+    if lacking:
+        names = ", ".join(f"`{name}`" for name in lacking)
+        plural = "s" if len(lacking) > 1 else ""
+        message = f"`{target.name}` needs the option{plural} {names}"
+        remedy = f"add `with: {{{', '.join(f'{name}: …' for name in lacking)}}}`"
+        faults.append(Diagnostic("missing-option", message, use, help=remedy))
+    return faults
+
+
+def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) -> Diagnostic:
+    place, key = locate(node, fault.path) if node is not None else (None, None)
+    span = place.span if place is not None else use
+    if place is not None and span.end_line != span.line:
+        span = key or span._replace(end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1)
+    path = ".".join(str(segment) for segment in fault.path)
+    if fault.kind == "missing":
+        where = f"`{path}`" if path else f"`{target.name}`"
+        return Diagnostic("missing-option", f"{where} lacks `{fault.reason}`", span)
+    if fault.kind == "unknown":
+        member = place.members[fault.reason].key if isinstance(place, Mapping) else span
+        return Diagnostic("unknown-option", f"`{path}` has no `{fault.reason}`", member, "unknown option")
+    says = fault.reason if fault.reason.startswith(("must ", "takes ")) else f"is refused: {fault.reason}"
+    remedy = quoting_help(place, fault.reason) if place is not None else None
+    return Diagnostic("bad-value", f"`{path}` of `{target.name}` {says}{note}", span, help=remedy)
+
+
+def _takes(names: list[str]) -> str:
+    if not names:
+        return "takes no options"
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"takes {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _refs(data: Any) -> list[str]:
+    if isinstance(data, dict):
+        return [name for value in data.values() for name in _refs(value)]
+    if isinstance(data, list):
+        return [name for value in data for name in _refs(value)]
+    return [data.id] if isinstance(data, ResourceRef) else []
+
+
+def _leaf(data: Any, path: tuple[str | int, ...]) -> Any:
+    for segment in path:
+        if isinstance(data, dict | list):
+            data = data[segment]  # type: ignore[index]  # `convert` gives paths of this very data
+    return data

@@ -39,6 +39,7 @@ from assembler.resolve import (
     read_import_list,
 )
 from assembler.signature import Target, class_of, signature_of, target_of
+from assembler.static import SourceReader
 from assembler.source import Mapping, Node, locate
 
 Role = Literal[

@@ -8,6 +8,7 @@ nothing: a callable that does not tell its signature takes any option.
 
 import functools
 import inspect
+from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,8 @@ from typing_extensions import TypedDict, get_type_hints, is_protocol
 from assembler.values import Duration
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# What a YAML list may be given to; pydantic checks few of these, and an `Iterable` only when read.
+_LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable, abc.Container)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -139,7 +142,9 @@ def fitted(annotation: Any) -> Any:
         return Annotated[(fitted(arguments[0]), *arguments[1:])]
     if origin in (Union, UnionType):
         return Union[tuple(fitted(item) for item in arguments)]  # noqa: UP007  # built from a tuple
-    if origin in (list, set, frozenset, tuple, dict):
+    if origin in _LISTS:
+        return list[fitted(arguments[0])]  # type: ignore[misc]  # made at run time
+    if origin in (set, frozenset, tuple, dict, abc.Mapping):
         return origin[tuple(item if item is ... else fitted(item) for item in arguments)]
     if inspect.isclass(annotation) and is_protocol(annotation):
         return annotation if getattr(annotation, "_is_runtime_protocol", False) else Any

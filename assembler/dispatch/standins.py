@@ -66,7 +66,7 @@ class Branch(_IncludedRouter):
         if asked is self or asked is self._origin:
             return self._match_one(scope)
         # Neither matching nor handling: telemetry asks where a redirect would lead.
-        return self._origin._match(scope)
+        return self._origin._match(scope)  # noqa: SLF001 - of its base class
 
     def _match_one(self, scope: Scope) -> Any:
         return super()._match(scope)

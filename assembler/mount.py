@@ -1,0 +1,38 @@
+"""An ASGI application under a path, which answers with and without the final slash.
+
+Starlette's `Mount` does not match its bare path, so `/mcp` is answered with 307 to `/mcp/`; MCP
+hosts drop the Authorization header when they follow it. In: a path, an application. Out: a route
+that matches both alike, and gives the application what its own lifespan put into the state.
+"""
+
+from typing import Any
+
+from starlette.routing import Match, Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class SlashMount(Mount):
+    """A `Mount` whose bare path is the root of the mounted application."""
+
+    def __init__(self, path: str, app: ASGIApp, *, name: str | None = None) -> None:
+        super().__init__(path, app, name=name)
+        self.state: dict[str, Any] = {}
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match what a mount matches, and the bare path, as if it ended in a slash."""
+        match, child = super().matches(scope)
+        if match is not Match.NONE or scope["type"] not in ("http", "websocket") or scope["path"].endswith("/"):
+            return match, child
+        match, child = super().matches({**scope, "path": scope["path"] + "/"})
+        if match is not Match.NONE:
+            child["path"] = scope["path"] + "/"
+            raw_path = scope.get("raw_path")
+            if raw_path is not None:
+                child["raw_path"] = raw_path + b"/"
+        return match, child
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request, with the state of the mounted application's own lifespan."""
+        if self.state:
+            scope["state"] = {**scope.get("state", {}), **self.state}
+        await self.app(scope, receive, send)

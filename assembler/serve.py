@@ -1,0 +1,43 @@
+"""The variable `ASSEMBLY` → the application that a server asks for.
+
+In: the environment. Out: the FastAPI application, or an end of the process with status 3 and the
+diagnostics on standard error: servers take that status as «do not try again», where any other
+makes uvicorn's and gunicorn's parents start the next worker for ever. Shows no Python frames.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+from fastapi import FastAPI
+
+from assembler.build import build
+from assembler.errors import AssemblerError, Diagnostic, ManifestError, render
+from assembler.plan import load
+
+STARTUP_FAILURE = 3
+
+
+def app_from_environment() -> FastAPI:
+    """Build the manifest that `ASSEMBLY` names; ends the process where that is not possible."""
+    path = os.environ.get("ASSEMBLY")
+    if not path:
+        _exit("error: the variable ASSEMBLY names no manifest\n  = help: ASSEMBLY=manifests/dev.yaml uvicorn assembler:app")
+    try:
+        return build(load(path))
+    except ManifestError as error:
+        _exit(explained(error.diagnostics, color=sys.stderr.isatty()))
+    except AssemblerError as error:
+        _exit(f"error: {error}")
+
+
+def explained(diagnostics: tuple[Diagnostic, ...], *, color: bool = False) -> str:
+    """Render diagnostics with the closing count."""
+    count = len(diagnostics)
+    tail = f"{count} error{'s' if count > 1 else ''}"
+    return "\n\n".join([*(render(item, color=color) for item in diagnostics), tail])
+
+
+def _exit(text: str) -> NoReturn:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # a server's log may not be set up yet
+    raise SystemExit(STARTUP_FAILURE)

@@ -1,0 +1,118 @@
+"""The listings over HTTP.
+
+In: requests whose lifespan state carries an `AsyncEngine` as `db`. Out: `router`, and
+`listings_router` that makes it with other defaults. Refused: what the schemas refuse, as
+FastAPI's 422, and an id that names no listing, as 404.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from components.database import transaction
+from components.estate import listings
+from components.estate.schemas import (
+    Currency,
+    ListingIn,
+    ListingOut,
+    ListingPatch,
+    Page,
+    PageSize,
+    Search,
+)
+
+
+def listings_router(
+    *,
+    currency: Annotated[
+        Currency, Field(description="currency of a listing that names none")
+    ] = "INR",
+    page_size: Annotated[
+        PageSize, Field(description="listings on a page when the request does not say")
+    ] = 20,
+) -> APIRouter:
+    """The routes `/listings` and `/listings/{listing_id}`."""
+    made = APIRouter(tags=["listings"])
+
+    @made.get("/listings", summary="Search listings")
+    async def search_listings(session: Reading, search: Annotated[Search, Query()]) -> Page:
+        """The listings that pass every filter, sorted, a page at a time."""
+        return await listings.search(session, search, page_size=page_size)
+
+    @made.post(
+        "/listings",
+        summary="Create a listing",
+        status_code=201,
+        responses={
+            201: {
+                "headers": {
+                    "Location": {"description": "The new listing", "schema": {"type": "string"}}
+                }
+            }
+        },
+    )
+    async def create_listing(
+        offered: ListingIn, session: Writing, request: Request, response: Response
+    ) -> ListingOut:
+        """Offer a property. Its status is `draft` unless given."""
+        created = await listings.create(session, offered, currency=currency)
+        # a path of its own, since a host would be taken from a header that anyone can forge
+        response.headers["Location"] = f"{request.url.path.rstrip('/')}/{created.id}"
+        return created
+
+    made.include_router(_one_listing)
+    return made
+
+
+async def reading(request: Request) -> AsyncIterator[AsyncSession]:
+    async with transaction(request.state.db, write=False) as session:
+        yield session
+
+
+async def writing(request: Request) -> AsyncIterator[AsyncSession]:
+    async with transaction(request.state.db, write=True) as session:
+        yield session
+
+
+# the scope "function" ends the transaction before the answer is sent: a commit that fails is a
+# 500, and who has read "201" finds the listing
+Reading = Annotated[AsyncSession, Depends(reading, scope="function")]
+Writing = Annotated[AsyncSession, Depends(writing, scope="function")]
+ListingId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+_one_listing = APIRouter(responses={404: {"description": "No such listing"}})
+
+
+@_one_listing.get("/listings/{listing_id}", summary="Read a listing")
+async def read_listing(listing_id: ListingId, session: Reading) -> ListingOut:
+    return _found(await listings.read(session, listing_id))
+
+
+@_one_listing.patch("/listings/{listing_id}", summary="Change a listing")
+async def update_listing(
+    listing_id: ListingId, changes: ListingPatch, session: Writing
+) -> ListingOut:
+    """Change the given fields; the others stay as they are."""
+    return _found(await listings.update(session, listing_id, changes))
+
+
+@_one_listing.delete("/listings/{listing_id}", summary="Delete a listing", status_code=204)
+async def delete_listing(listing_id: ListingId, session: Writing) -> None:
+    if not await listings.delete(session, listing_id):
+        raise _missing()
+
+
+def _found(listing: ListingOut | None) -> ListingOut:
+    if listing is None:
+        raise _missing()
+    return listing
+
+
+def _missing() -> HTTPException:
+    return HTTPException(status_code=404, detail="no such listing")
+
+
+router = listings_router()

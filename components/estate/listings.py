@@ -1,0 +1,111 @@
+"""What can be done with listings.
+
+In: a session whose transaction the caller began, and checked values. Out: what is to be answered,
+free of the session; None or False where there is no such listing. Refused: nothing of its own.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from components.estate.models import Listing
+from components.estate.schemas import ListingIn, ListingOut, ListingPatch, Page, Search
+
+_SORTABLE = {
+    "price": Listing.price,
+    "created_at": Listing.created_at,
+    "area": Listing.area_m2,
+}
+
+
+async def create(session: AsyncSession, offered: ListingIn, *, currency: str) -> ListingOut:
+    """Keep a new listing; `currency` is for one that names none."""
+    now = datetime.now(UTC)
+    listing = Listing(
+        **offered.model_dump(exclude={"currency"}),
+        currency=offered.currency or currency,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(listing)
+    await session.flush()
+    return ListingOut.model_validate(listing)
+
+
+async def read(session: AsyncSession, listing_id: int) -> ListingOut | None:
+    listing = await session.get(Listing, listing_id)
+    return None if listing is None else ListingOut.model_validate(listing)
+
+
+async def update(
+    session: AsyncSession, listing_id: int, changes: ListingPatch
+) -> ListingOut | None:
+    """Change the fields that `changes` names, and no others."""
+    # the row lock lets a deletion at the same moment come before or after, not in between
+    listing = await session.get(Listing, listing_id, with_for_update=True)
+    if listing is None:
+        return None
+    for name, value in changes.model_dump(exclude_unset=True).items():
+        setattr(listing, name, value)
+    await session.flush()
+    return ListingOut.model_validate(listing)
+
+
+async def delete(session: AsyncSession, listing_id: int) -> bool:
+    """True where there was such a listing."""
+    gone = await session.execute(
+        delete_rows(Listing).where(Listing.id == listing_id).returning(Listing.id)
+    )
+    return gone.one_or_none() is not None
+
+
+async def search(session: AsyncSession, wanted: Search, *, page_size: int) -> Page:
+    """One page of what passes every filter; `page_size` is for a search that has no limit.
+
+    Equals in the sort order follow each other by id, so that pages neither overlap nor skip.
+    """
+    filters = list(_filters(wanted))
+    limit = wanted.limit or page_size
+    total = await session.scalar(select(func.count()).select_from(Listing).where(*filters))
+    found = await session.scalars(
+        select(Listing)
+        .where(*filters)
+        .order_by(*_order(wanted.sort))
+        .limit(limit)
+        .offset(wanted.offset)
+    )
+    return Page(
+        items=[ListingOut.model_validate(listing) for listing in found],
+        total=total or 0,
+        limit=limit,
+        offset=wanted.offset,
+    )
+
+
+def _filters(wanted: Search) -> Iterator[ColumnElement[bool]]:
+    for name in ("kind", "purpose", "status", "currency"):
+        value = getattr(wanted, name)
+        if value is not None:
+            yield getattr(Listing, name) == value
+    if wanted.city is not None:
+        yield func.lower(Listing.city) == func.lower(wanted.city)
+    if wanted.min_price is not None:
+        yield Listing.price >= wanted.min_price
+    if wanted.max_price is not None:
+        yield Listing.price <= wanted.max_price
+    if wanted.min_bedrooms is not None:
+        yield Listing.bedrooms >= wanted.min_bedrooms
+    texts = (Listing.title, Listing.description, Listing.locality, Listing.city)
+    for word in (wanted.q or "").split():
+        yield or_(*(text.icontains(word, autoescape=True) for text in texts))
+
+
+def _order(sort: str) -> tuple[UnaryExpression[Any], UnaryExpression[int]]:
+    column = _SORTABLE[sort.removeprefix("-")]
+    if sort.startswith("-"):
+        return column.desc(), Listing.id.desc()
+    return column.asc(), Listing.id.asc()

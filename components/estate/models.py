@@ -1,0 +1,94 @@
+"""The tables of the estate service.
+
+In: nothing. Out: `Base`, whose metadata creates the tables, and `Listing`. Refused by the
+database: an unknown kind, purpose or status, a negative price, an area of nothing. Refused
+before it: a time without a zone.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Enum,
+    Index,
+    Integer,
+    String,
+    Text,
+    func,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from components.estate.schemas import Kind, Purpose, Status
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, in UTC. SQLite would keep it as it is written and give it back naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _choice(values: Any, name: str) -> Enum:
+    return Enum(*get_args(values), name=name, create_constraint=True)
+
+
+class Listing(Base):
+    """One property on offer. The price is in whole units of its currency."""
+
+    __tablename__ = "listings"
+    __table_args__ = (
+        CheckConstraint("price >= 0", name="listing_price"),
+        CheckConstraint("area_m2 > 0", name="listing_area"),
+        # without it SQLite gives the id of a deleted listing to the next one
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    title: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(Text)
+    kind: Mapped[Kind] = mapped_column(_choice(Kind, "listing_kind"))
+    purpose: Mapped[Purpose] = mapped_column(_choice(Purpose, "listing_purpose"))
+    status: Mapped[Status] = mapped_column(_choice(Status, "listing_status"))
+    price: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(String(3))
+    bedrooms: Mapped[int | None]
+    bathrooms: Mapped[int | None]
+    area_m2: Mapped[float]
+    floor_plan: Mapped[str | None] = mapped_column(Text)
+    city: Mapped[str] = mapped_column(String(100))
+    locality: Mapped[str] = mapped_column(String(100))
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    amenities: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, onupdate=_now)
+
+
+Index("listings_by_city", func.lower(Listing.city))
+Index("listings_by_age", Listing.created_at, Listing.id)

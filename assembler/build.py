@@ -8,7 +8,6 @@ that are not of the type that an option declares. Opens nothing: that is the lif
 
 import logging.config
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -114,7 +113,8 @@ class _Builder:
             openapi_url=facts.openapi.path,
             docs_url=facts.openapi.docs,
             redoc_url=facts.openapi.redoc,
-            openapi_tags=[tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags] or None,
+            openapi_tags=[tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags]
+            or None,
         )
 
     def make_resources(self, given: dict[str, Any]) -> list[Opening]:
@@ -150,7 +150,9 @@ class _Builder:
         try:
             component.target.value(self.app, **arguments)
         except Exception as error:  # noqa: BLE001  # user code may raise anything
-            self.faults.append(self.failed(f"`{component.target.name}` failed", error, component.span))
+            self.faults.append(
+                self.failed(f"`{component.target.name}` failed", error, component.span)
+            )
 
     def add_routes(self) -> list[tuple[Component, SlashMount]]:
         mounts = []
@@ -168,7 +170,9 @@ class _Builder:
 
     def include(self, component: Component, router: Any) -> None:
         if not isinstance(router, APIRouter):
-            message = f"`{component.target.path}` gives a {type(router).__name__}, not a FastAPI router"
+            message = (
+                f"`{component.target.path}` gives a {type(router).__name__}, not a FastAPI router"
+            )
             remedy = "an ASGI application is mounted: `{mount: /path, use: …}`"
             self.faults.append(Diagnostic("not-callable", message, component.span, help=remedy))
             return
@@ -201,7 +205,9 @@ class _Builder:
         except Exception as error:
             span = self.plan.document.root.span
             span = span._replace(end_line=span.line, end_column=span.column + 1)
-            raise ManifestError((self.failed("the middleware stack cannot be built", error, span),)) from None
+            raise ManifestError(
+                (self.failed("the middleware stack cannot be built", error, span),)
+            ) from None
         finally:
             app.user_middleware[:] = layers
 
@@ -223,13 +229,18 @@ class _Builder:
         router_state = inner[0][1] if inner and inner[0][0].phase == "router" else dict
         return LifespanProtocol(lifespan, state, router_state)
 
-    def inner_lifespans(self, state: dict[str, Any]) -> list[tuple[Opening, Callable[[], dict[str, Any]]]]:
+    def inner_lifespans(
+        self, state: dict[str, Any]
+    ) -> list[tuple[Opening, Callable[[], dict[str, Any]]]]:
         """The lifespans of included routers, which FastAPI has merged to one, and of the mounts."""
         routers = _RouterLifespans(self.app)
         root = self.plan.document.root
         place = root.members["routes"].key if "routes" in root.members else root.span
         openings: list[tuple[Opening, Callable[[], dict[str, Any]]]] = [
-            (Opening("routers", "router", routers.open, routers.aclose, place), lambda: routers.state)
+            (
+                Opening("routers", "router", routers.open, routers.aclose, place),
+                lambda: routers.state,
+            )
         ]
         for component, mount in self.mounts:
             mounted = MountedLifespan(mount.app, state)
@@ -280,7 +291,9 @@ class _Builder:
             message = f"`{name}` of `{component.target.name}` {faults[0].reason}"
             self.faults.append(Diagnostic("bad-value", self.plan.secrets.scrub(message), node.span))
             return None
-        takes_app = "app" in component.target.signature.parameters and component.role != "middleware"
+        takes_app = (
+            "app" in component.target.signature.parameters and component.role != "middleware"
+        )
         if takes_app and component.called and "app" not in arguments:
             arguments["app"] = self.app
         return arguments

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 CODES = MappingProxyType(
     {
-        # text
+        # of the text:
         "not-utf8": "the file is not UTF-8; save it as UTF-8",
         "bad-character": "a control character or Unicode line separator; write it as an escape in double quotes",
         "too-large": "the file is over 1 MiB; split it with `extends`",
@@ -23,7 +23,7 @@ CODES = MappingProxyType(
         "too-many-aliases": "more than 100 aliases",
         "too-many-nodes": "more than 100 000 values after aliases are expanded",
         "number-out-of-range": "a number that a program could not hold; quote it if it is text",
-        # shape
+        # of the shape:
         "extends-not-found": "the manifest that `extends` names cannot be read",
         "extends-cycle": "a manifest extends itself, directly or through others",
         "unknown-id": "`$before`, `$after`, `$remove` or an override names no entry",
@@ -32,7 +32,7 @@ CODES = MappingProxyType(
         "unknown-key": "the format has no such key here",
         "missing-key": "a key that the format requires is not there",
         "bad-value": "a value has the wrong type, or is outside its range",
-        # references
+        # of references:
         "bad-reference": "a `${…}` that cannot be read",
         "misplaced-reference": "a `${…}` in a key, or in a value that is read before references are",
         "missing-variable": "an environment variable that is not set",
@@ -40,18 +40,18 @@ CODES = MappingProxyType(
         "bad-settings": "the settings class could not be built",
         "unknown-resource": "no resource of that id",
         "resource-order": "a resource may only name resources above it",
-        # imports
+        # of imports:
         "import-not-allowed": "the path, or what it names, is outside the import list",
         "module-not-found": "no such module can be imported",
         "import-failed": "the module was found, and failed while it was imported",
         "attribute-not-found": "the module has no such name",
         "not-callable": "the path names something that cannot be called here",
         "not-an-exception": "`catch` names something that is not an exception class",
-        # options
+        # of options:
         "unknown-option": "the callable has no such parameter",
         "missing-option": "a required parameter is not given",
         "static-unknown": "the source alone does not tell; check without `--static`",
-        # build and start
+        # of building and starting:
         "build-failed": "a constructor, factory or `configure` function raised",
         "startup-failed": "a step of the start raised",
         "startup-timeout": "a step of the start took longer than its `timeout`",

@@ -32,7 +32,9 @@ class Guard:
     the routes send, the other what any middleware sends. Those between only read what they saw.
     """
 
-    def __init__(self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]], *, watches: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]], *, watches: bool
+    ) -> None:
         self.app = app
         self.handlers = handlers
         self.watches = watches
@@ -60,7 +62,9 @@ class Guard:
         request = Request(scope, receive)
         handler, is_last = self._handler(error)
         if is_last:
-            logger.error("unhandled exception in %s %s", scope["method"], scope["path"], exc_info=error)
+            logger.error(
+                "unhandled exception in %s %s", scope["method"], scope["path"], exc_info=error
+            )
         response: Any = None
         if handler is not None:
             try:

@@ -157,7 +157,12 @@ class Lifespan:
         return StartupError((Diagnostic(code, message, step.span, trace=trace),))
 
     def _record(
-        self, step: Opening | Running, outcome: Outcome, began: float, error: str | None, phase: Phase | None = None
+        self,
+        step: Opening | Running,
+        outcome: Outcome,
+        began: float,
+        error: str | None,
+        phase: Phase | None = None,
     ) -> None:
         milliseconds = round((time.perf_counter() - began) * 1000, 3)
         self.assembly.steps.append(Step(step.id, phase or step.phase, outcome, milliseconds, error))
@@ -237,13 +242,29 @@ def resource_opening(component: Component, value: Any) -> Opening:
         leave = lambda: call(value.__exit__, None, None, None)  # noqa: E731
     else:
         # Only `async def` methods open: SQLAlchemy's `connect` would hand out a connection.
-        opener = next((getattr(value, n) for n in _OPENERS if inspect.iscoroutinefunction(getattr(kind, n, None))), None)
-        closer = next((getattr(value, n) for n in _CLOSERS if callable(getattr(kind, n, None))), None)
+        opener = next(
+            (
+                getattr(value, n)
+                for n in _OPENERS
+                if inspect.iscoroutinefunction(getattr(kind, n, None))
+            ),
+            None,
+        )
+        closer = next(
+            (getattr(value, n) for n in _CLOSERS if callable(getattr(kind, n, None))), None
+        )
         enter = opener or _nothing
         leave = (lambda: call(closer)) if closer else _nothing
     entry = component.entry
     return Opening(
-        component.id, "resource", enter, leave, component.span, entry.timeout, entry.close_timeout, entry.on_error
+        component.id,
+        "resource",
+        enter,
+        leave,
+        component.span,
+        entry.timeout,
+        entry.close_timeout,
+        entry.on_error,
     )
 
 
@@ -266,7 +287,11 @@ class MountedLifespan:
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._messages: Iterator[str] = iter(("lifespan.startup", "lifespan.shutdown"))
         self.state = dict(self.shared)
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
         self._task = asyncio.create_task(self.app(scope, self._receive, self._answers.put))
         answer = await self._answer()
         if answer is not None and answer["type"].endswith(".failed"):

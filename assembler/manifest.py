@@ -27,13 +27,15 @@ _NO_DURATION_YET = timedelta(seconds=30)
 
 def _import_path(value: Any) -> Any:
     if isinstance(value, str) and not (_PATH.match(value) and ("." in value or ":" in value)):
-        raise ValueError(f"`{value}` is no import path: write `package.module.Name` or `package.module:Name`")
+        raise ValueError(
+            f"`{value}` is no import path: write `package.module.Name` or `package.module:Name`"
+        )
     return value
 
 
 def _catch(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("takes an HTTP status or the path of an exception class")
+        raise ValueError("takes an HTTP status or the path of an exception class")  # noqa: TRY004  # pydantic wants it
     if isinstance(value, int) and not 400 <= value <= 599:
         raise ValueError(f"{value} is no status of an error: use 400 to 599")
     if isinstance(value, str) and not (_PATH.match(value) or _BUILT_IN.match(value)):
@@ -59,15 +61,21 @@ ImportPath = Annotated[
         json_schema_extra={"pattern": r"^[^\W\d]\w*([.:][^\W\d]\w*)+$"},
     ),
 ]
-UrlPath = Annotated[str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})]
-MountPath = Annotated[str, BeforeValidator(_mount_path), Field(json_schema_extra={"pattern": "^/(.*[^/])?$"})]
+UrlPath = Annotated[
+    str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})
+]
+MountPath = Annotated[
+    str, BeforeValidator(_mount_path), Field(json_schema_extra={"pattern": "^/(.*[^/])?$"})
+]
 OnError = Literal["fail", "degrade", "warn"]
 
 
 class Section(BaseModel):
     """Base of every part of the format: nothing unknown, nothing changed after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True
+    )
 
 
 class OpenAPI(Section):
@@ -107,7 +115,9 @@ class Entry(Section):
 
     id: str = Field("", description="Names the entry for overlays, logs and reports.")
     use: ImportPath
-    with_: dict[str, Any] = Field({}, alias="with", description="Keyword arguments of what `use` names.")
+    with_: dict[str, Any] = Field(
+        {}, alias="with", description="Keyword arguments of what `use` names."
+    )
 
 
 class Resource(Entry):
@@ -144,7 +154,9 @@ class Dependency(Section):
 class Route(Entry):
     """A router, or with `mount` an ASGI application under a path."""
 
-    prefix: Annotated[UrlPath, Field(description="Path before each of the router's.")] | Literal[""] = ""
+    prefix: (
+        Annotated[UrlPath, Field(description="Path before each of the router's.")] | Literal[""]
+    ) = ""
     tags: list[str] = []
     dependencies: list[ImportPath | Dependency] = []
     mount: MountPath | None = Field(None, description="Path of a mounted ASGI application.")
@@ -156,7 +168,9 @@ class Route(Entry):
         if self.mount is not None:
             for key in ("prefix", "tags", "dependencies"):
                 if key in self.model_fields_set:
-                    raise ValueError(f"`{key}` is a router's; a mount takes `mount`, `use`, `with`, `lazy`, `warmup`")
+                    raise ValueError(
+                        f"`{key}` is a router's; a mount takes `mount`, `use`, `with`, `lazy`, `warmup`"
+                    )
         elif self.lazy or self.warmup:
             raise ValueError("`lazy` and `warmup` are a mount's: give it a `mount` path")
         if self.warmup and not self.lazy:
@@ -201,7 +215,9 @@ class Startup(Section):
         if self.sql is None and (extra := sorted(only_sql & self.model_fields_set)):
             raise ValueError(f"`{extra[0]}` is for a step with `sql`")
         if self.sql is not None and self.database is None:
-            raise ValueError("a step with `sql` takes `database`, a reference such as `${resources.db}`")
+            raise ValueError(
+                "a step with `sql` takes `database`, a reference such as `${resources.db}`"
+            )
         if self.sql is not None and "with_" in self.model_fields_set:
             raise ValueError("`with` is for a step with `use`")
         return self
@@ -210,7 +226,9 @@ class Startup(Section):
 class Job(Entry):
     """A function that runs by the clock."""
 
-    cron: str | None = Field(None, description="A crontab specification, seconds optional in front.")
+    cron: str | None = Field(
+        None, description="A crontab specification, seconds optional in front."
+    )
     every: Duration | None = Field(None, description="An interval, anchored to the epoch.")
     timezone: str | None = None
     timeout: Duration | None = None
@@ -283,14 +301,22 @@ class Manifest(Section):
 
     manifest: Literal[1] = Field(description="The version of the format.")
     app: App = App()
-    settings: ImportPath | None = Field(None, description="A settings class, for `${settings.field}`.")
-    logging: dict[str, Any] | None = Field(None, description="A mapping for logging.config.dictConfig.")
-    resources: dict[str, Resource] = Field({}, description="Opened top to bottom, closed bottom to top.")
+    settings: ImportPath | None = Field(
+        None, description="A settings class, for `${settings.field}`."
+    )
+    logging: dict[str, Any] | None = Field(
+        None, description="A mapping for logging.config.dictConfig."
+    )
+    resources: dict[str, Resource] = Field(
+        {}, description="Opened top to bottom, closed bottom to top."
+    )
     middleware: list[Middleware] = Field([], description="Outermost first.")
     exception_handlers: list[Handler] = []
     configure: list[Configure] = []
     routes: list[Route] = Field([], description="Matched top to bottom.")
-    startup: list[Startup] = Field([], description="Run top to bottom, after the resources are open.")
+    startup: list[Startup] = Field(
+        [], description="Run top to bottom, after the resources are open."
+    )
     scheduler: Scheduler = Scheduler()
     shutdown: list[Shutdown] = Field([], description="Run top to bottom, before resources close.")
     server: Server = Server()
@@ -334,10 +360,14 @@ def _with_sections(root: Mapping) -> Mapping:
         if isinstance(value, Sequence) and (key,) in ENTRY_LISTS:
             value = Sequence(tuple(full(item) for item in value.items), value.span)
         elif isinstance(value, Mapping) and key == "resources":
-            value = Mapping({k: m._replace(value=full(m.value)) for k, m in value.members.items()}, value.span)
+            value = Mapping(
+                {k: m._replace(value=full(m.value)) for k, m in value.members.items()}, value.span
+            )
         elif isinstance(value, Mapping) and key == "scheduler":
             jobs = value.get("jobs")
-            kept = {k: m for k, m in value.members.items() if not (k == "jobs" and _is_null(m.value))}
+            kept = {
+                k: m for k, m in value.members.items() if not (k == "jobs" and _is_null(m.value))
+            }
             if isinstance(jobs, Sequence):
                 items = tuple(full(item) for item in jobs.items)
                 kept["jobs"] = kept["jobs"]._replace(value=Sequence(items, jobs.span))
@@ -380,7 +410,9 @@ def _plain(value: Any) -> Any:
 
 def _without_unknown(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _without_unknown(item) for k, item in value.items() if not isinstance(item, Unknown)}
+        return {
+            k: _without_unknown(item) for k, item in value.items() if not isinstance(item, Unknown)
+        }
     if isinstance(value, list):
         return [_without_unknown(item) for item in value if not isinstance(item, Unknown)]
     return value
@@ -390,10 +422,18 @@ def _diagnostic(root: Mapping, path: tuple[str | int, ...], kind: str, reason: s
     node, key = locate(root, path)
     if kind == "unknown":
         known = _keys_of(path)
-        place = node.members[reason].key if isinstance(node, Mapping) and reason in node.members else node.span
+        place = (
+            node.members[reason].key
+            if isinstance(node, Mapping) and reason in node.members
+            else node.span
+        )
         where = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
         return Diagnostic(
-            "unknown-key", f"{where} has no key `{reason}`", place, "unknown key", help=did_you_mean(reason, known)
+            "unknown-key",
+            f"{where} has no key `{reason}`",
+            place,
+            "unknown key",
+            help=did_you_mean(reason, known),
         )
     if kind == "missing":
         where = "the manifest" if not path else _entry_of(path)
@@ -409,7 +449,12 @@ def _diagnostic(root: Mapping, path: tuple[str | int, ...], kind: str, reason: s
 def quoting_help(node: Node, reason: str) -> str | None:
     """Return the remedy where a number or a boolean stands for a string."""
     is_text_wanted = reason.startswith("must be a string") and " or " not in reason
-    if is_text_wanted and isinstance(node, Scalar) and node.value is not None and node.span.line == node.span.end_line:
+    if (
+        is_text_wanted
+        and isinstance(node, Scalar)
+        and node.value is not None
+        and node.span.line == node.span.end_line
+    ):
         span = node.span
         written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
         return f'write it as "{written}"'
@@ -425,8 +470,10 @@ def _first_line(node: Node) -> Any:
 
 def _entry_of(path: tuple[str | int, ...]) -> str:
     names = [segment for segment in path if isinstance(segment, str)]
-    return f"an entry of `{names[-1]}`" if names and path and isinstance(path[-1], int) else (
-        f"`{names[-1]}`" if names else "the manifest"
+    return (
+        f"an entry of `{names[-1]}`"
+        if names and path and isinstance(path[-1], int)
+        else (f"`{names[-1]}`" if names else "the manifest")
     )
 
 
@@ -459,7 +506,12 @@ def _resource_ids(root: Mapping) -> list[Diagnostic]:
     if not isinstance(section, Mapping):
         return []
     return [
-        Diagnostic("bad-value", f"`{name}` is no Python identifier", member.key, help="a resource id is one")
+        Diagnostic(
+            "bad-value",
+            f"`{name}` is no Python identifier",
+            member.key,
+            help="a resource id is one",
+        )
         for name, member in section.members.items()
         if not name.isidentifier()
     ]

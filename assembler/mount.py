@@ -21,7 +21,11 @@ class SlashMount(Mount):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match what a mount matches, and the bare path, as if it ended in a slash."""
         match, child = super().matches(scope)
-        if match is not Match.NONE or scope["type"] not in ("http", "websocket") or scope["path"].endswith("/"):
+        if (
+            match is not Match.NONE
+            or scope["type"] not in ("http", "websocket")
+            or scope["path"].endswith("/")
+        ):
             return match, child
         match, child = super().matches({**scope, "path": scope["path"] + "/"})
         if match is not Match.NONE:

@@ -6,7 +6,8 @@ with the object itself when there is one. Refuses unknown and missing options an
 wrong type, each at its place, with the names that the callable takes.
 """
 
-from collections.abc import Callable, Mapping as MappingType
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +47,12 @@ class OptionsChecker:
     _adapters: dict[tuple[str, int], TypeAdapter[Any]] = field(default_factory=dict)
 
     def check(
-        self, target: Target, node: Node | None, data: dict[str, Any], use: Span, given: frozenset[str]
+        self,
+        target: Target,
+        node: Node | None,
+        data: dict[str, Any],
+        use: Span,
+        given: frozenset[str],
     ) -> tuple[Options, list[Diagnostic]]:
         """Check `data`, which stands at `node`, for a call of `target` named at `use`.
 
@@ -118,7 +124,9 @@ def _unknown(
     ]
 
 
-def _missing(target: Target, data: dict[str, Any], use: Span, given: frozenset[str]) -> list[Diagnostic]:
+def _missing(
+    target: Target, data: dict[str, Any], use: Span, given: frozenset[str]
+) -> list[Diagnostic]:
     signature = target.signature
     faults = []
     if signature.unnamed is not None:
@@ -142,15 +150,23 @@ def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) 
     place, key = locate(node, fault.path) if node is not None else (None, None)
     span = place.span if place is not None else use
     if place is not None and span.end_line != span.line:
-        span = key or span._replace(end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1)
+        span = key or span._replace(
+            end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1
+        )
     path = ".".join(str(segment) for segment in fault.path)
     if fault.kind == "missing":
         where = f"`{path}`" if path else f"`{target.name}`"
         return Diagnostic("missing-option", f"{where} lacks `{fault.reason}`", span)
     if fault.kind == "unknown":
         member = place.members[fault.reason].key if isinstance(place, Mapping) else span
-        return Diagnostic("unknown-option", f"`{path}` has no `{fault.reason}`", member, "unknown option")
-    says = fault.reason if fault.reason.startswith(("must ", "takes ")) else f"is refused: {fault.reason}"
+        return Diagnostic(
+            "unknown-option", f"`{path}` has no `{fault.reason}`", member, "unknown option"
+        )
+    says = (
+        fault.reason
+        if fault.reason.startswith(("must ", "takes "))
+        else f"is refused: {fault.reason}"
+    )
     remedy = quoting_help(place, fault.reason) if place is not None else None
     return Diagnostic("bad-value", f"`{path}` of `{target.name}` {says}{note}", span, help=remedy)
 

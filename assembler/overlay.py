@@ -90,11 +90,17 @@ def _read_chain(path: Path) -> list[tuple[Path, Mapping]]:
         if isinstance(base, Scalar) and isinstance(base.value, str) and base.value:
             following, named = here.parent / base.value, base.span
             if following.resolve() in seen:
-                faults.append(Diagnostic("extends-cycle", f"`{base.value}` is already part of this chain", named))
+                faults.append(
+                    Diagnostic(
+                        "extends-cycle", f"`{base.value}` is already part of this chain", named
+                    )
+                )
                 break
             seen[following.resolve()] = named
         elif base is not None:
-            faults.append(Diagnostic("bad-value", "`extends` takes the path of one manifest", base.span))
+            faults.append(
+                Diagnostic("bad-value", "`extends` takes the path of one manifest", base.span)
+            )
     raise_faults(faults)
     return chain
 
@@ -107,7 +113,10 @@ def _read_layer(path: Path) -> Mapping:
     if isinstance(node, Mapping):
         return node
     fault = Diagnostic(
-        "bad-value", "a manifest is a mapping of sections", node.span, help="start with `manifest: 1`"
+        "bad-value",
+        "a manifest is a mapping of sections",
+        node.span,
+        help="start with `manifest: 1`",
     )
     raise ManifestError((fault,))
 
@@ -173,13 +182,19 @@ class _Merger:
                 continue
             added[name] = item
             ids[name] = self.entry(ids.get(name), item, path)
-            if isinstance(item, Mapping) and ("$before" in item.members or "$after" in item.members):
+            if isinstance(item, Mapping) and (
+                "$before" in item.members or "$after" in item.members
+            ):
                 moves.append((name, item))
         return Sequence(tuple(self.moved(ids, moves)), layer.span)
 
     def entry(self, base: Node | None, item: Node, path: _NodePath) -> Node:
         here = (*path, "*")
-        if isinstance(base, Mapping) and isinstance(item, Mapping) and not self.is_set(item, "$replace"):
+        if (
+            isinstance(base, Mapping)
+            and isinstance(item, Mapping)
+            and not self.is_set(item, "$replace")
+        ):
             merged: Node = self.mapping(base, item, here)
         else:
             merged = self.onto_nothing(item, here)
@@ -197,9 +212,13 @@ class _Merger:
             anchor = str(anchor_node.value) if isinstance(anchor_node, Scalar) else ""
             if "$before" in item.members and "$after" in item.members:
                 key = item.members["$after"].key
-                self.fault("misplaced-directive", "an entry takes `$before` or `$after`, not both", key)
+                self.fault(
+                    "misplaced-directive", "an entry takes `$before` or `$after`, not both", key
+                )
             elif anchor == name or anchor not in ids:
-                self.unknown(anchor, anchor_node.span, [known for known in ids if known != name], word)
+                self.unknown(
+                    anchor, anchor_node.span, [known for known in ids if known != name], word
+                )
             else:
                 order.remove(name)
                 beside = last.get(anchor, anchor) if word == "$after" else anchor
@@ -216,7 +235,11 @@ class _Merger:
         extra = [name for name in getattr(member.value, "members", {}) if name != "$remove"]
         if extra:
             place = member.value.members[extra[0]].key  # type: ignore[union-attr]  # a Mapping by is_set
-            self.fault("misplaced-directive", f"`$remove` takes `{key}` out: `{extra[0]}` has no effect", place)
+            self.fault(
+                "misplaced-directive",
+                f"`$remove` takes `{key}` out: `{extra[0]}` has no effect",
+                place,
+            )
 
     def remove_entry(self, ids: dict[str, Node], item: Mapping, path: _NodePath) -> None:
         name = entry_id(path, item)
@@ -271,7 +294,10 @@ class _Merger:
         names = [candidate for candidate in known if not candidate.startswith("#")]
         self.faults.append(
             Diagnostic(
-                "unknown-id", f"`{word}` names `{name}`, and there is none", span, help=did_you_mean(name, names)
+                "unknown-id",
+                f"`{word}` names `{name}`, and there is none",
+                span,
+                help=did_you_mean(name, names),
             )
         )
 
@@ -280,7 +306,11 @@ class _Merger:
 
 
 def _is_section(path: _NodePath) -> bool:
-    return path[-1] == "with" or path == ("scheduler", "jobs") or (len(path) == 1 and path[0] in SECTIONS)
+    return (
+        path[-1] == "with"
+        or path == ("scheduler", "jobs")
+        or (len(path) == 1 and path[0] in SECTIONS)
+    )
 
 
 def _naming(entry: Node) -> Span:

@@ -25,20 +25,25 @@ def override_document(document: Document, override: MappingType[str, Any]) -> Do
     """
     lines = [f"{path}: {_json(path, value)}" for path, value in override.items()]
     file = File("<override>", "\n".join(lines))
-    root: Node = document.root
+    root: Mapping = document.root
     faults: list[Diagnostic] = []
     for number, (path, value) in enumerate(override.items(), start=1):
         line = lines[number - 1]
         key = Span(file, number, 1, number, len(path) + 1)
         where = Span(file, number, len(path) + 3, number, len(line) + 1)
-        root = _put(root, path, (), Member(key, _node(value, where)), faults)
+        root = _put_key(root, path, (), Member(key, _node(value, where)), faults)
     raise_faults(faults)
     return replace(document, root=root)
 
 
 def _put(node: Node, rest: str, path: Path, member: Member, faults: list[Diagnostic]) -> Node:
-    if path in ENTRY_LISTS:
-        return _put_entry(node, rest, path, member, faults)
+    into = _put_entry if path in ENTRY_LISTS else _put_key
+    return into(node, rest, path, member, faults)
+
+
+def _put_key(
+    node: Node, rest: str, path: Path, member: Member, faults: list[Diagnostic]
+) -> Mapping:
     members = dict(node.members) if isinstance(node, Mapping) else {}
     # A key may hold dots itself: the longest one that is there wins, else the first segment.
     known = [key for key in members if rest == key or rest.startswith(key + ".")]
@@ -65,7 +70,9 @@ def _put_entry(node: Node, rest: str, path: Path, member: Member, faults: list[D
     name = max(known, key=len)
     remaining = rest[len(name) + 1 :]
     index = ids[name]
-    items[index] = _put(items[index], remaining, (*path, index), member, faults) if remaining else member.value
+    items[index] = (
+        _put(items[index], remaining, (*path, index), member, faults) if remaining else member.value
+    )
     return Sequence(tuple(items), node.span)
 
 

@@ -9,7 +9,8 @@ above, and variables and settings that are not there: all of them at once.
 """
 
 import re
-from collections.abc import Iterator, Mapping as MappingType
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,7 +73,9 @@ class Resolver:
     def data(self, node: Node, path: _Path = ()) -> Any:
         """Return the node's plain data, every reference resolved; faults were found before."""
         if isinstance(node, Mapping):
-            return {key: self.data(member.value, (*path, key)) for key, member in node.members.items()}
+            return {
+                key: self.data(member.value, (*path, key)) for key, member in node.members.items()
+            }
         if isinstance(node, Sequence):
             return [self.data(item, (*path, index)) for index, item in enumerate(node.items)]
         value = node.value
@@ -93,7 +96,9 @@ class Resolver:
         if len(parts) == 1 and references[0].kind == "settings":
             return self.held(references[0])
         shown = value
-        return Text("".join(part if isinstance(part, str) else self.joined(part) for part in parts), shown)
+        return Text(
+            "".join(part if isinstance(part, str) else self.joined(part) for part in parts), shown
+        )
 
     def held(self, reference: Reference) -> Any:
         """Return a settings field: text is marked, other plain data stays, objects are held."""
@@ -135,7 +140,10 @@ def check_syntax(root: Mapping) -> Iterator[Diagnostic]:
             for key, member in node.members.items():
                 if "${" in key:
                     yield Diagnostic(
-                        "misplaced-reference", "a key takes no reference", member.key, help="write the key out"
+                        "misplaced-reference",
+                        "a key takes no reference",
+                        member.key,
+                        help="write the key out",
                     )
         elif isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value:
             yield from _check_scalar(path, node)
@@ -196,7 +204,10 @@ def check_settings(root: Mapping, settings: Any) -> Iterator[Diagnostic]:
             if settings is None:
                 message = f"`{reference.text}` needs a `settings` class"
                 yield Diagnostic(
-                    "unknown-setting", message, span, help="name one: `settings: myapp.settings.Settings`"
+                    "unknown-setting",
+                    message,
+                    span,
+                    help="name one: `settings: myapp.settings.Settings`",
                 )
                 continue
             value = settings
@@ -229,7 +240,9 @@ def _reference(text: str, body: str | None) -> Reference:
     if match is None:
         return Reference("bad", "", text, argument=f"`{text}` is no reference")
     if match["object"]:
-        kind: Literal["settings", "resource"] = "settings" if match["object"] == "settings" else "resource"
+        kind: Literal["settings", "resource"] = (
+            "settings" if match["object"] == "settings" else "resource"
+        )
         if kind == "resource" and "." in match["path"]:
             return Reference("bad", "", text, argument="a resource has no path: `${resources.id}`")
         return Reference(kind, match["path"], text)
@@ -237,7 +250,12 @@ def _reference(text: str, body: str | None) -> Reference:
 
 
 def _references(path: _Path, node: Node) -> Iterator[tuple[Reference, Span]]:
-    if isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value and not _is_literal(path):
+    if (
+        isinstance(node, Scalar)
+        and isinstance(node.value, str)
+        and "${" in node.value
+        and not _is_literal(path)
+    ):
         for part in parse(node.value):
             if isinstance(part, Reference):
                 yield part, _place(node.span, part.text)
@@ -247,7 +265,11 @@ def _check_scalar(path: _Path, node: Scalar) -> Iterator[Diagnostic]:
     parts = parse(str(node.value))
     references = [part for part in parts if isinstance(part, Reference)]
     if references and _is_literal(path):
-        message = f"`{path[-1]}` takes no reference" if isinstance(path[-1], str) else "a path takes no reference"
+        message = (
+            f"`{path[-1]}` takes no reference"
+            if isinstance(path[-1], str)
+            else "a path takes no reference"
+        )
         yield Diagnostic("misplaced-reference", message, node.span, help="write the value out")
         return
     for reference in references:

@@ -27,7 +27,7 @@ from typing import Any
 from assembler.errors import AssemblerError, UsageError, did_you_mean
 
 
-class ImportFault(AssemblerError):
+class ImportFault(AssemblerError):  # noqa: N818  # becomes a diagnostic, not an error of ours
     """Why a path gives no object; `code` is one of the import stage's."""
 
     def __init__(
@@ -51,14 +51,22 @@ class ImportList:
         """Tell whether `module` is one of the packages or lies inside one."""
         if self.packages is None:
             return module.partition(".")[0] not in sys.stdlib_module_names
-        return any(module == package or module.startswith(package + ".") for package in self.packages)
+        return any(
+            module == package or module.startswith(package + ".") for package in self.packages
+        )
 
     def check(self, path: str, module: str) -> None:
         """Raise `ImportFault` where `module`, which `path` leads to, is not allowed."""
         if self.allows(module):
             return
-        subject = f"`{path}`" if path.startswith(module) else f"`{path}` is defined in `{module}`, which"
-        where = f"the import list of {self.file}" if self.packages is not None else "what a manifest may import"
+        subject = (
+            f"`{path}`" if path.startswith(module) else f"`{path}` is defined in `{module}`, which"
+        )
+        where = (
+            f"the import list of {self.file}"
+            if self.packages is not None
+            else "what a manifest may import"
+        )
         package = module.partition(".")[0]
         raise ImportFault(
             "import-not-allowed",
@@ -117,7 +125,9 @@ def frame_of(error: BaseException) -> tuple[str, ...]:
     """Return `file:line: source` of the innermost frame that is the user's own, if any."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return (_frame_text(error.filename, error.lineno),)
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        (frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     own = [(file, line) for file, line in frames if _is_users(file)]
     return (_frame_text(*own[-1]),) if own else ()
 
@@ -131,7 +141,9 @@ def _read_table(file: Path) -> ImportList:
     if imports is None:
         return ImportList(None, None)
     if not isinstance(imports, list) or not all(isinstance(name, str) and name for name in imports):
-        raise UsageError(f"`imports` of [tool.assembler] in {file.name} must be a list of package names")
+        raise UsageError(
+            f"`imports` of [tool.assembler] in {file.name} must be a list of package names"
+        )
     return ImportList(tuple(imports), file.name)
 
 
@@ -141,7 +153,9 @@ def _longest_module(path: str) -> tuple[ModuleType, list[str]]:
     module = _import_module(first)
     while rest:
         found = vars(module).get(rest[0])
-        if (found is not None and not isinstance(found, ModuleType)) or not hasattr(module, "__path__"):
+        if (found is not None and not isinstance(found, ModuleType)) or not hasattr(
+            module, "__path__"
+        ):
             break
         name = f"{module.__name__}.{rest[0]}"
         try:
@@ -178,7 +192,9 @@ def _not_found(name: str) -> ImportFault:
     paths = list(getattr(package, "__path__", ())) if package else None
     hidden = _hidden_by(name, package)
     if hidden:
-        return ImportFault("module-not-found", f"no module named `{name}`", trace=(hidden,), help=_NAMESPACE)
+        return ImportFault(
+            "module-not-found", f"no module named `{name}`", trace=(hidden,), help=_NAMESPACE
+        )
     siblings = [module.name for module in pkgutil.iter_modules(paths)] if parent else []
     meant = did_you_mean(last, siblings)
     if meant:
@@ -186,7 +202,9 @@ def _not_found(name: str) -> ImportFault:
     return ImportFault("module-not-found", f"no module named `{name}`", help=meant)
 
 
-_NAMESPACE = "delete that `__init__.py`: without it the folders of that name are one namespace package"
+_NAMESPACE = (
+    "delete that `__init__.py`: without it the folders of that name are one namespace package"
+)
 
 
 def _hidden_by(name: str, package: ModuleType | None) -> str | None:
@@ -200,7 +218,11 @@ def _hidden_by(name: str, package: ModuleType | None) -> str | None:
         other = Path(entry or ".") / top
         target = other.joinpath(*rest)
         has_it = target.is_dir() or target.with_suffix(".py").is_file()
-        if has_it and not (other / "__init__.py").exists() and other.resolve() != Path(file).parent.resolve():
+        if (
+            has_it
+            and not (other / "__init__.py").exists()
+            and other.resolve() != Path(file).parent.resolve()
+        ):
             return f"{_short(file)} hides the `{top}` folder that has it"
     return None
 

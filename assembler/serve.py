@@ -22,7 +22,9 @@ def app_from_environment() -> FastAPI:
     """Build the manifest that `ASSEMBLY` names; ends the process where that is not possible."""
     path = os.environ.get("ASSEMBLY")
     if not path:
-        _exit("error: the variable ASSEMBLY names no manifest\n  = help: ASSEMBLY=manifests/dev.yaml uvicorn assembler:app")
+        _exit(
+            "error: the variable ASSEMBLY names no manifest\n  = help: ASSEMBLY=manifests/dev.yaml uvicorn assembler:app"
+        )
     try:
         return build(load(path))
     except ManifestError as error:

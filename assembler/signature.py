@@ -86,7 +86,9 @@ def target_of(path: str, value: Any, *, leading: int = 0) -> Target:
         form == "instance" and inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004  # asks whether that method is async
     )
     name = path.replace(":", ".").rpartition(".")[2]
-    return Target(path, value, form, callable(value), is_async, signature_of(value, name, leading=leading))
+    return Target(
+        path, value, form, callable(value), is_async, signature_of(value, name, leading=leading)
+    )
 
 
 def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
@@ -110,7 +112,8 @@ def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
     unnamed = [
         item.name
         for item in rest
-        if item.kind is inspect.Parameter.POSITIONAL_ONLY and item.default is inspect.Parameter.empty
+        if item.kind is inspect.Parameter.POSITIONAL_ONLY
+        and item.default is inspect.Parameter.empty
     ]
     is_open = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in rest)
     returns = value if inspect.isclass(value) else hints.get("return")
@@ -153,7 +156,8 @@ def fitted(annotation: Any) -> Any:
 
 def _adapter(annotations: Mapping[str, Any]) -> TypeAdapter[Any]:
     fields = {name: NotRequired[hint] for name, hint in annotations.items()}
-    shape = TypedDict("Options", fields)  # type: ignore[operator]  # made at run time
+    make: Any = TypedDict  # a checker wants a literal; these names are known at run time
+    shape = make("Options", fields)
     shape.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="allow")
     return TypeAdapter(shape)
 
@@ -186,7 +190,7 @@ def _hints_one_by_one(function: Callable[..., Any]) -> dict[str, Any]:
     for name, hint in getattr(function, "__annotations__", {}).items():
         try:
             hints[name] = eval(hint, scope) if isinstance(hint, str) else hint  # noqa: S307  # what get_type_hints does
-        except Exception:  # noqa: BLE001, PERF203  # a hint that cannot be read lets every value pass
+        except Exception:  # noqa: BLE001  # a hint that cannot be read lets every value pass
             hints[name] = Any
     return hints
 
@@ -197,7 +201,7 @@ def _function_of(value: Any) -> Any:
     if inspect.isclass(value):
         if hasattr(value, "__pydantic_fields__") or hasattr(value, "__dataclass_fields__"):
             return value
-        init = value.__init__  # type: ignore[misc]  # read, not called
+        init = value.__init__
         return init if init is not object.__init__ else value.__new__
     if inspect.isroutine(value):
         return inspect.unwrap(value)

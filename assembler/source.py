@@ -26,7 +26,9 @@ MAX_ALIASES = 100
 MAX_NODES = 100_000
 _MAX_DIGITS = 400  # more than any float has; Python itself refuses to read 4301
 
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -125,7 +127,9 @@ def locate(node: Node, path: tuple[str | int, ...]) -> tuple[Node, Span | None]:
     return node, key
 
 
-def walk(node: Node, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Node]]:
+def walk(
+    node: Node, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Node]]:
     """Yield every node below and with `node`, each with its path, parents first."""
     yield path, node
     if isinstance(node, Mapping):
@@ -177,7 +181,11 @@ class _Composer:
                 self.alias(event)
             elif kind is yaml.DocumentStartEvent:
                 self.document(event)
-            if self.faults and self.faults[-1].code in ("too-deep", "too-many-aliases", "too-many-nodes"):
+            if self.faults and self.faults[-1].code in (
+                "too-deep",
+                "too-many-aliases",
+                "too-many-nodes",
+            ):
                 return  # going on would do the harm that the limit prevents
 
     def document(self, event: Any) -> None:
@@ -208,7 +216,9 @@ class _Composer:
             return text
         integral = _INTEGER.match(text) is not None
         if len(text) > _MAX_DIGITS or float(text) in (float("inf"), float("-inf")):
-            self.fault("number-out-of-range", "number too large", span, help="quote it if it is text")
+            self.fault(
+                "number-out-of-range", "number too large", span, help="quote it if it is text"
+            )
             return 0
         return int(text) if integral else float(text)
 
@@ -216,11 +226,17 @@ class _Composer:
         top.key, top.key_span = text, span
         if text == "<<" and value == "<<":
             self.fault(
-                "merge-key", "the merge key `<<` is not YAML 1.2", span, help="use `extends` to share entries"
+                "merge-key",
+                "the merge key `<<` is not YAML 1.2",
+                span,
+                help="use `extends` to share entries",
             )
         elif not isinstance(value, str):
             self.fault(
-                "non-string-key", f"key `{text}` is not a string", span, help=f'write it as "{text}"'
+                "non-string-key",
+                f"key `{text}` is not a string",
+                span,
+                help=f'write it as "{text}"',
             )
         elif text in top.members:
             first = Note(top.members[text].key, "first here")
@@ -245,7 +261,9 @@ class _Composer:
         line, column = done.start.line + 1, done.start.column + 1
         end = (last.end_line, last.end_column) if last else (line, column + 2)
         span = Span(self.file, line, column, *max(end, (line, column + 1)))
-        node: Node = Mapping(done.members, span) if done.is_mapping else Sequence(tuple(done.items), span)
+        node: Node = (
+            Mapping(done.members, span) if done.is_mapping else Sequence(tuple(done.items), span)
+        )
         self.add(node, done.anchor, done.size, done.height + 1)
 
     def alias(self, event: Any) -> None:
@@ -266,7 +284,9 @@ class _Composer:
             top.key, top.key_span = "", None
             return
         if len(self.stack) + height > MAX_DEPTH:
-            self.fault("too-deep", f"nesting over {MAX_DEPTH} levels once the alias is expanded", span)
+            self.fault(
+                "too-deep", f"nesting over {MAX_DEPTH} levels once the alias is expanded", span
+            )
         self.add(node, None, size, height)
 
     def add(self, node: Node, anchor: str | None, size: int, height: int) -> None:
@@ -295,7 +315,13 @@ class _Composer:
         return Span(self.file, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
     def fault(
-        self, code: str, message: str, span: Span, *, notes: tuple[Note, ...] = (), help: str | None = None
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        notes: tuple[Note, ...] = (),
+        help: str | None = None,
     ) -> None:
         self.faults.append(Diagnostic(code, message, span, notes=notes, help=help))
 
@@ -323,7 +349,8 @@ def _syntax(file: File, error: Any) -> Diagnostic:
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     span = Span(file, line, column, line, column + 1)
     problem = (error.problem or str(error)).strip()
-    if "\\t" in problem or file.lines[line - 1 : line] and "\t" in file.lines[line - 1][:column]:
+    before = file.lines[line - 1][:column] if line <= len(file.lines) else ""
+    if "\\t" in problem or "\t" in before:
         return Diagnostic("yaml-syntax", "a tab cannot indent", span, help="indent with spaces")
     notes: tuple[Note, ...] = ()
     if error.context and error.context_mark and error.context_mark.line + 1 != line:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
 
@@ -31,7 +31,7 @@ class Text(str):
     __slots__ = ("shown",)
     shown: str
 
-    def __new__(cls, value: str, shown: str) -> "Text":
+    def __new__(cls, value: str, shown: str) -> Self:
         text = super().__new__(cls, value)
         text.shown = shown
         return text
@@ -77,7 +77,9 @@ def parse_duration(value: Any) -> timedelta:
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("must be a duration such as `250ms`, `10s`, `5m` or `1h`")
-    duration = timedelta(**{_UNITS[match[2]]: int(match[1])}) if len(match[1]) < 10 else timedelta.max
+    duration = (
+        timedelta(**{_UNITS[match[2]]: int(match[1])}) if len(match[1]) < 10 else timedelta.max
+    )
     if not timedelta(milliseconds=1) <= duration <= _LONGEST:
         raise ValueError("must be a duration from `1ms` to `8784h`")
     return duration
@@ -150,9 +152,9 @@ def _path_in(data: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """Keep the segments of pydantic's `loc` that exist in the data: it adds tags and arms."""
     path: list[str | int] = []
     for segment in loc:
-        if (isinstance(data, dict) and segment in data) or (
-            isinstance(data, list) and isinstance(segment, int) and segment < len(data)
-        ):
+        is_key = isinstance(data, dict) and segment in data
+        is_index = isinstance(data, list) and isinstance(segment, int) and segment < len(data)
+        if is_key or is_index:
             path.append(segment)
             data = data[segment]
     return tuple(path)
@@ -167,7 +169,7 @@ def _at(data: Any, path: tuple[str | int, ...]) -> Any:
 def _replaced(data: Any, path: tuple[str | int, ...], value: Any) -> Any:
     if not path:
         return value
-    copy = dict(data) if isinstance(data, dict) else list(data)
+    copy: Any = dict(data) if isinstance(data, dict) else list(data)
     copy[path[0]] = _replaced(copy[path[0]], path[1:], value)
     return copy
 
@@ -182,7 +184,13 @@ def _repair(leaf: Any, wanted: str) -> Any:
         return leaf
     if wanted in {"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"}:
         return _collection(leaf)
-    if wanted in {"dict_type", "model_type", "dataclass_type", "model_attributes_type", "mapping_type"}:
+    if wanted in {
+        "dict_type",
+        "model_type",
+        "dataclass_type",
+        "model_attributes_type",
+        "mapping_type",
+    }:
         return _json(leaf, "{") or leaf
     if wanted in {"int_type", "int_parsing", "literal_error", "enum"} and re.fullmatch(
         r"[-+]?[0-9]{1,300}", leaf.strip()
@@ -197,7 +205,16 @@ def _repair(leaf: Any, wanted: str) -> Any:
     return leaf
 
 
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 
 
 def _repair_held(leaf: Held, wanted: str) -> Any:

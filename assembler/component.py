@@ -1,0 +1,236 @@
+"""An entry of the manifest → a `Component`: what its `use` names, and its checked options.
+
+In: the entry, its node, something that turns import paths into targets. Out: a `Component` that
+says how its target is to be called. Refuses what cannot be called in its place: a value that is no
+callable, an async function where nobody waits, a class in `catch` that is no exception. Calls
+nothing.
+"""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from assembler import manifest as models
+from assembler.errors import Diagnostic, Span
+from assembler.options import Options, OptionsChecker
+from assembler.references import Resolver
+from assembler.resolve import ImportFault, ImportList, import_object
+from assembler.signature import Target, signature_of, target_of
+from assembler.source import Mapping, Node, locate
+
+Role = Literal[
+    "resource",
+    "middleware",
+    "handler",
+    "configure",
+    "router",
+    "mount",
+    "dependency",
+    "startup",
+    "job",
+    "shutdown",
+]
+Path = tuple[str | int, ...]
+_LEADING: dict[str, int] = {"middleware": 1, "configure": 1}
+_GIVEN = frozenset({"app"})
+_GIVEN_TO_JOBS = frozenset({"app", "job"})
+
+
+class Targets(Protocol):
+    """What turns an import path into a `Target`, or raises `ImportFault`."""
+
+    def target(self, path: str, *, leading: int = 0) -> Target:
+        """Describe what `path` names; `leading` arguments are given by position."""
+        ...
+
+
+class ModuleTargets:
+    """Imports what paths name, once each."""
+
+    def __init__(self, imports: ImportList) -> None:
+        self.imports = imports
+
+    def target(self, path: str, *, leading: int = 0) -> Target:
+        """Import `path` and describe the object; raises `ImportFault`."""
+        return target_of(path, import_object(path, self.imports), leading=leading)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One entry: what it says, what its `use` names, its options, and where `use` stands.
+
+    `called` tells whether the assembler calls the target with the options, or takes it as it is.
+    """
+
+    role: Role
+    entry: Any
+    target: Target
+    options: Options
+    called: bool
+    span: Span
+    node: Node = field(repr=False)
+    dependencies: "tuple[Component, ...]" = ()
+    caught: Any = None  # an exception class or a status, of a handler
+
+    @property
+    def id(self) -> str:
+        """The entry's name; a dependency's is its path."""
+        return getattr(self.entry, "id", "") or self.target.path
+
+
+def entries(manifest: models.Manifest) -> Iterator[tuple[Role, Path, Any]]:
+    """Yield every entry that names code, with its role and its path in the document."""
+    for name, resource in manifest.resources.items():
+        yield "resource", ("resources", name), resource
+    for index, route in enumerate(manifest.routes):
+        yield ("mount" if route.mount is not None else "router"), ("routes", index), route
+    sections: tuple[tuple[Role, Path, Any], ...] = (
+        ("middleware", ("middleware",), manifest.middleware),
+        ("handler", ("exception_handlers",), manifest.exception_handlers),
+        ("configure", ("configure",), manifest.configure),
+        ("startup", ("startup",), manifest.startup),
+        ("job", ("scheduler", "jobs"), manifest.scheduler.jobs),
+        ("shutdown", ("shutdown",), manifest.shutdown),
+    )
+    for role, path, section in sections:
+        for index, entry in enumerate(section):
+            if entry.use is not None:
+                yield role, (*path, index), entry
+
+
+class Part:
+    """One entry on its way to a `Component`; `faults` are those of the import stage."""
+
+    def __init__(self, root: Mapping, targets: Targets, role: Role, path: Path, entry: Any) -> None:
+        self.role: Role = role
+        self.entry = entry
+        self.path = path
+        self.node, _ = locate(root, path)
+        use = self.node.get("use") if isinstance(self.node, Mapping) else self.node
+        self.span = (use or self.node).span
+        self.faults: list[Diagnostic] = []
+        self.caught: Any = None
+        self.target = self._find(targets, entry if isinstance(entry, str) else entry.use)
+        if role == "handler":
+            self.caught = self._exception(targets)
+        items = entry.dependencies if role == "router" else ()
+        self.dependencies = [
+            Part(root, targets, "dependency", (*path, "dependencies", index), item)
+            for index, item in enumerate(items)
+        ]
+        self.faults += [fault for part in self.dependencies for fault in part.faults]
+
+    def checked(
+        self, checker: OptionsChecker, resolver: Resolver
+    ) -> tuple[Component, list[Diagnostic]]:
+        """Check the options, and those of the entry's dependencies."""
+        node = self.node.get("with") if isinstance(self.node, Mapping) else None
+        data = resolver.data(node, (*self.path, "with")) if isinstance(node, Mapping) else {}
+        options, faults = _NO_OPTIONS, []
+        if self.called:
+            given = _GIVEN_TO_JOBS if self.role == "job" else _GIVEN
+            options, faults = checker.check(self.target, node, data, self.span, given)
+        dependencies = []
+        for part in self.dependencies:
+            component, found = part.checked(checker, resolver)
+            dependencies.append(component)
+            faults += found
+        component = Component(
+            role=self.role,
+            entry=self.entry,
+            target=self.target,
+            options=options,
+            called=self.called,
+            span=self.span,
+            node=self.node,
+            dependencies=tuple(dependencies),
+            caught=self.caught,
+        )
+        return component, faults
+
+    @property
+    def has_options(self) -> bool:
+        """Say whether the entry has a `with`."""
+        return isinstance(self.node, Mapping) and "with" in self.node.members
+
+    @property
+    def called(self) -> bool:
+        """Say whether the target is called with the options, or stands for itself."""
+        form = self.target.form
+        if self.role == "dependency":
+            return self.has_options
+        if self.role == "handler":
+            return self.has_options or form == "class"
+        if self.role not in {"router", "mount"}:
+            return True
+        if form == "instance":
+            return self.has_options and not hasattr(self.target.value, "routes")
+        if self.role == "router" or self.has_options or form == "class":
+            return True
+        # A function that can be called without arguments is a factory; an ASGI app is not one.
+        return not any(item.required for item in self.target.signature.parameters.values())
+
+    def _find(self, targets: Targets, path: str) -> Target:
+        try:
+            self.target = targets.target(path, leading=_LEADING.get(self.role, 0))
+        except ImportFault as fault:
+            self.faults.append(import_diagnostic(fault, self.span))
+            return _NO_TARGET
+        self.faults += self._misuse(self.target)
+        return self.target
+
+    def _misuse(self, target: Target) -> Iterator[Diagnostic]:
+        if self.role in {"router", "mount"} and not self.called:
+            if self.has_options:
+                message = f"`{target.name}` is no factory, so it takes no `with`"
+                remedy = "remove `with`, or name a factory"
+                yield Diagnostic("not-callable", message, self.span, help=remedy)
+            return
+        if not target.is_callable:
+            kind = type(target.value).__name__
+            message = f"`{target.path}` is a {kind} and cannot be called"
+            yield Diagnostic("not-callable", message, self.span)
+        elif target.is_async and self._is_made:
+            message = f"`{target.name}` is async, and a {self.role} is made without waiting"
+            remedy = None
+            if self.role == "resource":
+                remedy = "make it in a plain function, and connect in its `__aenter__`"
+            yield Diagnostic("not-callable", message, self.span, help=remedy)
+
+    @property
+    def _is_made(self) -> bool:
+        if self.role in {"handler", "mount", "dependency"}:
+            return self.called
+        return self.role in {"resource", "middleware", "router", "configure"}
+
+    def _exception(self, targets: Targets) -> Any:
+        catch = self.entry.catch
+        if isinstance(catch, int):
+            return catch
+        node, _ = locate(self.node, ("catch",))
+        path = catch
+        if "." not in catch and ":" not in catch:
+            # A bare name is a built-in exception, whatever the list of imports says.
+            targets, path = ModuleTargets(ImportList(("builtins",), None)), f"builtins:{catch}"
+        try:
+            target = targets.target(path)
+        except ImportFault as fault:
+            self.faults.append(import_diagnostic(fault, node.span))
+            return None
+        value = target.value
+        is_exception = inspect.isclass(value) and issubclass(value, Exception)
+        if not (is_exception or (value is None and target.form == "class")):
+            text = f"`{catch}` is no exception class"
+            self.faults.append(Diagnostic("not-an-exception", text, node.span))
+        return value
+
+
+def import_diagnostic(fault: ImportFault, span: Span) -> Diagnostic:
+    """Place what the import stage found at the path that asked for it."""
+    return Diagnostic(fault.code, fault.message, span, trace=fault.trace, help=fault.help)
+
+
+_NOTHING = signature_of(lambda: None, "nothing")
+_NO_TARGET = Target("", None, "instance", is_callable=False, is_async=False, signature=_NOTHING)
+_NO_OPTIONS = Options(_NOTHING.adapter(), {}, frozenset(), {})

@@ -1,0 +1,249 @@
+"""Limits how often a client may call, over all routes and tighter over some.
+
+In: HTTP requests and websocket handshakes. Out: the app's answer with RateLimit fields, or 429
+(a websocket is refused before it is accepted, with 429 where the server can, else close 1013).
+Not counted: preflights (a browser sends them unasked) and what `exempt` names.
+
+Several limits hold together: a request is charged to all that match it or, when one refuses, to
+none. Place it inside CORS, so that scripts can read a 429, and, for `key: user`, inside the
+authentication.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, NotRequired
+
+from pydantic import ConfigDict, Field, with_config
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import TypedDict
+
+from components.rate_limit.answer import (
+    TRY_AGAIN_LATER,
+    BodyShape,
+    HeaderField,
+    Refusals,
+    limit_template,
+    policy_field,
+    seconds_up,
+)
+from components.rate_limit.keys import KeyFunction, subject_of
+from components.rate_limit.memory import MemoryStore
+from components.rate_limit.paths import is_preflight, matcher, route_path
+from components.rate_limit.rates import parse_rates
+from components.rate_limit.store import Decision, Limit, OnStoreError, Store, name_limits
+
+_STRICTEST: dict[OnStoreError, int] = {"deny": 0, "local": 1, "allow": 2}
+_REMEMBERED_PATHS = 4096
+_LONGEST_REMEMBERED = 256
+
+
+@with_config(ConfigDict(extra="forbid"))
+class RouteLimit(TypedDict):
+    """What holds for the requests that match, besides the limit over all of them."""
+
+    match: Annotated[str, Field(description="`POST /api/v1/auth/*`, `/search`, `GET,HEAD /a/*`")]
+    limit: NotRequired[
+        Annotated[
+            str | list[str],
+            Field(description="rates such as `10/minute`", json_schema_extra={"looser": "higher"}),
+        ]
+    ]
+    cost: NotRequired[
+        Annotated[
+            int,
+            Field(ge=1, description="units a request takes", json_schema_extra={"looser": "lower"}),
+        ]
+    ]
+    on_store_error: NotRequired[
+        Annotated[OnStoreError, Field(description="instead of the middleware's own")]
+    ]
+
+
+class RateLimitMiddleware:
+    """Admits at most the given number of requests of one client in any window of the period.
+
+    Every entry of `routes` that matches a request adds its limit; of several costs the highest
+    holds, and of several `on_store_error` the strictest. Over one shared store, two of these with
+    the same name, key and rate are one limit.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limit: Annotated[
+            str | list[str],
+            Field(
+                description="one rate or several: `500/minute`, `10/second`, `1000/5 minutes`",
+                json_schema_extra={"looser": "higher"},
+            ),
+        ],
+        key: Annotated[
+            str | KeyFunction,
+            Field(description="`client_ip`, `user`, `header:NAME`, or a dotted path of a function"),
+        ] = "client_ip",
+        store: Annotated[
+            Store | None, Field(description="where hits are counted; this process's memory if none")
+        ] = None,
+        exempt: Annotated[
+            Sequence[str], Field(description="patterns of what is not counted: `/health/*`")
+        ] = (),
+        routes: Annotated[
+            Sequence[RouteLimit], Field(description="tighter limits for some requests")
+        ] = (),
+        on_store_error: Annotated[
+            OnStoreError,
+            Field(
+                description="when the store is away: count here at this process's share of the "
+                "limit, let all through, or refuse all with 503"
+            ),
+        ] = "local",
+        name: Annotated[
+            str, Field(description="the policy's name in fields and in a shared store's counts")
+        ] = "default",
+        body: Annotated[
+            BodyShape,
+            Field(description="`error`: {error: {code, message, details}}; `problem`: RFC 9457"),
+        ] = "error",
+        fields: Annotated[
+            bool, Field(description="send RateLimit and RateLimit-Policy on admitted requests")
+        ] = True,
+    ) -> None:
+        self.app = app
+        self._subject = subject_of(key)
+        self._store = MemoryStore() if store is None else store
+        if isinstance(exempt, str) or isinstance(routes, (str, Mapping)):
+            raise TypeError("`exempt` and `routes` are lists")
+        if body not in {"error", "problem"}:
+            raise ValueError("`body` must be `error` or `problem`")
+        self._exempt = [matcher(pattern, slash=False) for pattern in exempt]
+        self._limits = name_limits(name, parse_rates(limit))
+        self._on_store_error = _store_error(on_store_error)
+        self._routes = [_Route(route) for route in routes]
+        self._shape = body
+        self._fields = fields
+        self._plans: dict[tuple[_Route, ...], _Plan] = {}
+        self._remembered: dict[tuple[str, str], _Plan | None] = {}
+        self._plan(())
+        for route in self._routes:
+            self._plan((route,))  # so that a store that cannot count shows now
+            if any(route.cost > limit.rate.quota for limit in self._limits + route.limits):
+                raise ValueError(f"a `cost` of {route.cost} is over a whole limit: nothing passes")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        method = scope["method"] if kind == "http" else "GET"
+        request = (method, route_path(scope) if scope.get("root_path") else scope["path"])
+        try:
+            plan = self._remembered[request]
+        except KeyError:
+            plan = self._choose(request)
+        if plan is None or (method == "OPTIONS" and is_preflight(scope)):
+            await self.app(scope, receive, send)
+            return
+        decision = plan.hit(self._subject(scope), plan.cost)
+        if not isinstance(decision, Decision):
+            decision = await decision
+        if not decision.admitted:
+            await _refuse(scope, send, plan.refusals.answer(decision))
+        elif self._fields and decision.limit is not None and kind == "http":
+            await self.app(scope, receive, plan.send_with_fields(send, decision))
+        else:
+            await self.app(scope, receive, send)
+
+    def _choose(self, request: tuple[str, str]) -> "_Plan | None":
+        method, path = request
+        plan = None
+        if not any(matches(method, path) for matches in self._exempt):
+            plan = self._plan(tuple(r for r in self._routes if r.matches(method, path)))
+        if len(path) <= _LONGEST_REMEMBERED:
+            if len(self._remembered) >= _REMEMBERED_PATHS:
+                self._remembered.clear()
+            self._remembered[request] = plan
+        return plan
+
+    def _plan(self, routes: "tuple[_Route, ...]") -> "_Plan":
+        if routes not in self._plans:
+            limits = sum((route.limits for route in routes), self._limits)
+            cost = max((route.cost for route in routes), default=1)
+            modes = [route.on_store_error for route in routes if route.on_store_error]
+            mode = min(modes, key=_STRICTEST.__getitem__, default=self._on_store_error)
+            self._plans[routes] = _Plan(
+                limits=limits,
+                hit=self._store.counter(limits, on_error=mode).hit,
+                cost=min(cost, *(limit.rate.quota for limit in limits)),
+                refusals=Refusals(limits, self._shape),
+            )
+        return self._plans[routes]
+
+
+class _Route:
+    """An entry of `routes`, read."""
+
+    __slots__ = ("cost", "limits", "matches", "on_store_error")
+
+    def __init__(self, route: RouteLimit) -> None:
+        unknown = set(route) - RouteLimit.__annotations__.keys()
+        if unknown or "match" not in route:
+            raise ValueError(f"an entry of `routes` takes {', '.join(RouteLimit.__annotations__)}")
+        self.matches = matcher(route["match"], slash=True)
+        self.cost = route.get("cost", 1)
+        if self.cost < 1:
+            raise ValueError(f"`{route['match']}`: `cost` must be at least 1")
+        rates = parse_rates(route["limit"]) if "limit" in route else ()
+        self.limits = name_limits(route["match"], rates) if rates else ()
+        mode = route.get("on_store_error")
+        self.on_store_error = None if mode is None else _store_error(mode)
+
+
+class _Plan:
+    """What holds for the requests that match the same entries."""
+
+    __slots__ = ("_policy", "_templates", "cost", "hit", "refusals")
+
+    def __init__(
+        self,
+        *,
+        limits: tuple[Limit, ...],
+        hit: Callable[[str, int], Decision | Awaitable[Decision]],
+        cost: int,
+        refusals: Refusals,
+    ) -> None:
+        self.hit = hit
+        self.cost = cost
+        self.refusals = refusals
+        self._policy = policy_field(limits)
+        self._templates = {limit: limit_template(limit) for limit in limits}
+
+    def send_with_fields(self, send: Send, decision: Decision) -> Send:
+        async def send_with_fields(message: Message) -> None:
+            if message["type"] == "http.response.start" and decision.limit is not None:
+                value = self._templates[decision.limit] % (
+                    decision.remaining,
+                    seconds_up(decision.wait_ns),
+                )
+                fields = [*message.get("headers", ()), self._policy, (b"ratelimit", value)]
+                message = {**message, "headers": fields}
+            await send(message)
+
+        return send_with_fields
+
+
+def _store_error(mode: OnStoreError) -> OnStoreError:
+    if mode not in _STRICTEST:
+        raise ValueError(f"`on_store_error` must be one of {', '.join(_STRICTEST)}")
+    return mode
+
+
+async def _refuse(scope: Scope, send: Send, answer: tuple[int, list[HeaderField], bytes]) -> None:
+    status, fields, body = answer
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "rate limit"})
+            return
+        kind = "websocket.http.response"
+    await send({"type": f"{kind}.start", "status": status, "headers": fields})
+    await send({"type": f"{kind}.body", "body": body})

@@ -1,0 +1,124 @@
+"""A limit on one route or router, as a FastAPI dependency.
+
+In: the connection, after routing. Out: nothing, or `RateLimited`, which FastAPI answers with 429;
+a websocket is closed before it is accepted where its server cannot answer it with a status.
+
+Each route counts apart, by its own template (`/users/{id}`) and endpoint. So it does not matter
+how a router was included, under which root path the app runs, or what stands in the parameters.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import Scope
+
+from components.rate_limit.answer import TRY_AGAIN_LATER, limit_template, policy_field, seconds_up
+from components.rate_limit.keys import KeyFunction, subject_of
+from components.rate_limit.memory import MemoryStore
+from components.rate_limit.rates import parse_rates
+from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
+
+
+class RateLimited(HTTPException):
+    """A refusal, 429 or 503; handlers may shape it by `code` and `details`."""
+
+    def __init__(self, status_code: int, detail: str, headers: dict[str, str], code: str) -> None:
+        super().__init__(status_code, detail, headers)
+        self.code = code
+        self.details = {"retry_after": int(headers["Retry-After"])}
+
+
+class EndpointRateLimiter:
+    """`Depends(EndpointRateLimiter("10/minute"))`, on a route, a router or the app."""
+
+    def __init__(
+        self,
+        limit: Annotated[
+            str | list[str],
+            Field(description="one rate or several", json_schema_extra={"looser": "higher"}),
+        ],
+        *,
+        key: Annotated[
+            str | KeyFunction,
+            Field(description="`client_ip`, `user`, `header:NAME`, or a dotted path of a function"),
+        ] = "client_ip",
+        cost: Annotated[
+            int,
+            Field(ge=1, description="units a request takes", json_schema_extra={"looser": "lower"}),
+        ] = 1,
+        store: Annotated[
+            Store | None, Field(description="where hits are counted; this process's memory if none")
+        ] = None,
+        on_store_error: Annotated[
+            OnStoreError, Field(description="when the store is away: count here, allow or deny")
+        ] = "local",
+        name: Annotated[
+            str, Field(description="the policy's name in fields and in a shared store's counts")
+        ] = "endpoint",
+    ) -> None:
+        limits = name_limits(name, parse_rates(limit))
+        if not 1 <= cost <= min(limit.rate.quota for limit in limits):
+            raise ValueError("`cost` must be at least 1 and at most the limit")
+        if on_store_error not in {"local", "allow", "deny"}:
+            raise ValueError("`on_store_error` must be one of deny, local, allow")
+        store = MemoryStore() if store is None else store
+        self._hit = store.counter(limits, on_error=on_store_error).hit
+        self._subject = subject_of(key)
+        self._cost = cost
+        self._policy = policy_field(limits)
+        self._templates = {limit: limit_template(limit) for limit in limits}
+        self._names: dict[int, tuple[object, str]] = {}
+
+    async def __call__(self, connection: HTTPConnection, response: Response) -> None:
+        scope = connection.scope
+        decision = self._hit(self._route_name(scope) + self._subject(scope), self._cost)
+        if not isinstance(decision, Decision):
+            decision = await decision
+        if not decision.admitted:
+            raise self._refusal(scope, decision)
+        if decision.limit is not None:
+            value = self._templates[decision.limit] % (
+                decision.remaining,
+                seconds_up(decision.wait_ns),
+            )
+            response.raw_headers += [self._policy, (b"ratelimit", value)]
+
+    def _refusal(self, scope: Scope, decision: Decision) -> Exception:
+        if scope["type"] == "websocket" and "websocket.http.response" not in (
+            scope.get("extensions") or {}
+        ):
+            return WebSocketException(TRY_AGAIN_LATER, "rate limit")
+        if decision.limit is None:
+            detail = "requests cannot be counted at the moment"
+            return RateLimited(503, detail, {"Retry-After": "1"}, "rate_limit_unavailable")
+        seconds = seconds_up(decision.wait_ns)
+        value = self._templates[decision.limit] % (decision.remaining, seconds)
+        fields = {
+            "Retry-After": str(seconds),
+            "RateLimit-Policy": self._policy[1].decode(),
+            "RateLimit": value.decode(),
+        }
+        detail = f"too many requests, try again in {seconds} s"
+        return RateLimited(429, detail, fields, "rate_limited")
+
+    def _route_name(self, scope: Scope) -> str:
+        """The full template and the endpoint: the same in every process, whatever the method."""
+        route: Any = scope.get("route")
+        # FastAPI gives a route of an included router without its prefixes: its context has them
+        context = scope.get("fastapi", {}).get("effective_route_context")
+        if context is not None and context.original_route is route:
+            route = context
+        known = self._names.get(id(route))
+        if known is not None:
+            return known[1]
+        endpoint = scope.get("endpoint")
+        function = getattr(endpoint, "__qualname__", type(endpoint).__qualname__)
+        path, module = getattr(route, "path", ""), getattr(endpoint, "__module__", "")
+        name = f"{path} {module}.{function} "
+        if route is not None:
+            # the route is kept, so that no other one gets its number
+            self._names[id(route)] = (route, name)
+        return name

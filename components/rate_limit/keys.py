@@ -1,0 +1,114 @@
+"""Who a hit is counted against.
+
+In: an ASGI scope. Out: a subject, a text that begins with its kind (`ip:`, `user:`, `header:`,
+`own:`), so that no header value can pass for an address.
+Refuses: an unknown kind, a dotted path that names nothing callable.
+
+A client is `scope["client"]` and nothing else: X-Forwarded-For is the client's own word until
+uvicorn's ProxyHeadersMiddleware has checked who says it. A header counts whatever stands in it:
+where nobody checked it further out, a new value is a new client; add a limit by address. What a kind cannot find (nobody logged
+in, no such header, None from a function) is counted by client address, never let through.
+"""
+
+import hashlib
+import importlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from starlette.types import Scope
+
+KeyFunction = Callable[[Scope], str | None]
+Subject = Callable[[Scope], str]
+
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+_LONGEST = 64  # a longer subject is hashed, so that nobody fills the store with long ones
+
+
+def subject_of(key: str | KeyFunction) -> Subject:
+    """Give the function for `client_ip`, `user`, `header:NAME`, a dotted path or a callable."""
+    if callable(key):
+        return _or_client(key, "own:")
+    if key == "client_ip":
+        return client_ip
+    if key == "user":
+        return _or_client(_user, "user:")
+    if key.startswith("header:"):
+        name = key.removeprefix("header:").strip().lower()
+        if not name or not name.isascii():
+            raise ValueError(f"`{key}` names no header")
+        return _or_client(_header(name.encode()), f"header:{name}:")
+    return _or_client(_load(key), "own:")
+
+
+def client_ip(scope: Scope) -> str:
+    """The client's address; IPv4-mapped addresses are IPv4, other IPv6 ones count by their /64."""
+    client = scope.get("client")
+    if not client:
+        return "ip:"  # a Unix socket says nothing: its clients share one subject
+    host: str = client[0]
+    if ":" not in host:
+        return "ip:" + host if len(host) <= _LONGEST else "ip:" + _digest(host)
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except (OSError, ValueError):  # a NUL or a surrogate is a ValueError
+        return "ip:" + _digest(host)
+    if packed.startswith(_IPV4_MAPPED):
+        return "ip:" + socket.inet_ntop(socket.AF_INET, packed[12:])
+    return f"ip:{packed[:8].hex()}/64"
+
+
+def _or_client(find: KeyFunction, kind: str) -> Subject:
+    def subject(scope: Scope) -> str:
+        found = find(scope)
+        if not found:
+            return client_ip(scope)
+        return kind + (found if len(found) <= _LONGEST else _digest(found))
+
+    return subject
+
+
+def _user(scope: Scope) -> str | None:
+    """Who Starlette's AuthenticationMiddleware found, or what stands at `request.state.user`."""
+    user = scope.get("user")
+    if user is None or not getattr(user, "is_authenticated", True):
+        user = scope.get("state", {}).get("user")
+    if user is None or isinstance(user, str):
+        return user
+    for name in ("identity", "id", "username"):
+        try:
+            found = getattr(user, name, None)
+        except NotImplementedError:  # BaseUser.identity, where a subclass did not give one
+            continue
+        if found is not None:
+            return str(found)
+    return None
+
+
+def _header(name: bytes) -> KeyFunction:
+    def value(scope: Scope) -> str | None:
+        for key, content in scope["headers"]:
+            if key == name:
+                # mostly a secret: it must not stand in a store's keys
+                return _digest(content)
+        return None
+
+    return value
+
+
+def _digest(value: str | bytes) -> str:
+    data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _load(path: str) -> KeyFunction:
+    module, _, name = path.replace(":", ".").rpartition(".")
+    if not module:
+        raise ValueError(
+            f"`{path}` is no key: write `client_ip`, `user`, `header:NAME` or a dotted path"
+        )
+    found: Any = getattr(importlib.import_module(module), name, None)
+    if not callable(found):
+        raise TypeError(f"`{path}` names nothing callable")
+    function: KeyFunction = found
+    return function

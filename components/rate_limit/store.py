@@ -1,0 +1,76 @@
+"""What the limiters ask of a store, and what they hear back.
+
+In: a subject (a text that names one client) and a cost.
+Out: a `Decision`, at once or to be awaited.
+Any object with `counter` is a store; it is made without I/O.
+"""
+
+import os
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from components.rate_limit.rates import Rate
+
+OnStoreError = Literal["local", "allow", "deny"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limit:
+    """One limit under one name. Two limits are never equal: a memory store counts each apart."""
+
+    name: str
+    rate: Rate
+
+    @property
+    def id(self) -> str:
+        """The same in every process: a shared store counts by it."""
+        return f"{self.name};{self.rate.quota};{self.rate.period_seconds}"
+
+
+class Decision(NamedTuple):
+    """The answer for one hit.
+
+    `limit` is the one that refused, or the one with the fewest units left; None where the store
+    was away and the answer is `on_store_error`'s. `wait_ns` is the time until more units are
+    free; for a refusal, until this hit would be admitted.
+    """
+
+    admitted: bool
+    limit: Limit | None
+    remaining: int
+    wait_ns: int
+
+
+class Counter(Protocol):
+    """Counts hits under a fixed set of limits: all of them are charged, or none."""
+
+    def hit(self, subject: str, cost: int = 1, /) -> Decision | Awaitable[Decision]: ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where hits are counted."""
+
+    def counter(self, limits: tuple[Limit, ...], *, on_error: OnStoreError) -> Counter:
+        """Make a counter; counters that hold the same `Limit` share its counts."""
+        ...
+
+
+def name_limits(name: str, rates: tuple[Rate, ...]) -> tuple[Limit, ...]:
+    """Give each rate a name for fields and keys: the given one, or several made from it."""
+    if not name.isascii() or not name.isprintable() or not 0 < len(name) <= 200:
+        raise ValueError(f"`{name}` must be printable ASCII of at most 200 characters")
+    if len(rates) == 1:
+        return (Limit(name, rates[0]),)
+    return tuple(Limit(f"{name} {rate}", rate) for rate in rates)
+
+
+def process_share(share: int | None) -> int:
+    """How many processes share a limit: as told, else WEB_CONCURRENCY, else 1."""
+    if share is None:
+        text = os.environ.get("WEB_CONCURRENCY", "")
+        return max(int(text), 1) if text.isascii() and text.isdigit() else 1
+    if share < 1:
+        raise ValueError("`share` must be at least 1")
+    return share

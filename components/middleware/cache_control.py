@@ -1,0 +1,207 @@
+"""A response -> the same response with the `Cache-Control` that its path and its request call for.
+
+In: rules by method and path, the first that matches wins. Out, on successful answers (2xx and 304)
+without a `Cache-Control` of their own: the rule's text, a CDN's header (RFC 9213), and `Vary`
+completed; `private, no-store` for requests with `Authorization` or a session cookie and for answers
+that set a cookie. Optionally an ETag, and 304 where the client has that (see `entity_tag`).
+Refuses rules that are not `METHOD /path` and texts that could split a response.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.middleware.entity_tag import ConditionalSend
+from components.middleware.header_text import header_name, header_value
+from components.middleware.path_patterns import app_path, path_test
+
+_Fields = list[tuple[bytes, bytes]]
+_DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
+
+
+class CacheRule(BaseModel):
+    """What answers to some requests may be cached for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    match: str = Field(description="`GET /public/*`; without a method it is GET, which is HEAD too")
+    cache: str = Field(description="the text of `Cache-Control`")
+    cdn: str | None = Field(default=None, description="the text of the CDN's header")
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """A rule, ready: the fields to append, and what they make the answer depend on."""
+
+    fields: _Fields
+    vary: bytes = b""
+
+
+class CacheControlMiddleware:
+    """Says of each answer who may keep it, and for how long.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        rules: Annotated[
+            Sequence[CacheRule], Field(description="the first that matches wins")
+        ] = (),
+        private: Annotated[
+            str, Field(description="`Cache-Control` of what belongs to one user")
+        ] = "private, no-store",
+        session_cookies: Annotated[
+            Sequence[str],
+            Field(
+                description="cookies that make a request belong to a user",
+                json_schema_extra={"looser": "shorter"},
+            ),
+        ] = ("session",),
+        cdn_header: Annotated[
+            str, Field(description="the header of a rule's `cdn`, such as `Surrogate-Control`")
+        ] = "CDN-Cache-Control",
+        vary: Annotated[
+            Sequence[str] | None,
+            Field(
+                description="what an answer by a rule depends on; by default on what would make it "
+                "private: `Authorization`, and `Cookie` where session cookies are named"
+            ),
+        ] = None,
+        etag: Annotated[
+            Literal["weak", "strong"] | None,
+            Field(
+                description="make ETags and answer 304; `strong` only where nothing further out "
+                "changes bodies, as GZip does"
+            ),
+        ] = None,
+        etag_max_bytes: Annotated[
+            int, Field(ge=0, description="the longest body that is hashed")
+        ] = 1_048_576,
+    ) -> None:
+        if etag not in (None, "weak", "strong"):
+            raise ValueError(f"`etag` is `weak`, `strong` or nothing, not {etag!r}")
+        if etag_max_bytes < 0:
+            raise ValueError(f"`etag_max_bytes` must not be negative: {etag_max_bytes}")
+        if isinstance(session_cookies, str) or isinstance(vary, str):
+            raise TypeError("`session_cookies` and `vary` are lists, not one text")
+        self.app = app
+        self._cookies = frozenset(name.encode("latin-1") for name in session_cookies)
+        if vary is None:
+            vary = ["Authorization", "Cookie"] if self._cookies else ["Authorization"]
+        self._private = _Policy([(b"cache-control", header_value("private", private))])
+        self._rules = _by_method(rules, header_name("cdn_header", cdn_header), vary)
+        self._etag = etag
+        self._etag_max_bytes = etag_max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        policy = self._policy(scope)
+        conditional = None
+        if self._etag is not None and scope["method"] in ("GET", "HEAD"):
+            conditional = send = ConditionalSend(
+                send,
+                head=scope["method"] == "HEAD",
+                if_none_match=[
+                    value for name, value in scope["headers"] if name == b"if-none-match"
+                ],
+                strength=self._etag,
+                max_bytes=self._etag_max_bytes,
+            )
+        elif policy is None:
+            await self.app(scope, receive, send)
+            return
+
+        def send_governed(message: Message) -> Awaitable[None]:
+            if (
+                policy is not None
+                and message["type"] == "http.response.start"
+                and (200 <= message["status"] < 300 or message["status"] == 304)
+            ):
+                message["headers"] = self._governed(message.get("headers", ()), policy)
+            return send(message)
+
+        await self.app(scope, receive, send_governed)
+        if conditional is not None:
+            await conditional.finish()
+
+    def _policy(self, scope: Scope) -> _Policy | None:
+        headers = dict(scope["headers"])
+        if b"authorization" in headers or (b"cookie" in headers and self._has_session(scope)):
+            return self._private
+        path = app_path(scope)
+        for is_meant, policy in self._rules.get(scope["method"], ()):
+            if is_meant(path):
+                return policy
+        return None
+
+    def _has_session(self, scope: Scope) -> bool:
+        return any(
+            cookie.partition(b"=")[0].strip() in self._cookies
+            for name, value in scope["headers"]
+            if name == b"cookie"
+            for cookie in value.split(b";")
+        )
+
+    def _governed(self, headers: Sequence[tuple[bytes, bytes]], policy: _Policy) -> _Fields:
+        # A new list: an application may send the same list with every response.
+        fields = list(headers)
+        vary = []
+        for name, value in fields:
+            if (lower := name.lower()) not in _DECISIVE:
+                continue
+            if lower == b"cache-control":
+                return fields
+            if lower == b"set-cookie":
+                policy = self._private
+            else:
+                vary.append(value)
+        if vary and policy.vary:
+            return [
+                *(field for field in fields if field[0].lower() != b"vary"),
+                (b"vary", _joined(vary, policy.vary)),
+                *policy.fields,
+            ]
+        if policy.vary:
+            fields.append((b"vary", policy.vary))
+        return fields + policy.fields
+
+
+def _by_method(
+    rules: Sequence[CacheRule | Mapping[str, object]], cdn: bytes, vary: Sequence[str]
+) -> dict[str, list[tuple[Callable[[str], object], _Policy]]]:
+    dependencies = ", ".join(header_name("vary", name).decode().title() for name in vary)
+    found: dict[str, list[tuple[Callable[[str], object], _Policy]]] = {}
+    for given in rules:
+        rule = CacheRule.model_validate(given)
+        method, _, path = rule.match.strip().rpartition(" ")
+        method = method.strip().upper() or "GET"
+        if not method.isalpha():
+            raise ValueError(
+                f"`match` is not a method and a path, such as `GET /x`: {rule.match!r}"
+            )
+        fields = [(b"cache-control", header_value("cache", rule.cache))]
+        if rule.cdn is not None:
+            fields.append((cdn, header_value("cdn", rule.cdn)))
+        entry = (path_test("match", path), _Policy(fields, dependencies.encode()))
+        for each in ("GET", "HEAD") if method == "GET" else (method,):
+            found.setdefault(each, []).append(entry)
+    return found
+
+
+def _joined(present: list[bytes], added: bytes) -> bytes:
+    """One `Vary` of all: `*` says everything, and names do not care for case."""
+    text = b", ".join(present)
+    known = {token.strip().lower() for token in text.split(b",")}
+    if b"*" in known:
+        return text
+    new = [token for token in added.split(b", ") if token.lower() not in known]
+    return b", ".join([text, *new])

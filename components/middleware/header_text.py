@@ -1,0 +1,36 @@
+"""Option texts -> the bytes of header names and values, once, when a middleware is made.
+
+Refuses what could split a response: control characters, CR and LF above all, and text that HTTP
+cannot carry (RFC 9110, sections 5.1 and 5.5).
+"""
+
+import re
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def header_name(option: str, text: str) -> bytes:
+    """The name in lower case, as ASGI wants it.
+
+    Raises:
+        ValueError: `text` is not a token.
+    """
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"`{option}` is not a header name: {text!r}")
+    return text.lower().encode("ascii")
+
+
+def header_value(option: str, text: str) -> bytes:
+    """The value as it goes on the wire.
+
+    Raises:
+        ValueError: `text` is empty, has control characters or is not latin-1.
+    """
+    value = text.strip()
+    if not value or _CONTROL.search(value):
+        raise ValueError(f"`{option}` is not a header value: {text!r}")
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"`{option}` is not latin-1 text: {text!r}") from error

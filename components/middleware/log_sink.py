@@ -1,0 +1,125 @@
+"""Log lines -> the standard logging tree, a standard stream or a file.
+
+In: entries `(level, write, facts)`, whose line is `write(*facts)` and whose facts begin with the time
+and the `Who`. Out: a `LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until
+its timer fires, it is full, one is more than INFO, the application shuts down, the process forks or
+ends. Refuses unknown sinks. A stream that cannot be written loses lines, never requests, and the next
+write says how many.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.middleware.line_buffer import LineBuffer
+
+Entry = tuple[int, Callable[..., str], tuple[Any, ...]]
+
+
+class LogSink:
+    """Where the lines of a middleware go.
+
+    Args:
+        kind: `logging`, `stdout`, `stderr`, or the path of a file (with a slash in it).
+        logger: the logger's name, for `logging`.
+        flush_interval: how long entries wait at most; None hands each on at once.
+    """
+
+    __slots__ = ("_buffer", "_logger", "_write")
+
+    def __init__(self, kind: str, *, logger: str, flush_interval: timedelta | None) -> None:
+        self._logger = logging.getLogger(logger) if kind == "logging" else None
+        self._write = _writer(kind, self._logger)
+        self._buffer = LineBuffer(self._write, flush_interval) if flush_interval else None
+
+    def takes(self, level: int) -> bool:
+        """Whether a line of this level would be kept, asked before its facts are taken."""
+        return self._logger is None or self._logger.isEnabledFor(level)
+
+    def put(self, entry: Entry) -> None:
+        """Takes a line."""
+        if self._buffer is None:
+            self._write([entry])
+            return
+        self._buffer.add(entry)
+        if entry[0] > logging.INFO:
+            self._buffer.flush()
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._buffer is not None:
+            self._buffer.flush()
+
+
+def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]], None]:
+    if logger is not None:
+        return partial(_to_logger, logger)
+    if kind in ("stdout", "stderr"):
+        return _Lines(partial(_to_stream, kind))
+    if "/" in kind:
+        return _Lines(partial(_to_file, Path(kind)))
+    raise ValueError(
+        f"`sink` is `logging`, `stdout`, `stderr` or a path with a slash, not {kind!r}"
+    )
+
+
+def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
+    factory = logging.getLogRecordFactory()
+    common: dict[str, Any] = {}
+    for level, write, facts in entries:
+        now, about = facts[0], facts[1]
+        if not common or factory is not logging.LogRecord:
+            # No walk up the stack for the caller, as there is none worth naming.
+            record = factory(logger.name, level, __file__, 0, "", (), None, "request")
+            common = dict(record.__dict__)  # a copy, as filters may write into the record
+        else:
+            # What the constructor finds out about process and thread holds for all of the batch.
+            record = logging.LogRecord.__new__(logging.LogRecord)
+            record.__dict__.update(common)
+        record.msg = write(*facts)
+        record.levelno, record.levelname = level, logging.getLevelName(level)
+        record.relativeCreated += (now - record.created) * 1000
+        record.created, record.msecs = now, now % 1 * 1000
+        parent = about[8]
+        record.request_id = about[5] or "-"
+        record.trace_id = parent[3:35] if parent else "-"
+        record.span_id = parent[36:52] if parent else "-"
+        logger.handle(record)
+
+
+class _Lines:
+    """Writes entries as one text, and counts those that were lost."""
+
+    __slots__ = ("_lost", "_write")
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._lost = 0
+
+    def __call__(self, entries: list[Entry]) -> None:
+        lines = [write(*facts) for _, write, facts in entries]
+        if self._lost:
+            lines.insert(0, f'{{"event":"lines-lost","lines":{self._lost}}}')
+        try:
+            self._write("\n".join(lines) + "\n")
+        except (OSError, ValueError):  # a full disk, a broken pipe, a closed stream
+            self._lost += len(entries)
+        else:
+            self._lost = 0
+
+
+def _to_stream(name: str, text: str) -> None:
+    # Looked up each time: servers and test runners replace the streams.
+    stream = getattr(sys, name)
+    stream.write(text)
+    stream.flush()
+
+
+def _to_file(path: Path, text: str) -> None:
+    # Opened for each batch: a rotated file is left behind, and no fork shares the descriptor.
+    with path.open("ab", buffering=0) as file:
+        file.write(text.encode("ascii"))

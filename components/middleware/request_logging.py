@@ -1,0 +1,168 @@
+"""A request -> one line of JSON about it, when it is over.
+
+In: the messages that pass by, untouched. Out: lines for `log_sink`: INFO, and WARNING for what was
+slow, failed or ended with 5xx (not ERROR: the exception itself is logged by its handler, and Sentry
+would count it twice). An exception is written as status 500 and raised on; a client that went away
+before its answer was complete is marked `disconnected`, with status 499 where none was sent.
+Milliseconds run until the last byte was handed on; the line follows after background tasks.
+"""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from logging import INFO, WARNING
+from typing import Annotated
+
+from pydantic import Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.middleware.log_line import LogLine, who
+from components.middleware.log_sink import LogSink
+from components.middleware.path_patterns import any_path_test, app_path
+from components.middleware.websocket_log import WebSocketLog
+
+_GONE = frozenset({"ClientDisconnect", "CancelledError"})
+
+
+class RequestLoggingMiddleware:
+    """Logs each HTTP request, and each websocket when it opens and when it closes.
+
+    By default lines wait a moment and go through the logging tree together, which costs half as much;
+    a WARNING is written at once, with all before it. The records carry the ID and the trace of their
+    request either way. Handlers that look at the running request instead (OpenTelemetry's current
+    span, Sentry's breadcrumbs) want `flush_interval: null`.
+
+    Raises:
+        ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        sink: Annotated[
+            str,
+            Field(
+                description="`logging` for the standard logging tree; `stdout`, `stderr` or the path "
+                "of a file (with a slash) for batches of lines past it"
+            ),
+        ] = "logging",
+        logger: Annotated[
+            str, Field(description="the logger's name, for the sink `logging`")
+        ] = "components.access",
+        flush_interval: Annotated[
+            timedelta | None, Field(description="how long lines wait at most; null: not at all")
+        ] = timedelta(milliseconds=250),
+        slow: Annotated[
+            timedelta | None, Field(description="requests that take this long are WARNING")
+        ] = timedelta(seconds=1),
+        sample: Annotated[
+            float,
+            Field(
+                ge=0,
+                le=1,
+                description="the share of requests that is written; slow ones, 5xx and exceptions "
+                "always are",
+            ),
+        ] = 1.0,
+        exclude: Annotated[
+            Sequence[str], Field(description="paths that are not logged, such as `/health/*`")
+        ] = (),
+        max_length: Annotated[
+            int, Field(ge=16, le=4096, description="the longest text of a field, in characters")
+        ] = 256,
+    ) -> None:
+        if not 0 <= sample <= 1:
+            raise ValueError(f"`sample` must be from 0 to 1, not {sample}")
+        if not 16 <= max_length <= 4096:
+            raise ValueError(f"`max_length` must be from 16 to 4096, not {max_length}")
+        self.app = app
+        self._sink = LogSink(sink, logger=logger, flush_interval=flush_interval)
+        self._line = LogLine(max_length=max_length)
+        self._slow_seconds = slow.total_seconds() if slow is not None else float("inf")
+        self._sample = sample
+        self._is_excluded = any_path_test("exclude", exclude) if exclude else None
+        # Tests set these.
+        self._clock: Callable[[], float] = time.perf_counter
+        self._now: Callable[[], float] = time.time
+        self._random: Callable[[], float] = random.random
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (
+            self._is_excluded is not None and self._is_excluded(app_path(scope))
+        ):
+            await self._other(scope, receive, send)
+            return
+        status = size = 0
+        ended = 0.0
+        gone = False
+        error = None
+        clock = self._clock
+        started = clock()
+
+        async def receive_watched() -> Message:
+            nonlocal gone
+            message = await receive()
+            if message["type"] == "http.disconnect" and not ended:
+                gone = True
+            return message
+
+        def send_counted(message: Message) -> Awaitable[None]:
+            nonlocal status, size, ended
+            kind = message["type"]
+            if kind == "http.response.body":
+                size += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    ended = clock()
+            elif kind == "http.response.start":
+                status = message["status"]
+            elif kind == "http.response.pathsend":
+                ended = clock()
+            return send(message)
+
+        try:
+            await self.app(scope, receive_watched, send_counted)
+        except BaseException as caught:
+            error = type(caught).__name__
+            raise
+        finally:
+            gone = gone or (not ended and _was_given_up(error, status))
+            seconds = (ended or clock()) - started
+            self._log(scope, status or (499 if gone else 500), size, seconds, gone, error)
+
+    def _log(
+        self, scope: Scope, status: int, size: int, seconds: float, gone: bool, error: str | None
+    ) -> None:
+        slow = seconds >= self._slow_seconds
+        level = WARNING if slow or error or status >= 500 else INFO
+        if level == INFO and self._sample < 1 and self._random() >= self._sample:
+            return
+        if self._sink.takes(level):
+            if scope["method"] == "HEAD":
+                size = 0
+            marks = (',"slow":true' if slow else "") + (',"disconnected":true' if gone else "")
+            facts = (self._now(), who(scope), status, size, seconds, marks, error)
+            self._sink.put((level, self._line.of_request, facts))
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and not (
+            self._is_excluded is not None and self._is_excluded(app_path(scope))
+        ):
+            log = WebSocketLog(scope, self._sink, self._line, clock=self._clock, now=self._now)
+            await log.run(self.app, receive, send)
+        elif scope["type"] == "lifespan":
+
+            async def send_flushed(message: Message) -> None:
+                if message["type"].startswith("lifespan.shutdown."):
+                    self._sink.flush()
+                await send(message)
+
+            await self.app(scope, receive, send_flushed)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _was_given_up(error: str | None, status: int) -> bool:
+    """Whether an answer without an end is one that nobody listened to any more."""
+    return error in _GONE or (error is None and status > 0)

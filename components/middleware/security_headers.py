@@ -1,0 +1,151 @@
+"""A response -> the same response with the security headers that its route did not set itself.
+
+In: header texts as options, `None` to leave one out. The defaults are the OWASP Secure Headers
+Project's list of July 2026 (https://owasp.org/www-project-secure-headers/), without two that are not
+for every answer: `Clear-Site-Data` (it would end every session) and `Cache-Control` (see
+`cache_control`). `X-XSS-Protection` is not on that list any more, so it is sent only if asked for.
+Refuses texts that could split a response, and an HSTS text without `max-age`.
+"""
+
+import re
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.middleware.header_text import header_value
+from components.middleware.path_patterns import any_path_test, app_path
+
+DOCS_CSP = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; "
+    "img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; "
+    "connect-src 'self'; worker-src blob:; form-action 'self'; base-uri 'self'; "
+    "frame-ancestors 'none'"
+)
+"""Lets FastAPI's Swagger UI and ReDoc pages run: inline start script, CDN assets, web worker."""
+
+PERMISSIONS = (
+    "accelerometer=(), autoplay=(), camera=(), cross-origin-isolated=(), display-capture=(), "
+    "encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), keyboard-map=(), "
+    "magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), "
+    "publickey-credentials-get=(), screen-wake-lock=(), sync-xhr=(self), usb=(), web-share=(), "
+    "xr-spatial-tracking=(), clipboard-read=(), clipboard-write=(), gamepad=(), hid=(), "
+    "idle-detection=(), interest-cohort=(), serial=(), unload=()"
+)
+
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+_Fields = list[tuple[bytes, bytes]]
+
+
+class SecurityHeadersMiddleware:
+    """Adds security headers to each HTTP answer (and to the refusal of a websocket).
+
+    The options without a description are the headers of their names; null leaves one out. Pages under
+    `docs_paths` load from CDNs, so they get no `Cross-Origin-Embedder-Policy`.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hsts: Annotated[
+            str | None,
+            Field(description="`Strict-Transport-Security`, over https only (RFC 6797, 7.2)"),
+        ] = "max-age=63072000; includeSubDomains",
+        hsts_over_http: Annotated[
+            bool, Field(description="send it always, for a proxy that ends TLS and does not say so")
+        ] = False,
+        csp: Annotated[str | None, Field(description="`Content-Security-Policy`")] = (
+            "default-src 'self'; form-action 'self'; base-uri 'self'; object-src 'none'; "
+            "frame-ancestors 'none'; upgrade-insecure-requests"
+        ),
+        docs_csp: Annotated[
+            str | None, Field(description="the policy of `docs_paths` instead of `csp`")
+        ] = DOCS_CSP,
+        docs_paths: Annotated[
+            Sequence[str],
+            Field(
+                description="documentation pages, such as `/docs` or `/docs/*`",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ] = ("/docs", "/docs/*", "/redoc"),
+        frame_options: Literal["DENY", "SAMEORIGIN"] | None = "DENY",
+        content_type_options: Literal["nosniff"] | None = "nosniff",
+        referrer_policy: str | None = "no-referrer",
+        permissions_policy: str | None = PERMISSIONS,
+        cross_origin_opener_policy: str | None = "same-origin",
+        cross_origin_resource_policy: str | None = "same-origin",
+        cross_origin_embedder_policy: str | None = "require-corp",
+        cross_domain_policies: str | None = "none",
+        dns_prefetch_control: Literal["on", "off"] | None = "off",
+        origin_agent_cluster: str | None = "?1",
+        xss_protection: Literal["0"] | None = None,
+    ) -> None:
+        if hsts is not None and not re.search(r"(?i)(?:^|;)\s*max-age\s*=\s*\"?\d+", hsts):
+            raise ValueError(f"`hsts` has no `max-age` in seconds: {hsts!r}")
+        common = {
+            "x-frame-options": frame_options,
+            "x-content-type-options": content_type_options,
+            "referrer-policy": referrer_policy,
+            "permissions-policy": permissions_policy,
+            "cross-origin-opener-policy": cross_origin_opener_policy,
+            "cross-origin-resource-policy": cross_origin_resource_policy,
+            "x-permitted-cross-domain-policies": cross_domain_policies,
+            "x-dns-prefetch-control": dns_prefetch_control,
+            "origin-agent-cluster": origin_agent_cluster,
+            "x-xss-protection": xss_protection,
+        }
+        page = {"content-security-policy": csp, **common} | {
+            "cross-origin-embedder-policy": cross_origin_embedder_policy
+        }
+        docs = {"content-security-policy": docs_csp, **common}
+        secure = {"strict-transport-security": hsts}
+        plain = secure if hsts_over_http else {}
+        self.app = app
+        self._is_docs = any_path_test("docs_paths", docs_paths)
+        # The four answers there are, ready to be appended: (over http, over https) each.
+        self._page = (_fields(page | plain), _fields(page | secure))
+        self._docs = (_fields(docs | plain), _fields(docs | secure))
+        self._names = frozenset(name.encode() for name in page | secure)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        # Judged now: a router that enters a mount changes the scope's root_path.
+        variants = self._docs if self._is_docs(app_path(scope)) else self._page
+        own = variants[scope.get("scheme") in ("https", "wss")]
+        names = self._names
+
+        def send_secured(message: Message) -> Awaitable[None]:
+            if message["type"] in _STARTS:
+                # A new list: an application may send the same list with every response.
+                fields = list(message.get("headers", ()))
+                for name, _ in fields:
+                    if name.lower() in names:
+                        message["headers"] = fields + _missing(own, fields)
+                        break
+                else:
+                    message["headers"] = fields + own
+            return send(message)
+
+        await self.app(scope, receive, send_secured)
+
+
+def _missing(own: _Fields, fields: _Fields) -> _Fields:
+    present = {name.lower() for name, _ in fields}
+    return [field for field in own if field[0] not in present]
+
+
+def _fields(texts: dict[str, str | None]) -> _Fields:
+    return [
+        (name.encode(), header_value(name, text))
+        for name, text in texts.items()
+        if text is not None
+    ]

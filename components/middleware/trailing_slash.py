@@ -1,0 +1,103 @@
+"""A request for `/items/` -> the same request for `/items`, without a redirect.
+
+In: `path` and `raw_path` of HTTP and websocket scopes. Out: both without the slashes at their end, in
+the same scope, so that what stands further out still sees the route. Left alone: the root, the given
+prefixes with all beneath them, and an encoded slash (`%2F`), which is part of a segment. No `Location`
+is ever made of the path, so `//evil.example/` cannot lead anywhere.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from pydantic import Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.middleware.path_patterns import app_path
+
+
+class StripTrailingSlashMiddleware:
+    """Lets routes that are declared without a slash at the end answer with one too.
+
+    A route that exists only with the slash, and a mount's root, answer too: their router would
+    redirect the stripped path to the very path that came, round and round, so the request is then
+    given to the application a second time, as it came.
+
+    Raises:
+        TypeError, ValueError: `exempt` is not a list of paths.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        exempt: Annotated[
+            Sequence[str],
+            Field(description="prefixes such as `/mcp` that keep their slashes, with all beneath"),
+        ] = (),
+    ) -> None:
+        if isinstance(exempt, str):
+            raise TypeError("`exempt` is a list of path prefixes, not one text")
+        for prefix in exempt:
+            if not prefix.startswith("/") or not prefix.strip("/") or "*" in prefix:
+                raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {prefix!r}")
+        self.app = app
+        self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] not in ("http", "websocket")
+            or not scope["path"].endswith("/")
+            or not (stripped := self._stripped(scope))
+        ):
+            await self.app(scope, receive, send)
+            return
+        came = dict(scope)
+        scope.update(stripped)
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        turned_back = False
+
+        async def send_unless_turned_back(message: Message) -> None:
+            nonlocal turned_back
+            if message["type"] == "http.response.start" and _leads_to(message, came["path"]):
+                turned_back = True
+            if not turned_back:
+                await send(message)
+
+        await self.app(scope, receive, send_unless_turned_back)
+        if turned_back:
+            # All of it: a mount that was entered has left its root_path.
+            scope.clear()
+            scope.update(came)
+            await self.app(scope, receive, send)
+
+    def _stripped(self, scope: Scope) -> dict[str, Any]:
+        """What changes in the scope; nothing for a path that keeps its slashes."""
+        path = app_path(scope)
+        if path == "/" or path.startswith(self._exempt):
+            return {}
+        raw: bytes | None = scope.get("raw_path")
+        end = path if raw is None else raw.decode("latin-1")
+        count = len(end) - len(end.rstrip("/"))
+        # What is all slashes is the root, written carelessly.
+        count = min(count, len(path) - (0 if path.strip("/") else 1))
+        if count < 1 or not path.endswith("/" * count):
+            return {}
+        changed: dict[str, Any] = {"path": scope["path"][:-count]}
+        if raw is not None:
+            changed["raw_path"] = raw[:-count]
+        return changed
+
+
+def _leads_to(message: Message, path: str) -> bool:
+    """Whether this answer is a router's redirect to `path`."""
+    if message["status"] not in (307, 308):
+        return False
+    for name, value in message.get("headers", ()):
+        if name.lower() == b"location":
+            # Only the path counts: all between `//` and the next slash is the host.
+            _, _, rest = value.decode("latin-1").partition("?")[0].partition("//")
+            return unquote("/" + rest.partition("/")[2]) == path
+    return False

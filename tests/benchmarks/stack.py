@@ -1,0 +1,253 @@
+"""What seven middleware cost: the components, the same written by hand, and as BaseHTTPMiddleware.
+
+Run `python -m tests.benchmarks.stack [--wrk | --layers]`. In process: median µs per request over
+alternating rounds, less those of the bare FastAPI application. Everything is inside the measured time,
+the logging handlers and the flushing of buffers too. `--wrk`: requests/s over real sockets, one
+uvicorn per stack, 32 connections. `--layers`: what each component adds alone.
+
+The stacks: `ours` with default options; `direct` hands each log record on at once; `file` logs past
+the logging tree; `same-cors` has Starlette's CORS, as the peers have.
+
+Why the components are not fused: security headers, cache control, slash, request ID and logging,
+written by hand as one coroutine with one `send`, added 14.7 µs where the five classes add 19.8, of 31.6
+for all seven and 58 for the plain stack. A protocol by which separate classes join would keep less than
+half of those 5 µs, at the price of an order that is hard to see. Batching log lines saves twice as much
+and changes no class.
+"""
+
+import asyncio
+import gc
+import logging
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import httpx2
+import uvloop
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message
+
+from components.middleware.cache_control import CacheControlMiddleware, CacheRule
+from components.middleware.cors import CORSMiddleware
+from components.middleware.line_buffer import _flushed_before_fork
+from components.middleware.rate_limit import RateLimitMiddleware
+from components.middleware.request_id import RequestIDMiddleware
+from components.middleware.request_logging import RequestLoggingMiddleware
+from components.middleware.security_headers import SecurityHeadersMiddleware
+from components.middleware.trailing_slash import StripTrailingSlashMiddleware
+from tests.benchmarks.plain_stack import BASE_HTTP, ORIGINS, PLAIN, with_cors, wrapped
+
+Layers = list[Callable[[ASGIApp], ASGIApp]]
+ROUNDS, REQUESTS = 40, 400
+PATH = "/api/v1/public/items/7"
+RULES = [CacheRule(match="GET /api/v1/public/*", cache="public, max-age=60")]
+HEADERS = [
+    (b"host", b"api.example.com"),
+    (b"user-agent", b"bench/1"),
+    (b"accept", b"application/json"),
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"connection", b"keep-alive"),
+]
+ORIGIN = (b"origin", b"https://app.example.com")
+
+
+def ours(cors: Callable[[ASGIApp], ASGIApp], **logging_options: Any) -> Layers:
+    return [
+        cors,
+        partial(RateLimitMiddleware, limit="100000000/minute"),
+        SecurityHeadersMiddleware,
+        partial(CacheControlMiddleware, rules=RULES),
+        StripTrailingSlashMiddleware,
+        RequestIDMiddleware,
+        partial(RequestLoggingMiddleware, **logging_options),
+    ]
+
+
+lean_cors = partial(CORSMiddleware, allow_origins=ORIGINS, allow_credentials=True)
+
+
+def stacks() -> dict[str, Layers]:
+    return {
+        "bare": [],
+        "plain": PLAIN,
+        "ours": ours(lean_cors),
+        "direct": ours(lean_cors, flush_interval=None),
+        "file": ours(lean_cors, sink="/dev/null"),
+        "same-cors": ours(with_cors),
+        "basehttp": BASE_HTTP,
+    }
+
+
+def application(layers: Layers) -> ASGIApp:
+    app = FastAPI()
+
+    @app.get("/api/v1/public/items/{item_id}")
+    async def item(item_id: int) -> dict[str, int]:
+        return {"id": item_id}
+
+    return wrapped(app, layers)
+
+
+def set_up_logging() -> None:
+    """One handler for all stacks: formats, writes and flushes, to nowhere."""
+    handler = logging.FileHandler("/dev/null")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+async def _receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(message: Message) -> None:
+    pass
+
+
+async def _round(app: ASGIApp, headers: list[tuple[bytes, bytes]], requests: int) -> float:
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "client": ("198.51.100.7", 40000),
+        "server": ("10.0.0.1", 8000),
+    }
+    start = time.perf_counter()
+    for at in range(requests):
+        # Made when it is needed, as a server does: a list of scopes made before is cold memory.
+        await app({**scope, "headers": list(headers), "state": {}}, _receive, _send)
+        if at % 50 == 49:
+            await asyncio.sleep(0)  # timers fire between requests, as they do under a server
+    for buffer in _flushed_before_fork():  # else another stack's round would pay for the lines
+        buffer.flush()
+    return (time.perf_counter() - start) / requests * 1e6
+
+
+async def in_process(headers: list[tuple[bytes, bytes]]) -> None:
+    apps = {name: application(layers) for name, layers in stacks().items()}
+    times: dict[str, list[float]] = {name: [] for name in apps}
+    for at in range(ROUNDS + 1):
+        for name, app in apps.items():
+            gc.collect()
+            took = await _round(app, headers, REQUESTS // (8 if name == "basehttp" else 1))
+            if at:  # the first round warms up
+                times[name].append(took)
+    bare = statistics.median(times["bare"])
+    plain = statistics.median(times["plain"]) - bare
+    print(f"{'stack':10} {'µs':>8} {'added':>8} {'/ plain':>8}")
+    for name, taken in times.items():
+        median = statistics.median(taken)
+        print(f"{name:10} {median:8.1f} {median - bare:8.1f} {(median - bare) / plain:8.2f}")
+
+
+def each_layer() -> None:
+    """What each component adds alone, for profiling."""
+
+    async def run() -> None:
+        bare = application([])
+        for layer in ours(lean_cors):
+            app = application([layer])
+            pairs = [
+                (await _round(app, HEADERS, 1000), await _round(bare, HEADERS, 1000))
+                for _ in range(ROUNDS)
+            ]
+            added = statistics.median(one - other for one, other in pairs)
+            named = layer.func if isinstance(layer, partial) else layer
+            print(f"{named.__name__:30} {added:8.2f}")
+
+    uvloop.run(run())
+
+
+def _app(name: str) -> ASGIApp:
+    set_up_logging()
+    return application(stacks()[name])
+
+
+def bare() -> ASGIApp:
+    return _app("bare")
+
+
+def plain() -> ASGIApp:
+    return _app("plain")
+
+
+def assembled() -> ASGIApp:
+    return _app("ours")
+
+
+def file() -> ASGIApp:
+    return _app("file")
+
+
+def basehttp() -> ASGIApp:
+    return _app("basehttp")
+
+
+def over_sockets() -> None:
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        print("wrk is not installed: requests/s were not measured")
+        return
+    names = ["bare", "plain", "assembled", "file", "basehttp"]
+    servers = {name: (8770 + at, _serve(name, 8770 + at)) for at, name in enumerate(names)}
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    try:
+        for _ in range(3):
+            for name, (port, _server) in servers.items():
+                rates[name].append(_rate(wrk, port, seconds=2))
+    finally:
+        for _, server in servers.values():
+            server.terminate()
+            server.wait()
+    best = statistics.median(rates["bare"])
+    print(f"{'stack':10} {'req/s':>8} {'/ bare':>8}")
+    for name, found in rates.items():
+        print(f"{name:10} {statistics.median(found):8.0f} {statistics.median(found) / best:8.2f}")
+
+
+def _serve(name: str, port: int) -> subprocess.Popen[bytes]:
+    server = subprocess.Popen(
+        f"{sys.executable} -m uvicorn --factory tests.benchmarks.stack:{name} --port {port} "
+        "--no-access-log --log-level warning".split()
+    )
+    for _ in range(100):
+        try:
+            httpx2.get(f"http://127.0.0.1:{port}{PATH}")
+            break
+        except httpx2.TransportError:
+            time.sleep(0.1)
+    return server
+
+
+def _rate(wrk: str, port: int, *, seconds: int) -> float:
+    report = subprocess.run(
+        [wrk, "-t1", "-c32", f"-d{seconds}s", f"http://127.0.0.1:{port}{PATH}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    line = next(line for line in report.splitlines() if line.startswith("Requests/sec"))
+    return float(line.split()[1])
+
+
+if __name__ == "__main__":
+    set_up_logging()
+    if "--wrk" in sys.argv:
+        over_sockets()
+    elif "--layers" in sys.argv:
+        each_layer()
+    else:
+        print("without Origin")
+        uvloop.run(in_process(HEADERS))
+        print("with Origin (Starlette's CORS adds its headers in each stack)")
+        uvloop.run(in_process([*HEADERS, ORIGIN]))

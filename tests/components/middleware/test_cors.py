@@ -1,0 +1,69 @@
+"""CORSMiddleware answers as Starlette's does."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
+
+from components.middleware.cors import CORSMiddleware
+from tests.components.middleware.exchange import Answer, exchange, http_scope, responding
+
+ORIGINS = ["https://a.example", "https://b.example", "*"]
+OPTIONS = st.fixed_dictionaries(
+    {
+        "allow_origins": st.lists(st.sampled_from(ORIGINS), max_size=2),
+        "allow_methods": st.lists(st.sampled_from(["GET", "POST", "*"]), max_size=2),
+        "allow_headers": st.lists(st.sampled_from(["X-A", "*"]), max_size=2),
+        "allow_credentials": st.booleans(),
+        "allow_origin_regex": st.sampled_from([None, r"https://.*\.example"]),
+        "expose_headers": st.lists(st.sampled_from(["X-E", "X-F"]), max_size=2),
+    }
+)
+REQUEST = st.lists(
+    st.sampled_from(
+        [
+            (b"origin", b"https://a.example"),
+            (b"origin", b"https://evil.test"),
+            (b"access-control-request-method", b"POST"),
+            (b"access-control-request-headers", b"X-A"),
+        ]
+    ),
+    max_size=4,
+    unique_by=lambda field: field[0],
+)
+ANSWER = st.lists(
+    st.sampled_from(
+        [
+            (b"vary", b"Accept-Encoding"),
+            (b"vary", b"origin"),
+            (b"access-control-allow-origin", b"https://own.example"),
+            (b"x-own", b"1"),
+        ]
+    ),
+    max_size=3,
+    unique=True,
+)
+
+
+def said(answer: Answer) -> tuple[int, list[tuple[bytes, bytes]], set[str]]:
+    """Status, headers without `Vary`, and its tokens, which Starlette may repeat."""
+    vary = {token.strip().lower() for text in answer.all("vary") for token in text.split(",")}
+    others = sorted(field for field in answer.headers if field[0] != b"vary")
+    return answer.status, others, vary
+
+
+@given(OPTIONS, REQUEST, ANSWER, st.sampled_from(["GET", "OPTIONS", "POST"]))
+def test_says_what_starlettes_says(options: Any, request: Any, answer: Any, method: str) -> None:
+    app = responding(headers=answer)
+    scope = http_scope(method=method, headers=request)
+    ours = exchange(CORSMiddleware(app, **options), dict(scope))
+    theirs = exchange(StarletteCORSMiddleware(app, **options), dict(scope))
+    assert said(ours) == said(theirs)
+    assert len(ours.all("vary")) <= 1
+
+
+def test_refuses_one_text_for_a_list() -> None:
+    with pytest.raises(TypeError):
+        CORSMiddleware(responding(), allow_origins="https://a.example")

@@ -1,0 +1,166 @@
+"""StripTrailingSlashMiddleware."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from components.middleware.trailing_slash import StripTrailingSlashMiddleware
+from tests.components.middleware.exchange import exchange, http_scope, responding, websocket_scope
+
+
+def seen(scope: Scope, **options: Any) -> tuple[str, bytes | None]:
+    exchange(StripTrailingSlashMiddleware(responding(), **options), scope)
+    return scope["path"], scope.get("raw_path")
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "stripped"),
+    [
+        ("/", "", "/"),
+        ("/items", "", "/items"),
+        ("/items/", "", "/items"),
+        ("/items///", "", "/items"),
+        ("//", "", "/"),
+        ("///", "", "/"),
+        ("//evil.example/", "", "//evil.example"),
+        ("//evil.example//", "", "//evil.example"),
+        ("/api/", "/api", "/api/"),
+        ("/api//", "/api", "/api/"),
+        ("/api/items/", "/api", "/api/items"),
+        ("/apis/", "/api", "/apis"),
+    ],
+)
+def test_strips_slashes_but_never_the_root(path: str, root_path: str, stripped: str) -> None:
+    found = seen(http_scope(path, root_path=root_path))
+    assert found == (stripped, stripped.encode())
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "stripped_raw", "stripped"),
+    [
+        (b"/a%2F", "/a/", b"/a%2F", "/a/"),
+        (b"/a%2F/", "/a//", b"/a%2F", "/a/"),
+        (b"/a%2f%2F//", "/a////", b"/a%2f%2F", "/a//"),
+        (b"/caf%C3%A9/", "/café/", b"/caf%C3%A9", "/café"),
+        (b"/%2F", "//", b"/%2F", "//"),
+    ],
+)
+def test_an_encoded_slash_is_part_of_its_segment(
+    raw: bytes, path: str, stripped_raw: bytes, stripped: str
+) -> None:
+    assert seen(http_scope(path, raw_path=raw)) == (stripped, stripped_raw)
+
+
+def test_a_server_without_raw_path() -> None:
+    scope = http_scope("/items/")
+    del scope["raw_path"]
+    assert seen(scope) == ("/items", None)
+    assert seen(http_scope("/items/", raw_path=None)) == ("/items", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "stripped"),
+    [("/mcp/", "/mcp/"), ("/mcp/sub/", "/mcp/sub/"), ("/mcpx/", "/mcpx"), ("/a/mcp/", "/a/mcp")],
+)
+def test_exempt_prefixes_end_at_a_slash(path: str, stripped: str) -> None:
+    assert seen(http_scope(path), exempt=["/mcp"])[0] == stripped
+
+
+def test_websockets_too_and_nothing_else() -> None:
+    assert seen(websocket_scope("/ws/"))[0] == "/ws"
+    assert seen({"type": "other", "path": "/x/"})[0] == "/x/"
+
+
+def test_the_scope_is_the_same_object_so_that_the_outer_see_the_route() -> None:
+    found: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(scope)
+
+    scope = http_scope("/items/")
+    exchange(StripTrailingSlashMiddleware(app), scope)
+    assert found[0] is scope
+
+
+def client_of(app: Starlette) -> TestClient:
+    app.add_middleware(StripTrailingSlashMiddleware)
+    return TestClient(app, follow_redirects=False)
+
+
+def test_routes_answer_with_and_without_a_slash_and_nothing_redirects() -> None:
+    app = FastAPI()
+    app.add_api_route("/plain", lambda: "plain")
+    app.add_api_route("/slashed/", lambda: "slashed", methods=["GET", "POST"])
+    client = client_of(app)
+    assert client.get("/plain").json() == client.get("/plain/").json() == "plain"
+    assert client.get("/slashed/?a=b").json() == "slashed"
+    assert client.post("/slashed/", content=b"x").json() == "slashed"
+    for path in ("/nope/", "//evil.example/", "//evil.example/%2e%2e/", "/\\evil.example/"):
+        answer = client.get(f"http://testserver{path}")
+        assert answer.status_code == 404
+        assert "location" not in answer.headers
+
+
+def test_a_route_that_exists_only_with_a_slash_is_no_endless_redirect() -> None:
+    app = FastAPI()
+    app.add_api_route("/é x/", lambda: "found")
+    client = client_of(app)
+    client.follow_redirects = True
+    assert client.get("/é x").json() == client.get("/é x/").json() == "found"
+
+
+def test_mounts_answer_at_their_root(tmp_path: Any) -> None:
+    async def where(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.url.path)
+
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "index.html").write_text("index")
+    sub = Starlette(routes=[Route("/", where), Route("/deep/", where)])
+    app = Starlette(
+        routes=[Mount("/sub", sub), Mount("/files", StaticFiles(directory=tmp_path, html=True))]
+    )
+    client = client_of(app)
+    for path in ("/sub/", "/sub/deep/"):
+        assert client.get(path).text == path
+    assert client.get("/files/dir/").text == "index"
+
+
+def test_a_redirect_elsewhere_goes_through() -> None:
+    moved = responding(307, [(b"location", b"https://other.example/new/")])
+    answer = exchange(StripTrailingSlashMiddleware(moved), http_scope("/old/"))
+    assert (answer.status, answer.one("location")) == (307, "https://other.example/new/")
+
+
+@pytest.mark.parametrize("location", [b"http://[", b"//", b"", b"\xff%zz", b"http://h:x/%00/"])
+def test_an_odd_location_is_the_apps_own_business(location: bytes) -> None:
+    app = StripTrailingSlashMiddleware(responding(308, [(b"location", location)]))
+    assert exchange(app, http_scope("/old/")).headers == [(b"location", location)]
+
+
+@given(st.text(max_size=20), st.sampled_from(["", "/api"]))
+def test_only_slashes_at_the_end_ever_change(tail: str, root_path: str) -> None:
+    path = f"{root_path}/{tail}"
+    scope = http_scope(path, root_path=root_path, raw_path=None)
+    stripped, _ = seen(scope)
+    assert path.startswith(stripped)
+    assert set(path[len(stripped) :]) <= {"/"}
+    assert stripped == f"{root_path}/" or not stripped.endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("exempt", "error"),
+    [("/mcp", TypeError), (["mcp"], ValueError), (["/"], ValueError), (["/mcp/*"], ValueError)],
+)
+def test_refuses_what_is_not_a_list_of_prefixes(exempt: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        StripTrailingSlashMiddleware(responding(), exempt=exempt)

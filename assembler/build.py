@@ -13,6 +13,7 @@ from typing import Any, cast
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
+from assembler.component import Component
 from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, ManifestError, UsageError, raise_faults
 from assembler.guard import Guard
@@ -25,7 +26,7 @@ from assembler.lifespan import (
     resource_opening,
 )
 from assembler.mount import SlashMount
-from assembler.plan import Component, Plan
+from assembler.plan import Plan
 from assembler.report import Assembly
 from assembler.resolve import failure_of, frame_of
 from assembler.source import locate
@@ -100,6 +101,7 @@ class _Builder:
 
     def application(self) -> FastAPI:
         facts = self.plan.manifest.app
+        docs = facts.openapi.docs
         return FastAPI(
             title=facts.title,
             version=facts.version,
@@ -112,6 +114,7 @@ class _Builder:
             root_path=facts.root_path,
             openapi_url=facts.openapi.path,
             docs_url=facts.openapi.docs,
+            swagger_ui_oauth2_redirect_url=docs and f"{docs}/oauth2-redirect",
             redoc_url=facts.openapi.redoc,
             openapi_tags=[tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags]
             or None,
@@ -166,6 +169,8 @@ class _Builder:
                 mounts.append((component, mount))
             else:
                 self.include(component, value)
+            owned = self.app.router.routes[-1]
+            self.assembly.owners.setdefault(id(owned), component.id)
         return mounts
 
     def include(self, component: Component, router: Any) -> None:

@@ -127,7 +127,8 @@ class Part:
         """Check the options, and those of the entry's dependencies."""
         node = self.node.get("with") if isinstance(self.node, Mapping) else None
         data = resolver.data(node, (*self.path, "with")) if isinstance(node, Mapping) else {}
-        options, faults = _NO_OPTIONS, []
+        options = _NO_OPTIONS
+        faults: list[Diagnostic] = []
         if self.called:
             given = _GIVEN_TO_JOBS if self.role == "job" else _GIVEN
             options, faults = checker.check(self.target, node, data, self.span, given)
@@ -193,7 +194,7 @@ class Part:
             yield Diagnostic("not-callable", message, self.span)
         elif target.is_async and self._is_made:
             message = f"`{target.name}` is async, and a {self.role} is made without waiting"
-            remedy = None
+            remedy: str | None = None
             if self.role == "resource":
                 remedy = "make it in a plain function, and connect in its `__aenter__`"
             yield Diagnostic("not-callable", message, self.span, help=remedy)

@@ -195,9 +195,14 @@ def _excerpt(
     here = [note for note in shown if note.span.file is main.file]
     there = [note for note in shown if note.span.file is not main.file]
     yield f"{' ' * width} {tint('frame', '|')}"
+    above = ""
     for note in sorted(here, key=lambda note: _order(note.span)):
         mark = "^" if note.span is main else "-"
-        yield from _underlined(note, mark, width, tint, severity)
+        source, *underlines = _underlined(note, mark, width, tint, severity)
+        if source != above:  # two places of one line stand under it together
+            yield source
+        yield from underlines
+        above = source
     for note in there:
         yield f"{' ' * width}{tint('frame', ':::')} {note.span.place}"
         yield f"{' ' * width} {tint('frame', '|')}"

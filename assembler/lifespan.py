@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from assembler.component import Component
 from assembler.errors import Diagnostic, Span, StartupError, render
-from assembler.plan import Component, Plan
+from assembler.plan import Plan
 from assembler.report import Assembly, Outcome, Phase, Step, table
 from assembler.resolve import failure_of, frame_of
 from assembler.task import Owned, StepTimeout, bounded, call

@@ -10,6 +10,7 @@ Refuses unknown and missing keys and values of the wrong type, all at once. Know
 
 import re
 from datetime import date, timedelta
+from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
@@ -113,7 +114,7 @@ class App(Section):
 class Entry(Section):
     """What every entry has: the code it names, its options, and its name."""
 
-    id: str = Field("", description="Names the entry for overlays, logs and reports.")
+    id: str = Field("", min_length=1, description="Names the entry for overlays, logs and reports.")
     use: ImportPath
     with_: dict[str, Any] = Field(
         {}, alias="with", description="Keyword arguments of what `use` names."
@@ -188,14 +189,14 @@ class Statement(Section):
     @model_validator(mode="after")
     def _has_one_source(self) -> "Statement":
         if (self.run is None) == (self.file is None):
-            raise ValueError("takes `run` or `file`, and one of them")
+            raise ValueError("takes either `run` or `file`")
         return self
 
 
 class Startup(Section):
     """One step of the start, after the resources are open: a function, or SQL."""
 
-    id: str = ""
+    id: str = Field("", min_length=1)
     use: ImportPath | None = None
     with_: dict[str, Any] = Field({}, alias="with")
     on_error: OnError = "fail"
@@ -210,7 +211,7 @@ class Startup(Section):
     @model_validator(mode="after")
     def _is_function_or_sql(self) -> "Startup":
         if (self.use is None) == (self.sql is None):
-            raise ValueError("a step takes `use` or `sql`, and one of them")
+            raise ValueError("a step takes either `use` or `sql`")
         only_sql = {"database", "dialect", "lock_timeout", "statement_timeout", "always"}
         if self.sql is None and (extra := sorted(only_sql & self.model_fields_set)):
             raise ValueError(f"`{extra[0]}` is for a step with `sql`")
@@ -240,7 +241,7 @@ class Job(Entry):
     @model_validator(mode="after")
     def _has_one_clock(self) -> "Job":
         if (self.cron is None) == (self.every is None):
-            raise ValueError("a job takes `cron` or `every`, and one of them")
+            raise ValueError("a job takes either `cron` or `every`")
         return self
 
 
@@ -442,7 +443,7 @@ def _diagnostic(root: Mapping, path: tuple[str | int, ...], kind: str, reason: s
         return Diagnostic("missing-key", f"{where} lacks the key `{reason}`", place, help=remedy)
     subject = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
     message = f"{subject} {reason}" if reason.startswith(("must ", "takes ")) else reason
-    place = _first_line(node) if isinstance(node, Mapping) else node.span
+    place = _blamed(node, reason) if isinstance(node, Mapping) else node.span
     return Diagnostic("bad-value", message, place, help=quoting_help(node, reason))
 
 
@@ -459,6 +460,13 @@ def quoting_help(node: Node, reason: str) -> str | None:
         written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
         return f'write it as "{written}"'
     return None
+
+
+def _blamed(node: Mapping, reason: str) -> Any:
+    """Return the place of the key that a reason about an entry starts with, or its first line."""
+    names = re.findall(r"`(\w+)`", reason) if reason.startswith("`") else []
+    keys = [node.members[name].key for name in names if name in node.members]
+    return keys[0] if keys else _first_line(node)
 
 
 def _first_line(node: Node) -> Any:
@@ -508,10 +516,15 @@ def _resource_ids(root: Mapping) -> list[Diagnostic]:
     return [
         Diagnostic(
             "bad-value",
-            f"`{name}` is no Python identifier",
+            f"resource id `{name}` is no Python identifier",
             member.key,
-            help="a resource id is one",
+            help=_identifier_help(name),
         )
         for name, member in section.members.items()
-        if not name.isidentifier()
+        if not name.isidentifier() or iskeyword(name)
     ]
+
+
+def _identifier_help(name: str) -> str | None:
+    meant = re.sub(r"\W", "_", name)
+    return f"write `{meant}`" if meant != name and meant.isidentifier() else None

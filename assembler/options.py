@@ -6,7 +6,6 @@ with the object itself when there is one. Refuses unknown and missing options an
 wrong type, each at its place, with the names that the callable takes.
 """
 
-from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +42,7 @@ class Options:
 class OptionsChecker:
     """Checks options, with one adapter per callable; `types` tells a resource's declared class."""
 
-    types: Callable[[str], type | None]
+    types: MappingType[str, type | None]
     _adapters: dict[tuple[str, int], TypeAdapter[Any]] = field(default_factory=dict)
 
     def check(
@@ -75,17 +74,17 @@ class OptionsChecker:
         return Options(adapter, data, refs, {**value, **extra}), faults
 
     def _stand_in(self, reference: ResourceRef) -> Any:
-        declared = self.types(reference.id)
+        declared = self.types.get(reference.id)
         return _StandIn(declared) if declared else reference
 
     def _is_open(self, data: Any, fault: Fault) -> bool:
         """Tell whether the fault is about a resource whose type nobody declared."""
         leaf = _leaf(data, fault.path)
-        return isinstance(leaf, ResourceRef) and self.types(leaf.id) is None
+        return isinstance(leaf, ResourceRef) and self.types.get(leaf.id) is None
 
     def _type_note(self, data: Any, fault: Fault) -> str:
         leaf = _leaf(data, fault.path)
-        declared = self.types(leaf.id) if isinstance(leaf, ResourceRef) else None
+        declared = self.types.get(leaf.id) if isinstance(leaf, ResourceRef) else None
         return f", which is a `{declared.__name__}`" if declared else ""
 
 

@@ -9,10 +9,11 @@ YAML could not say.
 import json
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from assembler.entries import ENTRY_LISTS, Path, entry_id
-from assembler.errors import Diagnostic, File, Span, UsageError, did_you_mean, raise_faults
+from assembler.address import path_of
+from assembler.entries import Path
+from assembler.errors import Diagnostic, File, Span, UsageError, raise_faults
 from assembler.overlay import Document
 from assembler.source import Mapping, Member, Node, Scalar, Sequence
 
@@ -25,55 +26,34 @@ def override_document(document: Document, override: MappingType[str, Any]) -> Do
     """
     lines = [f"{path}: {_json(path, value)}" for path, value in override.items()]
     file = File("<override>", "\n".join(lines))
-    root: Mapping = document.root
+    root = document.root
     faults: list[Diagnostic] = []
-    for number, (path, value) in enumerate(override.items(), start=1):
-        line = lines[number - 1]
-        key = Span(file, number, 1, number, len(path) + 1)
-        where = Span(file, number, len(path) + 3, number, len(line) + 1)
-        root = _put_key(root, path, (), Member(key, _node(value, where)), faults)
+    for number, (address, value) in enumerate(override.items(), start=1):
+        key = Span(file, number, 1, number, len(address) + 1)
+        where = Span(file, number, len(address) + 3, number, len(lines[number - 1]) + 1)
+        try:
+            path = path_of(root, address)
+        except UsageError as error:
+            faults.append(Diagnostic("unknown-id", str(error), key))
+            continue
+        root = cast("Mapping", _put(root, path, Member(key, _node(value, where))))
     raise_faults(faults)
     return replace(document, root=root)
 
 
-def _put(node: Node, rest: str, path: Path, member: Member, faults: list[Diagnostic]) -> Node:
-    into = _put_entry if path in ENTRY_LISTS else _put_key
-    return into(node, rest, path, member, faults)
-
-
-def _put_key(
-    node: Node, rest: str, path: Path, member: Member, faults: list[Diagnostic]
-) -> Mapping:
+def _put(node: Node | None, path: Path, member: Member) -> Node:
+    if not path:
+        return member.value
+    first, rest = path[0], path[1:]
+    if isinstance(node, Sequence) and isinstance(first, int):
+        items = list(node.items)
+        items[first] = _put(items[first], rest, member)
+        return Sequence(tuple(items), node.span)
     members = dict(node.members) if isinstance(node, Mapping) else {}
-    # A key may hold dots itself: the longest one that is there wins, else the first segment.
-    known = [key for key in members if rest == key or rest.startswith(key + ".")]
-    key = max(known, key=len) if known else rest.partition(".")[0]
-    remaining = rest[len(key) + 1 :]
-    if not remaining:
-        members[key] = member if key not in members else members[key]._replace(value=member.value)
-    else:
-        old = members.get(key) or Member(member.key, Mapping({}, member.key))
-        members[key] = old._replace(value=_put(old.value, remaining, (*path, key), member, faults))
-    return Mapping(members, node.span)
-
-
-def _put_entry(node: Node, rest: str, path: Path, member: Member, faults: list[Diagnostic]) -> Node:
-    items = list(node.items) if isinstance(node, Sequence) else []
-    ids = {name: index for index, item in enumerate(items) if (name := entry_id(path, item))}
-    known = [name for name in ids if rest == name or rest.startswith(name + ".")]
-    if not known:
-        section = ".".join(str(segment) for segment in path)
-        message = f"`{section}` has no entry that `{rest}` names"
-        remedy = did_you_mean(rest.partition(".")[0], ids)
-        faults.append(Diagnostic("unknown-id", message, member.key, help=remedy))
-        return node
-    name = max(known, key=len)
-    remaining = rest[len(name) + 1 :]
-    index = ids[name]
-    items[index] = (
-        _put(items[index], remaining, (*path, index), member, faults) if remaining else member.value
-    )
-    return Sequence(tuple(items), node.span)
+    old = members.get(str(first))
+    value = _put(old.value if old else None, rest, member)
+    members[str(first)] = Member(old.key if old else member.key, value)
+    return Mapping(members, node.span if isinstance(node, Mapping) else member.key)
 
 
 def _node(value: Any, span: Span) -> Node:

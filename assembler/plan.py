@@ -35,7 +35,6 @@ from assembler.references import (
 from assembler.resolve import ImportFault, failure_of, frame_of, import_object, read_import_list
 from assembler.signature import Target, class_of, signature_of
 from assembler.source import Mapping, Node, Sequence, locate
-from assembler.static import SourceReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,17 @@ def load(
     return _Planner(document, os.environ if environment is None else environment).plan()
 
 
+def load_shape(
+    path: str | Path, override: MappingType[str, Any] | None = None
+) -> tuple[Document, models.Manifest]:
+    """Read and check text, shape and the syntax of references: no variables, no code."""
+    document = read_document(Path(path), override)
+    planner = _Planner(document, None)
+    manifest = planner.shape(Resolver(None, None, planner.secrets))
+    planner.references(manifest)
+    return document, manifest
+
+
 def read_document(path: Path, override: MappingType[str, Any] | None = None) -> Document:
     """Read and merge the manifest at `path`, with `override` on top."""
     document = load_document(path)
@@ -126,6 +136,8 @@ class _Planner:
     @cached_property
     def targets(self) -> Targets:
         if self.environment is None:
+            from assembler.static import SourceReader  # noqa: PLC0415  # a start reads no source
+
             return SourceReader(self.imports)
         return ModuleTargets(self.imports)
 
@@ -168,7 +180,7 @@ class _Planner:
 
     def options(self, manifest: models.Manifest, resolver: Resolver, parts: list[Part]) -> Plan:
         declared = {part.entry.id: _declared(part) for part in parts if part.role == "resource"}
-        checker = OptionsChecker(lambda name: declared.get(name))
+        checker = OptionsChecker(declared)
         faults: list[Diagnostic] = []
         sections: dict[str | int, list[Component]] = {}
         for part in parts:
@@ -214,7 +226,7 @@ class _Planner:
         signature = signature_of(uvicorn.Config, "server", leading=1)
         target = Target("server", uvicorn.Config, "class", True, False, signature)
         key = self.root.members["server"].key
-        options, faults = OptionsChecker(lambda _: None).check(target, node, data, key, frozenset())
+        options, faults = OptionsChecker({}).check(target, node, data, key, frozenset())
         arguments, _ = options.arguments({})
         return {**defaults, **arguments}, faults
 

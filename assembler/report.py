@@ -36,6 +36,7 @@ class Assembly:
     steps: list[Step] = field(default_factory=list)
     ready: bool = False
     degraded: dict[str, str] = field(default_factory=dict)
+    owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""

@@ -13,6 +13,7 @@ to hurt: over 1 MiB, 100 levels, 100 aliases or 100 000 nodes after aliases are 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
 MAX_ALIASES = 100
 MAX_NODES = 100_000
+_MAX_FORBIDDEN = 20  # a binary file is not told byte by byte
 _MAX_DIGITS = 400  # more than any float has; Python itself refuses to read 4301
 
 _FORBIDDEN = re.compile(
@@ -94,10 +96,11 @@ def read_file(path: Path, name: str) -> File:
     except UnicodeDecodeError as error:
         before = File(name, raw[: error.start].decode("utf-8") + "\N{REPLACEMENT CHARACTER}")
         place = _at(before, len(before.text) - 1, 1)
-        fault = Diagnostic("not-utf8", f"byte 0x{raw[error.start]:02x} is not UTF-8", place)
+        message = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        fault = Diagnostic("not-utf8", message, place, help="save the file as UTF-8")
         raise_faults([fault])
         raise AssertionError from error  # pragma: no cover
-    raise_faults(_forbidden(file))
+    raise_faults(islice(_forbidden(file), _MAX_FORBIDDEN))
     return file
 
 
@@ -110,6 +113,17 @@ def read(file: File) -> Node:
         composer.faults.append(_syntax(file, error))
     raise_faults(composer.faults)
     return composer.root or Scalar(None, Span(file, 1, 1, 1, 1))
+
+
+def plain_value(text: str) -> str | int | float | bool | None:
+    """Return what a plain scalar means; raises `OverflowError` for a number no program can hold."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "-0123456789" or not _FLOAT.match(text):
+        return text
+    if len(text) > _MAX_DIGITS or float(text) in (float("inf"), float("-inf")):
+        raise OverflowError(text)
+    return int(text) if _INTEGER.match(text) else float(text)
 
 
 def locate(node: Node, path: tuple[str | int, ...]) -> tuple[Node, Span | None]:
@@ -147,6 +161,7 @@ class _Open:
     start: Any
     anchor: str | None
     is_mapping: bool
+    is_flow: bool
     members: dict[str, Member] = field(default_factory=dict)
     items: list[Node] = field(default_factory=list)
     key: str | None = None
@@ -176,7 +191,7 @@ class _Composer:
             elif kind in (yaml.MappingStartEvent, yaml.SequenceStartEvent):
                 self.open(event, is_mapping=kind is yaml.MappingStartEvent)
             elif kind in (yaml.MappingEndEvent, yaml.SequenceEndEvent):
-                self.close()
+                self.close(event)
             elif kind is yaml.AliasEvent:
                 self.alias(event)
             elif kind is yaml.DocumentStartEvent:
@@ -197,70 +212,56 @@ class _Composer:
 
     def scalar(self, event: Any) -> None:
         span = self.span(event)
-        if event.tag is not None:
-            self.fault("tag", f"tag `{event.tag}` on a value", span, help="remove the tag")
-        plain = event.implicit[0] and not event.style
-        value: Any = event.value
-        if plain:
-            value = self.plain(event.value, span)
+        self.refuse_tag(event, span)
+        is_plain = event.implicit[0] and not event.style
+        value = self.plain(event.value, span) if is_plain else event.value
         top = self.stack[-1] if self.stack else None
-        if top is not None and top.is_mapping and top.key is None:
-            self.set_key(top, event.value, value, span)
-        else:
+        if top is None or not top.is_mapping or top.key is not None:
             self.add(Scalar(value, span), event.anchor, 1, 0)
+            return
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (Scalar(value, span), 1, 0)
+        if is_plain and value == "<<":
+            remedy = "use `extends` to share entries"
+            self.fault("merge-key", "the merge key `<<` is not YAML 1.2", span, help=remedy)
+        self.set_key(top, event.value, value, span)
 
     def plain(self, text: str, span: Span) -> str | int | float | bool | None:
-        if text in _WORDS:
-            return _WORDS[text]
-        if text[0] not in "-0123456789" or not _FLOAT.match(text):
-            return text
-        integral = _INTEGER.match(text) is not None
-        if len(text) > _MAX_DIGITS or float(text) in (float("inf"), float("-inf")):
-            self.fault(
-                "number-out-of-range", "number too large", span, help="quote it if it is text"
-            )
+        try:
+            return plain_value(text)
+        except OverflowError:
+            remedy = "quote it if it is text"
+            self.fault("number-out-of-range", "number too large", span, help=remedy)
             return 0
-        return int(text) if integral else float(text)
 
     def set_key(self, top: _Open, text: str, value: Any, span: Span) -> None:
         top.key, top.key_span = text, span
-        if text == "<<" and value == "<<":
-            self.fault(
-                "merge-key",
-                "the merge key `<<` is not YAML 1.2",
-                span,
-                help="use `extends` to share entries",
-            )
-        elif not isinstance(value, str):
-            self.fault(
-                "non-string-key",
-                f"key `{text}` is not a string",
-                span,
-                help=f'write it as "{text}"',
-            )
+        if not isinstance(value, str):
+            message = f"key `{text}` is not a string" if text else "a key is missing before the `:`"
+            remedy = f'write it as "{text}"' if text else None
+            self.fault("non-string-key", message, span, help=remedy)
         elif text in top.members:
             first = Note(top.members[text].key, "first here")
             self.fault("duplicate-key", f"duplicate key `{text}`", span, notes=(first,))
 
     def open(self, event: Any, *, is_mapping: bool) -> None:
         span = self.span(event)
-        if event.tag is not None:
-            self.fault("tag", f"tag `{event.tag}` on a value", span, help="remove the tag")
+        self.refuse_tag(event, span)
         top = self.stack[-1] if self.stack else None
         if top is not None and top.is_mapping and top.key is None:
             self.fault("non-string-key", "a key is a collection", span, help="use a string as key")
-        self.stack.append(_Open(event.start_mark, event.anchor, is_mapping))
+        self.stack.append(_Open(event.start_mark, event.anchor, is_mapping, event.flow_style))
         if len(self.stack) > MAX_DEPTH:
             self.fault("too-deep", f"nesting over {MAX_DEPTH} levels", span)
 
-    def close(self) -> None:
+    def close(self, event: Any) -> None:
         done = self.stack.pop()
-        last = done.items[-1].span if done.items else None
-        for member in done.members.values():
-            last = member.value.span
         line, column = done.start.line + 1, done.start.column + 1
-        end = (last.end_line, last.end_column) if last else (line, column + 2)
-        span = Span(self.file, line, column, *max(end, (line, column + 1)))
+        end = (event.end_mark.line + 1, event.end_mark.column + 1)
+        if not done.is_flow:  # a block ends where the next token starts: take its last value's end
+            last = [member.value for member in done.members.values()][-1:] or done.items[-1:]
+            end = max((last[0].span.end_line, last[0].span.end_column), (line, column + 1))
+        span = Span(self.file, line, column, *end)
         node: Node = (
             Mapping(done.members, span) if done.is_mapping else Sequence(tuple(done.items), span)
         )
@@ -310,6 +311,11 @@ class _Composer:
             top.members.setdefault(top.key, Member(top.key_span, node))
         top.key = None
 
+    def refuse_tag(self, event: Any, span: Span) -> None:
+        if event.tag is not None:
+            written = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
+            self.fault("tag", f"tag `{written}` on a value", span, help="remove the tag")
+
     def span(self, event: Any) -> Span:
         start, end = event.start_mark, event.end_mark
         return Span(self.file, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
@@ -333,7 +339,7 @@ def _forbidden(file: File) -> Iterator[Diagnostic]:
             "bad-character",
             f"character `{char}` may not stand in a manifest",
             _at(file, match.start(), 1),
-            help=f'write it as "{char}" in double quotes',
+            help=f'remove it, or write it as "{char}" in double quotes',
         )
 
 
@@ -350,19 +356,23 @@ def _syntax(file: File, error: Any) -> Diagnostic:
     span = Span(file, line, column, line, column + 1)
     problem = (error.problem or str(error)).strip()
     before = file.lines[line - 1][:column] if line <= len(file.lines) else ""
-    if "\\t" in problem or "\t" in before:
+    if "\\t" in problem or before.lstrip(" ").startswith("\t"):
         return Diagnostic("yaml-syntax", "a tab cannot indent", span, help="indent with spaces")
     notes: tuple[Note, ...] = ()
     if error.context and error.context_mark and error.context_mark.line + 1 != line:
         at = error.context_mark
         place = Span(file, at.line + 1, at.column + 1, at.line + 1, at.column + 2)
         notes = (Note(place, error.context),)
-    return Diagnostic("yaml-syntax", problem, span, notes=notes, help=_remedy(problem))
+    return Diagnostic("yaml-syntax", problem, span, notes=notes, help=_remedy(problem, before))
 
 
-def _remedy(problem: str) -> str | None:
-    if "mapping values" in problem:
+def _remedy(problem: str, before: str) -> str | None:
+    if "mapping values" in problem and ":" in before[:-1]:
         return "quote a value that has `: ` in it"
+    if "mapping values" in problem:
+        return "indent the keys of one mapping alike"
+    if "alphabetic or numeric" in problem:
+        return "quote a value that starts with `*` or `&`"
     if "expected <block end>" in problem or "block end" in problem:
         return "indent the keys of one mapping alike"
     if "cannot start any token" in problem:

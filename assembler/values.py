@@ -256,20 +256,27 @@ def _marked(value: Any, reference: str) -> Any:
 
 def _faults(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
     """Join the errors of one place, which are the arms of a union, to one fault."""
+    told: list[tuple[str | int, ...]] = []
     expected: dict[tuple[str | int, ...], list[str]] = {}
     for item in errors:
         path = _path_in(data, item["loc"])
         kind = item["type"]
         if kind in {"missing", "missing_argument"}:
+            told.append(path)
             yield Fault(path, "missing", str(item["loc"][-1]))
         elif kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+            told.append(path[:-1])
             yield Fault(path[:-1], "unknown", str(item["loc"][-1]))
         elif not isinstance(_at(original, _path_in(original, path)), Unknown):
             reasons = expected.setdefault(path, [])
             reason = _reason(item)
             if reason not in reasons:
                 reasons.append(reason)
+    inside = {path[:length] for path in told for length in range(len(path) + 1)}
+    inside |= {path[:length] for path in expected for length in range(len(path))}
     for path, found in expected.items():
+        if path in inside and all(reason.startswith("must be ") for reason in found):
+            continue  # one arm of a union took the value, and has said what is wrong inside it
         # Where other types would do, an object is the one that a text cannot give.
         reasons = [reason for reason in found if reason != _NEEDS_OBJECT] or found
         said = [reason for reason in reasons if not reason.startswith("must be ")]
@@ -314,11 +321,11 @@ _LIMITS = {
     "multiple_of": "a multiple of {multiple_of}",
     "literal_error": "{expected}",
     "enum": "{expected}",
-    "string_too_short": "at least {min_length} characters long",
-    "string_too_long": "at most {max_length} characters long",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
     "string_pattern_mismatch": "text that matches `{pattern}`",
-    "too_short": "at least {min_length} items long",
-    "too_long": "at most {max_length} items long",
+    "too_short": "a list of at least {min_length} items",
+    "too_long": "a list of at most {max_length} items",
     "is_instance_of": "an object of type `{class}`",
 }
 
@@ -330,6 +337,8 @@ def _reason(item: Any) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind in _PLAIN:
         return f"must be {_PLAIN[kind]}"
+    if kind.startswith("date_"):
+        return "must be a date such as `2027-01-31`"
     if kind in _LIMITS:
         return f"must be {_LIMITS[kind].format_map({**context, 'expected': _expected(context)})}"
     if kind in {"value_error", "assertion_error"}:

@@ -1,0 +1,66 @@
+"""`middleware.per-ip.with.limit` → the path of that value in a document.
+
+In: a merged tree, and an address in which the entries of lists are named by their ids. Out: keys
+and indices from the root; keys that are not there yet are taken as they stand, so that a value can
+be put where none was. Refuses an id that no entry has.
+"""
+
+from assembler.entries import ENTRY_LISTS, Path, entry_id
+from assembler.errors import UsageError, did_you_mean
+from assembler.source import Mapping, Node, Sequence
+
+
+def path_of(root: Mapping, address: str) -> Path:
+    """Return the path that `address` names; raises `UsageError` for an entry that is not there.
+
+    Ids and keys may hold dots themselves: the longest one that is there wins.
+    """
+    path: Path = ()
+    node: Node | None = root
+    rest = address
+    while rest:
+        name, step, node = _step(node, path, rest)
+        path = (*path, step)
+        rest = rest[len(name) + 1 :]
+    return path
+
+
+def address_of(root: Mapping, path: Path) -> str:
+    """Return the address of a path, its entries named by their ids."""
+    names: list[str] = []
+    node: Node = root
+    for index, segment in enumerate(path):
+        here = path[:index]
+        if isinstance(node, Sequence) and isinstance(segment, int):
+            node = node.items[segment]
+            names.append((here in ENTRY_LISTS and entry_id(here, node)) or str(segment))
+        elif isinstance(node, Mapping):
+            node = node.members[str(segment)].value
+            names.append(str(segment))
+    return ".".join(names)
+
+
+def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Node | None]:
+    """Take one name off `rest`: the name, the key or index it stands for, and what is there."""
+    if isinstance(node, Sequence):
+        names = {
+            (path in ENTRY_LISTS and entry_id(path, item)) or str(index): index
+            for index, item in enumerate(node.items)
+        }
+        name = _longest(names, rest)
+        if name is None:
+            first = rest.partition(".")[0]
+            remedy = did_you_mean(first, names)
+            section = ".".join(str(part) for part in path)
+            raise UsageError(
+                f"`{section}` has no entry that `{rest}` names" + (f": {remedy}" if remedy else "")
+            )
+        return name, names[name], node.items[names[name]]
+    members = node.members if isinstance(node, Mapping) else {}
+    name = _longest(members, rest) or rest.partition(".")[0]
+    return name, name, members[name].value if name in members else None
+
+
+def _longest(names: "dict[str, int] | dict[str, object]", rest: str) -> str | None:
+    known = [name for name in names if rest == name or rest.startswith(name + ".")]
+    return max(known, key=len) if known else None

@@ -1,0 +1,1 @@
+"""Plans, manifests and diagnostics → what people and programs read of them. Never builds."""

@@ -1,0 +1,103 @@
+"""Diagnostics → the formats that `check` prints.
+
+In: diagnostics of any number of manifests. Out: text with carets, JSON (`format: 1`), workflow
+commands of GitHub Actions, or SARIF 2.1.0. Refuses nothing; every string is made inert first.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from assembler.codes import CODES
+from assembler.errors import Diagnostic, printable, render
+
+_SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def as_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
+    """Draw every diagnostic, then count them."""
+    if not diagnostics:
+        return ""
+    parts = [render(item, color=color) for item in diagnostics]
+    return "\n\n".join([*parts, counted(diagnostics)])
+
+
+def counted(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return `2 errors, 1 warning`."""
+    counts = []
+    for severity in ("error", "warning"):
+        count = sum(item.severity == severity for item in diagnostics)
+        if count:
+            counts.append(f"{count} {severity}{'s' if count > 1 else ''}")
+    return ", ".join(counts)
+
+
+def as_json(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return the mapping that programs read."""
+    return _dumped({"format": 1, "diagnostics": [item.as_dict() for item in diagnostics]})
+
+
+def as_github(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return one workflow command a line, which GitHub shows at the changed lines."""
+    return "\n".join(_command(item) for item in diagnostics)
+
+
+def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return one run of SARIF 2.1.0, with the table of codes as its rules."""
+    used = sorted({item.code for item in diagnostics})
+    rules = [{"id": code, "shortDescription": {"text": CODES[code]}} for code in used]
+    results = [_result(item, used.index(item.code)) for item in diagnostics]
+    driver = {"name": "assembler", "rules": rules}
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return _dumped({"$schema": _SARIF, "version": "2.1.0", "runs": [run]})
+
+
+def _command(item: Diagnostic) -> str:
+    facts = item.as_dict()
+    places = {
+        "file": facts["file"],
+        "line": facts["line"],
+        "endLine": facts["end_line"],
+        "col": facts["column"],
+        "endColumn": facts["end_column"] if facts["line"] == facts["end_line"] else None,
+        "title": item.code,
+    }
+    properties = ",".join(
+        f"{key}={_escaped(str(value), ',:')}" for key, value in places.items() if value is not None
+    )
+    text = facts["message"] + (f"\nhelp: {facts['help']}" if facts["help"] else "")
+    return f"::{item.severity} {properties}::{_escaped(text, '')}"
+
+
+def _escaped(text: str, more: str) -> str:
+    """Escape as the runner's toolkit does: its commands end at a newline."""
+    for char in "%\r\n" + more:
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
+
+
+def _result(item: Diagnostic, rule: int) -> dict[str, Any]:
+    facts = item.as_dict()
+    text = facts["message"] + (f" ({facts['help']})" if facts["help"] else "")
+    result: dict[str, Any] = {
+        "ruleId": item.code,
+        "ruleIndex": rule,
+        "level": item.severity,
+        "message": {"text": text},
+    }
+    if item.span is not None:
+        region = {
+            "startLine": facts["line"],
+            "startColumn": facts["column"],
+            "endLine": facts["end_line"],
+            "endColumn": facts["end_column"],
+        }
+        artifact = {"uri": printable(item.span.file.name)}
+        result["locations"] = [
+            {"physicalLocation": {"artifactLocation": artifact, "region": region}}
+        ]
+    return result
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, indent=2)

@@ -1,0 +1,106 @@
+"""A merged document → the whole manifest of one environment, as text.
+
+In: a `Document`. Out: YAML or JSON, the same bytes for the same manifest; references stay as they
+are written, so no secret can appear; passwords inside literal URLs are covered. `origins` tells of
+each value which file and line it came from. Refuses nothing; needs no environment and no code.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from assembler.address import address_of
+from assembler.entries import Path
+from assembler.errors import printable
+from assembler.manifest import Manifest
+from assembler.overlay import Document
+from assembler.plan import as_written
+from assembler.redaction import redact
+from assembler.source import Mapping, Node, Scalar, locate, plain_value, walk
+
+
+def as_yaml(document: Document) -> str:
+    """Write the document as YAML that this format reads back as the same values."""
+    text: str = yaml.dump(
+        _in_order(document),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=100,
+    )
+    return text
+
+
+def as_json(document: Document) -> str:
+    """Write the document as JSON."""
+    return json.dumps(_in_order(document), indent=2, ensure_ascii=False)
+
+
+def origins(document: Document, path: Path) -> Iterator[str]:
+    """Yield `address = value` with `file:line:column` for each value at and below `path`."""
+    node, _ = locate(document.root, path)
+    for below, leaf in walk(node):
+        if _is_leaf(leaf):
+            value = json.dumps(_shown(as_written(leaf)), ensure_ascii=False)
+            address = address_of(document.root, (*path, *below))
+            yield f"{printable(address)} = {printable(value)}  # {leaf.span.place}"
+
+
+def _is_leaf(node: Node) -> bool:
+    if isinstance(node, Mapping):
+        return not node.members
+    return isinstance(node, Scalar) or not node.items
+
+
+def _in_order(document: Document) -> dict[str, Any]:
+    """Return the sections in the format's order, their insides in the author's."""
+    data = _shown(as_written(document.root))
+    return {name: data[name] for name in Manifest.model_fields if name in data}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes by this format's rules as well, and indents lists below their key."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+        return super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None
+    if "\n" in value and _is_block(value):
+        style = "|"
+    elif not value.isprintable():
+        style = '"'
+    elif _reads_otherwise(value):
+        style = "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _reads_otherwise(value: str) -> bool:
+    try:
+        return not isinstance(plain_value(value), str)
+    except OverflowError:
+        return True
+
+
+def _is_block(value: str) -> bool:
+    return all(char.isprintable() or char == "\n" for char in value) and not value.startswith(" ")
+
+
+_Dumper.add_representer(str, _string)

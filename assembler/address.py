@@ -5,6 +5,8 @@ and indices from the root; keys that are not there yet are taken as they stand, 
 be put where none was. Refuses an id that no entry has.
 """
 
+from collections.abc import Iterable
+
 from assembler.entries import ENTRY_LISTS, Path, entry_id
 from assembler.errors import UsageError, did_you_mean
 from assembler.source import Mapping, Node, Sequence
@@ -40,6 +42,19 @@ def address_of(root: Mapping, path: Path) -> str:
     return ".".join(names)
 
 
+def stands(root: Mapping, path: Path) -> bool:
+    """Tell whether the document has a value at `path`."""
+    node: Node = root
+    for segment in path:
+        if isinstance(node, Sequence) and isinstance(segment, int) and segment < len(node.items):
+            node = node.items[segment]
+        elif isinstance(node, Mapping) and segment in node.members:
+            node = node.members[str(segment)].value
+        else:
+            return False
+    return True
+
+
 def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Node | None]:
     """Take one name off `rest`: the name, the key or index it stands for, and what is there."""
     if isinstance(node, Sequence):
@@ -61,6 +76,6 @@ def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Nod
     return name, name, members[name].value if name in members else None
 
 
-def _longest(names: "dict[str, int] | dict[str, object]", rest: str) -> str | None:
+def _longest(names: Iterable[str], rest: str) -> str | None:
     known = [name for name in names if rest == name or rest.startswith(name + ".")]
     return max(known, key=len) if known else None

@@ -50,10 +50,21 @@ class ModuleTargets:
 
     def __init__(self, imports: ImportList) -> None:
         self.imports = imports
+        self._found: dict[tuple[str, int], Target | ImportFault] = {}
 
     def target(self, path: str, *, leading: int = 0) -> Target:
         """Import `path` and describe the object; raises `ImportFault`."""
-        return target_of(path, import_object(path, self.imports), leading=leading)
+        key = (path, leading)
+        if key not in self._found:
+            try:
+                value = import_object(path, self.imports)
+                self._found[key] = target_of(path, value, leading=leading)
+            except ImportFault as fault:
+                self._found[key] = fault
+        found = self._found[key]
+        if isinstance(found, ImportFault):
+            raise found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +196,12 @@ class Part:
         if self.role in {"router", "mount"} and not self.called:
             if self.has_options:
                 message = f"`{target.name}` is no factory, so it takes no `with`"
-                remedy = "remove `with`, or name a factory"
-                yield Diagnostic("not-callable", message, self.span, help=remedy)
+                way_out = "remove `with`, or name a factory"
+                yield Diagnostic("not-callable", message, self.span, help=way_out)
             return
         if not target.is_callable:
-            kind = type(target.value).__name__
-            message = f"`{target.path}` is a {kind} and cannot be called"
+            kind = f" is a {type(target.value).__name__} and" if target.value is not None else ""
+            message = f"`{target.path}`{kind} cannot be called"
             yield Diagnostic("not-callable", message, self.span)
         elif target.is_async and self._is_made:
             message = f"`{target.name}` is async, and a {self.role} is made without waiting"

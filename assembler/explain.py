@@ -1,25 +1,28 @@
-"""A built application → the whole trip of a request.
+"""A built application → the whole trip of a request, as plain data.
 
 In: a plan, its application, a method and a path. Out: what stands between the socket and the
 answer: the server, the middleware from outside in with their options, the route that wins and
-those it shadows, the handlers that would catch what it raises. Refuses nothing; sends no request:
-the routes are asked whether they match, as the application would ask them.
+those it shadows, the handlers that would catch what is raised. Options stand as they are written,
+so no secret can appear. Refuses nothing; sends no request: the routes are asked whether they match,
+as the application would ask them.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette._utils import get_route_path
 from starlette.routing import Match, WebSocketRoute
+from starlette.types import Scope
 
 from assembler.component import Component
-from assembler.errors import printable
 from assembler.plan import Plan, as_written
 from assembler.redaction import redact
-from assembler.source import Mapping
+from assembler.source import Mapping, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,129 +33,68 @@ class Route:
     path: str
     methods: tuple[str, ...]
     endpoint: str
-    match: Any
+    dependencies: tuple[str, ...]
+    matches: Any
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the keys of `explain --format json`."""
+        """Return the keys that programs read."""
         return {
             "id": self.id,
             "path": self.path,
             "methods": list(self.methods),
             "endpoint": self.endpoint,
+            "dependencies": list(self.dependencies),
         }
 
 
-def routes_of(app: FastAPI) -> list[Route]:
+def routes_of(plan: Plan, app: FastAPI) -> list[Route]:
     """List the routes in the order in which they are tried."""
     owners = app.state.assembly.owners
-    return [
-        Route(
-            id=owners.get(id(route)) or context.name or "",
-            path=context.path or "/",
-            methods=tuple(sorted(context.methods or ())) or (_kind(context.original_route),),
-            endpoint=_name_of(context.endpoint or getattr(context.route, "app", context.route)),
-            match=context.matches,
-        )
-        for route in app.router.routes
-        for context in iter_route_contexts([route])
-    ]
+    mounts = {part.id: part.target.path for part in plan.routes if part.role == "mount"}
+    found = []
+    for owner in app.router.routes:
+        for context in iter_route_contexts([owner]):
+            entry = owners.get(id(owner))
+            answering = context.endpoint or getattr(context.route, "app", context.route)
+            route = Route(
+                id=entry or context.name or "",
+                path=plan.secrets.scrub(context.path or "/"),
+                methods=tuple(sorted(context.methods or ())) or (_kind(context.original_route),),
+                endpoint=mounts.get(entry) or _name_of(answering),
+                dependencies=tuple(dict.fromkeys(_dependencies(context))),
+                matches=context.matches,
+            )
+            found.append(route)
+    return found
 
 
 def explanation(
     plan: Plan, app: FastAPI, method: str | None = None, path: str | None = None
 ) -> dict[str, Any]:
     """Return what `explain --format json` prints; without a path, for the application as a whole."""
-    routes = routes_of(app)
-    result: dict[str, Any] = {
+    routes = routes_of(plan, app)
+    facts: dict[str, Any] = {
         "format": 1,
         "manifest": plan.name,
-        "server": {key: value for key, value in plan.server.items() if key in _SERVER},
+        "server": {name: plan.server[name] for name in _SERVER}
+        | _written(plan.document.root.get("server")),
         "dispatch": app.state.assembly.dispatch,
-        "middleware": [_layer(component) for component in plan.middleware],
+        "resources": [_entry(component) for component in plan.resources],
+        "middleware": list(_layers(plan, app))[::-1],
     }
     if method is None or path is None:
-        result |= {"route": None, "shadowed": [], "routes": [item.as_dict() for item in routes]}
+        sections = {"startup": plan.startup, "jobs": plan.jobs, "shutdown": plan.shutdown}
+        for name, components in sections.items():
+            facts[name] = [_entry(component) for component in components]
+        facts |= {"route": None, "shadowed": [], "routes": [route.as_dict() for route in routes]}
     else:
-        result |= _outcome(app, routes, method.upper(), path)
-    result["handlers"] = [_handler(component) for component in plan.handlers]
-    return result
+        asked = plan.secrets.scrub(f"{method.upper()} {path}")
+        facts |= {"request": asked} | _outcome(app, routes, method.upper(), path)
+    facts["handlers"] = list(_handlers(plan, app))
+    return facts
 
 
 _SERVER = ("host", "port", "workers")
-
-
-def as_json(facts: dict[str, Any]) -> str:
-    """Write an explanation as JSON."""
-    return json.dumps(facts, indent=2, ensure_ascii=False)
-
-
-def as_text(facts: dict[str, Any]) -> str:
-    """Draw an explanation for a terminal."""
-    return printable("\n".join(_drawn(facts)))
-
-
-def as_mermaid(facts: dict[str, Any]) -> str:
-    """Draw an explanation as a Mermaid flowchart, for documents."""
-    server = facts["server"]
-    lines = ["flowchart TD", f"  client([{_label(facts.get('request') or 'request')}])"]
-    address = f"uvicorn {server['host']}:{server['port']}"
-    lines.append(f"  server[{_label(address)}]")
-    lines.append("  client --> server")
-    last = "server"
-    for index, layer in enumerate(facts["middleware"]):
-        lines.append(f"  m{index}[{_label(layer['id'])}]")
-        lines.append(f"  {last} --> m{index}")
-        last = f"m{index}"
-    found = facts.get("routes") or ([facts["route"]] if facts["route"] else [])
-    for index, route in enumerate(found):
-        lines.append(f"  r{index}[{_label(_title(route))}]")
-        lines.append(f"  {last} --> r{index}")
-    if not found:
-        lines.append(f"  none[{_label(facts['answer'])}]")
-        lines.append(f"  {last} --> none")
-    for index, handler in enumerate(facts["handlers"]):
-        lines.append(f"  h{index}{{{{{_label('catch ' + str(handler['catch']))}}}}}")
-        lines.append(f"  h{index} -.-> {last}")
-    return "\n".join(lines)
-
-
-def _outcome(app: FastAPI, routes: list[Route], method: str, path: str) -> dict[str, Any]:
-    """Ask the routes in order, as the application does."""
-    matches = [(route, _match(app, route, method, path)) for route in routes]
-    full = [route for route, match in matches if match is Match.FULL]
-    partial = [route for route, match in matches if match is Match.PARTIAL]
-    other = path.rstrip("/") if path.endswith("/") and path != "/" else path + "/"
-    answer = None
-    if not full and partial:
-        allowed = ", ".join(sorted({name for route in partial for name in route.methods}))
-        answer = f"405: this path takes {allowed}"
-    elif not full and any(_match(app, route, method, other) is not Match.NONE for route in routes):
-        answer = f"307: redirects to {other}"
-    elif not full:
-        answer = "404: no route has this path"
-    return {
-        "request": f"{method} {path}",
-        "route": full[0].as_dict() if full else None,
-        "shadowed": [route.as_dict() for route in full[1:]],
-        "answer": answer,
-    }
-
-
-def _match(app: FastAPI, route: Route, method: str, path: str) -> Match:
-    kind = "websocket" if method == "WEBSOCKET" else "http"
-    scope = {
-        "type": kind,
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": app.root_path,
-        "query_string": b"",
-        "headers": [],
-        "app": app,
-        "router": app.router,
-    }
-    match, _ = route.match(scope)
-    return Match(match)
 
 
 def _kind(route: Any) -> str:
@@ -160,17 +102,24 @@ def _kind(route: Any) -> str:
 
 
 def _name_of(value: Any) -> str:
-    name = getattr(value, "__qualname__", None)
-    kind = type(value)
-    if name is None:
-        return f"{kind.__module__}.{kind.__qualname__}"
-    return f"{value.__module__}.{name}"
+    """Return the import path of a function or class, or of an object's class."""
+    while isinstance(value, partial):
+        value = value.func
+    if not hasattr(value, "__qualname__"):
+        value = type(value)
+    return f"{value.__module__}.{value.__qualname__}".replace(".<locals>", "")
 
 
-def _layer(component: Component) -> dict[str, Any]:
-    node = component.node.get("with") if isinstance(component.node, Mapping) else None
-    options = _covered(as_written(node)) if isinstance(node, Mapping) else {}
-    return {"id": component.id, "use": component.target.path, "options": options}
+def _dependencies(context: Any) -> Iterator[str]:
+    """Yield what FastAPI calls before the endpoint, in the order in which it does."""
+    for item in getattr(getattr(context, "dependant", context), "dependencies", ()):
+        yield from _dependencies(item)
+        if getattr(item, "call", None) is not None:
+            yield _name_of(item.call)
+
+
+def _written(node: Node | None) -> dict[str, Any]:
+    return _covered(as_written(node)) if isinstance(node, Mapping) else {}
 
 
 def _covered(value: Any) -> Any:
@@ -181,56 +130,85 @@ def _covered(value: Any) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
-def _handler(component: Component) -> dict[str, Any]:
-    return {"id": component.id, "catch": component.entry.catch, "use": component.target.path}
+def _entry(component: Component) -> dict[str, Any]:
+    node = component.node.get("with") if isinstance(component.node, Mapping) else None
+    return {"id": component.id, "use": component.target.path, "options": _written(node)}
 
 
-def _drawn(facts: dict[str, Any]) -> Iterator[str]:
-    server = facts["server"]
-    workers = f", {server['workers']} workers" if server["workers"] > 1 else ""
-    yield f"{facts['manifest']}  {facts.get('request', '')}".rstrip()
-    yield ""
-    yield f"  uvicorn {server['host']}:{server['port']}{workers}"
-    for layer in facts["middleware"]:
-        yield "  │"
-        named = "" if layer["id"] == layer["use"] else f"{layer['id']}: "
-        yield f"  ├─ {named}{layer['use']}"
-        for name, value in layer["options"].items():
-            yield f"  │    {name}: {json.dumps(value, ensure_ascii=False)}"
-    yield "  │"
-    yield from _drawn_routes(facts)
-    yield ""
-    yield "  what is raised on the way is answered by"
-    for handler in facts["handlers"]:
-        yield f"    {handler['catch']!s:<12} {handler['use']}"
-    if not any(handler["catch"] in ("Exception", 500) for handler in facts["handlers"]):
-        yield f"    {'Exception':<12} a plain 500, logged"
+def _layers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:
+    """Yield the layers from inside out: code of `configure` may have put more around them."""
+    own = list(plan.middleware)
+    for layer in reversed(app.user_middleware):
+        if own and layer.cls is own[-1].target.value:
+            yield _entry(own.pop())
+        else:  # its options are values, which may be secrets
+            name = _name_of(layer.cls)
+            yield {"id": name, "use": name, "options": {}, "added_by": "code"}
 
 
-def _drawn_routes(facts: dict[str, Any]) -> Iterator[str]:
-    if "routes" in facts:
-        found = facts["routes"]
-        width = max((len(_title(route)) for route in found), default=0)
-        for index, route in enumerate(found):
-            corner = "╰" if index == len(found) - 1 else "├"
-            yield f"  {corner}─ {_title(route):<{width}}  {route['endpoint']}"
-        if not found:
-            yield "  ╰─ no routes"
-    elif facts["route"]:
-        yield f"  ╰─ {_title(facts['route'])}  {facts['route']['endpoint']}"
-        for route in facts["shadowed"]:
-            yield f"       shadows {_title(route)}  {route['endpoint']}"
-    else:
-        yield f"  ╰─ {facts['answer']}"
+def _handlers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:
+    """Yield the handlers of the manifest, then those that FastAPI and other code have added."""
+    for component in plan.handlers:
+        yield {"id": component.id, "catch": component.entry.catch, "use": component.target.path}
+    own = {component.caught for component in plan.handlers}
+    for key, handler in app.exception_handlers.items():
+        if key not in own:
+            catch = key if isinstance(key, int) else _name_of(key)
+            name = _name_of(handler)
+            by = "fastapi" if name.startswith("fastapi.") else "code"
+            yield {"id": str(catch), "catch": catch, "use": name, "added_by": by}
 
 
-def _title(route: dict[str, Any]) -> str:
-    return f"{','.join(route['methods'])} {route['path']}"
+def _outcome(app: FastAPI, routes: list[Route], method: str, path: str) -> dict[str, Any]:
+    """Ask the routes in order, as the application does."""
+    scope = _scope(app, method, path)
+    matches = [(route, *_asked(route, scope)) for route in routes]
+    full = [(route, child) for route, match, child in matches if match is Match.FULL]
+    if not full:
+        partial = [route for route, match, _ in matches if match is Match.PARTIAL]
+        answer = _refusal(app, routes, scope, partial)
+        return {"route": None, "shadowed": [], "answer": answer}
+    (route, child), *others = full
+    won = route.as_dict()
+    won["parameters"] = {name: str(value) for name, value in child.get("path_params", {}).items()}
+    if route.methods == ("MOUNT",):
+        won["inside"] = get_route_path({**scope, **child})
+    return {"route": won, "shadowed": [other.as_dict() for other, _ in others], "answer": None}
 
 
-def _label(text: str) -> str:
-    """Quote a Mermaid label; only entities keep quotes and brackets inert."""
-    escaped = "".join(
-        char if char.isalnum() or char in " ./:_-,{}" else f"#{ord(char)};" for char in text
-    )
-    return f'"{escaped}"'
+def _refusal(app: FastAPI, routes: list[Route], scope: Scope, partial: list[Route]) -> str:
+    if scope["type"] == "websocket":
+        return "403: no websocket has this path"
+    if partial:
+        allowed = sorted({name for route in partial for name in route.methods})
+        return f"405: this path takes {', '.join(allowed)}"
+    path = scope["path"]
+    other = path.rstrip("/") if path.endswith("/") else path + "/"
+    redirected = {**scope, "path": other}
+    if (
+        app.router.redirect_slashes
+        and get_route_path(scope) != "/"
+        and any(_asked(route, redirected)[0] is not Match.NONE for route in routes)
+    ):
+        return f"307: redirects to {other}"
+    return "404: no route has this path"
+
+
+def _asked(route: Route, scope: Scope) -> tuple[Match, Scope]:
+    match, child = route.matches(dict(scope))
+    return Match(match), child
+
+
+def _scope(app: FastAPI, method: str, path: str) -> Scope:
+    path, _, query = path.partition("?")
+    return {
+        "type": "websocket" if method == "WEBSOCKET" else "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode("utf-8", "surrogateescape"),
+        "root_path": app.root_path,
+        "query_string": query.encode("utf-8", "surrogateescape"),
+        "headers": [],
+        "app": app,
+        "router": app.router,
+    }

@@ -11,7 +11,7 @@ response has started. Passes on whatever is not an HTTP request.
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -22,63 +22,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("assembler.error")
 
-_STARTED = "assembler.response_started"
-
 
 class Guard:
-    """Turns exceptions of `app` into responses.
+    """Turns exceptions of `app` into responses."""
 
-    The first and the last guard of a stack watch for the start of the response: one sees what
-    the routes send, the other what any middleware sends. Those between only read what they saw.
-    """
-
-    def __init__(
-        self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]], *, watches: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]]) -> None:
         self.app = app
         self.handlers = handlers
-        self.watches = watches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and answer what it raises, unless the response has started."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started: list[bool] = scope.setdefault(_STARTED, [])
-
-        async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                started.append(True)
-            await send(message)
-
+        # A middleware that leaves `send` as it is hands on the watch of the guard outside it.
+        watch = send if type(send) is _Watch else _Watch(send)
         try:
-            await self.app(scope, receive, watch if self.watches else send)
+            await self.app(scope, receive, watch)
         except Exception as error:
-            if started:
+            if watch.started:
                 raise
-            await self._answer(scope, receive, send, error)
+            response = await self._answer(scope, error)
+            await response(scope, receive, watch)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
-        request = Request(scope, receive)
+    async def _answer(self, scope: Scope, error: Exception) -> ASGIApp:
         handler, is_last = self._handler(error)
         if is_last:
-            logger.error(
-                "unhandled exception in %s %s", scope["method"], scope["path"], exc_info=error
-            )
-        response: Any = None
+            where = f"{scope['method']} {scope['path']!r}"
+            logger.error("unhandled exception in %s", where, exc_info=error)
+        response: ASGIApp | None = None
         if handler is not None:
             try:
-                if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-                    getattr(handler, "__call__", None)  # noqa: B004  # an object with an async __call__
-                ):
-                    response = await handler(request, error)
-                else:
-                    response = await run_in_threadpool(handler, request, error)
+                # Without `receive`, as in Starlette: a body that was read once never comes again.
+                response = await _call(handler, Request(scope), error)
             except Exception as second:
                 logger.exception("the handler of %s failed", type(error).__name__, exc_info=second)
-        if response is None:
-            response = PlainTextResponse("Internal Server Error", status_code=500)
-        await response(scope, receive, send)
+        return response or PlainTextResponse("Internal Server Error", status_code=500)
 
     def _handler(self, error: Exception) -> tuple[Callable[..., Any] | None, bool]:
         """Find a handler by status, then by class; tell whether it is the last resort."""
@@ -88,3 +67,25 @@ class Guard:
             if kind in self.handlers and kind is not Exception:
                 return self.handlers[kind], False
         return self.handlers.get(Exception) or self.handlers.get(500), True
+
+
+class _Watch:
+    """A `send` that knows whether the response has started."""
+
+    __slots__ = ("send", "started")
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.started = False
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.started = True
+        return self.send(message)
+
+
+async def _call(handler: Callable[..., Any], request: Request, error: Exception) -> Any:
+    method = getattr(handler, "__call__", None)  # noqa: B004  # an object may have an async one
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(method):
+        return await handler(request, error)
+    return await run_in_threadpool(handler, request, error)

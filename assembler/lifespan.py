@@ -1,8 +1,8 @@
 """A built application → its start and its stop.
 
-In: the plan, the objects that were made from it, the mounted applications. Out: an ASGI lifespan:
-resources open from top to bottom, startup steps run, routers' and mounts' own lifespans are
-entered; at the end shutdown hooks run and everything that was opened is closed in reverse.
+In: the plan, what it opens and runs. Out: an ASGI lifespan: resources open from top to bottom,
+startup steps run, routers' and mounts' own lifespans are entered; at the end shutdown hooks run
+and everything that was opened is closed in reverse.
 
 Each step is bounded, timed and isolated: one that fails or hangs at the stop never keeps the rest.
 A step that fails at the start with `on_error: fail` unwinds what was started; hooks do not run,
@@ -11,44 +11,27 @@ and the server is told to exit with a message that names the step and its line.
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from assembler.component import Component
-from assembler.errors import Diagnostic, Span, StartupError, render
+from starlette.types import Receive, Scope, Send
+
+from assembler.errors import Diagnostic, ManifestError, Span, StartupError, render
+from assembler.openings import Opening
 from assembler.plan import Plan
 from assembler.report import Assembly, Outcome, Phase, Step, table
 from assembler.resolve import failure_of, frame_of
-from assembler.task import Owned, StepTimeout, bounded, call
+from assembler.task import Owned, StepError, StepTimeout, bounded
 
 logger = logging.getLogger("assembler")
 
-STARTUP_SECONDS = timedelta(seconds=30)
-CLOSE_SECONDS = timedelta(seconds=10)
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
-_OPENERS = ("open", "connect", "start")
-_CLOSERS = ("aclose", "close", "dispose", "shutdown")
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """Something that is opened at the start and closed at the end: a resource or a lifespan."""
-
-    id: str
-    phase: Phase
-    enter: Callable[[], Awaitable[Any]]
-    leave: Callable[[], Awaitable[Any]]
-    span: Span
-    timeout: timedelta = STARTUP_SECONDS
-    close_timeout: timedelta = CLOSE_SECONDS
-    on_error: str = "fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +48,7 @@ class Running:
 
 @dataclass(slots=True)
 class Lifespan:
-    """Starts and stops one application; it may be entered again after it was left."""
+    """Starts and stops one application; it may be started again after it was stopped."""
 
     plan: Plan
     assembly: Assembly
@@ -73,6 +56,7 @@ class Lifespan:
     startup: list[Running]
     inner: list[Opening]  # routers' and mounts' own lifespans
     shutdown: list[Running]
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep
     _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
     _retries: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -88,31 +72,31 @@ class Lifespan:
                 await self._run(running)
             for opening in self.inner:
                 await self._open(opening)
-        except BaseException:
+        except BaseException as error:
             await self._close_all()
+            if isinstance(error, StartupError):
+                self._tell("failed to start", began, self.assembly.steps, ", and was unwound")
             raise
         self.assembly.ready = True
-        milliseconds = (time.perf_counter() - began) * 1000
         count = len(self.assembly.degraded)
-        state = f", {count} degraded" if count else ""
-        title = f"started {self.plan.name} in {milliseconds:.0f} ms{state}"
-        _log(logging.WARNING if count else logging.INFO, table(title, self.assembly.steps))
+        more = f", {count} degraded" if count else ""
+        self._tell("started", began, self.assembly.steps, more)
 
     async def stop(self) -> None:
-        """Run every step of the stop, whatever the others do; raises nothing."""
+        """Run every step of the stop, whatever the others do; raises only where it is cancelled."""
         began = time.perf_counter()
         self.assembly.ready = False
         first = len(self.assembly.steps)
-        for running in self.shutdown:
-            with contextlib.suppress(StartupError):
-                await self._run(running)
-        await self._close_all()
-        steps = self.assembly.steps[first:]
-        failed = sum(step.outcome != "ok" for step in steps)
-        milliseconds = (time.perf_counter() - began) * 1000
-        state = f", {failed} failed" if failed else ""
-        title = f"stopped {self.plan.name} in {milliseconds:.0f} ms{state}"
-        _log(logging.WARNING if failed else logging.INFO, table(title, steps))
+        try:
+            await self._end_retries()
+            for running in self.shutdown:
+                with contextlib.suppress(StartupError):
+                    await self._run(running)
+        finally:
+            await self._close_all()
+            steps = self.assembly.steps[first:]
+            count = sum(step.outcome != "ok" for step in steps)
+            self._tell("stopped", began, steps, f", {count} failed" if count else "")
 
     async def _open(self, opening: Opening) -> None:
         owned = Owned(opening.enter, opening.leave)
@@ -134,77 +118,100 @@ class Lifespan:
             await run()
         except Exception as error:
             logger.debug("%s `%s` failed", step.phase, step.id, exc_info=error)
-            reason = self.plan.secrets.scrub(failure_of(error))
-            if isinstance(error, StepTimeout):
-                reason = str(error)
+            reason = self._reason(error)
             outcome: Outcome = "timeout" if isinstance(error, StepTimeout) else "failed"
             if step.on_error != "fail":
                 outcome = "warned" if step.on_error == "warn" else "degraded"
-            self._record(step, outcome, began, reason)
+            self._record(step, step.phase, began, outcome, reason)
             if step.on_error == "degrade":
                 self.assembly.degraded[step.id] = reason
             elif step.on_error == "fail":
                 raise self._failure(step, error, reason) from None
             return False
-        self._record(step, "ok", began, None)
+        self._record(step, step.phase, began)
         return True
+
+    def _reason(self, error: Exception) -> str:
+        text = str(error) if isinstance(error, StepError) else failure_of(error)
+        return self.plan.secrets.scrub(text)
 
     def _failure(self, step: Opening | Running, error: Exception, reason: str) -> StartupError:
         is_late = isinstance(error, StepTimeout)
         code = "startup-timeout" if is_late else "startup-failed"
         trace = () if is_late else tuple(self.plan.secrets.scrub(line) for line in frame_of(error))
-        says = reason if is_late else f"failed: {reason}"
-        message = f"{step.phase} `{step.id}` {says}"
+        message = f"{step.phase} `{step.id}` {'' if is_late else 'failed: '}{reason}"
         return StartupError((Diagnostic(code, message, step.span, trace=trace),))
 
     def _record(
         self,
         step: Opening | Running,
-        outcome: Outcome,
+        phase: Phase,
         began: float,
-        error: str | None,
-        phase: Phase | None = None,
+        outcome: Outcome = "ok",
+        error: str | None = None,
     ) -> None:
         milliseconds = round((time.perf_counter() - began) * 1000, 3)
-        self.assembly.steps.append(Step(step.id, phase or step.phase, outcome, milliseconds, error))
+        self.assembly.steps.append(Step(step.id, phase, outcome, milliseconds, error))
 
     async def _retry(self, opening: Opening) -> None:
         """Open a degraded resource in the background, waiting longer each time."""
-        wait = _FIRST_RETRY_SECONDS
+        seconds = _FIRST_RETRY_SECONDS
         while True:
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, _LONGEST_RETRY_SECONDS)
+            await self.wait(seconds)
+            seconds = min(seconds * 2, _LONGEST_RETRY_SECONDS)
             owned = Owned(opening.enter, opening.leave)
             try:
                 await owned.enter(opening.timeout)
             except Exception as error:  # noqa: BLE001  # reported by its state, and tried again
-                late = isinstance(error, StepTimeout)
-                reason = str(error) if late else self.plan.secrets.scrub(failure_of(error))
-                self.assembly.degraded[opening.id] = reason
+                self.assembly.degraded[opening.id] = self._reason(error)
                 continue
-            self._opened.append((opening, owned))
+            # Closed before what stands above it, however late it came.
+            above = self.resources[: self.resources.index(opening)]
+            place = sum(other in above for other, _ in self._opened)
+            self._opened.insert(place, (opening, owned))
             del self.assembly.degraded[opening.id]
             _log(logging.INFO, f"resource `{opening.id}` is back")
             return
 
+    async def _end_retries(self) -> None:
+        retries, self._retries = self._retries, []
+        for task in retries:
+            task.cancel()
+        if retries:
+            await asyncio.wait(retries)
+
     async def _close_all(self) -> None:
         """Close in reverse what was opened; a failure is recorded and does not stop the rest."""
-        for task in self._retries:
-            task.cancel()
-        await asyncio.gather(*self._retries, return_exceptions=True)
-        self._retries.clear()
-        while self._opened:
-            opening, owned = self._opened.pop()
-            began = time.perf_counter()
-            outcome: Outcome = "ok"
-            reason = None
+        interrupted: asyncio.CancelledError | None = None
+        while self._retries or self._opened:
             try:
-                await owned.leave(opening.close_timeout)
-            except StepTimeout as error:
-                outcome, reason = "timeout", str(error)
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # recorded; the rest must close
-                outcome, reason = "failed", self.plan.secrets.scrub(failure_of(error))
-            self._record(opening, outcome, began, reason, "close")
+                if self._retries:
+                    await self._end_retries()
+                else:
+                    await self._close(*self._opened.pop())
+            except asyncio.CancelledError as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
+
+    async def _close(self, opening: Opening, owned: Owned) -> None:
+        began = time.perf_counter()
+        outcome: Outcome = "ok"
+        reason = None
+        try:
+            await owned.leave(opening.close_timeout)
+        except asyncio.CancelledError:
+            self._record(opening, "close", began, "failed", "was cancelled")
+            raise
+        except Exception as error:  # noqa: BLE001  # recorded; the rest must close
+            outcome = "timeout" if isinstance(error, StepTimeout) else "failed"
+            reason = self._reason(error)
+        self._record(opening, "close", began, outcome, reason)
+
+    def _tell(self, did: str, began: float, steps: list[Step], more: str) -> None:
+        milliseconds = (time.perf_counter() - began) * 1000
+        level = logging.WARNING if more else logging.INFO
+        _log(level, table(f"{did} {self.plan.name} in {milliseconds:.0f} ms{more}", steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,141 +219,27 @@ class LifespanProtocol:
     """Answers the ASGI lifespan messages of a server (ASGI specification, lifespan protocol 2.0)."""
 
     lifespan: Lifespan
-    state: dict[str, Any]  # what requests find on `request.state`
-    inner_state: Callable[[], dict[str, Any]]
+    states: tuple[dict[str, Any], ...]  # what requests find on `request.state`
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one start and one stop."""
         await receive()
         try:
             await self.lifespan.start()
-        except StartupError as error:
+        except ManifestError as error:
             text = "\n\n".join(render(fault) for fault in error.diagnostics)
             await send({"type": "lifespan.startup.failed", "message": text})
             raise
-        if "state" in scope:
-            scope["state"].update(self.state, **self.inner_state())
+        except Exception as error:
+            # An answer, or the server would take it that there is no lifespan, and serve.
+            await send({"type": "lifespan.startup.failed", "message": failure_of(error)})
+            raise
+        for state in self.states if "state" in scope else ():
+            scope["state"].update(state)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.lifespan.stop()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def resource_opening(component: Component, value: Any) -> Opening:
-    """Say how the object of a resource is opened and closed, by the methods it has."""
-    kind = type(value)
-    if hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__"):
-        enter: Any = value.__aenter__
-        leave: Any = lambda: value.__aexit__(None, None, None)  # noqa: E731  # one of three ways
-    elif hasattr(kind, "__enter__") and hasattr(kind, "__exit__"):
-        enter = lambda: call(value.__enter__)  # noqa: E731
-        leave = lambda: call(value.__exit__, None, None, None)  # noqa: E731
-    else:
-        # Only `async def` methods open: SQLAlchemy's `connect` would hand out a connection.
-        opener = next(
-            (
-                getattr(value, n)
-                for n in _OPENERS
-                if inspect.iscoroutinefunction(getattr(kind, n, None))
-            ),
-            None,
-        )
-        closer = next(
-            (getattr(value, n) for n in _CLOSERS if callable(getattr(kind, n, None))), None
-        )
-        enter = opener or _nothing
-        leave = (lambda: call(closer)) if closer else _nothing
-    entry = component.entry
-    return Opening(
-        component.id,
-        "resource",
-        enter,
-        leave,
-        component.span,
-        entry.timeout,
-        entry.close_timeout,
-        entry.on_error,
-    )
-
-
-class MountedLifespan:
-    """Speaks the lifespan protocol to a mounted application, as a server would.
-
-    An application that does not know the protocol raises or returns, and is served without
-    (ASGI specification, lifespan: servers must continue). `state` is what it put there.
-    """
-
-    def __init__(self, app: Any, state: dict[str, Any]) -> None:
-        self.app = app
-        self.shared = state
-        self.state: dict[str, Any] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Send `lifespan.startup` and wait for the answer; raises `RuntimeError` where it failed."""
-        self._stop = asyncio.Event()
-        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._messages: Iterator[str] = iter(("lifespan.startup", "lifespan.shutdown"))
-        self.state = dict(self.shared)
-        scope = {
-            "type": "lifespan",
-            "asgi": {"version": "3.0", "spec_version": "2.0"},
-            "state": self.state,
-        }
-        self._task = asyncio.create_task(self.app(scope, self._receive, self._answers.put))
-        answer = await self._answer()
-        if answer is not None and answer["type"].endswith(".failed"):
-            await asyncio.wait({self._task}, timeout=1)
-            raise RuntimeError(_last_line(answer.get("message", "")) or "its own startup failed")
-
-    async def aclose(self) -> None:
-        """Send `lifespan.shutdown` and wait until the application has ended."""
-        if self._task is None or self._task.done():
-            return
-        self._stop.set()
-        answer = await self._answer()
-        await self._task
-        if answer is not None and answer["type"].endswith(".failed"):
-            raise RuntimeError(_last_line(answer.get("message", "")) or "its own shutdown failed")
-
-    async def _receive(self) -> dict[str, Any]:
-        kind = next(self._messages, "lifespan.shutdown")
-        if kind == "lifespan.shutdown":
-            await self._stop.wait()
-        return {"type": kind}
-
-    async def _answer(self) -> dict[str, Any] | None:
-        """Return the application's next message, or None once it has ended without one."""
-        assert self._task is not None  # noqa: S101  # for the type checker: only called after open
-        waiting = asyncio.create_task(self._answers.get())
-        try:
-            await asyncio.wait({waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                return waiting.result()
-            if not self._task.cancelled() and (error := self._task.exception()) is not None:
-                logger.debug("mounted application has no lifespan", exc_info=error)
-            return None
-        finally:
-            waiting.cancel()
-
-
-@contextlib.asynccontextmanager
-async def running(lifespan: Lifespan) -> AsyncIterator[None]:
-    """Start on entry and stop on exit, for tests and commands that need no server."""
-    await lifespan.start()
-    try:
-        yield
-    finally:
-        await lifespan.stop()
-
-
-async def _nothing() -> None:
-    return None
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def _log(level: int, text: str) -> None:

@@ -6,15 +6,17 @@ the directives of overlays. Refuses nothing: a type without a JSON Schema takes 
 that only an object has takes a reference.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
 from assembler.entries import ENTRY_LISTS, Path
-from assembler.signature import Signature
+from assembler.signature import Signature, Target
 from assembler.values import DURATION_SCHEMA
 
 Schema = dict[str, Any]
@@ -96,11 +98,11 @@ class Shaper:
 
     def value(self, schema: Schema, path: Path, *, merges: bool, refers: bool) -> Schema:
         """Return what may stand at `path`: in a mapping that `merges`, where text `refers`."""
-        about = {key: schema[key] for key in _ABOUT if key in schema}
+        about = _about(schema)
         core = {key: item for key, item in schema.items() if key not in _ABOUT}
         choices = core.get("anyOf") or core.get("oneOf") or [core]
         arms = [self.form(choice, path, merges=merges, refers=refers) for choice in choices]
-        objects = [arm for arm in arms if self._is_mapping(arm)]
+        objects = [choice for choice in choices if self._is_mapping(choice)]
         if {} in arms:
             return about
         if len(objects) > 1:
@@ -109,38 +111,50 @@ class Shaper:
             arms.append(_REFERENCE)
         if merges and not objects:
             arms.append(_REMOVED)
-        if "$ref" in core:
-            about.pop("default", None)  # the keys of a section tell theirs
+        if "$ref" in core and objects:
+            about.pop("default", None)  # its keys tell theirs
+            about = {**_about(self._model(core)), **about}
         return {**about, **(arms[0] if len(arms) == 1 else {"anyOf": arms})}
 
     def form(self, schema: Schema, path: Path, *, merges: bool, refers: bool) -> Schema:
         """Return one of the forms of a value, and shape all that is in it."""
         if "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
-            self._define(name, path, merges=merges)
-            return {"$ref": f"#/$defs/{self.prefix}{name}"}
+            return {"$ref": self._define(name, path, merges=merges)}
         if schema == _OBJECT:
             return _REFERENCE
         shaped = {key: item for key, item in schema.items() if key != "title"}
         if path in ENTRY_LISTS:
             shaped["items"] = self.form(schema["items"], (*path, ITEM), merges=True, refers=False)
         elif "items" in schema and schema["items"] is not False:
-            shaped["items"] = self.value(schema["items"], (*path, ITEM), merges=False, refers=refers)
+            shaped["items"] = self.value(
+                schema["items"], (*path, ITEM), merges=False, refers=refers
+            )
         if "prefixItems" in schema:
             items = schema["prefixItems"]
-            shaped["prefixItems"] = [self.value(item, (*path, ITEM), merges=False, refers=refers) for item in items]
+            shaped["prefixItems"] = [
+                self.value(item, (*path, ITEM), merges=False, refers=refers) for item in items
+            ]
         if schema.get("type") == "object":
             self._mapping(shaped, path, merges=merges, refers=refers)
         return shaped
 
     def _mapping(self, shaped: Schema, path: Path, *, merges: bool, refers: bool) -> None:
         properties = {
-            key: self.value(item, (*path, key), merges=merges, refers=key not in _WRITTEN_OUT or path[0] == "with")
+            key: self.value(
+                item,
+                (*path, key),
+                merges=merges,
+                refers=key not in _WRITTEN_OUT or path[0] == "with",
+            )
             for key, item in shaped.get("properties", {}).items()
         }
-        if isinstance(shaped.get("additionalProperties"), dict):
-            rest = shaped["additionalProperties"]
-            shaped["additionalProperties"] = self.value(rest, (*path, VALUE), merges=merges, refers=refers)
+        inside: dict[str, Any] = {"path": (*path, VALUE), "merges": merges, "refers": refers}
+        if isinstance(rest := shaped.get("additionalProperties"), dict):
+            shaped["additionalProperties"] = self.value(rest, **inside)
+        for pattern, item in shaped.get("patternProperties", {}).items():
+            shaped["patternProperties"] = {pattern: self.value(item, **inside)}
+        shaped.pop("propertyNames", None)  # the directives are no such names
         if merges:
             properties |= _DIRECTIVES | (_PLACES if path[:-1] in ENTRY_LISTS else {})
             if "required" in shaped:
@@ -148,17 +162,20 @@ class Shaper:
         if properties:
             shaped["properties"] = properties
 
-    def _define(self, name: str, path: Path, *, merges: bool) -> None:
-        if self.prefix + name not in self.definitions:
-            self.definitions[self.prefix + name] = {}  # a model may hold itself
-            shaped = self.form(self.models[name], path, merges=merges, refers=True)
-            self.definitions[self.prefix + name] = shaped
+    def _define(self, name: str, path: Path, *, merges: bool) -> str:
+        # In a list nothing is merged, so there the same model demands its keys at once.
+        defined = f"{self.prefix}{name}" + (".item" if self.prefix and not merges else "")
+        if defined not in self.definitions:
+            self.definitions[defined] = {}  # a model may hold itself
+            model = self.models[name]
+            self.definitions[defined] = self.form(model, path, merges=merges, refers=True)
+        return f"#/$defs/{defined}"
 
-    def _is_mapping(self, arm: Schema) -> bool:
-        if "$ref" in arm and arm != _REFERENCE:
-            name = arm["$ref"].removeprefix(f"#/$defs/{self.prefix}")
-            arm = self.models[name]
-        return arm.get("type") == "object"
+    def _is_mapping(self, choice: Schema) -> bool:
+        return self._model(choice).get("type") == "object"
+
+    def _model(self, schema: Schema) -> Schema:
+        return self.models[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
     def _forget(self, path: Path) -> None:
         """Demand nothing where one of several mappings may stand."""
@@ -167,17 +184,80 @@ class Shaper:
 
 
 def options_schema(
-    signature: Signature, definitions: dict[str, Schema], name: str, *, given: frozenset[str]
-) -> tuple[Schema, Schema]:
-    """Return the schema of what may stand under `with`, and of what must.
+    target: Target, name: str, definitions: dict[str, Schema], *, given: frozenset[str]
+) -> dict[Path, list[str]]:
+    """Add the schema of what `with` takes for `target` to `definitions`, as `name`.
 
-    `given` are the parameters that the assembler fills in. Types that the options share go to
-    `definitions`, under names that start with `name`.
+    Returns the options that must be given, by path; `given` are those that the assembler fills in.
     """
-    prefix = f"{name}."
+    signature = target.signature
+    described = _described(signature)
+    defaults = _defaults(target)
+    shape: Schema = {
+        "type": "object",
+        "properties": {
+            key: {**schema, **({"default": defaults[key]} if key in defaults else {})}
+            for key, schema in described["properties"].items()
+        },
+    }
+    required = [
+        key for key, item in signature.parameters.items() if item.required and key not in given
+    ]
+    if required:
+        shape["required"] = required
+    shaper = Shaper(described.get("$defs", {}), definitions, f"{name}.")
+    shaped = shaper.form(shape, ("with",), merges=True, refers=True)
+    definitions[name] = {
+        **shaped,
+        "type": ["object", "null"],
+        "additionalProperties": signature.open,
+    }
+    return shaper.required
+
+
+def _about(schema: Schema) -> Schema:
+    return {key: schema[key] for key in _ABOUT if key in schema}
+
+
+def duration_text(duration: timedelta) -> str:
+    """Write a duration in the largest unit that makes it a whole number."""
+    milliseconds = duration // timedelta(milliseconds=1)
+    unit, size = next(item for item in _UNITS if milliseconds % item[1] == 0)
+    return f"{milliseconds // size}{unit}"
+
+
+def _described(signature: Signature) -> Schema:
     try:
-        described = signature.adapter().json_schema(
-            schema_generator=SchemaGenerator, ref_template="#/$defs/{model}"
-        )
+        schema = signature.adapter().json_schema(schema_generator=SchemaGenerator)
     except Exception:  # noqa: BLE001  # whatever a foreign type's schema hook raises
-        described = {"type": "object", "properties": {key: {} for key in signature.parameters}}
+        return {"properties": {key: {} for key in signature.parameters}}
+    models = schema.get("$defs", {})
+    shape = models[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return {"properties": shape.get("properties", {}), "$defs": models}
+
+
+def _defaults(target: Target) -> Schema:
+    """Return the defaults that JSON can say."""
+    try:
+        parameters = inspect.signature(target.value).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {
+        key: said
+        for key, item in parameters.items()
+        if (said := _plain(item.default)) is not _UNSAID
+    }
+
+
+_UNSAID = object()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, timedelta):
+        return duration_text(value)
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return _UNSAID if _UNSAID in items else items
+    return value if value is None or type(value) in (str, int, float, bool) else _UNSAID

@@ -85,7 +85,7 @@ class OptionsChecker:
     def _type_note(self, data: Any, fault: Fault) -> str:
         leaf = _leaf(data, fault.path)
         declared = self.types.get(leaf.id) if isinstance(leaf, ResourceRef) else None
-        return f", which is a `{declared.__name__}`" if declared else ""
+        return f" of type `{declared.__name__}`" if declared else ""
 
 
 class _StandIn:
@@ -140,7 +140,8 @@ def _missing(
         names = ", ".join(f"`{name}`" for name in lacking)
         plural = "s" if len(lacking) > 1 else ""
         message = f"`{target.name}` needs the option{plural} {names}"
-        remedy = f"add `with: {{{', '.join(f'{name}: …' for name in lacking)}}}`"
+        written = ", ".join(f"{name}: …" for name in lacking)
+        remedy = f"add `{written}` to its `with`" if data else f"add `with: {{{written}}}`"
         faults.append(Diagnostic("missing-option", message, use, help=remedy))
     return faults
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
 from assembler.errors import (
@@ -79,7 +80,8 @@ def _read_chain(path: Path) -> list[tuple[Path, Mapping]]:
         except UsageError as error:
             if named is None:
                 raise
-            faults.append(Diagnostic("extends-not-found", str(error), named))
+            remedy = did_you_mean(here.name, _siblings(here))
+            faults.append(Diagnostic("extends-not-found", str(error), named, help=remedy))
             break
         except ManifestError as error:
             faults += error.diagnostics
@@ -87,7 +89,11 @@ def _read_chain(path: Path) -> list[tuple[Path, Mapping]]:
         base = layer.get("extends")
         members = {key: member for key, member in layer.members.items() if key != "extends"}
         chain.insert(0, (here, Mapping(members, layer.span)))
-        if isinstance(base, Scalar) and isinstance(base.value, str) and base.value:
+        if isinstance(base, Scalar) and isinstance(base.value, str) and "${" in base.value:
+            message = "`extends` takes no reference"
+            remedy = "write the value out"
+            faults.append(Diagnostic("misplaced-reference", message, base.span, help=remedy))
+        elif isinstance(base, Scalar) and isinstance(base.value, str) and base.value:
             following, named = here.parent / base.value, base.span
             if following.resolve() in seen:
                 faults.append(
@@ -103,6 +109,13 @@ def _read_chain(path: Path) -> list[tuple[Path, Mapping]]:
             )
     raise_faults(faults)
     return chain
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [other.name for other in path.parent.iterdir() if other.is_file()]
+    except OSError:
+        return []
 
 
 def _read_layer(path: Path) -> Mapping:
@@ -203,51 +216,77 @@ class _Merger:
         return merged
 
     def moved(self, ids: dict[str, Node], moves: list[tuple[str, Mapping]]) -> Iterable[Node]:
-        """Put each moved entry beside its anchor; several `$after` one anchor keep their order."""
-        order = list(ids)
+        """Put each moved entry beside its anchor; several `$after` one anchor keep their order.
+
+        An anchor that is moved itself is placed first, wherever the overlay names it.
+        """
+        anchors = {name: found for name, item in moves if (found := self.anchor(ids, name, item))}
+        order = [name for name in ids if name not in anchors]
         last: dict[str, str] = {}
-        for name, item in moves:
-            word = "$before" if "$before" in item.members else "$after"
-            anchor_node = item.members[word].value
-            anchor = str(anchor_node.value) if isinstance(anchor_node, Scalar) else ""
-            if "$before" in item.members and "$after" in item.members:
-                key = item.members["$after"].key
-                self.fault(
-                    "misplaced-directive", "an entry takes `$before` or `$after`, not both", key
-                )
-            elif anchor == name or anchor not in ids:
-                self.unknown(
-                    anchor, anchor_node.span, [known for known in ids if known != name], word
-                )
-            else:
-                order.remove(name)
+        while anchors:
+            ready = [name for name, (anchor, _) in anchors.items() if anchor not in anchors]
+            for name in ready:
+                anchor, word = anchors.pop(name)
                 beside = last.get(anchor, anchor) if word == "$after" else anchor
                 order.insert(order.index(beside) + (word == "$after"), name)
                 if word == "$after":
                     last[anchor] = name
+            if not ready:
+                self.circle(anchors, dict(moves))
+                break
         return (ids[name] for name in order)
+
+    def anchor(
+        self, ids: dict[str, Node], name: str, item: Mapping
+    ) -> tuple[str, Literal["$before", "$after"]] | None:
+        """Return the entry that `item` is placed beside; a fault gives None."""
+        word: Literal["$before", "$after"] = "$before" if "$before" in item.members else "$after"
+        node = item.members[word].value
+        anchor = node.value if isinstance(node, Scalar) else None
+        if "$before" in item.members and "$after" in item.members:
+            both = "an entry takes `$before` or `$after`, not both"
+            self.fault("misplaced-directive", both, item.members["$after"].key)
+        elif anchor is None or isinstance(anchor, bool):
+            self.fault("bad-value", f"`{word}` takes the id of an entry", node.span)
+        elif str(anchor) == name:
+            self.fault("unknown-id", f"`{name}` cannot be placed beside itself", node.span)
+        elif str(anchor) not in ids:
+            others = [known for known in ids if known != name]
+            self.unknown(str(anchor), node.span, others, word)
+        else:
+            return str(anchor), word
+        return None
+
+    def circle(self, anchors: Iterable[str], items: dict[str, Mapping]) -> None:
+        for name in anchors:
+            directives = [items[name].get(word) for word in ("$before", "$after")]
+            span = next(node.span for node in directives if node is not None)
+            self.fault("unknown-id", f"the place of `{name}` depends on its own", span)
 
     def remove(self, members: dict[str, Member], key: str, member: Member, path: _NodePath) -> None:
         if key not in members:
             self.unknown(key, member.key, members, "$remove")
         else:
             del members[key]
-        extra = [name for name in getattr(member.value, "members", {}) if name != "$remove"]
-        if extra:
-            place = member.value.members[extra[0]].key  # type: ignore[union-attr]  # a Mapping by is_set
-            self.fault(
-                "misplaced-directive",
-                f"`$remove` takes `{key}` out: `{extra[0]}` has no effect",
-                place,
-            )
+        self.only_named(key, member.value, ("$remove",))
 
     def remove_entry(self, ids: dict[str, Node], item: Mapping, path: _NodePath) -> None:
         name = entry_id(path, item)
-        if name is None or name not in ids:
-            node = item.get("id") or item.get("use") or item
-            self.unknown(name or "", node.span, ids, "$remove")
+        if name is None:
+            place = item.members["$remove"].key
+            self.fault("unknown-id", "`$remove` needs the `id` of an entry", place)
+        elif name not in ids:
+            self.unknown(name, _naming(item), ids, "$remove")
         else:
             del ids[name]
+        self.only_named(name or "", item, ("$remove", "id", "catch", "mount", "use", "prefix"))
+
+    def only_named(self, name: str, node: Node, allowed: tuple[str, ...]) -> None:
+        for key, member in getattr(node, "members", {}).items():
+            if key not in allowed:
+                message = f"`$remove` takes `{name}` out: `{key}` has no effect"
+                self.fault("misplaced-directive", message, member.key)
+                return
 
     def is_set(self, node: Node, directive: str) -> bool:
         """Tell whether `node` carries `directive: true`; anything but a boolean is a fault."""

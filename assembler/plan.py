@@ -235,7 +235,7 @@ class _Planner:
         reasons = getattr(self.targets, "unknown", {})
         for part in parts:
             reason = reasons.get(part.target.path)
-            if reason:
+            if reason and part.has_options:
                 message = f"`{part.target.path}`: {reason}"
                 yield Diagnostic("static-unknown", message, part.span, severity="warning")
 

@@ -117,7 +117,7 @@ class Resolver:
             return str(reveal() if callable(reveal) else value)
         given = (self.environment or {}).get(reference.name)
         if reference.operator == "-" and not given:
-            return reference.argument
+            return reference.argument.replace("$$", "$")
         self.remember(given or "", reference.text)
         return given or ""
 
@@ -166,13 +166,11 @@ def check_resources(root: Mapping) -> Iterator[Diagnostic]:
                     help=did_you_mean(reference.name, ids) or _resource_help(ids),
                 )
             elif owner is not None and ids.index(reference.name) >= ids.index(str(owner)):
-                where = "itself" if reference.name == owner else "one below it"
-                yield Diagnostic(
-                    "resource-order",
-                    f"resource `{owner}` names {where}, `{reference.name}`",
-                    span,
-                    help=None if where == "itself" else f"move `{reference.name}` above `{owner}`",
-                )
+                is_own = reference.name == owner
+                what = "itself" if is_own else f"`{reference.name}`, which stands below it"
+                message = f"resource `{owner}` names {what}"
+                remedy = None if is_own else f"move `{reference.name}` above `{owner}`"
+                yield Diagnostic("resource-order", message, span, help=remedy)
 
 
 def check_environment(root: Mapping, environment: MappingType[str, str]) -> Iterator[Diagnostic]:
@@ -183,13 +181,13 @@ def check_environment(root: Mapping, environment: MappingType[str, str]) -> Iter
                 continue
             given = environment.get(reference.name)
             if given is None or (reference.operator == "?" and not given):
-                yield Diagnostic(
-                    "missing-variable",
-                    f"environment variable `{reference.name}` is not set"
-                    + (f": {reference.argument}" if reference.argument else ""),
-                    span,
-                    help=f"set it, or give a default: `${{{reference.name}:-value}}`",
-                )
+                what = "is not set" if given is None else "is empty"
+                message = f"environment variable `{reference.name}` {what}"
+                remedy = f"set it, or give a default: `${{{reference.name}:-value}}`"
+                if reference.operator == "?":
+                    message += f": {reference.argument.replace('$$', '$')}" * bool(reference.argument)
+                    remedy = None
+                yield Diagnostic("missing-variable", message, span, help=remedy)
             elif not given.isascii() and any("\ud800" <= char <= "\udfff" for char in given):
                 message = f"environment variable `{reference.name}` is not UTF-8"
                 yield Diagnostic("bad-value", message, span)
@@ -212,16 +210,18 @@ def check_settings(root: Mapping, settings: Any) -> Iterator[Diagnostic]:
                 continue
             value = settings
             for name in reference.name.split("."):
-                if not hasattr(value, name):
-                    fields = getattr(type(value), "model_fields", None) or vars(value)
-                    yield Diagnostic(
-                        "unknown-setting",
-                        f"`{type(value).__name__}` has no field `{name}`",
-                        span,
-                        help=did_you_mean(name, fields),
-                    )
+                try:
+                    value = getattr(value, name)
+                except AttributeError:
+                    fields = getattr(type(value), "model_fields", getattr(value, "__dict__", ()))
+                    message = f"`{type(value).__name__}` has no field `{name}`"
+                    remedy = did_you_mean(name, fields)
+                    yield Diagnostic("unknown-setting", message, span, help=remedy)
                     break
-                value = getattr(value, name)
+                except Exception as error:  # noqa: BLE001  # a property may raise anything
+                    message = f"`{name}` of the settings raised {type(error).__name__}"
+                    yield Diagnostic("bad-settings", message, span)
+                    break
 
 
 def field_of(settings: Any, path: str) -> Any:
@@ -280,6 +280,15 @@ def _check_scalar(path: _Path, node: Scalar) -> Iterator[Diagnostic]:
         elif reference.kind == "resource" and len(parts) > 1:
             message = f"`{reference.text}` is an object and cannot be part of a text"
             yield Diagnostic("bad-reference", message, place, help="let it be the whole value")
+        elif reference.kind == "resource" and not _takes_objects(path):
+            where = f"`{path[-1]}`" if isinstance(path[-1], str) else "a list outside `with`"
+            message = f"{where} takes no resource"
+            remedy = "a resource may stand under `with`, in `database` and in `store`"
+            yield Diagnostic("misplaced-reference", message, place, help=remedy)
+
+
+def _takes_objects(path: _Path) -> bool:
+    return "with" in path[:-1] or path == ("scheduler", "store") or path[2:] == ("database",)
 
 
 def _is_sql(path: _Path) -> bool:
@@ -308,7 +317,8 @@ def _place(span: Span, text: str) -> Span:
 
 
 def _resource_help(ids: list[str]) -> str | None:
-    return f"there are {', '.join(f'`{name}`' for name in ids)}" if 0 < len(ids) <= 6 else None
+    names = ", ".join(f"`{name}`" for name in ids)
+    return f"there {'are' if len(ids) > 1 else 'is'} {names}" if 0 < len(ids) <= 6 else None
 
 
 def _is_plain(value: Any) -> bool:

@@ -14,6 +14,7 @@ import inspect
 import linecache
 import os
 import pkgutil
+import re
 import sys
 import sysconfig
 import tomllib
@@ -25,6 +26,10 @@ from types import ModuleType
 from typing import Any
 
 from assembler.errors import AssemblerError, UsageError, did_you_mean
+
+
+_LIST_NEEDED = "the standard library takes a list of all packages: `imports` of [tool.assembler] in pyproject.toml"
+_BEHIND = {"posix": "os", "nt": "os"}  # the modules that `os` shows under its own name
 
 
 class ImportFault(AssemblerError):  # noqa: N818  # becomes a diagnostic, not an error of ours
@@ -59,20 +64,15 @@ class ImportList:
         """Raise `ImportFault` where `module`, which `path` leads to, is not allowed."""
         if self.allows(module):
             return
-        subject = (
-            f"`{path}`" if path.startswith(module) else f"`{path}` is defined in `{module}`, which"
-        )
-        where = (
-            f"the import list of {self.file}"
-            if self.packages is not None
-            else "what a manifest may import"
-        )
-        package = module.partition(".")[0]
-        raise ImportFault(
-            "import-not-allowed",
-            f"{subject} is outside {where}",
-            help=f'if it is meant, add "{package}" to `imports` of [tool.assembler] in pyproject.toml',
-        )
+        lies_there = re.match(rf"{re.escape(module)}\b", path)
+        subject = f"`{path}`" if lies_there else f"`{path}` is defined in `{module}`, which"
+        if self.packages is None:
+            where, remedy = "what a manifest may import without a list", _LIST_NEEDED
+        else:
+            package = module.partition(".")[0]
+            where = f"the import list of {self.file}"
+            remedy = f'if it is meant, add "{package}" to `imports` of [tool.assembler] there'
+        raise ImportFault("import-not-allowed", f"{subject} is outside {where}", help=remedy)
 
 
 def read_import_list(manifest: Path) -> ImportList:
@@ -104,7 +104,7 @@ def import_object(path: str, imports: ImportList) -> Any:
                 imports.check(path, value.__name__)
             value = _attribute(value, name, names[:index], module)
     for definer in _definers(value):
-        imports.check(path, definer)
+        imports.check(path, _BEHIND.get(definer, definer))
     return value
 
 
@@ -117,7 +117,7 @@ def make_current_folder_importable() -> None:
 
 def failure_of(error: BaseException) -> str:
     """Name an exception in one line: its type, and its text where it has one."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).replace(os.getcwd() + os.sep, "").split())  # noqa: PTH109  # a string
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NotRequired, Union, cast, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
-from typing_extensions import TypedDict, get_type_hints, is_protocol
+from typing_extensions import TypedDict, get_type_hints, is_protocol, is_typeddict
 
 from assembler.values import Duration
 
@@ -149,9 +149,23 @@ def fitted(annotation: Any) -> Any:
         return list[fitted(arguments[0])]  # type: ignore[misc]  # made at run time
     if origin in (set, frozenset, tuple, dict, abc.Mapping):
         return origin[tuple(item if item is ... else fitted(item) for item in arguments)]
+    if is_typeddict(annotation):
+        return _closed(annotation)
     if inspect.isclass(annotation) and is_protocol(annotation):
         return annotation if getattr(annotation, "_is_runtime_protocol", False) else Any
     return annotation
+
+
+def _closed(annotation: Any) -> Any:
+    """Return a `TypedDict` that refuses unknown keys; pydantic takes `typing`'s only from 3.12 on."""
+    fields = {
+        name: NotRequired[fitted(hint)] if name in annotation.__optional_keys__ else fitted(hint)
+        for name, hint in get_type_hints(annotation, include_extras=True).items()
+    }
+    make: Any = TypedDict  # a checker wants a literal; these names are known at run time
+    shape = make(annotation.__name__, fields)
+    shape.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    return shape
 
 
 def _adapter(annotations: Mapping[str, Any]) -> TypeAdapter[Any]:

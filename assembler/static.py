@@ -9,14 +9,17 @@ A type is taken over only from a list of types that are safe to name; all else i
 that this room never refuses an option which the running callable would take.
 """
 
+from __future__ import annotations
+
 import ast
 import builtins
 import contextlib
-import datetime
+import datetime as dt
 import decimal
 import functools
 import importlib
 import importlib.machinery
+import keyword
 import os
 import pathlib
 import pkgutil
@@ -35,6 +38,7 @@ from pydantic import Field, SecretStr
 
 from assembler.errors import did_you_mean
 from assembler.resolve import (
+    _BEHIND,
     _NAMESPACE,
     ImportFault,
     ImportList,
@@ -46,6 +50,9 @@ from assembler.signature import Form, Parameter, Signature, Target
 
 if TYPE_CHECKING:
     import griffe  # at run time only where a source is read: an app that starts must not pay for it
+
+    Scope: TypeAlias = griffe.Module | griffe.Class
+    Found: TypeAlias = "griffe.Object | _Source | _Known | _Unknown"
 
 _MADE = "is made at run time"
 _DEEPEST = 20  # aliases of aliases
@@ -66,13 +73,13 @@ _TYPES: dict[str, Any] = {
             abc.Iterable,
             abc.Collection,
             abc.Set,
-            abc.Callable,  # type: ignore[list-item]  # a class, which mypy takes for a form
         )
     },
-    "datetime.timedelta": datetime.timedelta,
-    "datetime.datetime": datetime.datetime,
-    "datetime.date": datetime.date,
-    "datetime.time": datetime.time,
+    "collections.abc.Callable": abc.Callable,
+    "datetime.timedelta": dt.timedelta,
+    "datetime.datetime": dt.datetime,
+    "datetime.date": dt.date,
+    "datetime.time": dt.time,
     "decimal.Decimal": decimal.Decimal,
     "os.PathLike": os.PathLike,
     "pathlib.Path": pathlib.Path,
@@ -81,16 +88,23 @@ _TYPES: dict[str, Any] = {
     "uuid.UUID": uuid.UUID,
 }
 _FORMS = frozenset(
-    f"typing.{name}" for name in ("Any", "Literal", "Annotated", "Optional", "Union", "ClassVar", "Final")
+    f"typing.{name}"
+    for name in ("Any", "Literal", "Annotated", "Optional", "Union", "ClassVar", "Final")
 )
-_BARE_ARGUMENTS = frozenset({"builtins.type", "collections.abc.Callable"})  # pydantic checks no more
+# Of these pydantic looks at no argument.
+_BARE_ARGUMENTS = frozenset({"builtins.type", "collections.abc.Callable"})
 _MODELS = frozenset({"pydantic.BaseModel", "pydantic_settings.BaseSettings"})
 _ENUMS = frozenset({"enum.Enum", "enum.StrEnum", "enum.IntEnum"})
-_NO_INIT = frozenset({"builtins.object", "abc.ABC", "typing.Generic", "typing.Protocol"})
+_NO_INIT = frozenset({"builtins.object", "abc.ABC", "typing.Generic"})
 _DATACLASSES = frozenset({"dataclasses.dataclass", "pydantic.dataclasses.dataclass"})
 _FIELDS = frozenset({"dataclasses.field", "pydantic.Field"})
 _WRAPPING = frozenset(
-    {"functools.cache", "functools.lru_cache", "contextlib.contextmanager", "contextlib.asynccontextmanager"}
+    {
+        "functools.cache",
+        "functools.lru_cache",
+        "contextlib.contextmanager",
+        "contextlib.asynccontextmanager",
+    }
 )
 _NEUTRAL = _WRAPPING | frozenset(
     {
@@ -104,18 +118,41 @@ _NEUTRAL = _WRAPPING | frozenset(
     }
 )
 # Metadata that narrows what a type takes, or only describes it: without it, more is accepted.
-_NARROWING = frozenset({"pydantic.AfterValidator", "pydantic.StringConstraints", "pydantic.WithJsonSchema"})
-_LIMITS = frozenset({"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"})
-_OTHERS = frozenset({"dataclasses.InitVar", "dataclasses.KW_ONLY", "functools.partial", "abc.ABCMeta"})
+_NARROWING = frozenset(
+    {"pydantic.AfterValidator", "pydantic.StringConstraints", "pydantic.WithJsonSchema"}
+)
+_FACTS = frozenset(
+    {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
+    | {"description", "json_schema_extra"}
+)
+_OTHERS = frozenset(
+    {"dataclasses.InitVar", "dataclasses.KW_ONLY", "functools.partial"}
+    | {"abc.ABCMeta", "typing.Protocol"}
+)
 _KNOWN = frozenset(
-    {*_TYPES, *_FORMS, *_MODELS, *_ENUMS, *_NO_INIT, *_DATACLASSES, *_FIELDS, *_NEUTRAL, *_NARROWING, *_OTHERS}
+    {
+        *_TYPES,
+        *_FORMS,
+        *_MODELS,
+        *_ENUMS,
+        *_NO_INIT,
+        *_DATACLASSES,
+        *_FIELDS,
+        *_NEUTRAL,
+        *_NARROWING,
+        *_OTHERS,
+    }
 )
 _SAME = {
-    **{f"typing.{name.title()}": f"builtins.{name}" for name in ("list", "dict", "tuple", "set", "type")},
     **{
-        f"typing.{path.rpartition('.')[2]}": path for path in _TYPES if path.startswith("collections.abc.")
+        f"typing.{name.title()}": f"builtins.{name}"
+        for name in ("list", "dict", "tuple", "set", "type")
     },
-    "builtins.object": "builtins.object",
+    **{
+        f"typing.{path.rpartition('.')[2]}": path
+        for path in _TYPES
+        if path.startswith("collections.abc.")
+    },
     "typing.FrozenSet": "builtins.frozenset",
     "typing.AbstractSet": "collections.abc.Set",
     "typing.Pattern": "re.Pattern",
@@ -127,9 +164,6 @@ _SAME = {
     "pydantic.json_schema.WithJsonSchema": "pydantic.WithJsonSchema",
     "pydantic_settings.main.BaseSettings": "pydantic_settings.BaseSettings",
 }
-
-Scope: TypeAlias = "griffe.Module | griffe.Class"
-Found: TypeAlias = "griffe.Object | _Source | _Known | _Unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +187,12 @@ class _Import(NamedTuple):
 
 
 class _Binding(NamedTuple):
-    """One place that gives a name its value: `guarded` by TYPE_CHECKING, or under any condition."""
+    """One place that gives a name its value, and what that depends on; see `_placed`."""
 
     value: Any  # griffe's object, or an `_Import`
     guarded: bool
     conditional: bool
+    fallback: bool
 
 
 class SourceReader:
@@ -188,24 +223,27 @@ class SourceReader:
                 self._imports.check(path, value.name)
             value = self._attribute(value, name, names[:index], module)
         for definer in self._definers(value):
-            self._imports.check(path, definer)
+            self._imports.check(path, _BEHIND.get(definer, definer))
         target, why = self._signatures.target(path, value, leading)
         if why is not None:
             self.unknown[path] = why
         return target
 
-    def _module(self, name: str) -> "_Source":
+    def _module(self, name: str) -> _Source:
         """Return a module, having read its parents as an import would."""
         parts = name.split(".")
-        for count in range(1, len(parts) + 1):
-            prefix = ".".join(parts[:count])
-            source = self._names.load(prefix)
-            if source is None:
-                raise self._not_found(prefix)
-            _ = source.tree
+        for count in range(1, len(parts)):
+            self._read(".".join(parts[:count]))
+        return self._read(name)
+
+    def _read(self, name: str) -> _Source:
+        source = self._names.load(name)
+        if source is None:
+            raise self._not_found(name)
+        _ = source.tree  # a text that is not Python fails here
         return source
 
-    def _longest_module(self, path: str) -> tuple["_Source", list[str]]:
+    def _longest_module(self, path: str) -> tuple[_Source, list[str]]:
         """Take as many segments as are modules; an attribute wins over a submodule of its name."""
         first, *rest = path.split(".")
         module = self._module(first)
@@ -214,17 +252,15 @@ class SourceReader:
             if found is not None and not isinstance(found, _Source):
                 break
             name = f"{module.name}.{rest[0]}"
-            inner = self._names.load(name)
-            if inner is None:
+            if self._names.load(name) is None:
                 if len(rest) > 1 and found is None and self._names.step(module, rest[0]) is None:
                     raise self._not_found(name)
                 break
-            _ = inner.tree
-            module = inner
+            module = self._read(name)
             del rest[0]
         return module, rest
 
-    def _attribute(self, value: Found, name: str, before: list[str], module: "_Source") -> Found:
+    def _attribute(self, value: Found, name: str, before: list[str], module: _Source) -> Found:
         found = self._names.step(value, name)
         if found is None:
             owner = ".".join([module.name, *before])
@@ -250,7 +286,9 @@ class SourceReader:
 
     def _not_found(self, name: str) -> ImportFault:
         message = f"no module named `{name}`"
-        top, parent = (self._names.load(part) for part in (name.partition(".")[0], name.rpartition(".")[0]))
+        top, parent = (
+            self._names.load(part) for part in (name.partition(".")[0], name.rpartition(".")[0])
+        )
         if top is not None and top.file is not None:
             stand_in = types.ModuleType(top.name)
             stand_in.__file__ = top.file
@@ -276,6 +314,7 @@ class _Source:
         self.folders = None if folders is None else list(folders)
         self.bindings: dict[int, dict[str, list[_Binding]]] = {}
         self.wildcards: list[str] = []
+        self.guarded_wildcards: list[str] = []
         self._spec = spec
 
     @functools.cached_property
@@ -286,11 +325,11 @@ class _Source:
         get_source = getattr(self._spec.loader, "get_source", None)
         try:
             return get_source(self._spec.name) if get_source else None
-        except ImportError as error:  # the text is not in the encoding that it claims
+        except (ImportError, SyntaxError) as error:  # the text is not in the encoding it claims
             raise _failed(self.name, error.__cause__ or error) from error
 
     @functools.cached_property
-    def tree(self) -> "griffe.Module | None":
+    def tree(self) -> griffe.Module | None:
         """The module as griffe sees it; raises `ImportFault` where it is not Python."""
         import griffe  # noqa: PLC0415  # see the top
 
@@ -325,54 +364,80 @@ class _Source:
         return frozenset(names)
 
 
-def _recorder(source: _Source) -> "griffe.Extension":
+def _recorder(source: _Source) -> griffe.Extension:
     """Return what notes all bindings of a name: griffe itself keeps the last one of each."""
     import griffe  # noqa: PLC0415  # see the top
 
-    def note(owner: Any, name: str, value: Any, node: Any) -> None:
-        binding = _Binding(value, *_placed(node))
-        source.bindings.setdefault(id(owner), {}).setdefault(name, []).append(binding)
-
     class Recorder(griffe.Extension):
         def on_instance(self, *, node: Any, obj: Any, agent: Any, **kwargs: Any) -> None:
-            owner = obj.parent
-            # Overloads and setters are no members; `self.x = …` in `__init__` is none of the class.
-            if owner is None or owner.members.get(obj.name) is not obj:
-                return
-            if agent.current is not owner and agent.current is not obj:
-                return
-            if isinstance(node, ast.AnnAssign) and node.value is None and owner.is_module:
-                return
+            if _is_bound(obj, node, agent.current):
+                _note(source, obj.parent, obj.name, obj, node)
             if isinstance(node, ast.AsyncFunctionDef) and _yields(node):
                 obj.labels.add("generator")
-            note(owner, obj.name, obj, node)
+
+        def on_attribute_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
+            # `X = other` under `except ImportError`: griffe passes over a second value of a name.
+            if isinstance(node.parent, ast.If | ast.ExceptHandler) and node.value is not None:
+                for target in getattr(node, "targets", ()):
+                    if isinstance(target, ast.Name) and target.id in agent.current.members:
+                        value = griffe.safe_get_expression(node.value, parent=agent.current)
+                        again = griffe.Attribute(target.id, value=value, parent=agent.current)
+                        _note(source, agent.current, target.id, again, node)
 
         def on_alias_instance(self, *, node: Any, alias: Any, agent: Any, **kwargs: Any) -> None:
-            if isinstance(node, ast.Import):
-                note(agent.current, alias.name, _Import(alias.target_path, None), node)
-                return
-            package = source.name if source.folders is not None else source.name.rpartition(".")[0]
-            outer = package.split(".")[: len(package.split(".")) - max(node.level - 1, 0)]
-            module = ".".join([*(outer if node.level else ()), *([node.module] if node.module else ())])
-            if alias.wildcard:
-                source.wildcards.append(module)
-                return
-            for name in node.names:
-                if alias.name == (name.asname or name.name):
-                    note(agent.current, alias.name, _Import(module, name.name), node)
+            _note_import(source, agent.current, alias, node)
 
     return Recorder()
 
 
-def _placed(node: Any) -> tuple[bool, bool]:
-    guarded = conditional = False
+def _is_bound(obj: Any, node: Any, current: Any) -> bool:
+    """Tell whether a statement binds a name of its module or class.
+
+    Overloads and setters are no members; `self.x = …` in `__init__` is none of the class; an
+    annotation without a value gives a module no name.
+    """
+    owner = obj.parent
+    if owner is None or owner.members.get(obj.name) is not obj or current not in (owner, obj):
+        return False
+    return not (isinstance(node, ast.AnnAssign) and node.value is None and owner.is_module)
+
+
+def _note(source: _Source, owner: Any, name: str, value: Any, node: Any) -> None:
+    binding = _Binding(value, *_placed(node))
+    source.bindings.setdefault(id(owner), {}).setdefault(name, []).append(binding)
+
+
+def _note_import(source: _Source, owner: Any, alias: Any, node: Any) -> None:
+    if isinstance(node, ast.Import):
+        _note(source, owner, alias.name, _Import(alias.target_path, None), node)
+        return
+    module = _module_of(node, source)
+    if alias.wildcard:
+        guarded, *_ = _placed(node)
+        (source.guarded_wildcards if guarded else source.wildcards).append(module)
+        return
+    names = {name.asname or name.name: name.name for name in node.names}
+    _note(source, owner, alias.name, _Import(module, names[alias.name]), node)
+
+
+def _module_of(node: ast.ImportFrom, source: _Source) -> str:
+    """Make the module of a `from … import` absolute; griffe knows no package to start from."""
+    package = source.name.split(".") if source.folders is not None else source.name.split(".")[:-1]
+    outer = package[: len(package) + 1 - node.level] if node.level else []
+    return ".".join([*outer, node.module] if node.module else outer)
+
+
+def _placed(node: Any) -> tuple[bool, bool, bool]:
+    """Tell whether a statement is guarded by TYPE_CHECKING, conditional, and under an `except`."""
+    guarded = conditional = fallback = False
     parent = getattr(node, "parent", None)
     while parent is not None and not isinstance(parent, ast.Module | ast.ClassDef):
         conditional = True
+        fallback = fallback or isinstance(parent, ast.ExceptHandler)
         if isinstance(parent, ast.If) and node in parent.body:
             guarded = guarded or ast.unparse(parent.test).endswith("TYPE_CHECKING")
         node, parent = parent, getattr(parent, "parent", None)
-    return guarded, conditional
+    return guarded, conditional, fallback
 
 
 def _yields(function: ast.AsyncFunctionDef) -> bool:
@@ -392,6 +457,7 @@ class _Names:
     def __init__(self) -> None:
         self._loaded: dict[str, _Source | None] = {}
         self._active: set[tuple[int, str]] = set()
+        self._opening = False
 
     def load(self, name: str) -> _Source | None:
         """Find a module without running anything, its parents included; None where there is none."""
@@ -407,7 +473,7 @@ class _Names:
         """Return the attribute `name` of `value`; None where there is surely none."""
         if isinstance(value, _Source):
             known = _known(value.name, name)
-            if known is not None:
+            if known is not None and not self._opening:
                 return known
             if value.tree is not None:
                 found = self.lookup(value.tree, name)
@@ -435,7 +501,7 @@ class _Names:
                     return found
             if any(not binding.guarded for binding in bindings):
                 return _Unknown("comes from a module that cannot be read")
-            return self._starred(source, name) if owner.is_module else None
+            return self._starred(source.wildcards, name) if owner.is_module else None
         finally:
             self._active.discard(key)
 
@@ -462,16 +528,16 @@ class _Names:
 
     def opened(self, found: Found) -> Found:
         """Return the source behind a known name."""
-        for _ in range(_DEEPEST):
-            if not isinstance(found, _Known):
-                break
-            module, _, name = found.path.rpartition(".")
-            source = self.load(module)
-            inner = None
-            if source is not None and source.tree is not None:
-                inner = self.lookup(source.tree, name) or self._late(source, name)
-            found = inner if inner is not None else _Unknown("is in a compiled module", module)
-        return found
+        if not isinstance(found, _Known):
+            return found
+        module, _, name = found.path.rpartition(".")
+        source = self.load(module)
+        self._opening = True
+        try:
+            inner = self.step(source, name) if source is not None else None
+        finally:
+            self._opening = False
+        return _Unknown(_MADE, module) if inner is None or isinstance(inner, _Known) else inner
 
     def mro(self, cls: Any) -> list[Any]:
         """Return the class and its bases in the order of method resolution."""
@@ -508,7 +574,7 @@ class _Names:
 
     def partial(self, value: Any) -> Found | None:
         """Return what a `functools.partial` wraps, and None where `value` is none."""
-        call = value.value if value.is_attribute else None
+        call: Any = value.value if value.is_attribute else None
         if _kind(call) != "ExprCall" or not call.arguments:
             return None
         if self.resolve(call.function, value.parent) != _Known("functools.partial"):
@@ -546,17 +612,18 @@ class _Names:
     def _imported(self, item: _Import) -> Found | None:
         if item.name is not None:
             known = _known(item.module, item.name)
-            if known is not None:
+            if known is not None and not self._opening:
                 return known
         source = self.load(item.module)
         if source is None or item.name is None:
             return source
         return self.step(source, item.name)
 
-    def _starred(self, source: _Source, name: str) -> Found | None:
-        for module in reversed(source.wildcards):
+    def _starred(self, modules: list[str], name: str) -> Found | None:
+        for module in reversed(modules):
             starred = self.load(module)
-            if starred is not None and (known := _known(module, name)) is not None:
+            known = _known(module, name)
+            if starred is not None and known is not None and not self._opening:
                 return known
             if starred is not None and name in self._exported(starred):
                 found = self.step(starred, name)
@@ -588,17 +655,18 @@ class _Names:
                 found = self._bound(binding)
                 if found is not None:
                     return found
-            return _Unknown(_MADE)
+            return self._starred(source.guarded_wildcards, name) or _Unknown(_MADE)
         starred = [self.load(module) for module in source.wildcards]
         if any(inner is None or inner.tree is None for inner in starred):
-            return _Unknown("may come from `import *` of a module that cannot be read")
+            module = next((inner.name for inner in starred if inner and inner.tree is None), None)
+            return _Unknown("may come from `import *` of a module that cannot be read", module)
         text = source.code or ""
         dynamic = "globals()" in text or "sys.modules[" in text
         return _Unknown(_MADE) if dynamic or name in source.assigned else None
 
     def _class_member(self, cls: Any, name: str) -> Found | None:
         hidden = bool(cls.keywords) or any(
-            self.resolve(_callee(item.value), cls.parent) not in map(_Known, _NEUTRAL | _DATACLASSES)
+            not _is(self.resolve(_callee(item.value), cls.parent), _NEUTRAL | _DATACLASSES)
             for item in cls.decorators
         )
         for base in self.mro(cls):
@@ -643,11 +711,15 @@ def _known(module: str, name: str) -> _Known | None:
     return _Known(path) if path in _KNOWN else None
 
 
+def _is(found: Found | None, paths: abc.Set[str]) -> bool:
+    return isinstance(found, _Known) and found.path in paths
+
+
 def _live(bindings: Iterable[_Binding]) -> Iterator[_Binding]:
     """Yield those that may hold at run time, the likeliest first."""
     live = [binding for binding in bindings if not binding.guarded]
     last = max((index for index, item in enumerate(live) if not item.conditional), default=-1)
-    yield from live[last + 1 :]
+    yield from sorted(live[last + 1 :], key=lambda binding: binding.fallback)
     yield from live[last : last + 1] if last >= 0 else ()
 
 
@@ -713,9 +785,14 @@ class _Signatures:
 
     def _is_async(self, function: Any) -> bool:
         """Tell whether calling it gives a coroutine: no decorator, not even `cache`, shows that."""
-        plain = {_Known("builtins.staticmethod"), _Known("builtins.classmethod"), _Known("abc.abstractmethod")}
+        plain = {
+            _Known("builtins.staticmethod"),
+            _Known("builtins.classmethod"),
+            _Known("abc.abstractmethod"),
+        }
         return {"async", "generator"} & function.labels == {"async"} and all(
-            self._names.resolve(_callee(item.value), function.parent) in plain for item in function.decorators
+            self._names.resolve(_callee(item.value), function.parent) in plain
+            for item in function.decorators
         )
 
     def _instance(self, value: Any) -> tuple[Form, bool, bool, str | None]:
@@ -727,7 +804,12 @@ class _Signatures:
             return "instance", False, False, None
         if _kind(value.value) in {"ExprDict", "ExprList", "ExprTuple", "ExprSet", "ExprJoinedStr"}:
             return "instance", False, False, None
-        return ("function" if _kind(value.value) == "ExprLambda" else "instance"), True, False, _MADE
+        return (
+            ("function" if _kind(value.value) == "ExprLambda" else "instance"),
+            True,
+            False,
+            _MADE,
+        )
 
     def _called(self, function: Any) -> list[_Item]:
         """Return the parameters of a function, or of a method as its class gives it."""
@@ -752,10 +834,10 @@ class _Signatures:
         hint = self._hints.of(function.returns, function.parent)
         return None if hint is Any else type(None) if hint is None else hint
 
-    def _check_decorators(self, value: Any, allowed: Iterable[str]) -> None:
+    def _check_decorators(self, value: Any, allowed: abc.Set[str]) -> None:
         for decorator in value.decorators:
             found = self._names.resolve(_callee(decorator.value), value.parent)
-            if not isinstance(found, _Known) or found.path not in allowed:
+            if not _is(found, allowed):
                 raise _Unreadable(f"is decorated with `{_callee(decorator.value)}`")
 
     def _of_class(self, cls: Any) -> list[_Item]:
@@ -763,11 +845,8 @@ class _Signatures:
         for base in mro:
             if isinstance(base, _Known | _Unknown):
                 continue
-            self._check_decorators(base, _NEUTRAL | _DATACLASSES)
-            metaclass = base.keywords.get("metaclass")
-            if metaclass and self._names.resolve(metaclass, base.parent) != _Known("abc.ABCMeta"):
-                raise _Unreadable(f"has the metaclass `{metaclass}`")
-        if any(isinstance(base, _Known) and base.path in _MODELS for base in mro):
+            self._check_class(base)
+        if any(_is(base, _MODELS) for base in mro):
             return self._of_model(mro)
         for index, base in enumerate(mro):
             if isinstance(base, _Unknown):
@@ -784,6 +863,12 @@ class _Signatures:
                 return self._of_dataclass(mro[index:])
         return []
 
+    def _check_class(self, cls: Any) -> None:
+        self._check_decorators(cls, _NEUTRAL | _DATACLASSES)
+        metaclass = cls.keywords.get("metaclass")
+        if metaclass and self._names.resolve(metaclass, cls.parent) != _Known("abc.ABCMeta"):
+            raise _Unreadable(f"has the metaclass `{metaclass}`")
+
     def _own(self, cls: Any, name: str) -> Any:
         found = self._names.lookup(cls, name)
         if found is None:
@@ -796,7 +881,7 @@ class _Signatures:
         """Return the decorator that makes `cls` a dataclass, or None."""
         for decorator in cls.decorators:
             found = self._names.resolve(_callee(decorator.value), cls.parent)
-            if isinstance(found, _Known) and found.path in _DATACLASSES:
+            if _is(found, _DATACLASSES):
                 return decorator.value
         return None
 
@@ -808,17 +893,19 @@ class _Signatures:
             call = None if isinstance(base, _Known) else self._dataclass(base)
             if call is None:
                 continue
-            kind = "keyword-only" if _keyword(call, "kw_only") == "True" else "positional or keyword"
+            kind = (
+                "keyword-only" if _keyword(call, "kw_only") == "True" else "positional or keyword"
+            )
             for attribute in self._names.fields(base):
                 marker = self._names.resolve(_left(attribute.annotation), base)
                 if marker == _Known("dataclasses.KW_ONLY"):
                     kind = "keyword-only"
                 elif self._is_field(attribute, base):
                     calls = self._field_calls(attribute, base)
-                    items.pop(attribute.name, None) if _says(calls, "init", "False") else None
-                    if not _says(calls, "init", "False"):
-                        own = "keyword-only" if _says(calls, "kw_only", "True") else kind
-                        items[attribute.name] = self._field(attribute, base, calls, own)
+                    own = "keyword-only" if _says(calls, "kw_only", "True") else kind
+                    items[attribute.name] = self._field(attribute, base, calls, own)
+                    if _says(calls, "init", "False"):
+                        del items[attribute.name]
         return sorted(items.values(), key=lambda item: item.kind == "keyword-only")
 
     def _is_field(self, attribute: Any, cls: Any) -> bool:
@@ -831,14 +918,15 @@ class _Signatures:
         metadata = [attribute.value]
         if self._names.resolve(_left(attribute.annotation), cls) == _Known("typing.Annotated"):
             metadata += attribute.annotation.slice.elements[1:]
-        return [item for item in metadata if self._names.resolve(_callee(item), cls) in map(_Known, _FIELDS)]
+        return [item for item in metadata if _is(self._names.resolve(_callee(item), cls), _FIELDS)]
 
     def _field(self, attribute: Any, cls: Any, calls: list[Any], kind: str) -> _Item:
         required = attribute.value is None or attribute.value in calls
         for call in calls:
             given = [item for item in call.arguments if _kind(item) != "ExprKeyword"]
             default = given[0] if given else _keyword(call, "default")
-            if _keyword(call, "default_factory") is not None or default not in {None, "..."}:
+            is_default = default is not None and default != "..."
+            if is_default or _keyword(call, "default_factory") is not None:
                 required = False
         annotation = attribute.annotation
         if self._names.resolve(_left(annotation), cls) == _Known("dataclasses.InitVar"):
@@ -870,13 +958,16 @@ class _Signatures:
                 continue
             calls = self._field_calls(attribute, cls)
             item = self._field(attribute, cls, calls, "keyword-only")
-            aliases = [_keyword(call, key) for key in ("alias", "validation_alias") for call in calls]
-            for alias in aliases:
-                if alias is not None:
-                    if not isinstance(alias, str):
-                        raise _Unreadable(f"has an alias of `{item.name}` that {_MADE}")
-                    item = item._replace(name=str(ast.literal_eval(alias)))
-                    break
+            keys = ("alias", "validation_alias")
+            aliases = [_keyword(call, key) for key in keys for call in calls]
+            alias = next((alias for alias in aliases if alias not in (None, "None")), None)
+            if alias is not None and not isinstance(alias, str):
+                raise _Unreadable(f"has an alias of `{item.name}` that {_MADE}")
+            name = ast.literal_eval(alias or "''")
+            if name.isidentifier() and not keyword.iskeyword(
+                name
+            ):  # else pydantic keeps the field's
+                item = item._replace(name=name)
             fields[attribute.name] = item
         return fields
 
@@ -897,10 +988,16 @@ class _Signatures:
         for attribute in self._names.fields(cls):
             if attribute.name == "model_config":
                 value = attribute.value
-                pairs = zip(value.keys, value.values, strict=True) if _kind(value) == "ExprDict" else ()
+                pairs = (
+                    zip(value.keys, value.values, strict=True) if _kind(value) == "ExprDict" else ()
+                )
                 said |= {str(key).strip("'\""): item for key, item in pairs}
                 if _kind(value) == "ExprCall":
-                    said |= {item.name: item.value for item in value.arguments if _kind(item) == "ExprKeyword"}
+                    said |= {
+                        item.name: item.value
+                        for item in value.arguments
+                        if _kind(item) == "ExprKeyword"
+                    }
         if "alias_generator" in said:
             raise _Unreadable("has an alias generator")
         return str(said["extra"]).strip("'\"") == "allow" if "extra" in said else otherwise
@@ -911,7 +1008,9 @@ def _signature(name: str, items: list[_Item], leading: int, returns: Any) -> Sig
     skipped = [item.name for item in items if item.kind in _BY_POSITION][:leading]
     rest = [item for item in items if item.name not in skipped]
     named = {
-        item.name: Parameter(item.name, item.annotation, item.required) for item in rest if item.kind in _BY_NAME
+        item.name: Parameter(item.name, item.annotation, item.required)
+        for item in rest
+        if item.kind in _BY_NAME
     }
     unnamed = [item.name for item in rest if item.kind == "positional-only" and item.required]
     is_open = any(item.kind == _ANY_NAME for item in rest)
@@ -921,7 +1020,9 @@ def _signature(name: str, items: list[_Item], leading: int, returns: Any) -> Sig
 def _keyword(call: Any, name: str) -> Any:
     if _kind(call) != "ExprCall":
         return None
-    given = (item.value for item in call.arguments if _kind(item) == "ExprKeyword" and item.name == name)
+    given = (
+        item.value for item in call.arguments if _kind(item) == "ExprKeyword" and item.name == name
+    )
     return next(given, None)
 
 
@@ -979,7 +1080,7 @@ class _Hints:
     def _enum(self, cls: Any) -> Any:
         """Give the values of an enum, which are what JSON and YAML write for its members."""
         bases = [self._names.resolve(base, cls.parent) for base in cls.bases]
-        if not any(base in map(_Known, _ENUMS) for base in bases) or self._names.lookup(cls, "_missing_"):
+        if not any(_is(base, _ENUMS) for base in bases) or self._names.lookup(cls, "_missing_"):
             return Any
         values = tuple(self._literal(item.value, cls) for item in self._names.fields(cls))
         return Literal[values] if values else Any
@@ -1007,26 +1108,34 @@ class _Hints:
             return Any
         if path in _BARE_ARGUMENTS:
             return origin
-        return origin[tuple(... if item == "..." else self.of(item, scope, depth + 1) for item in items)]
+        return origin[
+            tuple(... if item == "..." else self.of(item, scope, depth + 1) for item in items)
+        ]
 
     def _annotated(self, items: list[Any], scope: Any, depth: int) -> Any:
         hint = self.of(items[0], scope, depth + 1)
-        limits = {}
+        facts: dict[str, Any] = {}
         for item in items[1:]:
             call = self._call(item, scope)
             found = self._names.resolve(_callee(call), scope)
             path = found.path if isinstance(found, _Known) else ""
             if path == "pydantic.Field":
-                limits.update(self._limits(call, scope))
-            elif not isinstance(item, str) and path not in _NARROWING and not self._describes(found):
+                facts.update(self._facts(call, scope))
+            elif (
+                not isinstance(item, str) and path not in _NARROWING and not self._describes(found)
+            ):
                 return Any  # a validator may take other values than the type does
-        return Annotated[hint, Field(**limits)] if limits and hint is not Any else hint
+        return Annotated[hint, Field(**facts)] if facts and hint is not Any else hint
 
     def _call(self, item: Any, scope: Any) -> Any:
         """Follow a name to the call that made it, such as `_Port = Field(ge=1)`."""
         if _kind(item) in {"ExprName", "ExprAttribute"}:
             found = self._names.resolve(item, scope)
-            if found is not None and not isinstance(found, _Source | _Known | _Unknown) and found.is_attribute:
+            if (
+                found is not None
+                and not isinstance(found, _Source | _Known | _Unknown)
+                and found.is_attribute
+            ):
                 return getattr(found, "value", item)
         return item
 
@@ -1034,11 +1143,15 @@ class _Hints:
         """Tell whether metadata is documentation, or a limit of `annotated_types`."""
         if found is None or isinstance(found, _Source | _Known | _Unknown):
             return False
-        return found.module.name.partition(".")[0] in {"annotated_doc", "annotated_types", "typing_extensions"}
+        return found.module.name.partition(".")[0] in {
+            "annotated_doc",
+            "annotated_types",
+            "typing_extensions",
+        }
 
-    def _limits(self, call: Any, scope: Any) -> Iterator[tuple[str, Any]]:
+    def _facts(self, call: Any, scope: Any) -> Iterator[tuple[str, Any]]:
         for item in call.arguments:
-            if _kind(item) == "ExprKeyword" and item.name in _LIMITS:
+            if _kind(item) == "ExprKeyword" and item.name in _FACTS:
                 with contextlib.suppress(_Unreadable):
                     yield item.name, self._literal(item.value, scope)
 
@@ -1051,15 +1164,27 @@ class _Hints:
         kind = _kind(expression)
         if kind == "ExprUnaryOp" and expression.operator == "-":
             return -self._literal(expression.value, scope, depth + 1)
-        if kind == "ExprCall" and self._names.resolve(expression.function, scope) == _Known("datetime.timedelta"):
+        if kind == "ExprCall" and self._names.resolve(expression.function, scope) == _Known(
+            "datetime.timedelta"
+        ):
             return self._timedelta(expression.arguments, scope, depth)
+        if kind == "ExprDict":
+            pairs = zip(expression.keys, expression.values, strict=True)
+            return {
+                self._literal(key, scope): self._literal(item, scope, depth + 1)
+                for key, item in pairs
+            }
         if kind in {"ExprName", "ExprAttribute"}:
             found = self._names.resolve(expression, scope)
-            if found is not None and not isinstance(found, _Source | _Known | _Unknown) and found.is_attribute:
+            if (
+                found is not None
+                and not isinstance(found, _Source | _Known | _Unknown)
+                and found.is_attribute
+            ):
                 return self._literal(getattr(found, "value", None), found.parent, depth + 1)
         raise _Unreadable("is no literal")
 
-    def _timedelta(self, arguments: Iterable[Any], scope: Any, depth: int) -> datetime.timedelta:
+    def _timedelta(self, arguments: Iterable[Any], scope: Any, depth: int) -> dt.timedelta:
         given: list[Any] = []
         named: dict[str, Any] = {}
         for item in arguments:
@@ -1067,4 +1192,4 @@ class _Hints:
                 named[item.name] = self._literal(item.value, scope, depth + 1)
             else:
                 given.append(self._literal(item, scope, depth + 1))
-        return datetime.timedelta(*given, **named)
+        return dt.timedelta(*given, **named)

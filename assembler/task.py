@@ -7,6 +7,8 @@ Synchronous functions run in daemon threads of their own: a stuck one cannot kee
 """
 
 import asyncio
+import asyncio.tasks
+import contextlib
 import contextvars
 import inspect
 import threading
@@ -17,7 +19,11 @@ from typing import Any
 _GRACE_SECONDS = 1.0  # for a cancelled step to clean up
 
 
-class StepTimeout(Exception):  # noqa: N818  # reads as what happened
+class StepError(Exception):
+    """A step went wrong, and the text says so without the name of an exception."""
+
+
+class StepTimeout(StepError):  # noqa: N818  # reads as what happened
     """A step took longer than its limit; `abandoned` where it ignored its cancellation."""
 
     def __init__(self, limit: timedelta, *, abandoned: bool) -> None:
@@ -44,13 +50,21 @@ async def call(function: Callable[..., Any], *arguments: Any, **options: Any) ->
 
 async def bounded(limit: timedelta, function: Callable[[], Awaitable[Any]]) -> None:
     """Run `function` in a task of its own, for at most `limit`; raises `StepTimeout`."""
-    owned = Owned(function, _nothing)
+    owned = Owned(function, nothing)
     await owned.enter(limit)
     await owned.leave(limit)
 
 
+async def nothing() -> None:
+    """Stand for the entering or leaving of what needs none."""
+
+
 class Owned:
-    """A pair of `enter` and `leave` that one task runs, however much later the second comes."""
+    """A pair of `enter` and `leave` that one task runs, however much later the second comes.
+
+    Where the task is cancelled in between, as a task group of the step's own does when one of its
+    children fails, it leaves at once.
+    """
 
     def __init__(
         self, enter: Callable[[], Awaitable[Any]], leave: Callable[[], Awaitable[Any]]
@@ -64,14 +78,7 @@ class Owned:
         """Enter; raises what entering raised, or `StepTimeout`."""
         entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(entered))
-        try:
-            await asyncio.wait({entered}, timeout=limit.total_seconds())
-        except asyncio.CancelledError:
-            await self._cancel()
-            raise
-        if not entered.done():
-            abandoned = await self._cancel()
-            raise StepTimeout(limit, abandoned=abandoned)
+        await self._wait(self._task, entered, limit)
         entered.result()
 
     async def leave(self, limit: timedelta) -> None:
@@ -79,15 +86,21 @@ class Owned:
         if self._task is None:
             return
         self._leaving.set()
-        try:
-            await asyncio.wait({self._task}, timeout=limit.total_seconds())
-        except asyncio.CancelledError:
-            await self._cancel()
-            raise
-        if not self._task.done():
-            abandoned = await self._cancel()
-            raise StepTimeout(limit, abandoned=abandoned)
+        await self._wait(self._task, self._task, limit)
+        if self._task.cancelled():
+            raise StepError("was cancelled")
         self._task.result()
+
+    async def _wait(
+        self, task: "asyncio.Task[None]", end: "asyncio.Future[None]", limit: timedelta
+    ) -> None:
+        try:
+            await asyncio.wait({end}, timeout=limit.total_seconds())
+        except asyncio.CancelledError:
+            await self._cancel(task)
+            raise
+        if not end.done():
+            raise StepTimeout(limit, abandoned=await self._cancel(task))
 
     async def _run(self, entered: "asyncio.Future[None]") -> None:
         try:
@@ -96,36 +109,38 @@ class Owned:
             if not entered.done():
                 entered.set_exception(_as_exception(error))
                 entered.exception()  # retrieved: a step that timed out has nobody left to ask
-            if isinstance(error, Exception):
+            if isinstance(error, Exception | SystemExit):
                 return
             raise
         if not entered.done():
             entered.set_result(None)
-        await self._leaving.wait()
-        await self._leave()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._leaving.wait()
+        try:
+            await self._leave()
+        except SystemExit as error:
+            raise _as_exception(error) from None
 
-    async def _cancel(self) -> bool:
+    async def _cancel(self, task: "asyncio.Task[None]") -> bool:
         """Cancel the task; return True where it goes on all the same."""
-        if self._task is None:
-            return False
-        self._task.cancel()
-        await asyncio.wait({self._task}, timeout=_GRACE_SECONDS)
-        if not self._task.done():
+        self._leaving.set()  # it may have entered in this very moment
+        task.cancel()
+        await asyncio.wait({task}, timeout=_GRACE_SECONDS)
+        if not task.done():
+            # The end of the loop cancels all tasks and waits for them without a limit.
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001  # documented, for other kinds of task
             return True
-        if not self._task.cancelled():
-            self._task.exception()
+        if not task.cancelled():
+            task.exception()
         return False
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """A step that raises SystemExit has failed; it does not end the server by itself."""
-    if isinstance(error, Exception):
+    """Return what a future can hold: a step that raises SystemExit has failed, and no more."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}".rstrip(": "))
-
-
-async def _nothing() -> None:
-    return None
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    return StepError(text).with_traceback(error.__traceback__)
 
 
 async def _in_thread(function: Callable[[], Any]) -> Any:
@@ -147,7 +162,7 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
             result = context.run(function)
         except BaseException as raised:  # noqa: BLE001  # carried over to the task that waits
             error = raised
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, daemon=True, name="assembler-step").start()

@@ -285,7 +285,9 @@ def _faults(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
             continue
         wanted = " or ".join(reason.removeprefix("must be ") for reason in reasons)
         leaf = _at(original, _path_in(original, path))
-        yield Fault(path, "bad", f"must be {wanted}, not {shown(leaf)}")
+        is_length = isinstance(leaf, list) and "a list of" in wanted
+        given = f"a list of {len(leaf)}" if is_length else shown(leaf)
+        yield Fault(path, "bad", f"must be {wanted}, not {given}")
 
 
 _PLAIN = {
@@ -330,6 +332,7 @@ _LIMITS = {
 }
 
 
+_ONE = re.compile(r"\b1 (character|item)s\b")
 _NEEDS_OBJECT = f"must be {_PLAIN['needs_python_object']}"
 
 
@@ -340,11 +343,24 @@ def _reason(item: Any) -> str:
     if kind.startswith("date_"):
         return "must be a date such as `2027-01-31`"
     if kind in _LIMITS:
-        return f"must be {_LIMITS[kind].format_map({**context, 'expected': _expected(context)})}"
+        limits = {name: _limit(value) for name, value in context.items()}
+        wanted = _LIMITS[kind].format_map({**limits, "expected": _expected(context)})
+        return "must be " + _ONE.sub(r"1 \1", wanted)
     if kind in {"value_error", "assertion_error"}:
         return str(context.get("error", item["msg"]))
     message: str = item["msg"]
     return message.replace("Input should be", "must be", 1).replace("Value error, ", "", 1)
+
+
+def _limit(value: Any) -> Any:
+    """Write a `timedelta`, which pydantic gives as its repr, as the duration of a manifest."""
+    if not str(value).startswith("datetime.timedelta"):
+        return value
+    parts = {name: int(number) for name, number in re.findall(r"(\w+)=(-?[0-9]+)", str(value))}
+    milliseconds = timedelta(**parts) // timedelta(milliseconds=1)
+    sizes = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+    unit = next(unit for unit, size in sizes.items() if milliseconds % size == 0)
+    return f"`{milliseconds // sizes[unit]}{unit}`"
 
 
 def _expected(context: dict[str, Any]) -> str:

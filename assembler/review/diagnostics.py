@@ -22,6 +22,11 @@ def as_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
     return "\n\n".join([*parts, counted(diagnostics)])
 
 
+def distinct(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Drop what was found twice: manifests that extend one base share its faults."""
+    return list({render(item): item for item in diagnostics}.values())
+
+
 def counted(diagnostics: Sequence[Diagnostic]) -> str:
     """Return `2 errors, 1 warning`."""
     counts = []

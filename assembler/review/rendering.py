@@ -36,7 +36,7 @@ def as_yaml(document: Document) -> str:
 
 def as_json(document: Document) -> str:
     """Write the document as JSON."""
-    return json.dumps(_in_order(document), indent=2, ensure_ascii=False)
+    return json.dumps(_in_order(document), indent=2)
 
 
 def origins(document: Document, path: Path) -> Iterator[str]:

@@ -1,0 +1,173 @@
+"""A golden case: files, then `----`, then the text that loading the first of them gives.
+
+    manifest: 1                  the first file is `manifest.yaml`, unless a heading names it
+    === shop/routes.py           each heading starts a further file
+    === bytes.yaml escaped       `\\xNN`, `\\r` and `\\n` stand for bytes; the lines are joined
+    === env                      NAME=value lines: the whole environment
+    === override                 `path: JSON` lines, as `load(override=…)` takes them
+    === path                     folders of the case that are on `sys.path` too
+    === show                     what a success shows: `document`, `origins` or `options`
+    ----
+    error[…]: …
+
+A case whose text has the word `canary` says that the word must not be in what is shown.
+"""
+
+import codecs
+import importlib
+import json
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from assembler.component import Component
+from assembler.errors import ManifestError, UsageError, render
+from assembler.plan import Plan, as_written, load
+from assembler.source import Mapping, Scalar, walk
+from assembler.values import ResourceRef
+
+SEPARATOR = "----\n"
+_OWN = {"env", "override", "path", "show"}
+
+
+@dataclass(slots=True)
+class Case:
+    """The parts of one `.case` file."""
+
+    given: str
+    expected: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self.lines.get("env", []))
+
+    @property
+    def override(self) -> dict[str, Any]:
+        pairs = (line.split(": ", 1) for line in self.lines.get("override", []))
+        return {path: json.loads(value) for path, value in pairs}
+
+
+def read_case(text: str) -> Case:
+    """Split the text of a `.case` file."""
+    given, _, expected = text.partition(SEPARATOR)
+    case = Case(given, expected)
+    bodies: dict[str, list[str]] = {}
+    body = bodies.setdefault("manifest.yaml", []) if not given.startswith("===") else []
+    for line in given.splitlines(keepends=True):
+        if line.startswith("=== "):
+            body = bodies.setdefault(line[4:].strip(), [])
+        else:
+            body.append(line)
+    for heading, found in bodies.items():
+        name, _, is_escaped = heading.partition(" ")
+        if name in _OWN:
+            case.lines[name] = [line.rstrip("\n") for line in found if line.strip()]
+        elif is_escaped:
+            plain = "".join(found).replace("\n", "").encode()
+            case.files[name] = codecs.escape_decode(plain)[0]  # type: ignore[attr-defined]  # undocumented, and old
+        else:
+            case.files[name] = "".join(found).encode()
+    return case
+
+
+def outcome(case: Case, folder: Path) -> str:
+    """Load the case in `folder`, which is empty, and return what a person would see."""
+    for name, content in case.files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    with _process_of(case, folder):
+        try:
+            plan = load(next(iter(case.files)), case.override or None)
+        except ManifestError as error:
+            blocks = [render(fault) for fault in error.diagnostics]
+            count = f"{len(blocks)} error{'s' * (len(blocks) > 1)}\n"
+            return "\n\n".join([*blocks, count])
+        except UsageError as error:
+            return f"usage: {error}\n"
+        shown = "".join(case.lines.get("show", ["ok"]))
+        return "".join(f"{line}\n" for line in _SHOWN[shown](plan))
+
+
+@contextmanager
+def _process_of(case: Case, folder: Path) -> Iterator[None]:
+    """Give the case its folder, its path and its environment, and forget its modules after it."""
+    before, here = set(sys.modules), Path.cwd()
+    paths = [str(folder), *(str(folder / name) for name in case.lines.get("path", []))]
+    importlib.invalidate_caches()
+    linecache.clearcache()
+    try:
+        os.chdir(folder)
+        with (
+            mock.patch.dict(os.environ, case.environment, clear=True),
+            mock.patch.object(sys, "path", [*paths, *sys.path]),
+            mock.patch.object(sys, "dont_write_bytecode", new=True),
+        ):
+            yield
+    finally:
+        os.chdir(here)
+        for name in set(sys.modules) - before:
+            if _lies_in(sys.modules[name], folder):
+                del sys.modules[name]
+
+
+def _lies_in(module: Any, folder: Path) -> bool:
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(place and Path(place).is_relative_to(folder) for place in places)
+
+
+def _document(plan: Plan) -> Iterator[str]:
+    yield json.dumps(as_written(plan.document.root), indent=1, ensure_ascii=False)
+
+
+def _origins(plan: Plan) -> Iterator[str]:
+    for path, node in walk(plan.document.root):
+        if isinstance(node, Scalar) or not getattr(node, "members", getattr(node, "items", None)):
+            value = "{}" if isinstance(node, Mapping) else repr(getattr(node, "value", []))
+            yield f"{'.'.join(map(str, path))} = {value} from {node.span.place}"
+
+
+def _options(plan: Plan) -> Iterator[str]:
+    sections = (
+        plan.resources,
+        plan.middleware,
+        plan.handlers,
+        plan.configure,
+        plan.routes,
+        plan.startup,
+        plan.jobs,
+        plan.shutdown,
+    )
+    for component in (one for section in sections for one in section):
+        yield f"{component.role} {component.id}: {_arguments(component)}"
+    if "server" in plan.document.root.members:
+        yield f"server: {plan.server!r}"
+
+
+def _arguments(component: Component) -> str:
+    if not component.called:
+        return "as it is"
+    stands = {name: ResourceRef(name) for name in component.options.names}
+    try:
+        arguments, faults = component.options.arguments(stands)
+    except Exception as error:
+        return f"{type(error).__name__}"
+    if faults:
+        return f"with {', '.join(sorted(component.options.names))}"
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items()) or "no arguments"
+
+
+def _ok(plan: Plan) -> Iterator[str]:
+    yield "ok"
+    yield from map(str, plan.warnings)
+
+
+_SHOWN = {"ok": _ok, "document": _document, "origins": _origins, "options": _options}

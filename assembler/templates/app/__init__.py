@@ -1,0 +1,1 @@
+"""The application's own code; the manifests say how it is put together."""

@@ -21,7 +21,13 @@ def path_of(root: Mapping, address: str) -> Path:
     node: Node | None = root
     rest = address
     while rest:
-        name, step, node = _step(node, path, rest)
+        found = _step(node, path, rest)
+        if found is None:
+            section = address.removesuffix(rest).rstrip(".")
+            raise UsageError(
+                f"`{section}` has no entry that `{rest}` names{_hint(node, path, rest)}"
+            )
+        name, step, node = found
         path = (*path, step)
         rest = rest[len(name) + 1 :]
     return path
@@ -55,27 +61,36 @@ def stands(root: Mapping, path: Path) -> bool:
     return True
 
 
-def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Node | None]:
+def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Node | None] | None:
     """Take one name off `rest`: the name, the key or index it stands for, and what is there."""
     if isinstance(node, Sequence):
-        names = {
-            (path in ENTRY_LISTS and entry_id(path, item)) or str(index): index
-            for index, item in enumerate(node.items)
-        }
-        name = _longest(names, rest)
-        if name is None:
-            first = rest.partition(".")[0]
-            remedy = did_you_mean(first, names)
-            section = ".".join(str(part) for part in path)
-            raise UsageError(
-                f"`{section}` has no entry that `{rest}` names" + (f": {remedy}" if remedy else "")
-            )
-        return name, names[name], node.items[names[name]]
+        indices = _indices(node, path)
+        name = _longest(indices, rest)
+        return None if name is None else (name, indices[name], node.items[indices[name]])
     members = node.members if isinstance(node, Mapping) else {}
     name = _longest(members, rest) or rest.partition(".")[0]
     return name, name, members[name].value if name in members else None
 
 
+def _indices(node: Sequence, path: Path) -> dict[str, int]:
+    """Return what each item is called: its id in a list of entries, else its index."""
+    has_ids = path in ENTRY_LISTS
+    return {
+        (has_ids and entry_id(path, item)) or str(index): index
+        for index, item in enumerate(node.items)
+    }
+
+
 def _longest(names: Iterable[str], rest: str) -> str | None:
     known = [name for name in names if rest == name or rest.startswith(name + ".")]
     return max(known, key=len) if known else None
+
+
+def _hint(node: Node | None, path: Path, rest: str) -> str:
+    names = _indices(node, path) if isinstance(node, Sequence) and path in ENTRY_LISTS else {}
+    parts = rest.split(".")
+    for length in range(len(parts), 0, -1):
+        remedy = did_you_mean(".".join(parts[:length]), names)
+        if remedy:
+            return f": {remedy}"
+    return ""

@@ -17,11 +17,12 @@ from starlette.middleware import Middleware
 from assembler.component import Component
 from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, Span, UsageError, raise_faults
-from assembler.lifespan import Lifespan, LifespanProtocol, Running
+from assembler.lifespan import Lifespan, Running
 from assembler.mount import SlashMount
 from assembler.objects import MISSING, Objects
 from assembler.openings import MountedLifespan, Opening, RouterLifespans, resource_opening
 from assembler.plan import Plan
+from assembler.protocol import LifespanProtocol
 from assembler.report import Assembly, Phase
 from assembler.source import locate
 from assembler.stack import seal
@@ -207,7 +208,7 @@ def _application(plan: Plan) -> FastAPI:
     facts = plan.manifest.app
     docs = facts.openapi.docs
     tags = [tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags]
-    return FastAPI(
+    app = FastAPI(
         title=facts.title,
         version=facts.version,
         summary=facts.summary,
@@ -216,10 +217,11 @@ def _application(plan: Plan) -> FastAPI:
         contact=facts.contact,
         license_info=facts.license,
         servers=facts.servers,
-        root_path=facts.root_path,
         openapi_url=facts.openapi.path,
         docs_url=docs,
         swagger_ui_oauth2_redirect_url=docs and f"{docs}/oauth2-redirect",
         redoc_url=facts.openapi.redoc,
         openapi_tags=tags or None,
     )
+    app.root_path = facts.root_path  # as a parameter it warns: it is meant to be the server's
+    return app

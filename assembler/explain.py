@@ -107,7 +107,8 @@ def _name_of(value: Any) -> str:
         value = value.func
     if not hasattr(value, "__qualname__"):
         value = type(value)
-    return f"{value.__module__}.{value.__qualname__}".replace(".<locals>", "")
+    name = f"{value.__module__}.{value.__qualname__}"
+    return name.replace(".<locals>", "").removeprefix("builtins.")
 
 
 def _dependencies(context: Any) -> Iterator[str]:

@@ -1,12 +1,12 @@
 """A built application → its start and its stop.
 
-In: the plan, what it opens and runs. Out: an ASGI lifespan: resources open from top to bottom,
-startup steps run, routers' and mounts' own lifespans are entered; at the end shutdown hooks run
-and everything that was opened is closed in reverse.
+In: the plan, what it opens and runs. Out: a `Lifespan`: resources open from top to bottom, startup
+steps run, routers' and mounts' own lifespans are entered; at the end shutdown hooks run and
+everything that was opened is closed in reverse.
 
 Each step is bounded, timed and isolated: one that fails or hangs at the stop never keeps the rest.
 A step that fails at the start with `on_error: fail` unwinds what was started; hooks do not run,
-and the server is told to exit with a message that names the step and its line.
+and a `StartupError` names the step and its line.
 """
 
 import asyncio
@@ -19,9 +19,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
-
-from assembler.errors import Diagnostic, ManifestError, Span, StartupError, render
+from assembler.errors import Diagnostic, Span, StartupError
 from assembler.openings import Opening
 from assembler.plan import Plan
 from assembler.report import Assembly, Outcome, Phase, Step, table
@@ -210,41 +208,14 @@ class Lifespan:
 
     def _tell(self, did: str, began: float, steps: list[Step], more: str) -> None:
         milliseconds = (time.perf_counter() - began) * 1000
-        level = logging.WARNING if more else logging.INFO
+        is_well = all(step.outcome == "ok" for step in steps)
+        level = logging.INFO if is_well else logging.WARNING
         _log(level, table(f"{did} {self.plan.name} in {milliseconds:.0f} ms{more}", steps))
-
-
-@dataclass(frozen=True, slots=True)
-class LifespanProtocol:
-    """Answers the ASGI lifespan messages of a server (ASGI specification, lifespan protocol 2.0)."""
-
-    lifespan: Lifespan
-    states: tuple[dict[str, Any], ...]  # what requests find on `request.state`
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one start and one stop."""
-        await receive()
-        try:
-            await self.lifespan.start()
-        except ManifestError as error:
-            text = "\n\n".join(render(fault) for fault in error.diagnostics)
-            await send({"type": "lifespan.startup.failed", "message": text})
-            raise
-        except Exception as error:
-            # An answer, or the server would take it that there is no lifespan, and serve.
-            await send({"type": "lifespan.startup.failed", "message": failure_of(error)})
-            raise
-        for state in self.states if "state" in scope else ():
-            scope["state"].update(state)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.lifespan.stop()
-        await send({"type": "lifespan.shutdown.complete"})
 
 
 def _log(level: int, text: str) -> None:
     """Log through the `assembler` logger; where nobody set up logging, write to standard error."""
     if logger.hasHandlers():
         logger.log(level, text)
-    else:
-        print(text, file=sys.stderr)  # noqa: T201  # a start without a word would look like a hang
+    else:  # a start without a word would look like a hang; one write, as workers share the stream
+        sys.stderr.write(f"{text}\n")

@@ -7,12 +7,16 @@ that matches both alike, and gives the application what its own lifespan put int
 
 from typing import Any
 
+from starlette._utils import get_route_path
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class SlashMount(Mount):
-    """A `Mount` whose bare path is the root of the mounted application."""
+    """A `Mount` whose bare path is the root of the mounted application.
+
+    `state` is what requests find on their state in the mounted application alone.
+    """
 
     def __init__(self, path: str, app: ASGIApp, *, name: str | None = None) -> None:
         super().__init__(path, app, name=name)
@@ -20,19 +24,21 @@ class SlashMount(Mount):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match what a mount matches, and the bare path, as if it ended in a slash."""
+        if scope["type"] not in ("http", "websocket"):
+            return Match.NONE, {}
         match, child = super().matches(scope)
-        if (
-            match is not Match.NONE
-            or scope["type"] not in ("http", "websocket")
-            or scope["path"].endswith("/")
-        ):
-            return match, child
-        match, child = super().matches({**scope, "path": scope["path"] + "/"})
-        if match is not Match.NONE:
-            child["path"] = scope["path"] + "/"
+        slash = ""
+        if match is Match.NONE and not scope["path"].endswith("/"):
+            slash = "/"
+            match, child = super().matches({**scope, "path": scope["path"] + slash})
+        # Where a proxy has stripped the root path, the mounted application needs it back, or it
+        # would not find its own path in what follows (ASGI: `path` includes `root_path`).
+        path = scope.get("root_path", "") + get_route_path(scope) + slash
+        if match is not Match.NONE and path != scope["path"]:
+            child["path"] = path
             raw_path = scope.get("raw_path")
             if raw_path is not None:
-                child["raw_path"] = raw_path + b"/"
+                child["raw_path"] = raw_path + slash.encode()
         return match, child
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assembler.errors import Diagnostic, Note, Span, did_you_mean
-from assembler.manifest import quoting_help
+from assembler.shape import quoting_help
 from assembler.signature import Target
 from assembler.source import Mapping, Node, locate
 from assembler.values import Fault, ResourceRef, convert

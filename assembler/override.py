@@ -66,7 +66,19 @@ def _node(value: Any, span: Span) -> Node:
 
 def _json(path: str, value: Any) -> str:
     try:
+        _refuse_other_keys(value)  # which json would turn into strings
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         remedy = "objects replace resources: `build(plan, resources={…})`"
         raise UsageError(f"override `{path}` is no value that YAML could say; {remedy}") from error
+
+
+def _refuse_other_keys(value: Any) -> None:
+    if isinstance(value, MappingType):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key {key!r} is no string")
+            _refuse_other_keys(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_other_keys(item)

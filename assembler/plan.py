@@ -33,6 +33,7 @@ from assembler.references import (
     check_syntax,
 )
 from assembler.resolve import ImportFault, failure_of, frame_of, import_object, read_import_list
+from assembler.shape import read_manifest
 from assembler.signature import Target, class_of, signature_of
 from assembler.source import Mapping, Node, Sequence, locate
 
@@ -151,7 +152,7 @@ class _Planner:
         return self.options(manifest, resolver, parts)
 
     def shape(self, resolver: Resolver) -> models.Manifest:
-        manifest, faults = models.read_manifest(self.root, resolver)
+        manifest, faults = read_manifest(self.root, resolver)
         self.refuse(faults)
         assert manifest is not None  # noqa: S101  # without faults there is one
         return manifest

@@ -71,7 +71,7 @@ def table(title: str, steps: list[Step]) -> str:
             f"  {phase:<{widths[0]}}  {name:<{widths[1]}}  "
             f"{outcome:<{widths[2]}}  {milliseconds:>{widths[3]}} ms"
         )
-        lines.append(f"{line}  {step.error}" if step.error else line)
+        lines.append(f"{line}  {' '.join(step.error.split())}" if step.error else line)
     return "\n".join(lines)
 
 

@@ -134,9 +134,11 @@ def frame_of(error: BaseException) -> tuple[str, ...]:
 
 def _read_table(file: Path) -> ImportList:
     try:
-        table = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("assembler", {})
+        table: Any = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read `{file.name}`: {error}") from error
+    for key in ("tool", "assembler"):
+        table = table.get(key, {}) if isinstance(table, dict) else table
     imports = table.get("imports") if isinstance(table, dict) else table
     if imports is None:
         return ImportList(None, None)

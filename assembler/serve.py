@@ -41,5 +41,6 @@ def explained(diagnostics: tuple[Diagnostic, ...], *, color: bool = False) -> st
 
 
 def _exit(text: str) -> NoReturn:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # a server's log may not be set up yet
+    sys.stderr.write(f"{text}\n")  # one write: workers share the stream
+    sys.stderr.flush()
     raise SystemExit(STARTUP_FAILURE)

@@ -125,8 +125,8 @@ def class_of(annotation: Any) -> type | None:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     origin = get_origin(annotation) or annotation
-    if not inspect.isclass(origin) or origin is object or origin in (Union, UnionType):
-        return None
+    if not inspect.isclass(origin) or origin in (Any, object, Union, UnionType):
+        return None  # `Any` is a class from Python 3.11 on
     return cast("type", origin)
 
 

@@ -79,8 +79,8 @@ Node = Scalar | Sequence | Mapping
 def read_file(path: Path, name: str) -> File:
     """Read a manifest's text; messages will call it `name`.
 
-    Raises `UsageError` where there is no readable file, `ManifestError` (`too-large`, `not-utf8`,
-    `bad-character`) where its bytes are not a text this format takes.
+    Raises `UsageError` where there is no readable file, `ManifestError` (`too-large`, `not-utf8`)
+    where its bytes are not a text this format takes.
     """
     try:
         with path.open("rb") as stream:
@@ -100,12 +100,12 @@ def read_file(path: Path, name: str) -> File:
         fault = Diagnostic("not-utf8", message, place, help="save the file as UTF-8")
         raise_faults([fault])
         raise AssertionError from error  # pragma: no cover
-    raise_faults(islice(_forbidden(file), _MAX_FORBIDDEN))
     return file
 
 
 def read(file: File) -> Node:
     """Compose the one document of `file`; raises `ManifestError` with every fault of the text."""
+    raise_faults(islice(_forbidden(file), _MAX_FORBIDDEN))
     composer = _Composer(file)
     try:
         composer.run()
@@ -259,8 +259,10 @@ class _Composer:
         line, column = done.start.line + 1, done.start.column + 1
         end = (event.end_mark.line + 1, event.end_mark.column + 1)
         if not done.is_flow:  # a block ends where the next token starts: take its last value's end
-            last = [member.value for member in done.members.values()][-1:] or done.items[-1:]
-            end = max((last[0].span.end_line, last[0].span.end_column), (line, column + 1))
+            end = (line, column + 1)
+            values = [member.value for member in done.members.values()] or done.items
+            for last in values[-1:]:
+                end = max(end, (last.span.end_line, last.span.end_column))
         span = Span(self.file, line, column, *end)
         node: Node = (
             Mapping(done.members, span) if done.is_mapping else Sequence(tuple(done.items), span)

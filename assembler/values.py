@@ -77,9 +77,10 @@ def parse_duration(value: Any) -> timedelta:
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("must be a duration such as `250ms`, `10s`, `5m` or `1h`")
-    duration = (
-        timedelta(**{_UNITS[match[2]]: int(match[1])}) if len(match[1]) < 10 else timedelta.max
-    )
+    try:
+        duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        duration = timedelta.max
     if not timedelta(milliseconds=1) <= duration <= _LONGEST:
         raise ValueError("must be a duration from `1ms` to `8784h`")
     return duration
@@ -109,7 +110,8 @@ def convert(
         for item in errors:
             path = _path_in(data, item["loc"])
             leaf = _at(repaired, path)
-            better = _repair(leaf, item["type"])
+            is_unknown = isinstance(_at(original, _path_in(original, path)), Unknown)
+            better = _sample(item) if is_unknown else _repair(leaf, item["type"])
             if better is not leaf:
                 repaired = _replaced(repaired, path, better)
         if repaired is data:
@@ -224,6 +226,42 @@ def _repair_held(leaf: Held, wanted: str) -> Any:
     reveal = getattr(leaf.value, "get_secret_value", None)
     value = reveal() if callable(reveal) else leaf.value
     return Text(str(value), leaf.shown)
+
+
+def _sample(error: Any) -> Any:
+    """Return a value that pydantic would take where it refused one that nobody knows yet."""
+    context, wanted = error.get("ctx", {}), error["type"]
+    for limit in ("ge", "le", "multiple_of"):
+        if limit in context:
+            return context[limit]
+    if wanted in {"literal_error", "enum"}:
+        first: str = str(context["expected"]).partition(" or ")[0].partition(", ")[0]
+        return first[1:-1] if first.startswith("'") else json.loads(first)
+    if wanted in {"value_error", "assertion_error"}:
+        reason = str(context.get("error", ""))
+        return next((value for word, value in _WORDED_SAMPLES.items() if word in reason), "x")
+    return next((value for word, value in _SAMPLES.items() if wanted.startswith(word)), "x")
+
+
+_SAMPLES: dict[str, Any] = {
+    "int": 1,
+    "float": 1.0,
+    "bool": False,
+    "none": None,
+    "list": [],
+    "tuple": [],
+    "set": [],
+    "frozen_set": [],
+    "sequence": [],
+    "dict": {},
+    "mapping": {},
+    "model": {},
+    "dataclass": {},
+    "date_": "2000-01-01",
+    "time_delta": "PT1S",
+    "string_pattern": "GET /",
+}
+_WORDED_SAMPLES = {"duration": "1s", "start with `/`": "/x", "cron": "* * * * *"}
 
 
 def _collection(leaf: Text) -> Any:

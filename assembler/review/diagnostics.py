@@ -7,9 +7,10 @@ commands of GitHub Actions, or SARIF 2.1.0. Refuses nothing; every string is mad
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from assembler.codes import CODES
-from assembler.errors import Diagnostic, printable, render
+from assembler.errors import Diagnostic, render
 
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -97,7 +98,7 @@ def _result(item: Diagnostic, rule: int) -> dict[str, Any]:
             "endLine": facts["end_line"],
             "endColumn": facts["end_column"],
         }
-        artifact = {"uri": printable(item.span.file.name)}
+        artifact = {"uri": quote(item.span.file.name, errors="surrogateescape")}
         result["locations"] = [
             {"physicalLocation": {"artifactLocation": artifact, "region": region}}
         ]

@@ -6,6 +6,7 @@ each value which file and line it came from. Refuses nothing; needs no environme
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,8 @@ def as_yaml(document: Document) -> str:
         default_flow_style=False,
         width=100,
     )
-    return text
+    # What is not printable stands in double quotes, where it can be an escape.
+    return _INVISIBLE.sub(_escape, text)
 
 
 def as_json(document: Document) -> str:
@@ -42,11 +44,17 @@ def as_json(document: Document) -> str:
 def origins(document: Document, path: Path) -> Iterator[str]:
     """Yield `address = value` with `file:line:column` for each value at and below `path`."""
     node, _ = locate(document.root, path)
-    for below, leaf in walk(node):
+    for below, leaf in sorted(walk(node), key=lambda found: _rank((*path, *found[0]))):
         if _is_leaf(leaf):
             value = json.dumps(_shown(as_written(leaf)), ensure_ascii=False)
             address = address_of(document.root, (*path, *below))
             yield f"{printable(address)} = {printable(value)}  # {leaf.span.place}"
+
+
+def _rank(path: Path) -> int:
+    """Place a value by its section; sorting keeps the author's order inside of it."""
+    sections = list(Manifest.model_fields)
+    return sections.index(str(path[0])) if path else -1
 
 
 def _is_leaf(node: Node) -> bool:
@@ -69,6 +77,20 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(item) for item in value]
     return value
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return (
+        match[0]
+        if match[0].isprintable()
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
+
+
+_INVISIBLE = re.compile(r"[^\x20-\x7e\n]")
 
 
 class _Dumper(yaml.SafeDumper):

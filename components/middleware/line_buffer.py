@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakSet, finalize
 
-_FULL = 1024
+_FULL = 128
 
 
 class LineBuffer:

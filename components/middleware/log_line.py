@@ -10,6 +10,7 @@ takes less than half of the time, as the code is then in the processor's caches.
 """
 
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -20,7 +21,10 @@ from starlette.types import Scope
 Who = tuple[str, Any, str, str, str | None, str | None, Any, str | None, str | None]
 """Method, route, path, root_path, the outermost root_path, request ID, client, user, traceparent."""
 
+Entry=tuple[Any,...]
+
 _NO_STATE: dict[str, Any] = {}
+_KEPT_HEADS = 4096
 
 
 def who(scope: Scope) -> Who:
@@ -53,55 +57,59 @@ def who(scope: Scope) -> Who:
 class LogLine:
     """Writes lines whose texts are cut at `max_length` characters."""
 
-    __slots__ = ("_max_length",)
+    __slots__ = ("_heads", "_max_length")
 
     def __init__(self, *, max_length: int) -> None:
         self._max_length = max_length
+        self._heads: dict[tuple[str, str], str] = {}
 
-    def of_request(
-        self,
-        now: float,
-        about: Who,
-        status: int,
-        size: int,
-        seconds: float,
-        marks: str = "",
-        error: str | None = None,
-    ) -> str:
-        """The line of an HTTP request; `now` in seconds since 1970, `marks` as ready JSON."""
-        text = self._text
-        path = about[2] if about[1] is None else path_template(about)
+    def of_request(self, entry: Entry) -> str:
+        """The line of an HTTP request."""
+        _, _, now, status, size, seconds, marks, error, *about = entry
+        method, route, path = about[:3]
+        if route is None:
+            head = self._head(method, path)
+        else:
+            # Routes are few, so their part of the line is kept (0.5 µs of 2).
+            template = path_template(about)
+            head = self._heads.get((method, template), "")
+            if not head:
+                head = self._kept_head(method, template)
         if error:
-            marks = f'{marks},"error":{text(error)}'
+            marks = f'{marks},"error":{self._text(error)}'
         return (
-            f'{{"time":"{_time(now)}","event":"request","method":{text(about[0])}'
-            f',"path":{text(path)},"status":{status},"bytes":{size}'
-            f',"ms":{seconds * 1000:.3f}{self._who(about)}{marks}}}'
+            f'{{"time":"{_time(int(now * 1000))}"{head}{status}'
+            f',"bytes":{size},"ms":{seconds * 1000:.3f}{self._who(about)}{marks}}}'
         )
 
-    def of_websocket(
-        self,
-        now: float,
-        about: Who,
-        event: str,
-        numbers: dict[str, float] | None = None,
-        error: str | None = None,
-    ) -> str:
+    def of_websocket(self, entry: Entry) -> str:
         """The line of a websocket's `event`."""
+        _, _, now, event, _, _, numbers, error, *about = entry
         failed = f',"error":{self._text(error)}' if error else ""
         counted = "".join(f',"{name}":{value}' for name, value in (numbers or {}).items())
         return (
-            f'{{"time":"{_time(now)}","event":"{event}","path":{self._text(path_template(about))}'
+            f'{{"time":"{_time(int(now * 1000))}","event":"{event}"'
+            f',"path":{self._text(path_template(about))}'
             f"{counted}{self._who(about)}{failed}}}"
         )
+
+    def _head(self, method: str, path: str) -> str:
+        text = self._text
+        return f',"event":"request","method":{text(method)},"path":{text(path)},"status":'
+
+    def _kept_head(self, method: str, template: str) -> str:
+        if len(self._heads) >= _KEPT_HEADS:  # whoever makes up methods fills it in vain
+            self._heads.clear()
+        head = self._heads[(method, template)] = self._head(method, template)
+        return head
 
     def _text(self, value: str) -> str:
         if len(value) > self._max_length:
             value = value[: self._max_length - 1] + "…"
         return encode_basestring_ascii(value)
 
-    def _who(self, about: Who) -> str:
-        request_id, client, user, parent = about[5:]
+    def _who(self, about: Sequence[Any]) -> str:
+        _, _, _, _, _, request_id, client, user, parent = about
         text = "" if request_id is None else f',"request_id":{self._text(request_id)}'
         if client:
             text = f'{text},"client":{self._text(str(client[0]))}'
@@ -113,7 +121,7 @@ class LogLine:
         return text
 
 
-def path_template(about: Who) -> str:
+def path_template(about: Sequence[Any]) -> str:
     """`/mount/items/{id}` for the route that was taken, else the path that was asked for."""
     _, route, path, root_path, outermost, *_ = about
     template = getattr(route, "path", None)
@@ -136,9 +144,10 @@ def _user_name(user: Any) -> str | None:
     return None
 
 
-def _time(now: float) -> str:
-    second = int(now)
-    return f"{_second(second)}.{int((now - second) * 1000):03d}Z"
+@lru_cache(maxsize=2)  # under load many requests end in the same millisecond
+def _time(milliseconds: int) -> str:
+    second, rest = divmod(milliseconds, 1000)
+    return f"{_second(second)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,6 @@
 """Log lines -> the standard logging tree, a standard stream or a file.
 
-In: entries `(level, write, facts)`, whose line is `write(*facts)` and whose facts begin with the time
+In: entries `(level, write, facts)`, whose line is `write(entry)` and whose facts begin with the time
 and the `Who`. Out: a `LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until
 its timer fires, it is full, one is more than INFO, the application shuts down, the process forks or
 ends. Refuses unknown sinks. A stream that cannot be written loses lines, never requests, and the next
@@ -70,24 +70,25 @@ def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]],
 def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
     factory = logging.getLogRecordFactory()
     common: dict[str, Any] = {}
-    for level, write, facts in entries:
-        now, about = facts[0], facts[1]
+    for entry in entries:
+        level,write,now=entry[:3]
         if not common or factory is not logging.LogRecord:
             # No walk up the stack for the caller, as there is none worth naming.
             record = factory(logger.name, level, __file__, 0, "", (), None, "request")
-            common = dict(record.__dict__)  # a copy, as filters may write into the record
+            common = record.__dict__.copy()  # as filters may write into the record
         else:
             # What the constructor finds out about process and thread holds for all of the batch.
             record = logging.LogRecord.__new__(logging.LogRecord)
-            record.__dict__.update(common)
-        record.msg = write(*facts)
-        record.levelno, record.levelname = level, logging.getLevelName(level)
-        record.relativeCreated += (now - record.created) * 1000
-        record.created, record.msecs = now, now % 1 * 1000
-        parent = about[8]
-        record.request_id = about[5] or "-"
-        record.trace_id = parent[3:35] if parent else "-"
-        record.span_id = parent[36:52] if parent else "-"
+            record.__dict__ = common.copy()
+        parent = entry[16]
+        values = record.__dict__
+        values["msg"] = write(entry)
+        values["levelno"], values["levelname"] = level, logging.getLevelName(level)
+        values["relativeCreated"] += (now - values["created"]) * 1000
+        values["created"], values["msecs"] = now, now % 1 * 1000
+        values["request_id"] = entry[13] or "-"
+        values["trace_id"] = parent[3:35] if parent else "-"
+        values["span_id"] = parent[36:52] if parent else "-"
         logger.handle(record)
 
 
@@ -101,7 +102,7 @@ class _Lines:
         self._lost = 0
 
     def __call__(self, entries: list[Entry]) -> None:
-        lines = [write(*facts) for _, write, facts in entries]
+        lines = [entry[1](entry) for entry in entries]
         if self._lost:
             lines.insert(0, f'{{"event":"lines-lost","lines":{self._lost}}}')
         try:

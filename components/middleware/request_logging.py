@@ -80,6 +80,7 @@ class RequestLoggingMiddleware:
         self.app = app
         self._sink = LogSink(sink, logger=logger, flush_interval=flush_interval)
         self._line = LogLine(max_length=max_length)
+        self._write = self._line.of_request
         self._slow_seconds = slow.total_seconds() if slow is not None else float("inf")
         self._sample = sample
         self._is_excluded = any_path_test("exclude", exclude) if exclude else None
@@ -94,56 +95,36 @@ class RequestLoggingMiddleware:
         ):
             await self._other(scope, receive, send)
             return
-        status = size = 0
-        ended = 0.0
-        gone = False
+        watch = _Watch(send, receive, self._clock)
         error = None
-        clock = self._clock
-        started = clock()
-
-        async def receive_watched() -> Message:
-            nonlocal gone
-            message = await receive()
-            if message["type"] == "http.disconnect" and not ended:
-                gone = True
-            return message
-
-        def send_counted(message: Message) -> Awaitable[None]:
-            nonlocal status, size, ended
-            kind = message["type"]
-            if kind == "http.response.body":
-                size += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    ended = clock()
-            elif kind == "http.response.start":
-                status = message["status"]
-            elif kind == "http.response.pathsend":
-                ended = clock()
-            return send(message)
-
         try:
-            await self.app(scope, receive_watched, send_counted)
+            await self.app(scope, watch.receive, watch.send)
         except BaseException as caught:
             error = type(caught).__name__
             raise
         finally:
-            gone = gone or (not ended and _was_given_up(error, status))
-            seconds = (ended or clock()) - started
-            self._log(scope, status or (499 if gone else 500), size, seconds, gone, error)
+            self._log(scope, watch, error)
 
-    def _log(
-        self, scope: Scope, status: int, size: int, seconds: float, gone: bool, error: str | None
-    ) -> None:
-        slow = seconds >= self._slow_seconds
-        level = WARNING if slow or error or status >= 500 else INFO
+    def _log(self, scope: Scope, watch: "_Watch", error: str | None) -> None:
+        status, ended, marks = watch.status, watch.ended, ""
+        if not ended:
+            ended = self._clock()
+            watch.gone = watch.gone or _was_given_up(error, status)
+        if watch.gone:
+            marks = ',"disconnected":true'
+        seconds = ended - watch.started
+        status = status or (499 if watch.gone else 500)
+        if seconds >= self._slow_seconds:
+            marks = ',"slow":true' + marks
+            level = WARNING
+        else:
+            level = WARNING if error or status >= 500 else INFO
         if level == INFO and self._sample < 1 and self._random() >= self._sample:
             return
         if self._sink.takes(level):
-            if scope["method"] == "HEAD":
-                size = 0
-            marks = (',"slow":true' if slow else "") + (',"disconnected":true' if gone else "")
-            facts = (self._now(), who(scope), status, size, seconds, marks, error)
-            self._sink.put((level, self._line.of_request, facts))
+            size = 0 if scope["method"] == "HEAD" else watch.size
+            facts = (level, self._write, self._now(), status, size, seconds, marks, error)
+            self._sink.put(facts + who(scope))
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not (
@@ -161,6 +142,39 @@ class RequestLoggingMiddleware:
             await self.app(scope, receive, send_flushed)
         else:
             await self.app(scope, receive, send)
+
+
+class _Watch:
+    """What passes by of one request."""
+
+    __slots__ = ("_clock", "_receive", "_send", "ended", "gone", "size", "started", "status")
+
+    def __init__(self, send: Send, receive: Receive, clock: Callable[[], float]) -> None:
+        self._send = send
+        self._receive = receive
+        self._clock = clock
+        self.status = self.size = 0
+        self.ended = 0.0
+        self.gone = False
+        self.started = clock()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self.ended:
+            self.gone = True
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        kind = message["type"]
+        if kind == "http.response.body":
+            self.size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.ended = self._clock()
+        elif kind == "http.response.start":
+            self.status = message["status"]
+        elif kind == "http.response.pathsend":
+            self.ended = self._clock()
+        return self._send(message)
 
 
 def _was_given_up(error: str | None, status: int) -> bool:

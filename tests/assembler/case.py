@@ -14,13 +14,10 @@ A case whose text has the word `canary` says that the word must not be in what i
 """
 
 import codecs
-import importlib
 import json
-import linecache
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +28,7 @@ from assembler.errors import ManifestError, UsageError, render
 from assembler.plan import Plan, as_written, load
 from assembler.source import Mapping, Scalar, walk
 from assembler.values import ResourceRef
+from tests.assembler.project import project
 
 SEPARATOR = "----\n"
 _OWN = {"env", "override", "path", "show"}
@@ -81,10 +79,14 @@ def read_case(text: str) -> Case:
 def outcome(case: Case, folder: Path) -> str:
     """Load the case in `folder`, which is empty, and return what a person would see."""
     for name, content in case.files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    with _process_of(case, folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    more = [str(folder / name) for name in case.lines.get("path", [])]
+    with (
+        project(folder, {}),
+        mock.patch.dict(os.environ, case.environment, clear=True),
+        mock.patch.object(sys, "path", [sys.path[0], *more, *sys.path[1:]]),
+    ):
         try:
             plan = load(next(iter(case.files)), case.override or None)
         except ManifestError as error:
@@ -95,33 +97,6 @@ def outcome(case: Case, folder: Path) -> str:
             return f"usage: {error}\n"
         shown = "".join(case.lines.get("show", ["ok"]))
         return "".join(f"{line}\n" for line in _SHOWN[shown](plan))
-
-
-@contextmanager
-def _process_of(case: Case, folder: Path) -> Iterator[None]:
-    """Give the case its folder, its path and its environment, and forget its modules after it."""
-    before, here = set(sys.modules), Path.cwd()
-    paths = [str(folder), *(str(folder / name) for name in case.lines.get("path", []))]
-    importlib.invalidate_caches()
-    linecache.clearcache()
-    try:
-        os.chdir(folder)
-        with (
-            mock.patch.dict(os.environ, case.environment, clear=True),
-            mock.patch.object(sys, "path", [*paths, *sys.path]),
-            mock.patch.object(sys, "dont_write_bytecode", new=True),
-        ):
-            yield
-    finally:
-        os.chdir(here)
-        for name in set(sys.modules) - before:
-            if _lies_in(sys.modules[name], folder):
-                del sys.modules[name]
-
-
-def _lies_in(module: Any, folder: Path) -> bool:
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return any(place and Path(place).is_relative_to(folder) for place in places)
 
 
 def _document(plan: Plan) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""The command `assembler`: the only rooms that print and exit.
+
+In: arguments. Out: the result on standard output, all else on standard error, and a status: 0 for
+yes, 1 for a manifest that is wrong, 2 for a call that is. Never shows Python frames of its own.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from assembler.cli.checking import check
+from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
+from assembler.cli.showing import explain, render, routes, schema
+from assembler.cli.starting import init, serve
+from assembler.errors import AssemblerError, ManifestError
+from assembler.resolve import failure_of
+from assembler.review import diagnostics as reports
+
+_COMMANDS: dict[Callable[..., None], str] = {
+    check: "assembler check manifests/*.yaml --static --format github",
+    render: "assembler render manifests/prod.yaml --explain resources.db.with",
+    explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
+    routes: "assembler routes manifests/dev.yaml --format json",
+    schema: "assembler schema > manifests/manifest.schema.json",
+    serve: "assembler serve manifests/dev.yaml --reload",
+    init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit; every error becomes one message and a status."""
+    _prepare_streams()
+    try:
+        command()(arguments, prog_name="assembler")
+    except ManifestError as error:
+        warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
+        raise SystemExit(INVALID) from None
+    except AssemblerError as error:
+        complain(f"error: {error}")
+    except OSError as error:  # the current folder is gone, the disk is full, no file may be opened
+        place = f"`{error.filename}`: " if error.filename else ""
+        complain(f"error: {place}{error.strerror or failure_of(error)}")
+    except Exception as error:  # noqa: BLE001  # what no stage foresaw is told in one line as well
+        complain(f"error: {failure_of(error)}")
+    raise SystemExit(USAGE)
+
+
+def command() -> typer.Typer:
+    """Return the command with all that it can do."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_assembler)
+    for function, example in _COMMANDS.items():
+        app.command(epilog=f"Example: {example}")(function)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        show(f"assembler {version('fastapi-assembler')}")
+        raise typer.Exit
+
+
+def _assembler(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Assemble a FastAPI application from a YAML manifest, and check every line of it first."""
+
+
+def _prepare_streams() -> None:
+    """Let no character end the command that a terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # closed by the caller, or not a text file
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

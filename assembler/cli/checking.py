@@ -1,0 +1,93 @@
+"""`check`: manifests → what is wrong with them, for people, programs and code hosts.
+
+In: paths of manifests. Out: diagnostics in one of four formats; status 1 where one is an error.
+Refuses a file that cannot be read, and still checks the others.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color
+from assembler.errors import Diagnostic, ManifestError, UsageError
+from assembler.review import diagnostics as reports
+
+
+class CheckFormat(StrEnum):
+    """How `check` prints what it found."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+    sarif = "sarif"
+
+
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Manifests; without any, those in `manifests/`.", show_default=False),
+    ] = None,
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="Read source instead of importing it, and no variables."),
+    ] = False,
+    format: Annotated[CheckFormat, typer.Option(help="How to print.")] = CheckFormat.text,
+) -> None:
+    """Check manifests: text, shape, references, imports and options. Status 1 where one is wrong."""
+    found: list[Diagnostic] = []
+    unreadable: list[str] = []
+    paths = list(dict.fromkeys(files or _own_manifests()))
+    for path in paths:
+        try:
+            checked = _checked(path, static=static)
+        except UsageError as error:
+            unreadable.append(f"error: {error}")
+            continue
+        found += checked
+        if format is CheckFormat.text and not _has_errors(checked):
+            show(f"{named(path)}: ok")
+    if len(unreadable) < len(paths):
+        _report(found, format)
+    for message in unreadable:
+        complain(message)
+    if unreadable:
+        raise typer.Exit(USAGE)
+    if _has_errors(found):
+        raise typer.Exit(INVALID)
+
+
+def _own_manifests() -> list[Path]:
+    found = sorted(path for path in Path("manifests").glob("*") if path.suffix in {".yaml", ".yml"})
+    if not found:
+        raise UsageError("there is no manifest in `manifests/`: name one")
+    return found
+
+
+def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
+    from assembler.plan import load  # noqa: PLC0415  # each command loads what it needs
+
+    try:
+        return list(load(path, static=static).warnings)
+    except ManifestError as error:
+        return list(error.diagnostics)
+
+
+def _report(found: list[Diagnostic], format: CheckFormat) -> None:
+    told = reports.distinct(found)
+    if format is CheckFormat.text:
+        text = reports.as_text(told, color=wants_color(sys.stdout))
+    elif format is CheckFormat.json:
+        text = reports.as_json(told)
+    elif format is CheckFormat.github:
+        text = reports.as_github(told)
+    else:
+        text = reports.as_sarif(told)
+    if text:
+        show(text)
+
+
+def _has_errors(diagnostics: list[Diagnostic]) -> bool:
+    return any(item.severity == "error" for item in diagnostics)

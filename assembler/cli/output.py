@@ -1,0 +1,46 @@
+"""What a command has to say → standard output, standard error and a status.
+
+In: text. Out: results on standard output, all else on standard error. Refuses nothing; characters
+that could deceive a terminal are made visible, whichever command they come through.
+"""
+
+import os
+import sys
+from typing import Any, TextIO
+
+from assembler.errors import printable
+
+INVALID = 1
+USAGE = 2
+
+
+def show(text: str) -> None:
+    """Print a result, which is inert already."""
+    _write(sys.stdout, text)
+
+
+def complain(text: str) -> None:
+    """Print a message that is no result."""
+    _write(sys.stderr, printable(text))
+
+
+def warn(diagnostics: str) -> None:
+    """Print rendered diagnostics, which are inert already, where no result is."""
+    _write(sys.stderr, diagnostics)
+
+
+def named(path: Any) -> str:
+    """Return the name of a file as messages show it."""
+    return printable(str(path)).replace("\n", "\\u000a")
+
+
+def wants_color(stream: TextIO | None) -> bool:
+    """Tell whether `stream` is a terminal whose user has not declined colours (no-color.org)."""
+    declined = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream is not None and stream.isatty() and not declined
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:  # closed by the caller
+        stream.write(text + "\n")
+        stream.flush()  # a reader who has left is noticed here, not when Python ends

@@ -1,0 +1,75 @@
+"""The components of a plan → the objects that they name.
+
+In: the plan, the application, the objects of the resources as they come. Out: what each factory and
+constructor returned, and the arguments of those that are called later. Refuses nothing at once:
+what user code raises, and options that a resource does not fit, are noted with the manifest's line.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from assembler.component import Component
+from assembler.errors import Diagnostic, Span
+from assembler.plan import Plan
+from assembler.resolve import failure_of, frame_of
+from assembler.source import locate
+from assembler.values import Fault
+
+MISSING = object()
+
+
+class Objects:
+    """Makes objects; `resources` are those that options may name, `faults` what went wrong."""
+
+    def __init__(self, plan: Plan, app: FastAPI) -> None:
+        self.plan = plan
+        self.app = app
+        self.resources: dict[str, Any] = {}
+        self.faults: list[Diagnostic] = []
+
+    def made(self, component: Component) -> Any:
+        """Return what the entry stands for: its target, or what that gives; else `MISSING`."""
+        if not component.called:
+            return component.target.value
+        return self.call(component, component.target.value, "could not be made")
+
+    def call(self, component: Component, function: Callable[..., Any], failing: str) -> Any:
+        """Call `function` with the options of `component`; `MISSING` where that failed."""
+        arguments = self.arguments(component)
+        if arguments is None:
+            return MISSING
+        try:
+            return function(**arguments)
+        except Exception as error:  # noqa: BLE001  # user code may raise anything
+            self.note(f"`{component.target.name}` {failing}", error, component.span)
+            return MISSING
+
+    def arguments(self, component: Component) -> dict[str, Any] | None:
+        """Put objects into the options; None where one of them could not be made."""
+        options = component.options
+        if not options.names <= self.resources.keys():
+            return None
+        arguments, faults = options.arguments(self.resources)
+        self.faults += self._misfits(component, faults)
+        if faults:
+            return None
+        takes_app = component.role != "middleware" and component.called
+        if takes_app and "app" in component.target.signature.parameters:
+            arguments.setdefault("app", self.app)
+        return arguments
+
+    def note(self, what: str, error: BaseException, span: Span) -> None:
+        """Remember that user code raised `error`."""
+        scrub = self.plan.secrets.scrub
+        trace = tuple(scrub(line) for line in frame_of(error))
+        message = f"{what}: {scrub(failure_of(error))}"
+        self.faults.append(Diagnostic("build-failed", message, span, trace=trace))
+
+    def _misfits(self, component: Component, faults: list[Fault]) -> Iterator[Diagnostic]:
+        for fault in faults:
+            node, _ = locate(component.node, ("with", *fault.path))
+            name = ".".join(str(part) for part in fault.path)
+            message = f"`{name}` of `{component.target.name}` {fault.reason}"
+            yield Diagnostic("bad-value", self.plan.secrets.scrub(message), node.span)

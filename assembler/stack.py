@@ -1,0 +1,60 @@
+"""An application with its middleware and handlers → the same application, sealed.
+
+In: a FastAPI application whose layers stand outermost first. Out: its stack is built, with a guard
+inside each layer and one outside all of them. A layer whose constructor raises is reported and left
+out, so that all of them are tried. `app.user_middleware` stays as it was, for who reads it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from assembler.guard import Guard
+
+Failed = Callable[[Middleware, Exception], None]
+Handlers = Mapping[Any, Callable[..., Any]]
+
+
+def seal(app: FastAPI, failed: Failed) -> None:
+    """Build the stack of `app`; `failed` is told of each layer that cannot be made, and why."""
+    handlers = dict(app.exception_handlers)
+    layers = list(app.user_middleware)
+    app.user_middleware[:] = _guarded(layers, handlers, failed)
+    try:
+        app.middleware_stack = app.build_middleware_stack()
+    finally:
+        app.user_middleware[:] = layers
+
+
+def _guarded(layers: list[Middleware], handlers: Handlers, failed: Failed) -> list[Middleware]:
+    guard = Middleware(cast("Any", Guard), handlers=handlers)
+    stack = [item for layer in layers for item in (guard, _Layer(layer, failed))]
+    return [*stack, Middleware(cast("Any", _innermost), handlers=handlers)]
+
+
+def _innermost(app: Any, handlers: Handlers) -> ASGIApp:
+    """Guard Starlette's ExceptionMiddleware, which takes a handler for 500 out of its own."""
+    if 500 in handlers:
+        app.add_exception_handler(500, handlers[500])
+    return Guard(app, handlers)
+
+
+class _Layer(Middleware):
+    def __init__(self, layer: Middleware, failed: Failed) -> None:
+        super().__init__(cast("Any", layer.cls), *layer.args, **layer.kwargs)
+        self._layer = layer
+        self._failed = failed
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self._make, self.args, self.kwargs))
+
+    def _make(self, app: ASGIApp, *args: Any, **kwargs: Any) -> ASGIApp:
+        try:
+            made: ASGIApp = self._layer.cls(app, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # user code may raise anything
+            self._failed(self._layer, error)
+            return app
+        return made

@@ -1,0 +1,109 @@
+"""A request with an API key -> the same request with the name of the key's holder.
+
+In: HTTP requests and websocket handshakes with the key in a header, of which only the SHA-256 is
+configured. Out: `request.user`, `request.auth` and `request.state.user` say whose key it is; without a
+valid key 401 with WWW-Authenticate (a websocket is refused before it is accepted). Not checked:
+`exempt` paths. Place it inside CORS, so that preflights, which carry no key, are answered further out.
+
+A key's hash is `printf %s "$KEY" | sha256sum`. Keys must be random, of 128 bits or more: a hash without
+salt does not protect a word.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+from starlette.authentication import AuthCredentials, SimpleUser
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
+from components.middleware.header_text import header_name
+from components.middleware.path_patterns import any_path_test, app_path
+
+
+class KeyHolder(SimpleUser):
+    """Who sent a valid key; `identity` and `username` are its name."""
+
+    @property
+    def identity(self) -> str:
+        return self.username
+
+
+class APIKeyMiddleware:
+    """Lets only requests with one of `keys` pass.
+
+    In the header `Authorization` the key stands after the word `Bearer`.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Annotated[
+            Mapping[str, str],
+            Field(
+                min_length=1,
+                description="the holder's name, and the SHA-256 of the key in hex",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ],
+        header: Annotated[str, Field(description="the header that carries the key")] = "X-API-Key",
+        exempt: Annotated[
+            Sequence[str],
+            Field(
+                description="paths that need no key, such as `/health/*`",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ] = (),
+        body: BodyOption = "accept",
+    ) -> None:
+        if not keys:
+            raise ValueError("`keys` is empty: nothing could pass")
+        for name, digest in keys.items():
+            if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+                # the text itself is not shown: it may be a key, by mistake
+                raise ValueError(f"`keys`: that of `{name}` is not a SHA-256 in hex")
+        self.app = app
+        self._keys = [(name, bytes.fromhex(digest)) for name, digest in keys.items()]
+        self._header = header_name("header", header)
+        self._prefix = b"bearer " if self._header == b"authorization" else b""
+        self._challenge = "Bearer" if self._prefix else "APIKey"
+        self._exempt = any_path_test("exempt", exempt)
+        self._body = valid_shape(body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or self._exempt(app_path(scope)):
+            await self.app(scope, receive, send)
+            return
+        name = self._holder(scope)
+        if name is None:
+            fault = Fault(
+                401,
+                message="a valid API key is needed",
+                headers={"WWW-Authenticate": self._challenge},
+            )
+            await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
+            return
+        scope["user"] = KeyHolder(name)
+        scope["auth"] = AuthCredentials(["authenticated"])
+        scope.setdefault("state", {})["user"] = name
+        await self.app(scope, receive, send)
+
+    def _holder(self, scope: Scope) -> str | None:
+        """Whose key it is. Every key is compared, whichever matches."""
+        given = [value for name, value in scope["headers"] if name == self._header]
+        prefix = len(self._prefix)
+        if len(given) != 1 or given[0][:prefix].lower() != self._prefix:
+            return None
+        digest = hashlib.sha256(given[0][prefix:].strip()).digest()
+        holder = None
+        for name, expected in self._keys:
+            if hmac.compare_digest(digest, expected):
+                holder = name
+        return holder

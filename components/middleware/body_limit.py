@@ -1,0 +1,101 @@
+"""A request -> the same request, unless its body is longer than allowed.
+
+In: HTTP requests. Out: 413 for a Content-Length over the limit, before anything is read, and for a body
+that turns out to be longer while the application reads it; nothing is buffered. Not limited: `exempt`
+paths, bodies that the application does not read, and websocket messages, which the server limits.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
+from components.middleware.path_patterns import any_path_test, app_path
+
+_MOST_DIGITS = 18  # an exabyte is over any limit, however many more follow
+
+
+class BodyLimitMiddleware:
+    """Answers 413 where a body is longer than `max_bytes`, as it travels (compressed or not).
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: Annotated[
+            int,
+            Field(ge=0, description="the longest body", json_schema_extra={"looser": "higher"}),
+        ],
+        exempt: Annotated[
+            Sequence[str],
+            Field(
+                description="paths without this limit, such as `/uploads/*`",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ] = (),
+        body: BodyOption = "accept",
+    ) -> None:
+        if max_bytes < 0:
+            raise ValueError(f"`max_bytes` must not be negative: {max_bytes}")
+        self.app = app
+        self._max_bytes = max_bytes
+        self._exempt = any_path_test("exempt", exempt)
+        self._body = valid_shape(body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._exempt(app_path(scope)):
+            await self.app(scope, receive, send)
+            return
+        if declared_bytes(scope) > self._max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        await self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left = self._max_bytes
+        started = False
+
+        async def receive_counted() -> Message:
+            nonlocal left
+            message = await receive()
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    raise HTTPException(413)
+            return message
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal started
+            # Whatever the application made of that exception, FastAPI a 400: the answer is 413.
+            if started or left >= 0:
+                started = True
+                await send(message)
+
+        try:
+            await self.app(scope, receive_counted, send_unless_refused)
+        except Exception:
+            if started or left >= 0:
+                raise
+        if left < 0 and not started:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = f"the body is longer than {self._max_bytes} bytes"
+        fault = Fault(413, "body_too_large", message, {"max_bytes": self._max_bytes})
+        await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
+
+
+def declared_bytes(scope: Scope) -> int:
+    """The request's Content-Length; 0 without one, or where it is no number."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            # Python refuses to convert thousands of digits, which a client may send.
+            return int(value[:_MOST_DIGITS])
+    return 0

@@ -1,0 +1,73 @@
+"""A request -> the same request, if its client's address is allowed.
+
+In: `scope["client"]` and nothing else: behind a proxy, uvicorn's ProxyHeadersMiddleware further out makes
+it true. IPv4 addresses inside IPv6 are unmapped. Out: 403 for all others, whose websockets are
+refused before they are accepted. Refuses entries that are neither addresses nor networks.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
+from components.middleware.path_patterns import app_path
+from components.middleware.trusted_peers import TrustedPeers
+from components.rate_limit.paths import matcher
+
+
+class IPAllowListMiddleware:
+    """Lets only clients from `allow` pass, everywhere or on the given paths.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        allow: Annotated[
+            Sequence[str],
+            Field(
+                min_length=1,
+                description="addresses, networks such as `10.0.0.0/8`, and `unix` for connections "
+                "without an address",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ],
+        paths: Annotated[
+            Sequence[str],
+            Field(
+                description="what is guarded: `/admin`, `/admin/*`, `POST /import`; all when empty",
+            ),
+        ] = (),
+        body: BodyOption = "accept",
+    ) -> None:
+        if isinstance(allow, str) or isinstance(paths, str):
+            raise TypeError("`allow` and `paths` are lists, not one text")
+        if not allow:
+            raise ValueError("`allow` is empty: nothing could pass")
+        try:
+            self._peers = TrustedPeers(allow)
+        except ValueError as error:
+            raise ValueError(f"`allow` takes networks: {error.__cause__}") from error
+        self.app = app
+        self._guards = [matcher(pattern, slash=True) for pattern in paths]
+        self._body = valid_shape(body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] not in ("http", "websocket")
+            or self._peers.trusts(scope.get("client"))
+            or not self._guarded(scope)
+        ):
+            await self.app(scope, receive, send)
+            return
+        fault = Fault(403, "address_not_allowed", "this address is not allowed here")
+        await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
+
+    def _guarded(self, scope: Scope) -> bool:
+        method, path = scope.get("method", "GET"), app_path(scope)
+        return not self._guards or any(guards(method, path) for guards in self._guards)

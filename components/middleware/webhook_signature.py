@@ -1,0 +1,176 @@
+"""A webhook call -> the same call, if its sender signed it a moment ago.
+
+In: HTTP requests to the given paths, with a Unix time and the HMAC-SHA256 (in hex) of that time, a dot
+and the body, in a header each. Out: the request with its whole body in one message; 403 for a
+signature that is missing, wrong or too old, 413 for a body that is too long to be kept. The same call
+may come again within the window: what a call does must bear that.
+"""
+
+import hmac
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
+from components.middleware.body_limit import declared_bytes
+from components.middleware.header_text import header_name
+from components.middleware.path_patterns import app_path
+from components.rate_limit.paths import matcher
+
+_MOST_DIGITS = 12  # of a time; more are milliseconds, or no time at all
+
+
+class WebhookSignatureMiddleware:
+    """Lets only calls pass that one of `secrets` signed within the last `window`.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        secrets: Annotated[
+            Sequence[str | SecretStr],
+            Field(
+                min_length=1,
+                description="any of them may sign, so that they can be changed",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ],
+        paths: Annotated[
+            Sequence[str],
+            Field(
+                min_length=1,
+                description="what is guarded, such as `POST /hooks/*`",
+                json_schema_extra={"looser": "shorter"},
+            ),
+        ],
+        signature_header: Annotated[
+            str, Field(description="the signature, in hex")
+        ] = "X-Webhook-Signature",
+        timestamp_header: Annotated[
+            str, Field(description="seconds since 1970")
+        ] = "X-Webhook-Timestamp",
+        window: Annotated[
+            timedelta,
+            Field(
+                gt=timedelta(0),
+                description="how far the time may be from ours, either way",
+                json_schema_extra={"looser": "higher"},
+            ),
+        ] = timedelta(minutes=5),
+        max_bytes: Annotated[
+            int,
+            Field(ge=0, description="the longest body", json_schema_extra={"looser": "higher"}),
+        ] = 1_048_576,
+        body: BodyOption = "accept",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if isinstance(secrets, str) or isinstance(paths, str):
+            raise TypeError("`secrets` and `paths` are lists, not one text")
+        if not secrets or not paths:
+            raise ValueError("`secrets` and `paths` must not be empty")
+        if window <= timedelta(0) or max_bytes < 0:
+            raise ValueError("`window` must be more than nothing, `max_bytes` not negative")
+        texts = [
+            item.get_secret_value() if isinstance(item, SecretStr) else item for item in secrets
+        ]
+        if not all(texts):
+            raise ValueError("an empty secret would let anyone sign")
+        self.app = app
+        self._secrets = [text.encode() for text in texts]
+        self._guards = [matcher(pattern, slash=True) for pattern in paths]
+        self._names = (
+            header_name("signature_header", signature_header),
+            header_name("timestamp_header", timestamp_header),
+        )
+        self._window_seconds = window.total_seconds()
+        self._max_bytes = max_bytes
+        self._body = valid_shape(body)
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._guarded(scope):
+            await self.app(scope, receive, send)
+            return
+        try:
+            content = await self._verified(scope, receive)
+        except _RefusedError as refused:
+            answer = ErrorResponse(refused.fault, scope, body=self._body)
+            await answer(scope, receive, send)
+            return
+        if content is None:
+            return  # the client has gone, so there is nobody to answer
+        replayed = False
+
+        async def receive_again() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        await self.app(scope, receive_again, send)
+
+    def _guarded(self, scope: Scope) -> bool:
+        return any(guards(scope["method"], app_path(scope)) for guards in self._guards)
+
+    async def _verified(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The body, if it is signed; what can be refused without it is not read."""
+        signature, timestamp = (_only(scope, name) for name in self._names)
+        if signature is None or timestamp is None:
+            raise _invalid("the signature or its time is missing")
+        if (
+            not timestamp.isdigit()
+            or len(timestamp) > _MOST_DIGITS
+            or abs(self._clock() - int(timestamp)) > self._window_seconds
+        ):
+            raise _invalid("the time of the signature is too far from ours")
+        content = await self._read(scope, receive)
+        if content is not None and not self._is_signed(timestamp + b"." + content, signature):
+            raise _invalid("the signature does not match")
+        return content
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        size, content = declared_bytes(scope), bytearray()
+        while size <= self._max_bytes:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            content += message.get("body", b"")
+            size = len(content)
+            if size <= self._max_bytes and not message.get("more_body", False):
+                return bytes(content)
+        text = f"the body is longer than {self._max_bytes} bytes"
+        raise _RefusedError(Fault(413, "body_too_large", text))
+
+    def _is_signed(self, content: bytes, signature: bytes) -> bool:
+        """Every secret is tried, whichever matches."""
+        given = signature.lower()
+        matches = [
+            hmac.compare_digest(hmac.new(secret, content, "sha256").hexdigest().encode(), given)
+            for secret in self._secrets
+        ]
+        return any(matches)
+
+
+class _RefusedError(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def _invalid(message: str) -> _RefusedError:
+    return _RefusedError(Fault(403, "invalid_signature", message))
+
+
+def _only(scope: Scope, wanted: bytes) -> bytes | None:
+    """The value of a header that was given once."""
+    values = [value for name, value in scope["headers"] if name == wanted]
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,186 @@
+"""RequestTimeoutMiddleware."""
+
+import asyncio
+import json
+import threading
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.middleware.request_timeout import RequestTimeoutMiddleware
+from tests.components.middleware.exchange import (
+    Answer,
+    exchange,
+    http_scope,
+    responding,
+    websocket_scope,
+)
+
+SHORT = timedelta(milliseconds=5)
+
+
+def timed(app: ASGIApp, timeout: timedelta = SHORT, **options: Any) -> Answer:
+    return exchange(RequestTimeoutMiddleware(app, timeout=timeout, **options), http_scope())
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_late_answer_is_504_and_the_handler_is_cancelled_in_its_own_task() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(asyncio.current_task())
+        try:
+            await never()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(asyncio.current_task())
+        await RequestTimeoutMiddleware(app, timeout=SHORT)(scope, receive, send)
+
+    answer = exchange(outer, http_scope())
+    assert answer.status == 504
+    assert json.loads(answer.body)["error"]["code"] == "timeout"
+    assert "0.005 s" in json.loads(answer.body)["error"]["message"]
+    assert seen[0] is seen[1]
+    assert seen[2] == "cancelled"
+
+
+def test_a_stream_that_has_begun_may_last() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        # longer than the limit, by the same clock that the limit goes by
+        end = asyncio.get_running_loop().time() + SHORT.total_seconds() * 4
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    answer = timed(app)
+    assert (answer.status, answer.body) == (200, b"whole")
+
+
+def test_the_applications_own_timeout_error_is_its_own() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise TimeoutError("own")
+
+    with pytest.raises(TimeoutError, match="own"):
+        timed(app, timedelta(minutes=1))
+
+
+def test_an_application_that_swallows_the_cancellation() -> None:
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await never()
+        except asyncio.CancelledError:
+            await responding(503)(scope, receive, send)
+
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await never()
+        except asyncio.CancelledError:
+            return
+
+    assert timed(answering).status == 503
+    assert timed(silent).status == 504
+
+
+def test_a_deadline_that_passes_just_before_the_answer_cuts_nothing_off() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        end = asyncio.get_running_loop().time() + SHORT.total_seconds() * 2
+        while asyncio.get_running_loop().time() < end:
+            pass  # the loop stands still, so that the deadline is noticed late
+        future = asyncio.get_running_loop().create_future()
+        # next to the deadline's own callback in the loop's queue
+        asyncio.get_running_loop().call_soon(future.set_result, None)
+        await future
+        await responding()(scope, receive, send)
+
+    answer = timed(app)
+    assert answer.status in (200, 504)
+    assert answer.messages[-1]["type"] == "http.response.body"
+
+
+def test_a_cancellation_from_outside_is_no_timeout() -> None:
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await never()
+
+        middleware = RequestTimeoutMiddleware(app, timeout=timedelta(minutes=1))
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        task = asyncio.create_task(middleware(http_scope(), asyncio.Event().wait, send))  # type: ignore[arg-type]  # never called
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sent == []
+
+    asyncio.run(main())
+
+
+def test_scopes_of_anyio_and_contextvars_stay_whole() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="")
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        token = variable.set("set")
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(never)
+                await never()
+        finally:
+            seen.append(variable.get())
+            variable.reset(token)
+
+    assert timed(app).status == 504
+    assert seen == ["set"]
+
+
+def test_exempt_paths_and_websockets_have_no_limit() -> None:
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        end = asyncio.get_running_loop().time() + SHORT.total_seconds() * 4
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0)
+        await responding()(scope, receive, send)
+
+    app = RequestTimeoutMiddleware(patient, timeout=SHORT, exempt=["/slow/*"])
+    assert exchange(app, http_scope("/slow/a")).status == 200
+    assert exchange(app, http_scope("/other")).status == 504
+    assert exchange(app, websocket_scope("/other")).status == 200
+
+
+def test_fastapi_endpoints_async_and_in_threads() -> None:
+    app = FastAPI()
+    release = threading.Event()
+
+    @app.get("/async")
+    async def slow() -> None:
+        await never()
+
+    @app.get("/thread")
+    def blocked() -> None:
+        release.wait(10)
+
+    with TestClient(RequestTimeoutMiddleware(app, timeout=SHORT)) as client:
+        assert client.get("/async").status_code == 504
+        assert client.get("/thread").status_code == 504
+        release.set()
+
+
+@pytest.mark.parametrize("timeout", [timedelta(0), timedelta(seconds=-1)])
+def test_refuses_no_time(timeout: timedelta) -> None:
+    with pytest.raises(ValueError):
+        RequestTimeoutMiddleware(responding(), timeout=timeout)

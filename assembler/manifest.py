@@ -157,7 +157,7 @@ class Entry(Section):
     )
     use: ImportPath
     with_: dict[str, Any] = Field(
-        {}, alias="with", description="Keyword arguments of what `use` names."
+        {}, alias="with", repr=False, description="Keyword arguments of what `use` names."
     )
 
 
@@ -196,6 +196,7 @@ class Dependency(Section):
     with_: dict[str, Any] = Field(
         {},
         alias="with",
+        repr=False,
         description="Keyword arguments: `use` is called with them, and what it returns is the dependency.",
     )
 
@@ -275,7 +276,7 @@ class Startup(Section):
     )
     use: ImportPath | None = Field(None, description="The function that is the step.")
     with_: dict[str, Any] = Field(
-        {}, alias="with", description="Keyword arguments of what `use` names."
+        {}, alias="with", repr=False, description="Keyword arguments of what `use` names."
     )
     on_error: OnError = Field(
         "fail",
@@ -445,7 +446,7 @@ class Manifest(Section):
         examples=["shop.settings.Settings"],
     )
     logging: dict[str, Any] | None = Field(
-        None, description="A mapping for logging.config.dictConfig, as it is."
+        None, repr=False, description="A mapping for logging.config.dictConfig, as it is."
     )
     resources: dict[str, Resource] = Field(
         {},

@@ -18,6 +18,7 @@ from assembler.source import locate
 from assembler.values import Fault
 
 MISSING = object()
+_CALLED_LATER = frozenset({"mount", "handler", "dependency"})
 
 
 class Objects:
@@ -33,7 +34,13 @@ class Objects:
         """Return what the entry stands for: its target, or what that gives; else `MISSING`."""
         if not component.called:
             return component.target.value
-        return self.call(component, component.target.value, "could not be made")
+        value = self.call(component, component.target.value, "could not be made")
+        if component.role in _CALLED_LATER and value is not MISSING and not callable(value):
+            kind = type(value).__name__
+            message = f"`{component.target.path}` gives a {kind}, which cannot be called"
+            self.faults.append(Diagnostic("not-callable", message, component.span))
+            return MISSING
+        return value
 
     def call(self, component: Component, function: Callable[..., Any], failing: str) -> Any:
         """Call `function` with the options of `component`; `MISSING` where that failed."""

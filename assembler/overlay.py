@@ -28,6 +28,7 @@ from assembler.errors import (
 from assembler.source import Mapping, Member, Node, Scalar, Sequence, read, read_file, walk
 
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
+_NAMING = ("id", "catch", "mount", "use", "prefix")  # what an entry may be called by
 _NodePath = tuple[str | int, ...]
 
 
@@ -147,9 +148,10 @@ class _Merger:
                 continue
             here = (*path, key)
             value = member.value
+            is_whole = self.is_set(value, "$replace")
             if self.is_set(value, "$remove"):
                 self.remove(members, key, member, here)
-            elif key not in members or self.is_set(value, "$replace"):
+            elif key not in members or is_whole:
                 members[key] = Member(member.key, self.onto_nothing(value, here))
             else:
                 old = members[key]
@@ -279,7 +281,7 @@ class _Merger:
             self.unknown(name, _naming(item), ids, "$remove")
         else:
             del ids[name]
-        self.only_named(name or "", item, ("$remove", "id", "catch", "mount", "use", "prefix"))
+        self.only_named(name or "", item, ("$remove", *_NAMING))
 
     def only_named(self, name: str, node: Node, allowed: tuple[str, ...]) -> None:
         for key, member in getattr(node, "members", {}).items():
@@ -354,7 +356,7 @@ def _is_section(path: _NodePath) -> bool:
 
 def _naming(entry: Node) -> Span:
     if isinstance(entry, Mapping):
-        for key in ("id", "catch", "mount", "use"):
+        for key in _NAMING:
             node = entry.get(key)
             if node is not None:
                 return node.span

@@ -183,10 +183,11 @@ def check_environment(root: Mapping, environment: MappingType[str, str]) -> Iter
             if given is None or (reference.operator == "?" and not given):
                 what = "is not set" if given is None else "is empty"
                 message = f"environment variable `{reference.name}` {what}"
-                remedy = f"set it, or give a default: `${{{reference.name}:-value}}`"
+                remedy: str | None = f"set it, or give a default: `${{{reference.name}:-value}}`"
                 if reference.operator == "?":
-                    message += f": {reference.argument.replace('$$', '$')}" * bool(reference.argument)
-                    remedy = None
+                    remedy = None  # its author wants no default
+                    why = reference.argument.replace("$$", "$")
+                    message += f": {why}" if why else ""
                 yield Diagnostic("missing-variable", message, span, help=remedy)
             elif not given.isascii() and any("\ud800" <= char <= "\udfff" for char in given):
                 message = f"environment variable `{reference.name}` is not UTF-8"
@@ -268,7 +269,7 @@ def _check_scalar(path: _Path, node: Scalar) -> Iterator[Diagnostic]:
         message = (
             f"`{path[-1]}` takes no reference"
             if isinstance(path[-1], str)
-            else "a path takes no reference"
+            else f"an entry of `{path[-2]}` takes no reference"
         )
         yield Diagnostic("misplaced-reference", message, node.span, help="write the value out")
         return
@@ -297,11 +298,20 @@ def _is_sql(path: _Path) -> bool:
 
 def _is_literal(path: _Path) -> bool:
     """Tell whether the value at `path` is read as it stands: paths of code, ids, SQL."""
-    if not path or path[0] == "logging" or "with" in path[:-1]:
+    if not path or "with" in path[:-1] or (path[0] == "logging" and len(path) > 1):
         return False
-    if _is_sql(path) or path == ("settings",):
+    if _is_sql(path) or _is_structure(path):
         return True
     return path[-1] in _PATHS_BY_NAME or (len(path) > 1 and path[-2] == "dependencies")
+
+
+def _is_structure(path: _Path) -> bool:
+    """Tell whether a section, an entry or a `with` stands there: no value may bring a structure."""
+    if len(path) == 1 or path[-1] in {"with", "dependencies"}:
+        return True
+    if path[:2] == ("scheduler", "jobs"):
+        return len(path) < 4
+    return len(path) == 2 and (path[0] == "resources" or isinstance(path[1], int))
 
 
 def _place(span: Span, text: str) -> Span:

@@ -27,9 +27,11 @@ from typing import Any
 
 from assembler.errors import AssemblerError, UsageError, did_you_mean
 
-
 _LIST_NEEDED = "the standard library takes a list of all packages: `imports` of [tool.assembler] in pyproject.toml"
-_BEHIND = {"posix": "os", "nt": "os"}  # the modules that `os` shows under its own name
+BEHIND = {"posix": "os", "nt": "os"}  # the modules that `os` shows under its own name
+_NAMESPACE = (
+    "delete that `__init__.py`: without it the folders of that name are one namespace package"
+)
 
 
 class ImportFault(AssemblerError):  # noqa: N818  # becomes a diagnostic, not an error of ours
@@ -104,7 +106,7 @@ def import_object(path: str, imports: ImportList) -> Any:
                 imports.check(path, value.__name__)
             value = _attribute(value, name, names[:index], module)
     for definer in _definers(value):
-        imports.check(path, _BEHIND.get(definer, definer))
+        imports.check(path, BEHIND.get(definer, definer))
     return value
 
 
@@ -177,44 +179,43 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise _failed(name, error) from error
-        raise _not_found(error.name) from None
+            raise failed(name, error) from error
+        top, parent = (
+            sys.modules.get(error.name.partition(".")[0]),
+            sys.modules.get(error.name.rpartition(".")[0]),
+        )
+        file, folders = getattr(top, "__file__", None), getattr(parent, "__path__", ())
+        raise module_not_found(error.name, file, folders) from None
     except (Exception, SystemExit) as error:
-        raise _failed(name, error) from error
+        raise failed(name, error) from error
 
 
-def _failed(name: str, error: BaseException) -> ImportFault:
+def failed(name: str, error: BaseException) -> ImportFault:
     message = f"`{name}` failed while it was imported: {failure_of(error)}"
     return ImportFault("import-failed", message, trace=frame_of(error))
 
 
-def _not_found(name: str) -> ImportFault:
-    parent, _, last = name.rpartition(".")
-    package = sys.modules.get(parent)
-    paths = list(getattr(package, "__path__", ())) if package else None
-    hidden = _hidden_by(name, package)
+def module_not_found(name: str, top_file: str | None, folders: Iterable[str]) -> ImportFault:
+    """Say that there is no module `name`.
+
+    `top_file` is the file of its topmost package, `folders` are those of its parent, where known.
+    """
+    message = f"no module named `{name}`"
+    hidden = _hidden_by(name, top_file)
     if hidden:
-        return ImportFault(
-            "module-not-found", f"no module named `{name}`", trace=(hidden,), help=_NAMESPACE
-        )
-    siblings = [module.name for module in pkgutil.iter_modules(paths)] if parent else []
+        return ImportFault("module-not-found", message, trace=(hidden,), help=_NAMESPACE)
+    parent, _, last = name.rpartition(".")
+    siblings = [module.name for module in pkgutil.iter_modules(list(folders))] if parent else []
     meant = did_you_mean(last, siblings)
     if meant:
         meant = meant.replace("did you mean `", f"did you mean `{parent}.")
-    return ImportFault("module-not-found", f"no module named `{name}`", help=meant)
+    return ImportFault("module-not-found", message, help=meant)
 
 
-_NAMESPACE = (
-    "delete that `__init__.py`: without it the folders of that name are one namespace package"
-)
-
-
-def _hidden_by(name: str, package: ModuleType | None) -> str | None:
+def _hidden_by(name: str, top_file: str | None) -> str | None:
     """Tell whether an `__init__.py` at the top of `name` hides another folder that has it."""
     top, *rest = name.split(".")
-    package = sys.modules.get(top, package)
-    file = getattr(package, "__file__", None)
-    if not rest or file is None or os.path.basename(file) != "__init__.py":  # noqa: PTH119  # a plain string
+    if not rest or top_file is None or os.path.basename(top_file) != "__init__.py":  # noqa: PTH119  # a plain string
         return None
     for entry in sys.path:
         other = Path(entry or ".") / top
@@ -223,9 +224,9 @@ def _hidden_by(name: str, package: ModuleType | None) -> str | None:
         if (
             has_it
             and not (other / "__init__.py").exists()
-            and other.resolve() != Path(file).parent.resolve()
+            and other.resolve() != Path(top_file).parent.resolve()
         ):
-            return f"{_short(file)} hides the `{top}` folder that has it"
+            return f"{_short(top_file)} hides the `{top}` folder that has it"
     return None
 
 
@@ -239,7 +240,7 @@ def _attribute(value: Any, name: str, before: list[str], module: ModuleType) -> 
             "attribute-not-found", f"`{owner}` has no `{name}`", help=did_you_mean(name, known)
         ) from None
     except Exception as error:
-        raise _failed(f"{module.__name__}.{name}", error) from error
+        raise failed(f"{module.__name__}.{name}", error) from error
 
 
 def _definers(value: Any) -> Iterator[str]:
@@ -272,7 +273,8 @@ def _library_folders() -> tuple[str, ...]:
 
 
 def _frame_text(file: str, line: int) -> str:
-    return f"{_short(file)}:{line}: {linecache.getline(file, line).strip()}".rstrip(": ")
+    place, source = f"{_short(file)}:{line}", linecache.getline(file, line).strip()
+    return f"{place}: {source}" if source else place
 
 
 def _short(file: str) -> str:

@@ -54,6 +54,9 @@ class _Layer(Middleware):
     def _make(self, app: ASGIApp, *args: Any, **kwargs: Any) -> ASGIApp:
         try:
             made: ASGIApp = self._layer.cls(app, *args, **kwargs)
+            if not callable(made):
+                kind = type(made).__name__
+                raise TypeError(f"it gives a {kind}, not an ASGI application")  # noqa: TRY301  # one way to tell
         except Exception as error:  # noqa: BLE001  # user code may raise anything
             self._failed(self._layer, error)
             return app

@@ -40,7 +40,7 @@ def _drawn(facts: Facts) -> Iterator[str]:
         yield from (f"  │    {line}" for line in _options(layer["options"]))
     yield "  │"
     if facts["dispatch"] != "indexed":
-        yield f"  ├─ routes are tried one by one, {facts['dispatch']}"
+        yield f"  ├─ routes are tried one by one: {facts['dispatch'].partition(': ')[2]}"
         yield "  │"
     yield from _drawn_routes(facts)
     yield ""

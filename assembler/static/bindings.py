@@ -22,12 +22,11 @@ class Import(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """A value of a name: whether it is under TYPE_CHECKING, under any condition, under `except`."""
+    """A value of a name: whether it is under TYPE_CHECKING, and under any condition or `try`."""
 
     value: Any  # griffe's object, or an `Import`
     guarded: bool
     conditional: bool
-    fallback: bool
 
 
 @dataclass(slots=True)
@@ -99,17 +98,16 @@ def _is_bound(obj: Any, node: Any, current: Any) -> bool:
     return not (isinstance(node, ast.AnnAssign) and node.value is None and owner.is_module)
 
 
-def _placed(node: Any) -> tuple[bool, bool, bool]:
+def _placed(node: Any) -> tuple[bool, bool]:
     """Tell what a statement depends on, as `Binding` has it."""
-    guarded = conditional = fallback = False
+    guarded = conditional = False
     parent = getattr(node, "parent", None)
     while parent is not None and not isinstance(parent, ast.Module | ast.ClassDef):
         conditional = True
-        fallback = fallback or isinstance(parent, ast.ExceptHandler)
         if isinstance(parent, ast.If) and node in parent.body:
             guarded = guarded or ast.unparse(parent.test).endswith("TYPE_CHECKING")
         node, parent = parent, getattr(parent, "parent", None)
-    return guarded, conditional, fallback
+    return guarded, conditional
 
 
 def _yields(function: ast.AsyncFunctionDef) -> bool:

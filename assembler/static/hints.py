@@ -39,7 +39,7 @@ class Hints:
             if kind(expression) == "ExprSubscript":
                 return self._subscript(expression, scope)
             return self._named(self._names.resolve(expression, scope))
-        except (Unreadable, TypeError, ValueError, SyntaxError):
+        except (Unreadable, TypeError, ValueError, SyntaxError, RecursionError):
             return Any
 
     def _text(self, text: str, scope: Any) -> Any:
@@ -139,9 +139,7 @@ class Hints:
         value = shown(found)
         if value is None or not value.is_attribute or kind(expression) == "ExprCall":
             raise Unreadable("is no literal")
-        return self._names.once(
-            (id(value), "literal"), lambda: self._literal(value.value, value.parent), None
-        )
+        return self._literal(value.value, value.parent)
 
 
 def _describes(found: Any) -> bool:

@@ -19,8 +19,7 @@ from assembler.static.vocabulary import MADE, NO_INIT, Known, Unknown, known
 if TYPE_CHECKING:
     import griffe
 
-    Found: TypeAlias = griffe.Object | Source | Known | Unknown
-
+Found: TypeAlias = "griffe.Object | Source | Known | Unknown"
 _Result = TypeVar("_Result")
 
 
@@ -182,7 +181,7 @@ class Names:
         own = source.bound(source.tree)
         if "__getattr__" in own:
             lazy = (self._bound(binding) for binding in own.get(name, []))
-            return next(filter(None, lazy), None) or Unknown(MADE)
+            return next((found for found in lazy if found), Unknown(MADE))
         for module in source.wildcards:
             starred = self.load(module)
             if starred is None or starred.tree is None:
@@ -245,5 +244,5 @@ def _live(bindings: Iterable[Binding]) -> Iterator[Binding]:
     """Yield those that may hold at run time, the likeliest first."""
     live = [binding for binding in bindings if not binding.guarded]
     last = max((index for index, item in enumerate(live) if not item.conditional), default=-1)
-    yield from sorted(live[last + 1 :], key=lambda binding: binding.fallback)
+    yield from live[last + 1 :]
     yield from live[last : last + 1] if last >= 0 else ()

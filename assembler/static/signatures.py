@@ -5,7 +5,8 @@ another decorator, metaclass or base may change takes any option. Refuses nothin
 """
 
 import inspect
-from collections.abc import Iterator, Set
+import re
+from collections.abc import Iterator
 from inspect import Parameter
 from typing import Any
 
@@ -45,7 +46,7 @@ class Signatures:
                 why = "takes `**kwargs`" if signature.open else None
             else:
                 form, is_callable, is_async, why = self._instance(item)
-        except Unreadable as error:
+        except (Unreadable, ValueError) as error:
             why = str(error)
         return Target(path, None, form, is_callable, is_async, signature), why
 
@@ -89,6 +90,14 @@ class Signatures:
             for item in function.parameters
         ]
 
+    def _check_decorators(self, value: Any, allowed: frozenset[str]) -> None:
+        for decorator in value.decorators:
+            if self._resolved(decorator.value, value.parent) not in allowed:
+                raise Unreadable(f"is decorated with `{callee(decorator.value)}`")
+
+    def _resolved(self, expression: Any, scope: Any) -> Any:
+        return self._names.resolve(callee(expression), scope)
+
     def _of_class(self, cls: Any) -> list[Parameter]:
         mro = self._names.mro(cls)
         for base in filter(shown, mro):
@@ -96,46 +105,25 @@ class Signatures:
             metaclass = base.keywords.get("metaclass")
             if metaclass and self._resolved(metaclass, base.parent) != "abc.ABCMeta":
                 raise Unreadable(f"has the metaclass `{metaclass}`")
-        is_model = words.MODEL in mro
+        if words.MODEL in mro:
+            return self._of_model(mro)
         for index, base in enumerate(mro):
             if isinstance(base, Unknown):
                 raise Unreadable(base.why)
-            if is_model and base == words.MODEL:
-                return self._of_model(mro[:index])
-            if isinstance(base, Known):
-                if base not in words.NO_INIT:
-                    raise Unreadable(f"inherits from `{base}`")
-                continue
-            init = self._names.lookup(base, "__new__") or self._names.lookup(base, "__init__")
+            if isinstance(base, Known) and base not in words.NO_INIT:
+                raise Unreadable(f"inherits from `{base}`")
+            init = self._own(base, "__new__") or self._own(base, "__init__")
             if init is not None:
-                if is_model or not (shown(init) and shown(init).is_function):
-                    raise Unreadable("has an `__init__` of its own")
                 return self._of_function(init)[1:]
             if self._dataclass(base).get("init", "False") != "False":
                 return self._of_dataclass(mro[index:])
         return []
 
-    def _of_dataclass(self, mro: list[Any]) -> list[Parameter]:
-        fields: dict[str, Parameter] = {}
-        for base in reversed(mro):
-            options = self._dataclass(base)
-            for attribute, said in self._fields(base) if options else ():
-                if said.get("init") == "False":
-                    fields.pop(attribute.name, None)
-                    continue
-                by_name = "True" in (options.get("kw_only"), said.get("kw_only"))
-                fields[attribute.name] = self._field(attribute, base, said, by_name=by_name)
-        return sorted(fields.values(), key=lambda field: field.kind)
-
-    def _of_model(self, classes: list[Any]) -> list[Parameter]:
-        fields: dict[str, Parameter] = {}
-        is_open = False
-        for cls in reversed(classes):
-            config = [str(item) for pair in cls.keywords.items() for item in pair]
-            config += [str(at.value) for at in self._names.fields(cls) if at.name == "model_config"]
-            said = " ".join(config)
-            ...
-        return [*fields.values()]
+    def _own(self, cls: Any, name: str) -> Any:
+        found = self._names.lookup(cls, name) if shown(cls) else None
+        if found is not None and not getattr(found, "is_function", False):
+            raise Unreadable(f"has an `{name}` that {MADE}")
+        return found
 
     def _dataclass(self, cls: Any) -> dict[str, Any]:
         """Return the options of the decorator that makes `cls` a dataclass; empty without one."""
@@ -143,3 +131,88 @@ class Signatures:
             if self._resolved(decorator.value, cls.parent) in words.DATACLASSES:
                 return {"init": "True", **arguments(decorator.value)[1]}
         return {}
+
+    def _of_dataclass(self, mro: list[Any]) -> list[Parameter]:
+        fields: dict[str, Parameter] = {}
+        for base in reversed(mro):
+            if isinstance(base, Unknown):
+                raise Unreadable(base.why)
+            options = self._dataclass(base)
+            for name, field, said in self._fields(base) if options else ():
+                by_name = "True" in (options.get("kw_only"), said.get("kw_only"))
+                place = Parameter.KEYWORD_ONLY if by_name else field.kind
+                fields[name] = field.replace(kind=place)
+                if said.get("init") == "False":
+                    del fields[name]
+        return sorted(fields.values(), key=lambda field: field.kind)
+
+    def _of_model(self, mro: list[Any]) -> list[Parameter]:
+        fields: dict[str, Parameter] = {}
+        is_open = False
+        for cls in reversed(mro):
+            if isinstance(cls, Unknown):
+                raise Unreadable(cls.why)
+            if isinstance(cls, Known):
+                continue
+            if self._own(cls, "__init__"):
+                raise Unreadable("has an `__init__` beside its fields")
+            extra = re.search(r"\bextra\W+(\w+)", self._config(cls))
+            is_open = extra[1] not in {"forbid", "ignore"} if extra else is_open
+            for name, field, said in self._fields(cls):
+                if "alias" in said or "validation_alias" in said:
+                    raise Unreadable(f"has an alias of `{name}`")
+                if not name.startswith("_"):
+                    fields[name] = field.replace(kind=Parameter.KEYWORD_ONLY)
+        rest = [Parameter("extra", Parameter.VAR_KEYWORD)] if is_open else []
+        return [*fields.values(), *rest]
+
+    def _config(self, cls: Any) -> str:
+        """Return the text of a model's configuration."""
+        values = [item.value for item in self._names.fields(cls) if item.name == "model_config"]
+        said = " ".join(
+            map(str, [*values, *(word for pair in cls.keywords.items() for word in pair)])
+        )
+        if "alias_generator" in said:
+            raise Unreadable("has an alias generator")
+        if "**" in said or any(kind(value) not in {"ExprDict", "ExprCall"} for value in values):
+            raise Unreadable(f"has a configuration that {MADE}")
+        return said
+
+    def _fields(self, cls: Any) -> Iterator[tuple[str, Parameter, dict[str, Any]]]:
+        """Yield what a class declares as fields, and what `field` or `Field` says of each."""
+        defaults: dict[str, Any] = {}
+        for item in self._names.fields(cls):
+            mark = self._names.resolve(subscripted(item.annotation), cls)
+            if mark == "dataclasses.KW_ONLY":
+                defaults = {"kw_only": "True"}
+            elif (
+                mark != "typing.ClassVar"
+                and item.annotation
+                and "instance-attribute" in item.labels
+            ):
+                marked = item.annotation.slice.elements[1:] if mark == "typing.Annotated" else []
+                calls = [
+                    call
+                    for call in [*marked, item.value]
+                    if self._resolved(call, cls) in words.FIELDS
+                ]
+                said = dict(defaults)
+                for call in calls:
+                    given, named = arguments(call)
+                    said |= {"default": given[0], **named} if given else named
+                is_required = (item.value is None or item.value in calls) and not (
+                    said.get("default", "...") != "..." or "default_factory" in said
+                )
+                hint = self._hints.of(item.annotation, cls)
+                yield (
+                    item.name,
+                    _parameter(
+                        item.name, Parameter.POSITIONAL_OR_KEYWORD, hint, is_required=is_required
+                    ),
+                    said,
+                )
+
+
+def _parameter(name: str, place: Any, hint: Any, *, is_required: bool) -> Parameter:
+    default = Parameter.empty if is_required else None
+    return Parameter(name, place, default=default, annotation=hint)

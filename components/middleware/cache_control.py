@@ -8,18 +8,19 @@ Refuses rules that are not `METHOD /path` and texts that could split a response.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.middleware.entity_tag import ConditionalSend
-from components.middleware.header_text import header_name, header_value
+from components.middleware.header_text import header_name, header_value, ordinary_names
 from components.middleware.path_patterns import app_path, path_test
 
 _Fields = list[tuple[bytes, bytes]]
 _DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
+_OTHERS = ordinary_names(_DECISIVE)
 
 
 class CacheRule(BaseModel):
@@ -38,6 +39,11 @@ class _Policy:
 
     fields: _Fields
     vary: bytes = b""
+    whole: _Fields = field(init=False)
+
+    def __post_init__(self) -> None:
+        vary = [(b"vary", self.vary)] if self.vary else []
+        object.__setattr__(self, "whole", vary + self.fields)
 
 
 class CacheControlMiddleware:
@@ -137,7 +143,7 @@ class CacheControlMiddleware:
         headers = dict(scope["headers"])
         if b"authorization" in headers or (b"cookie" in headers and self._has_session(scope)):
             return self._private
-        path = app_path(scope)
+        path = app_path(scope) if scope.get("root_path") else scope["path"]
         for is_meant, policy in self._rules.get(scope["method"], ()):
             if is_meant(path):
                 return policy
@@ -154,6 +160,8 @@ class CacheControlMiddleware:
     def _governed(self, headers: Sequence[tuple[bytes, bytes]], policy: _Policy) -> _Fields:
         # A new list: an application may send the same list with every response.
         fields = list(headers)
+        if dict(fields).keys() <= _OTHERS:
+            return fields + policy.whole
         vary = []
         for name, value in fields:
             if (lower := name.lower()) not in _DECISIVE:
@@ -170,9 +178,7 @@ class CacheControlMiddleware:
                 (b"vary", _joined(vary, policy.vary)),
                 *policy.fields,
             ]
-        if policy.vary:
-            fields.append((b"vary", policy.vary))
-        return fields + policy.fields
+        return fields + policy.whole
 
 
 def _by_method(

@@ -5,7 +5,8 @@ headers get onto an answer is its own: ready bytes appended in one pass, where S
 decodes all headers of the answer several times. `Vary` gets `Origin` once, token-wise; Starlette may say it twice.
 """
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -81,17 +82,26 @@ class CORSMiddleware(StarletteCORSMiddleware):
         return self._simple
 
 
-def _with_vary(headers: Collection[tuple[bytes, bytes]], granted: _Fields) -> _Fields:
+def _with_vary(headers: Iterable[tuple[bytes, bytes]], granted: _Fields) -> _Fields:
     """The answer's headers, with those that are granted in place of its own."""
     fields = list(headers)
     present = dict(fields)
-    for name, _ in granted:
-        if name in present:
-            fields = [field for field in fields if field[0] != name]
-    if b"vary" not in present:
+    if len(present) < len(fields) or not present.keys().isdisjoint(dict(granted)):
+        names = dict(granted)
+        fields = [field for field in fields if field[0] not in names]
+        values = [value for name, value in fields if name == b"vary"]
+        fields = [field for field in fields if field[0] != b"vary"] + granted
+        return [*fields, (b"vary", _varied(b", ".join(values)))] 
+    vary = present.get(b"vary")
+    if vary is None:
         return [*fields, *granted, (b"vary", b"Origin")]
-    vary = b", ".join([value for name, value in fields if name == b"vary"])
-    known = {token.strip().lower() for token in vary.split(b",")}
-    if b"origin" not in known and b"*" not in known:
-        vary += b", Origin"
-    return [*(field for field in fields if field[0] != b"vary"), *granted, (b"vary", vary)]
+    fields[fields.index((b"vary", vary))] = (b"vary", _varied(vary))
+    return fields + granted
+
+
+@lru_cache(maxsize=64)
+def _varied(vary: bytes) -> bytes:
+    known = {token.strip().lower() for token in vary.split(b",")} - {b""}
+    if b"origin" in known or b"*" in known:
+        return vary
+    return vary + b", Origin" if known else b"Origin"

@@ -131,7 +131,7 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind not in {"http", "websocket"}:
+        if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
         method = scope["method"] if kind == "http" else "GET"
@@ -144,14 +144,24 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         decision = plan.hit(self._subject(scope), plan.cost)
-        if not isinstance(decision, Decision):
+        if type(decision) is not Decision:
             decision = await decision
-        if not decision.admitted:
+        admitted, limit, remaining, wait_ns = decision
+        if not admitted:
             await _refuse(scope, send, plan.refusals.answer(decision))
-        elif self._fields and decision.limit is not None and kind == "http":
-            await self.app(scope, receive, plan.send_with_fields(send, decision))
-        else:
+            return
+        if limit is None or not self._fields or kind != "http":
             await self.app(scope, receive, send)
+            return
+
+        def send_with_fields(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                value = plan.templates[limit] % (remaining, seconds_up(wait_ns))
+                fields = [*message.get("headers", ()), plan.policy, (b"ratelimit", value)]
+                message = {**message, "headers": fields}
+            return send(message)
+
+        await self.app(scope, receive, send_with_fields)
 
     def _choose(self, request: tuple[str, str]) -> "_Plan | None":
         method, path = request
@@ -201,7 +211,7 @@ class _Route:
 class _Plan:
     """What holds for the requests that match the same entries."""
 
-    __slots__ = ("_policy", "_templates", "cost", "hit", "refusals")
+    __slots__ = ("cost", "hit", "policy", "refusals", "templates")
 
     def __init__(
         self,
@@ -214,21 +224,8 @@ class _Plan:
         self.hit = hit
         self.cost = cost
         self.refusals = refusals
-        self._policy = policy_field(limits)
-        self._templates = {limit: limit_template(limit) for limit in limits}
-
-    def send_with_fields(self, send: Send, decision: Decision) -> Send:
-        async def send_with_fields(message: Message) -> None:
-            if message["type"] == "http.response.start" and decision.limit is not None:
-                value = self._templates[decision.limit] % (
-                    decision.remaining,
-                    seconds_up(decision.wait_ns),
-                )
-                fields = [*message.get("headers", ()), self._policy, (b"ratelimit", value)]
-                message = {**message, "headers": fields}
-            await send(message)
-
-        return send_with_fields
+        self.policy = policy_field(limits)
+        self.templates = {limit: limit_template(limit) for limit in limits}
 
 
 def _store_error(mode: OnStoreError) -> OnStoreError:

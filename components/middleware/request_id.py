@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.middleware.header_text import header_name
+from components.middleware.header_text import header_name, ordinary_names
 from components.middleware.sortable_ids import process_ids
 from components.middleware.trusted_peers import TrustedPeers
 from components.request_context import CONTEXT
@@ -70,6 +70,7 @@ class RequestIDMiddleware:
             raise ValueError(f"`max_length` must be from 1 to 1024, not {max_length}")
         self.app = app
         self._name = header_name("header", header)
+        self._others = ordinary_names([self._name])
         self._peers = TrustedPeers(trust)
         self._max_length = max_length
         self._new_id = process_ids().new
@@ -99,12 +100,11 @@ class RequestIDMiddleware:
         def send_identified(message: Message) -> Awaitable[None]:
             if message["type"] in _STARTS:
                 # A new list: an application may send the same list with every response.
-                message["headers"] = fields = list(message.get("headers", ()))
-                for name, _ in fields:
-                    if name.lower() == field[0]:
-                        fields[:] = [pair for pair in fields if pair[0].lower() != name.lower()]
-                        break
+                fields = list(message.get("headers", ()))
+                if not dict(fields).keys() <= self._others:
+                    fields = [pair for pair in fields if pair[0].lower() != field[0]]
                 fields.append(field)
+                message["headers"] = fields
             return send(message)
 
         token = CONTEXT.set((request_id, parent))

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.middleware.header_text import header_value
+from components.middleware.header_text import header_value, ordinary_names
 from components.middleware.path_patterns import any_path_test, app_path
 
 DOCS_CSP = (
@@ -113,26 +113,30 @@ class SecurityHeadersMiddleware:
         self._page = (_fields(page | plain), _fields(page | secure))
         self._docs = (_fields(docs | plain), _fields(docs | secure))
         self._names = frozenset(name.encode() for name in page | secure)
+        self._others = ordinary_names(self._names)
+        self._docs_heads = tuple(pattern.partition("*")[0] for pattern in docs_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         # Judged now: a router that enters a mount changes the scope's root_path.
-        variants = self._docs if self._is_docs(app_path(scope)) else self._page
+        variants = self._page
+        if (
+            scope.get("root_path") or scope["path"].startswith(self._docs_heads)
+        ) and self._is_docs(app_path(scope)):
+            variants = self._docs
         own = variants[scope.get("scheme") in ("https", "wss")]
-        names = self._names
 
         def send_secured(message: Message) -> Awaitable[None]:
             if message["type"] in _STARTS:
                 # A new list: an application may send the same list with every response.
                 fields = list(message.get("headers", ()))
-                for name, _ in fields:
-                    if name.lower() in names:
-                        message["headers"] = fields + _missing(own, fields)
-                        break
+                if dict(fields).keys() <= self._others:
+                    fields += own
                 else:
-                    message["headers"] = fields + own
+                    fields += _missing(own, fields)
+                message["headers"] = fields
             return send(message)
 
         await self.app(scope, receive, send_secured)

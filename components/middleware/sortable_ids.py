@@ -21,13 +21,14 @@ class SortableIDs:
         clock: nanoseconds since 1970.
     """
 
-    __slots__ = ("_clock", "_count", "_ends", "_millisecond", "_stamp")
+    __slots__ = ("_clock", "_count", "_counts", "_ends", "_millisecond", "_stamp")
 
     def __init__(self, *, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
         self._millisecond = 0
         self._stamp = ""
         self._count = 0
+        self._counts = [f"{count:03x}" for count in range(_COUNTS)]
         # Count and random bits of the next IDs, the next one last.
         self._ends: list[str] = []
 
@@ -58,12 +59,18 @@ class SortableIDs:
             self._start(self._millisecond + 1)
         first, self._count = self._count, self._count + _BATCH
         # One system call for many IDs; popping from a list is atomic, so no two threads share one.
-        drawn = os.urandom(8 * _BATCH)
+        # 60 random bits each, `rrr-rrrrrrrrrrrr`, of which a batch shares the first 12: so the texts
+        # are made in C (0.2 µs an ID, not 0.5). The variant before them is what RFC 9562 wants.
+        drawn = os.urandom(6 * _BATCH + 2).hex("-", 6).split("-")
+        middle = f"-8{drawn[0][:3]}-"
         self._ends.extend(
             [
-                # 60 of the 64 bits, as `fff-ffffffffffff`, behind the variant that RFC 9562 wants.
-                f"{first + at:03x}-8{drawn[8 * at : 8 * at + 8].hex('-', 6)[1:]}"
-                for at in reversed(range(_BATCH))
+                f"{count}{middle}{end}"
+                for count, end in zip(
+                    self._counts[first + _BATCH - 1 : first - 1 if first else None : -1],
+                    drawn[1:],
+                    strict=True,
+                )
             ]
         )
 

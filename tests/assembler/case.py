@@ -70,7 +70,7 @@ def read_case(text: str) -> Case:
             case.lines[name] = [line.rstrip("\n") for line in found if line.strip()]
         elif is_escaped:
             plain = "".join(found).replace("\n", "").encode()
-            case.files[name] = codecs.escape_decode(plain)[0]  # type: ignore[attr-defined]  # undocumented, and old
+            case.files[name] = codecs.escape_decode(plain)[0]
         else:
             case.files[name] = "".join(found).encode()
     return case

@@ -16,7 +16,7 @@ from tests.assembler.sample_app.api import noted
 from tests.assembler.sample_app.journal import events
 from tests.assembler.sample_app.layers import Label
 from tests.assembler.sample_app.steps import Entered
-from tests.assembler.sample_app.world import assembly_of, built, cycle, planned, write
+from tests.assembler.sample_app.world import PARTS, assembly_of, built, cycle, planned, write
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +118,29 @@ def test_what_is_no_router_is_a_fault_with_a_remedy(tmp_path: Path) -> None:
     assert "gives a Starlette, not a FastAPI router" in fault
     [fault] = faults_of(tmp_path, "routes: [{use: $parts.api.numbers}]")
     assert "not a FastAPI router" in fault
+
+
+def test_what_a_factory_gives_must_be_callable_where_it_is_called(tmp_path: Path) -> None:
+    assert faults_of(
+        tmp_path,
+        """
+        exception_handlers: [{catch: 404, use: $parts.steps.needs_text, with: {text: a}}]
+        """,
+    ) == [f"not-callable 2: `{PARTS}.steps.needs_text` gives a str, which cannot be called"]
+    assert faults_of(
+        tmp_path,
+        """
+        middleware: [{use: $parts.layers.forgetful}]
+        routes:
+          - {mount: /x, use: $parts.api.numbers}
+          - {use: $parts.api.router, dependencies: [{use: $parts.api.numbers, with: {}}]}
+        """,
+    ) == [
+        "build-failed 2: `forgetful` could not be made: "
+        "TypeError: it gives a NoneType, not an ASGI application",
+        f"not-callable 4: `{PARTS}.api.numbers` gives a tuple_iterator, which cannot be called",
+        f"not-callable 5: `{PARTS}.api.numbers` gives a tuple_iterator, which cannot be called",
+    ]
 
 
 def test_configure_functions_run_in_order_and_legacy_calls_work_in_them(tmp_path: Path) -> None:

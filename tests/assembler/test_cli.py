@@ -135,7 +135,7 @@ def test_warnings_alone_are_valid_and_are_told(tmp_path: Path) -> None:
         tmp_path,
         {
             "m.yaml": "manifest: 1\nconfigure: [{use: odd.setup}]\n",
-            "odd.py": "import functools\n\nsetup = functools.partial(print)\n",
+            "odd.py": "wrap = print\n\n\n@wrap\ndef setup(app): ...\n",
         },
     )
     shown = run("check", "m.yaml", "--static", folder=tmp_path)

@@ -60,7 +60,9 @@ def test_every_code_is_shown_by_a_case_or_a_test() -> None:
     in_cases = set(re.findall(r"^error\[([\w-]+)\]", expected, re.MULTILINE))
     assert set(CODES) - in_cases <= ELSEWHERE
     others = "".join(
-        path.read_text("utf-8") for path in TESTS.parent.rglob("*.py") if path.name != "test_codes.py"
+        path.read_text("utf-8")
+        for path in TESTS.parent.rglob("*.py")
+        if path.name != "test_codes.py"
     )
     assert [code for code in sorted(ELSEWHERE & set(CODES)) if code not in others] == []
 

@@ -67,7 +67,9 @@ def test_each_override_is_a_line_of_its_own(override: dict[str, Any]) -> None:
         assert node.span.file.lines[number - 1].startswith(f"{address}: ")
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, date(2027, 1, 31), float("nan"), b"x", [{1: "x"}]])
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, date(2027, 1, 31), float("nan"), b"x", [{1: "x"}]]
+)
 def test_a_value_that_yaml_cannot_say_is_a_usage_error(value: Any) -> None:
     with pytest.raises(UsageError, match=r"override `resources\.db` is no value"):
         override_document(document(), {"resources.db": value})

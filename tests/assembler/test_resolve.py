@@ -117,9 +117,7 @@ def test_a_package_allows_itself_and_what_lies_inside(packages: list[str], name:
         ("", None),
     ],
 )
-def test_the_list_stands_in_the_nearest_pyproject(
-    text: str, packages: Any, tmp_path: Path
-) -> None:
+def test_the_list_stands_in_the_nearest_pyproject(text: str, packages: Any, tmp_path: Path) -> None:
     (tmp_path / "conf" / "deep").mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text('[tool.assembler]\nimports = ["outer"]\n')
     (tmp_path / "conf" / "pyproject.toml").write_text(text)

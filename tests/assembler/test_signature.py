@@ -204,8 +204,8 @@ def test_a_target_tells_how_it_is_called() -> None:
     class Async:
         async def __call__(self) -> None: ...
 
-    forms = {
-        path: (found.form, found.is_async, found.is_callable)
+    targets = {
+        path: target_of(path, value)
         for path, value in {
             "a.plain": plain,
             "a.connect": connect,
@@ -215,9 +215,8 @@ def test_a_target_tells_how_it_is_called() -> None:
             "a.Async": Async(),
             "a.method": Caller().__call__,
         }.items()
-        if (found := target_of(path, value))
     }
-    assert forms == {
+    assert {path: (it.form, it.is_async, it.is_callable) for path, it in targets.items()} == {
         "a.plain": ("function", False, True),
         "a.connect": ("function", True, True),
         "a.partial": ("function", True, True),

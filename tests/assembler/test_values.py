@@ -118,9 +118,7 @@ def test_no_value_changes_its_type(value: Any, wanted: Any) -> None:
         (float, 5, 5.0),
     ],
 )
-def test_literals_become_the_types_that_json_can_say(
-    wanted: Any, data: Any, expected: Any
-) -> None:
+def test_literals_become_the_types_that_json_can_say(wanted: Any, data: Any, expected: Any) -> None:
     assert value_of(wanted, data) == expected
 
 

@@ -137,7 +137,11 @@ class WithApp:
         await self.app(scope, receive, send)
 
 
-async def add_date(
+def forgetful(app: ASGIApp) -> None:
+    """A factory of a layer, without its `return`."""
+
+
+async def add_label(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
     """For `@app.middleware("http")` of old code."""

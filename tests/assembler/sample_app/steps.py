@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from tests.assembler.sample_app.journal import note
-from tests.assembler.sample_app.layers import Label, Refusing, add_date
+from tests.assembler.sample_app.layers import Label, Refusing, add_label
 
 FOREVER = threading.Event()  # nobody sets it
 
@@ -252,7 +252,7 @@ def note_db(db: Any) -> None:
 def configure_all(app: FastAPI) -> None:
     note("configured")
     app.add_middleware(Label, name="legacy")
-    app.middleware("http")(add_date)
+    app.middleware("http")(add_label)
 
     @app.exception_handler(KeyError)
     async def on_key(request: Request, error: Exception) -> JSONResponse:

@@ -38,7 +38,9 @@ def test_a_valid_key_names_its_holder(name: str) -> None:
     assert subject_of("user")(scope) == f"user:{name}"
 
 
-@pytest.mark.parametrize("keys", [(), ("",), ("wrong",), ("key of ci", "key of ci"), (b"\xff\x00",)])
+@pytest.mark.parametrize(
+    "keys", [(), ("",), ("wrong",), ("key of ci", "key of ci"), (b"\xff\x00",)]
+)
 def test_anything_else_is_401(keys: Any) -> None:
     scope = scope_with(*keys)
     answer = exchange(APIKeyMiddleware(responding(), keys=KEYS), scope)

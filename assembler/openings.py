@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message
 from assembler.component import Component
 from assembler.errors import Span
 from assembler.report import Phase
+from assembler.resolve import failure_of
 from assembler.task import StepError, call, nothing
 
 logger = logging.getLogger("assembler")
@@ -167,9 +168,8 @@ def _note_end(task: "asyncio.Task[None]") -> None:
 
 
 def _failure(answer: Message, task: "asyncio.Task[None]") -> StepError:
-    """Give the last line of what it said, which is a traceback, and the exception's own place."""
-    lines = answer.get("message", "").strip().splitlines()
-    failure = StepError(lines[-1] if lines else "its lifespan failed")
+    """Give the exception that ended the application, or else the line that names it in its answer."""
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-        failure.with_traceback(error.__traceback__)
-    return failure
+        return StepError(failure_of(error)).with_traceback(error.__traceback__)
+    lines = answer.get("message", "").strip().splitlines() or ["its lifespan failed"]
+    return StepError(lines[-1] if lines[0].startswith("Traceback") else lines[0])

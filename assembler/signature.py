@@ -173,7 +173,10 @@ def _adapter(annotations: Mapping[str, Any]) -> TypeAdapter[Any]:
     make: Any = TypedDict  # a checker wants a literal; these names are known at run time
     shape = make("Options", fields)
     shape.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="allow")
-    return TypeAdapter(shape)
+    adapter: TypeAdapter[Any] = TypeAdapter(shape)
+    if not adapter.pydantic_complete:
+        raise TypeError("a hint inside names what is not defined")
+    return adapter
 
 
 def _checkable(annotation: Any) -> Any:

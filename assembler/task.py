@@ -40,7 +40,7 @@ def shown_duration(limit: timedelta) -> str:
     return f"{milliseconds}ms"
 
 
-async def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+async def call(function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
     """Await an async function; run any other in a thread, and await what it returns if need be."""
     if inspect.iscoroutinefunction(function):
         return await function(*arguments, **options)

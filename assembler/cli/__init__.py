@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # the current folder is gone, the disk is full, no file may be opened
         place = f"`{error.filename}`: " if error.filename else ""
         complain(f"error: {place}{error.strerror or failure_of(error)}")
-    except Exception as error:  # noqa: BLE001  # what no stage foresaw is told in one line as well
+    except Exception as error:  # what no stage foresaw is told in one line as well
+        if sys.flags.dev_mode:  # `python -X dev -m assembler …` shows where
+            raise
         complain(f"error: {failure_of(error)}")
     raise SystemExit(USAGE)
 

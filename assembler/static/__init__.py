@@ -5,7 +5,7 @@ its object, with the parameters and the types that the source shows. Refuses wha
 in the same words, and a module whose text is not Python. What only a running process knows takes
 any option, and `SourceReader.unknown` says why.
 
-The rooms in the order to read them: vocabulary, bindings, module, names, hints, signatures.
+The rooms in the order to read them: vocabulary, module, names, hints, signatures.
 """
 
 from __future__ import annotations
@@ -109,6 +109,6 @@ class SourceReader:
         elif isinstance(value, Unknown):
             yield from [value.module] if value.module else []
         elif item and (item.is_class or item.is_function):
-            yield item.module.name
+            yield item.module.path
         elif item:
             yield from self._definers(self._names.wrapped(item))

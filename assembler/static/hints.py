@@ -14,13 +14,10 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import Field
 
 from assembler.static.names import Names, arguments, callee, kind, shown
-from assembler.static.vocabulary import ENUMS, NARROWING, TYPES, WRAPPERS, Unreadable
+from assembler.static.vocabulary import ENUMS, TYPES, WRAPPERS, Unreadable
 
-_FACTS = frozenset(
-    {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
-    | {"description", "json_schema_extra"}
-)
-_DESCRIBING = frozenset({"annotated_doc", "annotated_types", "typing_extensions"})
+_FACTS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
+_DESCRIBING = {"annotated_doc", "annotated_types", "typing_extensions"}
 
 
 class Hints:
@@ -100,8 +97,9 @@ class Hints:
             call = self._call(item, scope)
             found: Any = self._names.resolve(callee(call), scope)
             if found == "pydantic.Field":
-                facts |= self._facts(call, scope)
-            elif not (isinstance(item, str) or found in NARROWING or _describes(found)):
+                named = arguments(call)[1]
+                facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
+            elif not (isinstance(item, str) or _describes(found)):
                 return Any  # a validator may take other values than the type does
         return Annotated[hint, Field(**facts)] if facts and hint is not Any else hint
 
@@ -110,25 +108,12 @@ class Hints:
         found = shown(self._names.resolve(item, scope))
         return found.value if found and found.is_attribute else item
 
-    def _facts(self, call: Any, scope: Any) -> dict[str, Any]:
-        facts = {}
-        for name, value in arguments(call)[1].items():
-            if name in _FACTS:
-                try:
-                    facts[name] = self._literal(value, scope)
-                except Unreadable:
-                    continue
-        return facts
-
     def _literal(self, expression: Any, scope: Any) -> Any:
         """Return the value of a literal, of a name for one, or of a `timedelta` of literals."""
         if isinstance(expression, str):
             return ast.literal_eval(expression)
         if kind(expression) == "ExprUnaryOp" and expression.operator == "-":
             return -self._literal(expression.value, scope)
-        if kind(expression) == "ExprDict":
-            pairs = zip(expression.keys, expression.values, strict=True)
-            return {self._literal(key, scope): self._literal(item, scope) for key, item in pairs}
         found = self._names.resolve(callee(expression), scope)
         if found == "datetime.timedelta":
             given, named = arguments(expression)
@@ -145,4 +130,4 @@ class Hints:
 def _describes(found: Any) -> bool:
     """Tell whether metadata is documentation, or a limit of `annotated_types`."""
     value = shown(found)
-    return value is not None and value.module.name.partition(".")[0] in _DESCRIBING
+    return value is not None and value.module.path.partition(".")[0] in _DESCRIBING

@@ -12,8 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from assembler.resolve import ImportFault
-from assembler.static.bindings import Binding, Import
-from assembler.static.module import Source, find
+from assembler.static.module import Binding, Import, Source, find
 from assembler.static.vocabulary import MADE, NO_INIT, Known, Unknown, known
 
 if TYPE_CHECKING:
@@ -83,11 +82,9 @@ class Names:
             found = self.lookup(scope, name)
             if found is not None:
                 return found
-            scope = scope.parent
-        is_built_in = hasattr(builtins, name)
-        return known("builtins", name) or (
-            Unknown("is built in", "builtins") if is_built_in else None
-        )
+            scope = None if scope.is_module else scope.parent
+        exists = Unknown("is built in", "builtins") if hasattr(builtins, name) else None
+        return known("builtins", name) or exists
 
     def mro(self, cls: Any) -> list[Any]:
         """Return the class and its bases in the order of method resolution."""
@@ -140,7 +137,7 @@ class Names:
         return self._starred(source, name) if owner.is_module else None
 
     def _source_of(self, owner: Any) -> Source:
-        source = self.load(owner.module.name)
+        source = self.load(owner.module.path)
         assert source is not None  # noqa: S101  # what was read has a source
         return source
 
@@ -179,9 +176,9 @@ class Names:
         if source.tree is None:
             return Unknown("is in a compiled module", source.name)
         own = source.bound(source.tree)
-        if "__getattr__" in own:
-            lazy = (self._bound(binding) for binding in own.get(name, []))
-            return next((found for found in lazy if found), Unknown(MADE))
+        if "__getattr__" in own or name in own:  # the latter for the eyes of type checkers only
+            found = [self._bound(item) for item in own.get(name, []) if item.guarded]
+            return next(filter(None, found), Unknown(MADE))
         for module in source.wildcards:
             starred = self.load(module)
             if starred is None or starred.tree is None:
@@ -191,15 +188,14 @@ class Names:
         return Unknown(MADE) if is_dynamic or name in source.assigned else None
 
     def _class_member(self, cls: Any, name: str) -> Found | None:
-        is_changed = bool(cls.keywords or cls.decorators)
-        for base in self.mro(cls):
-            if shown(base) is None:
-                is_changed = is_changed or base not in NO_INIT
-                continue
+        mro = self.mro(cls)
+        for base in filter(shown, mro):
             found = self.lookup(base, name)
             if found is not None:
                 return found
-        return Unknown(MADE) if is_changed or hasattr(object, name) else None
+        is_told = not (cls.keywords or cls.decorators or hasattr(object, name))
+        is_told = is_told and all(shown(base) or base in NO_INIT for base in mro)
+        return None if is_told else Unknown(MADE)
 
     def _base(self, expression: Any, scope: Any) -> list[Any]:
         found = self.resolve(subscripted(expression), scope)

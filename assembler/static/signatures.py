@@ -5,19 +5,18 @@ another decorator, metaclass or base may change takes any option. Refuses nothin
 """
 
 import inspect
-import re
 from collections.abc import Iterator
 from inspect import Parameter
 from typing import Any
 
 from assembler.signature import Form, Signature, Target, signature_of
-from assembler.static import vocabulary as words
 from assembler.static.hints import Hints
 from assembler.static.module import Source
 from assembler.static.names import Found, Names, arguments, callee, kind, shown, subscripted
-from assembler.static.vocabulary import MADE, Known, Unknown, Unreadable
+from assembler.static.vocabulary import MADE, NEUTRAL, NO_INIT, PLAIN, Known, Unknown, Unreadable
 
 _DATA = {"ExprDict", "ExprList", "ExprTuple", "ExprSet", "ExprJoinedStr"}
+_NO_FIELDS = {"typing.ClassVar", "dataclasses.KW_ONLY"}
 
 
 class Signatures:
@@ -66,7 +65,7 @@ class Signatures:
     def _is_async(self, function: Any) -> bool:
         """Tell whether calling it gives a coroutine: no decorator, not even `cache`, shows that."""
         found = {self._resolved(item.value, function.parent) for item in function.decorators}
-        return {"async", "generator"} & function.labels == {"async"} and found <= words.PLAIN
+        return {"async", "generator"} & function.labels == {"async"} and found <= PLAIN
 
     def _instance(self, value: Any) -> tuple[Form, bool, bool, str | None]:
         inner = self._names.wrapped(value)
@@ -79,13 +78,13 @@ class Signatures:
         return "function" if kind(value.value) == "ExprLambda" else "instance", True, False, MADE
 
     def _of_function(self, function: Any) -> list[Parameter]:
-        self._check_decorators(function, words.NEUTRAL)
+        self._check_decorators(function, NEUTRAL)
         return [
             _parameter(
                 item.name,
                 getattr(Parameter, item.kind.name.upper()),
                 self._hints.of(item.annotation, function.parent),
-                is_required=item.default is None,
+                is_required=item.default is None or "variadic" in item.kind,
             )
             for item in function.parameters
         ]
@@ -101,16 +100,14 @@ class Signatures:
     def _of_class(self, cls: Any) -> list[Parameter]:
         mro = self._names.mro(cls)
         for base in filter(shown, mro):
-            self._check_decorators(base, words.NEUTRAL | words.DATACLASSES)
+            self._check_decorators(base, NEUTRAL | {"dataclasses.dataclass"})
             metaclass = base.keywords.get("metaclass")
             if metaclass and self._resolved(metaclass, base.parent) != "abc.ABCMeta":
                 raise Unreadable(f"has the metaclass `{metaclass}`")
-        if words.MODEL in mro:
-            return self._of_model(mro)
         for index, base in enumerate(mro):
             if isinstance(base, Unknown):
                 raise Unreadable(base.why)
-            if isinstance(base, Known) and base not in words.NO_INIT:
+            if isinstance(base, Known) and base not in NO_INIT:
                 raise Unreadable(f"inherits from `{base}`")
             init = self._own(base, "__new__") or self._own(base, "__init__")
             if init is not None:
@@ -128,89 +125,37 @@ class Signatures:
     def _dataclass(self, cls: Any) -> dict[str, Any]:
         """Return the options of the decorator that makes `cls` a dataclass; empty without one."""
         for decorator in cls.decorators if shown(cls) else ():
-            if self._resolved(decorator.value, cls.parent) in words.DATACLASSES:
+            if self._resolved(decorator.value, cls.parent) == "dataclasses.dataclass":
                 return {"init": "True", **arguments(decorator.value)[1]}
         return {}
 
     def _of_dataclass(self, mro: list[Any]) -> list[Parameter]:
-        fields: dict[str, Parameter] = {}
+        fields: dict[str, Parameter | None] = {}
         for base in reversed(mro):
             if isinstance(base, Unknown):
                 raise Unreadable(base.why)
             options = self._dataclass(base)
-            for name, field, said in self._fields(base) if options else ():
-                by_name = "True" in (options.get("kw_only"), said.get("kw_only"))
-                place = Parameter.KEYWORD_ONLY if by_name else field.kind
-                fields[name] = field.replace(kind=place)
-                if said.get("init") == "False":
-                    del fields[name]
-        return sorted(fields.values(), key=lambda field: field.kind)
+            if options:
+                fields |= self._fields(base, by_name=options.get("kw_only") == "True")
+        return sorted(filter(None, fields.values()), key=lambda field: field.kind)
 
-    def _of_model(self, mro: list[Any]) -> list[Parameter]:
-        fields: dict[str, Parameter] = {}
-        is_open = False
-        for cls in reversed(mro):
-            if isinstance(cls, Unknown):
-                raise Unreadable(cls.why)
-            if isinstance(cls, Known):
-                continue
-            if self._own(cls, "__init__"):
-                raise Unreadable("has an `__init__` beside its fields")
-            extra = re.search(r"\bextra\W+(\w+)", self._config(cls))
-            is_open = extra[1] not in {"forbid", "ignore"} if extra else is_open
-            for name, field, said in self._fields(cls):
-                if "alias" in said or "validation_alias" in said:
-                    raise Unreadable(f"has an alias of `{name}`")
-                if not name.startswith("_"):
-                    fields[name] = field.replace(kind=Parameter.KEYWORD_ONLY)
-        rest = [Parameter("extra", Parameter.VAR_KEYWORD)] if is_open else []
-        return [*fields.values(), *rest]
-
-    def _config(self, cls: Any) -> str:
-        """Return the text of a model's configuration."""
-        values = [item.value for item in self._names.fields(cls) if item.name == "model_config"]
-        said = " ".join(
-            map(str, [*values, *(word for pair in cls.keywords.items() for word in pair)])
-        )
-        if "alias_generator" in said:
-            raise Unreadable("has an alias generator")
-        if "**" in said or any(kind(value) not in {"ExprDict", "ExprCall"} for value in values):
-            raise Unreadable(f"has a configuration that {MADE}")
-        return said
-
-    def _fields(self, cls: Any) -> Iterator[tuple[str, Parameter, dict[str, Any]]]:
-        """Yield what a class declares as fields, and what `field` or `Field` says of each."""
-        defaults: dict[str, Any] = {}
+    def _fields(self, cls: Any, *, by_name: bool) -> Iterator[tuple[str, Parameter | None]]:
+        """Yield what a class declares as fields; None stands for one that is no parameter."""
         for item in self._names.fields(cls):
             mark = self._names.resolve(subscripted(item.annotation), cls)
-            if mark == "dataclasses.KW_ONLY":
-                defaults = {"kw_only": "True"}
-            elif (
-                mark != "typing.ClassVar"
-                and item.annotation
-                and "instance-attribute" in item.labels
-            ):
-                marked = item.annotation.slice.elements[1:] if mark == "typing.Annotated" else []
-                calls = [
-                    call
-                    for call in [*marked, item.value]
-                    if self._resolved(call, cls) in words.FIELDS
-                ]
-                said = dict(defaults)
-                for call in calls:
-                    given, named = arguments(call)
-                    said |= {"default": given[0], **named} if given else named
-                is_required = (item.value is None or item.value in calls) and not (
-                    said.get("default", "...") != "..." or "default_factory" in said
-                )
-                hint = self._hints.of(item.annotation, cls)
-                yield (
-                    item.name,
-                    _parameter(
-                        item.name, Parameter.POSITIONAL_OR_KEYWORD, hint, is_required=is_required
-                    ),
-                    said,
-                )
+            by_name = by_name or mark == "dataclasses.KW_ONLY"
+            if mark in _NO_FIELDS or not item.annotation or "instance-attribute" not in item.labels:
+                continue
+            is_call = self._resolved(item.value, cls) == "dataclasses.field"
+            said = arguments(item.value)[1] if is_call else {}
+            has_default = item.value is not None
+            if is_call:
+                has_default = not said.keys().isdisjoint({"default", "default_factory"})
+            is_alone = by_name or said.get("kw_only") == "True"
+            place = Parameter.KEYWORD_ONLY if is_alone else Parameter.POSITIONAL_OR_KEYWORD
+            hint = self._hints.of(item.annotation, cls)
+            parameter = _parameter(item.name, place, hint, is_required=not has_default)
+            yield item.name, None if said.get("init") == "False" else parameter
 
 
 def _parameter(name: str, place: Any, hint: Any, *, is_required: bool) -> Parameter:

@@ -40,31 +40,30 @@ TYPES: dict[str, Any] = {
     "re.Pattern": re.Pattern,
     "uuid.UUID": uuid.UUID,
 }
-MODEL = "pydantic.BaseModel"
 ENUMS = frozenset({"enum.Enum", "enum.StrEnum", "enum.IntEnum"})
 NO_INIT = frozenset({"builtins.object", "abc.ABC", "typing.Generic"})
-DATACLASSES = frozenset({"dataclasses.dataclass", "pydantic.dataclasses.dataclass"})
-FIELDS = frozenset({"dataclasses.field", "pydantic.Field"})
 PLAIN = frozenset({"builtins.staticmethod", "builtins.classmethod", "abc.abstractmethod"})
 # Decorators that leave the parameters as they are.
 NEUTRAL = PLAIN | {
     *("functools.cache", "functools.lru_cache", "typing.final", "typing.override"),
     *("contextlib.contextmanager", "contextlib.asynccontextmanager"),
 }
-# Metadata that narrows what a type takes, or only describes it: without it, more is accepted.
-NARROWING = frozenset({"pydantic.AfterValidator", "pydantic.StringConstraints"})
 WRAPPERS = frozenset({"typing.Final", "typing.ClassVar", "dataclasses.InitVar"})
 _OTHERS = frozenset(
     {"typing.Any", "typing.Literal", "typing.Annotated", "typing.Optional", "typing.Union"}
-    | {"typing.Protocol", "abc.ABCMeta", "dataclasses.KW_ONLY", "functools.partial"}
+    | {
+        "typing.Protocol",
+        "abc.ABCMeta",
+        "functools.partial",
+        "pydantic.Field",
+        "pydantic.BaseModel",
+    }
+    | {"dataclasses.dataclass", "dataclasses.field", "dataclasses.KW_ONLY"}
 )
-_KNOWN = _OTHERS.union(
-    TYPES, [MODEL], ENUMS, NO_INIT, DATACLASSES, FIELDS, NEUTRAL, NARROWING, WRAPPERS
-)
+_KNOWN = _OTHERS.union(TYPES, ENUMS, NO_INIT, NEUTRAL, WRAPPERS)
 _SAME_MODULE = {
     "typing_extensions": "typing",
     "pydantic.fields": "pydantic",
-    "pydantic.functional_validators": "pydantic",
     "pydantic.main": "pydantic",
     "pydantic.types": "pydantic",
 }

@@ -27,7 +27,6 @@ from assembler.component import Component
 from assembler.errors import ManifestError, UsageError, render
 from assembler.plan import Plan, as_written, load
 from assembler.source import Mapping, Scalar, walk
-from assembler.values import ResourceRef
 from tests.assembler.project import project
 
 SEPARATOR = "----\n"
@@ -130,13 +129,9 @@ def _options(plan: Plan) -> Iterator[str]:
 def _arguments(component: Component) -> str:
     if not component.called:
         return "as it is"
-    stands = {name: ResourceRef(name) for name in component.options.names}
-    try:
-        arguments, faults = component.options.arguments(stands)
-    except Exception as error:
-        return f"{type(error).__name__}"
-    if faults:
+    if component.options.names:
         return f"with {', '.join(sorted(component.options.names))}"
+    arguments, _ = component.options.arguments({})
     return ", ".join(f"{name}={value!r}" for name, value in arguments.items()) or "no arguments"
 
 

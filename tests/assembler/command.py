@@ -1,4 +1,4 @@
-"""The command, run inside the process of the tests.
+"""The command, run inside the process of the tests or in one of its own.
 
 In: arguments, and the folder where it runs. Out: its status and what it printed. What it changes
 of the process (the folder, the path, the variables, the modules of the folder) is put back.
@@ -9,6 +9,7 @@ import importlib
 import io
 import linecache
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ from unittest import mock
 from assembler.cli import main
 
 PROJECT = Path(__file__).parents[1] / "golden" / "project"
+COMMAND = [sys.executable, "-m", "assembler"]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,22 @@ def run(*arguments: str, folder: Path, environment: dict[str, str] | None = None
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
     return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def call(
+    *arguments: str | bytes, folder: Path = PROJECT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m assembler` in a process of its own."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+    )
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

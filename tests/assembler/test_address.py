@@ -105,7 +105,6 @@ def test_every_value_has_an_address_that_leads_back_to_it() -> None:
 def test_any_text_gives_a_path_or_a_clear_refusal(address: str) -> None:
     try:
         path = path_of(ROOT, address)
-    except UsageError as error:
-        assert "has no entry" in str(error)
-    else:
-        stands(ROOT, path)
+    except UsageError:
+        return  # its texts are pinned above
+    stands(ROOT, path)

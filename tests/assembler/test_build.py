@@ -94,6 +94,25 @@ def test_every_object_that_cannot_be_made_is_reported_at_once(tmp_path: Path) ->
     ]
 
 
+def test_what_this_version_cannot_run_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    assert faults_of(
+        tmp_path,
+        """
+        resources: {db: {use: $parts.steps.broken_factory, with: {secret: a}}}
+        routes:
+          - {mount: /x, use: $parts.api.plain_app, lazy: true}
+        startup:
+          - {database: "${resources.db}", sql: [{label: one, run: SELECT 1}]}
+        scheduler:
+          jobs: [{use: $parts.steps.say, every: 5s}]
+        """,
+    ) == [
+        "not-supported 4: this version cannot run lazy mounts yet",
+        "not-supported 6: this version cannot run startup SQL yet",
+        "not-supported 8: this version cannot run scheduler jobs yet",
+    ]
+
+
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:
     text = "resources: {one: {use: $parts.steps.broken_factory, with: {secret: '${TOKEN}'}}}"
     [fault] = faults_of(tmp_path, text, {"TOKEN": "s3cr3t-value"})
@@ -136,8 +155,10 @@ def test_what_a_factory_gives_must_be_callable_where_it_is_called(tmp_path: Path
           - {use: $parts.api.router, dependencies: [{use: $parts.api.numbers, with: {}}]}
         """,
     ) == [
-        "build-failed 2: `forgetful` could not be made: "
-        "TypeError: it gives a NoneType, not an ASGI application",
+        (
+            "build-failed 2: `forgetful` could not be made: "
+            "TypeError: it gives a NoneType, not an ASGI application"
+        ),
         f"not-callable 4: `{PARTS}.api.numbers` gives a tuple_iterator, which cannot be called",
         f"not-callable 5: `{PARTS}.api.numbers` gives a tuple_iterator, which cannot be called",
     ]

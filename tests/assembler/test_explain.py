@@ -1,7 +1,6 @@
 """What `explain` says is what the application does."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +160,22 @@ def test_a_root_path_is_no_part_of_a_route(project: Path) -> None:
         assert facts["route"]["endpoint"] == "own.slashed"
 
 
+def test_the_files_of_a_frontend_come_last(project: Path) -> None:
+    write(project, {"dist/index.html": "home", "dist/a.txt": "file"})
+    code = """\
+from fastapi import APIRouter
+
+router = APIRouter()
+router.frontend("/site", directory="dist")
+router.add_api_route("/site/{x}", lambda x: x, methods=["GET"])
+"""
+    manifest = "app: {openapi: {path: null}}\nroutes: [{use: own.router}]\n"
+    for path in ("/site/a/b.txt", "/site"):
+        answer = facts_of(project, manifest, "GET", path, code=code)["answer"]
+        assert answer == "no route has this path: the files of a frontend may"
+    assert facts_of(project, manifest, "GET", "/site/a.txt", code=code)["route"]
+
+
 SECRET = "canary"
 SECRETIVE = """\
 from fastapi import APIRouter
@@ -221,6 +236,8 @@ class Plain:
     def __init__(self, app) -> None:
         self.app = app
 
+    async def __call__(self, *asgi): ...
+
 
 class Outer(Plain): ...
 
@@ -239,13 +256,6 @@ def legacy(app) -> None:
         {"id": "404", "catch": 404, "use": "own.answer"},
         {"id": "KeyError", "catch": "KeyError", "use": "own.answer", "added_by": "code"},
     ]
-
-
-def test_dispatch_that_is_fastapis_own_is_told_with_the_reason(project: Path) -> None:
-    facts = facts_of(project, "")
-    facts["dispatch"] = "FastAPI's own: because"
-    assert "routes are tried one by one: because" in as_text(facts)
-    assert facts_of(project, "")["dispatch"] == "indexed"
 
 
 def test_names_are_told_without_what_nobody_can_import(project: Path) -> None:
@@ -275,23 +285,6 @@ def made() -> APIRouter:
         "own.made.Callable",
     ]
     assert routes[0]["dependencies"] == ["fastapi.security.http.HTTPBearer"]
-
-
-@pytest.mark.parametrize("target", ['/x"];a-->b', "/#quot;", "/%%{init:{}}%%", "/`x`", "/\n end"])
-def test_hostile_characters_are_text_in_a_flowchart(project: Path, target: str) -> None:
-    chart = as_mermaid(facts_of(project, "", "GET", target))
-    for line in chart.splitlines():
-        assert re.fullmatch(
-            r'flowchart TD|  \w+(\[".*"\]|\(\[".*"\]\)|\{\{[\w ]+\}\})|  \w+ (-->|-\.->|-\. .* \.->) \w+',
-            line,
-        )
-        label = re.search(r'"(.*)"', line)
-        assert label is None or not re.search(r"[\"`<>\[\]%;]", re.sub(r"#\d+;", "", label[1]))
-
-
-def test_a_socket_and_its_options_are_told_as_they_are_written(project: Path) -> None:
-    facts = facts_of(project, "server: {uds: /run/app.sock, workers: 2}\n")
-    assert "  uvicorn /run/app.sock, 2 workers\n" in as_text(facts)
 
 
 def test_the_project_of_the_golden_files_matches_in_full() -> None:

@@ -1,5 +1,6 @@
 """Options: checked when they are read, and once more with the objects in them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -140,3 +141,20 @@ def test_a_late_fault_names_the_reference() -> None:
     assert options.arguments({"a": "text"})[1] == [
         Fault(("x", 0), "bad", "must be an integer, not `${resources.a}`")
     ]
+
+
+@dataclass
+class Deep:
+    inner: "Deep | None" = None
+    unknown: "NowhereDefined" = None  # type: ignore[name-defined]  # noqa: F821  # what a type checker alone would import
+
+
+@given(VALUES)
+def test_any_value_may_be_given_to_a_nested_type(value: Any) -> None:
+    def function(deep: Deep) -> None: ...
+
+    target = target_of("shop.make", function)
+    _, faults = OptionsChecker({}).check(target, None, {"deep": value}, USE, NONE_GIVEN)
+    if isinstance(value, dict) and not value.keys() & {"inner", "unknown"}:
+        unknown = [fault for fault in faults if fault.code == "unknown-option"]
+        assert len(unknown) == len(value)

@@ -46,19 +46,19 @@ def data(*layers: dict[str, Any]) -> Any:
 
 
 @given(manifests())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_merging_nothing_changes_nothing(base: dict[str, Any]) -> None:
     assert json.dumps(data(base, {})) == json.dumps(data(base)) == json.dumps(base)
 
 
 @given(manifests())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_empty_sections_change_nothing(base: dict[str, Any]) -> None:
     assert data(base, dict.fromkeys(base)) == data(base)
 
 
 @given(manifests(), manifests())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_merging_an_overlay_twice_is_merging_it_once(
     base: dict[str, Any], layer: dict[str, Any]
 ) -> None:
@@ -66,7 +66,7 @@ def test_merging_an_overlay_twice_is_merging_it_once(
 
 
 @given(manifests(), manifests())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_entries_keep_the_order_of_the_base_and_new_ones_follow(
     base: dict[str, Any], layer: dict[str, Any]
 ) -> None:
@@ -80,7 +80,7 @@ def test_entries_keep_the_order_of_the_base_and_new_ones_follow(
 
 
 @given(manifests(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_what_is_removed_is_gone_and_the_rest_stays(
     base: dict[str, Any], choices: st.DataObject
 ) -> None:
@@ -98,7 +98,7 @@ def test_what_is_removed_is_gone_and_the_rest_stays(
 
 
 @given(manifests(), manifests())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_replaced_entries_are_those_of_the_overlay(
     base: dict[str, Any], layer: dict[str, Any]
 ) -> None:
@@ -109,7 +109,7 @@ def test_replaced_entries_are_those_of_the_overlay(
 
 
 @given(manifests(), manifests())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_every_value_stands_where_its_span_says(
     base: dict[str, Any], layer: dict[str, Any]
 ) -> None:
@@ -121,7 +121,7 @@ def test_every_value_stands_where_its_span_says(
 
 
 @given(st.lists(st.sampled_from("abcd"), unique=True, min_size=2), st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_placed_entry_stands_beside_its_anchor(ids: list[str], choices: st.DataObject) -> None:
     anchor = choices.draw(st.sampled_from(ids))
     word = choices.draw(st.sampled_from(["$before", "$after"]))

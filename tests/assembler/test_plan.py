@@ -1,5 +1,6 @@
 """The plan: all of a manifest resolved and checked, and nothing of it called."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -202,5 +203,10 @@ def test_without_imports_nothing_is_run(shop: Path) -> None:
 
 
 def test_the_core_names_no_component() -> None:
-    sources = Path(assembler.__file__).parent.rglob("*.py")
-    assert [path.name for path in sources if "components." in path.read_text("utf-8")] == []
+    for path in Path(assembler.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "components." not in node.value, path.name
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [getattr(node, "module", "") or "", *(name.name for name in node.names)]
+                assert "components" not in {module.partition(".")[0] for module in modules}

@@ -93,7 +93,7 @@ def test_a_value_of_the_environment_is_never_read_again(value: str, other: str) 
 @given(st.dictionaries(st.sampled_from("ABC"), st.text(SAFE), min_size=3))
 def test_resolving_keeps_the_structure(environment: dict[str, str]) -> None:
     root = tree('x: ["${A}", {y: "${B} ${C}", n: 1}, $$, null]\n')
-    data = Resolver(environment, None, Secrets()).data(root)
+    data = Resolver(environment, None, Secrets()).data(root, ("resources", "a", "with"))
     one, two, three = (environment[name] for name in "ABC")
     assert data == {"x": [one, {"y": f"{two} {three}", "n": 1}, "$", None]}
 

@@ -77,9 +77,7 @@ VALUES = st.recursive(
         st.floats(allow_nan=False, allow_infinity=False),
         TEXT,
     ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)),
     max_leaves=12,
 )
 SECTIONS = st.dictionaries(st.sampled_from(list(Manifest.model_fields)), VALUES, max_size=5)

@@ -140,27 +140,7 @@ class Point3(Point):
 
 
 class Model(BaseModel):
-    model_config = {"extra": "allow"}
     name: str
-    size: int = Field(default=1, ge=1)
-    other: Annotated[int, Field(alias="else_")]
-    _private: int = 1
-
-
-class Narrow(Model):
-    model_config = {"extra": "forbid"}
-    more: Optional[int] = None
-    needed: int = Field(...)
-
-
-class Aliased(BaseModel):
-    with_: int = Field(alias="with")
-    other: int = Field(validation_alias="another")
-
-
-class Generated(BaseModel):
-    model_config = {"alias_generator": str.upper}
-    a: int
 
 
 class Shape(t.Protocol):
@@ -256,7 +236,6 @@ REAL: list[tuple[str, int, list[dict[str, Any]]]] = [
     ("components.database.engine", 0, [{"pool_size": 0, "pool_timeout": "5x"}, {"url": "a"}]),
     ("components.database.transaction", 0, []),
     ("components.estate.seed.prepare", 0, [{"listings": -1, "seed": "a"}, {"listings": 100_001}]),
-    ("components.estate.settings.Settings", 0, [{"currency": "inr", "page_size": 0}]),
     ("fastapi.FastAPI", 0, [{"title": 1, "debug": "x"}]),
     ("fastapi.APIRouter", 0, [{"prefix": 1}]),
     ("starlette.staticfiles.StaticFiles", 0, [{"html": 1}, {"directory": "x"}]),
@@ -278,8 +257,7 @@ def test_a_real_target_reads_as_it_runs(
 
 PARITY = (
     "plain by_position opened hints later generator managed cached Child Fast Rapid Methods Methods.method"
-    " Methods.make Methods.free Methods.shown New Point Point3 Model Narrow Aliased Shape Env constant alias"
-    " starred Base"
+    " Methods.make Methods.free Methods.shown New Point Point3 Shape constant alias starred Base"
 )
 
 
@@ -344,7 +322,8 @@ def test_what_a_function_returns_is_told_where_it_is_a_plain_type() -> None:
         ("pkg.mod.Strange", "has the metaclass `Meta`", "class"),
         ("pkg.mod.Strange.anything", "is made at run time", "instance"),
         ("pkg.mod.Mystery", "inherits from `Ghost`, whose source does not tell", "class"),
-        ("pkg.mod.Generated", "has an alias generator", "class"),
+        ("pkg.mod.Model", "inherits from `pydantic.BaseModel`", "class"),
+        ("pkg.mod.Env", "takes `**kwargs`", "class"),
         ("pkg.mod.router.get", "is made at run time", "instance"),
         ("pkg.lazy.other", "is made at run time", "instance"),
         ("pkg.absent.thing", "comes from a module that cannot be read", "instance"),
@@ -395,7 +374,7 @@ def test_a_wrong_path_is_refused_in_the_words_of_the_runtime(path: str) -> None:
         ("pkg.stolen:call", ("pkg",)),
         ("fastapi.middleware.cors.CORSMiddleware", ("fastapi",)),
         ("pkg.mod.plain", ("components",)),
-        ("pkg.mod.BaseModel", ("pkg",)),
+        ("pkg.mod.BeforeValidator", ("pkg",)),
     ],
 )
 def test_the_import_list_is_judged_by_the_real_definer(
@@ -487,7 +466,7 @@ def test_a_module_is_parsed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(griffe, "visit", counting)
     reader = SourceReader(ANY)
-    for name in ("plain", "Child", "Model"):
+    for name in ("plain", "Child", "Point"):
         reader.target(f"pkg.mod.{name}")
     assert sorted(set(visited)) == sorted(visited)
 

@@ -10,6 +10,7 @@ SAFE = st.characters(
     codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"], exclude_characters="\u2028\u2029\ufeff"
 )
 TEXTS = st.text(SAFE, max_size=12)
+KEYS = TEXTS.filter(lambda text: bool(text) and not text.startswith("$"))
 SCALARS = (
     TEXTS
     | st.booleans()
@@ -19,9 +20,7 @@ SCALARS = (
 )
 VALUES: st.SearchStrategy[Any] = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(TEXTS.filter(bool), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 

@@ -1,7 +1,7 @@
 """A small shop: what the golden outputs of the command are made of."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse
@@ -16,7 +16,7 @@ def session() -> Iterator[None]:
     yield
 
 
-def user(open_session: None = Depends(session)) -> str:
+def user(opened: Annotated[None, Depends(session)]) -> str:
     return "ann"
 
 
@@ -33,7 +33,7 @@ def list_items() -> list[int]:
 
 
 @router.get("/items/{item_id}")
-def read_item(item_id: int, name: str = Depends(user)) -> dict[str, int]:
+def read_item(item_id: int, name: Annotated[str, Depends(user)]) -> dict[str, int]:
     return {"id": item_id}
 
 

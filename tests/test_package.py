@@ -1,0 +1,240 @@
+"""The repository and the package as a whole: what imports what, what ships, what is written."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from assembler.codes import CODES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+HEAVY = {"mcp", "redis", "apscheduler", "sentry_sdk"}
+NO_CODE = shutil.ignore_patterns("__pycache__", "*.db", "benchmarks")
+
+
+def python(code: str, *, folder: Path, paths: tuple[Path, ...] = ()) -> str:
+    """Run `code` in a new interpreter, with `paths` before all that is installed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `assembler` and its tests, in which `components` cannot be imported."""
+    folder = tmp_path_factory.mktemp("alone")
+    shutil.copytree(ROOT / "assembler", folder / "assembler", ignore=NO_CODE)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=NO_CODE)
+    shutil.copytree(ROOT / "manifests", folder / "manifests")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "sitecustomize.py").write_text(_WITHOUT_COMPONENTS, "utf-8")
+    return folder
+
+
+_WITHOUT_COMPONENTS = """\
+import sys
+
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "components":
+            raise ModuleNotFoundError("there are no components", name=name)
+
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def test_assembler_is_imported_without_components(alone: Path) -> None:
+    code = """
+import importlib, pkgutil, assembler
+for module in pkgutil.walk_packages(assembler.__path__, "assembler."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(assembler.__file__)
+"""
+    assert python(code, folder=alone, paths=(alone,)).strip() == f"{alone}/assembler/__init__.py"
+
+
+QUICK = [
+    "address",
+    "build",
+    "cases",
+    "cli",
+    "codes",
+    "explain",
+    "mount",
+    "review_diagnostics",
+    "review_picture",
+]
+
+
+def test_the_tests_of_assembler_pass_without_components(alone: Path) -> None:
+    """Those that are quick and see every room: a plan, a build, the command and its answers."""
+    files = [f"tests/assembler/test_{name}.py" for name in QUICK]
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        cwd=alone,
+        env={**os.environ, "PYTHONPATH": str(alone)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def test_assembler_does_not_know_components_by_name() -> None:
+    named = [
+        path
+        for path in (ROOT / "assembler").rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and "components." in path.read_text("utf-8")
+    ]
+    assert named == []
+
+
+def test_importing_assembler_imports_nothing_heavy() -> None:
+    code = "import sys, json, assembler; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(python(code, folder=ROOT)))
+    assert loaded & ({"fastapi", "starlette", "pydantic", "yaml", "typer", "rich"} | HEAVY) == set()
+
+
+def test_a_start_imports_only_what_the_manifest_names() -> None:
+    code = """
+import json, sys, assembler
+assembler.build(assembler.load("manifests/dev.yaml"))
+print(json.dumps(sorted(sys.modules)))
+"""
+    loaded = set(json.loads(python(code, folder=ROOT).splitlines()[-1]))
+    assert "sqlalchemy" in loaded
+    assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
+    assert loaded & {"typer", "rich", "griffe", "assembler.static", "assembler.schema"} == set()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's project with a `components` folder of its own."""
+    (tmp_path / "components").mkdir()
+    (tmp_path / "components/own.py").write_text("def setup(app, *, database): ...\n", "utf-8")
+    manifest = """\
+manifest: 1
+configure:
+  - {use: components.own.setup, with: {database: x}}
+resources:
+  db: {use: components.database.engine, with: {url: "sqlite+aiosqlite://"}}
+"""
+    (tmp_path / "m.yaml").write_text(manifest, "utf-8")
+    return tmp_path
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-B", "-m", "assembler", "check", "m.yaml"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_users_components_add_to_ours(project: Path) -> None:
+    done = check(project)
+    assert (done.returncode, done.stdout) == (0, "m.yaml: ok\n"), done.stdout + done.stderr
+
+
+def test_a_users_components_that_hide_ours_are_told(project: Path) -> None:
+    (project / "components/__init__.py").touch()
+    done = check(project)
+    assert done.returncode == 1
+    assert "error[module-not-found]: no module named `components.database`" in done.stdout
+    assert "components/__init__.py hides the `components` folder that has it" in done.stdout
+
+
+def test_components_have_no_init_at_their_top() -> None:
+    assert not (ROOT / "components/__init__.py").exists()
+
+
+def test_types_ship_with_the_package() -> None:
+    assert (ROOT / "assembler/py.typed").is_file()
+
+
+def test_the_readme_has_the_table_of_codes() -> None:
+    assert "| code | meaning |" in README
+    table = README.partition("| code | meaning |")[2].partition("\n\n")[0]
+    rows = re.findall(r"(?m)^\| `([^`]+)` \| (.*) \|$", table)
+    assert rows == [(code, meaning.replace("|", r"\|")) for code, meaning in CODES.items()]
+
+
+def test_the_readme_names_every_command() -> None:
+    from assembler.cli import command  # noqa: PLC0415  # typer is no part of the other tests
+
+    table = README.partition("## Commands")[2].partition("\n## ")[0]
+    named = re.findall(r"(?m)^\| `assembler (\w+)", table)
+    assert named == [getattr(one.callback, "__name__", "") for one in command().registered_commands]
+
+
+def test_the_continuous_run_is_the_command_of_the_readme() -> None:
+    script = (ROOT / ".ci/run").read_text("utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    (command,) = [block.strip() for block in blocks if "-m pytest" in block]
+    assert script.rstrip().endswith(f"\n\n{command}")
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_what_the_readme_asks_for_exists() -> None:
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = set(metadata["optional-dependencies"])
+    asked = re.findall(r"(?:'\.|fastapi-assembler)\[([\w,]+)\]", README)
+    assert asked
+    assert {extra for group in asked for extra in group.split(",")} <= extras
+    for name in re.findall(r"-c (\S+)", README):
+        assert (ROOT / name).is_file()
+    for name in re.findall(r"python -m (tests\.\S+?)`", README):
+        assert (ROOT / (name.replace(".", "/") + ".py")).is_file()
+
+
+MACHINE = re.compile(
+    r"(?<![\w.])(?:/work/|/root/\w|/home/\w|/Users/\w|/tmp/\w+/bin|/opt/\w|[A-Z]:\\\\Users)"
+    r"|--(?:extra-)?index-url|--trusted-host|(?:^|\W)(?:10|127|192\.168)\.\d+\.\d+(?:\.\d+)?:\d+/simple"
+)
+
+
+def test_the_repository_speaks_of_no_machine() -> None:
+    found = []
+    for name in _tracked():
+        path = ROOT / name
+        if path.is_file() and path != Path(__file__):
+            text = path.read_text("utf-8", errors="replace")
+            found += [f"{name}: {match[0]}" for match in MACHINE.finditer(text)]
+    assert found == []
+
+
+def _tracked() -> list[str]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:  # an unpacked archive has no history
+        return [
+            str(path.relative_to(ROOT))
+            for folder in ("assembler", "components", "manifests", "tests")
+            for path in (ROOT / folder).rglob("*")
+            if "__pycache__" not in path.parts
+        ]
+    return [name for name in done.stdout.split("\0") if name]

@@ -7,15 +7,13 @@
 server asks for it. Names are imported when they are used: nothing happens at import.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from assembler.build import build as build
+    from assembler.application import build as build
     from assembler.errors import AssemblerError as AssemblerError
     from assembler.errors import Diagnostic as Diagnostic
     from assembler.errors import ManifestError as ManifestError
@@ -35,7 +33,7 @@ _HOMES = {
     "Plan": "assembler.plan",
     "StartupError": "assembler.errors",
     "UsageError": "assembler.errors",
-    "build": "assembler.build",
+    "build": "assembler.application",
     "load": "assembler.plan",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604  # the same list of strings
@@ -51,14 +49,3 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """Keeps `assembler.build` the function: an import of the room so named would take its place."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -6,13 +6,14 @@ callable, an async function where nobody waits, a class in `catch` that is no ex
 nothing.
 """
 
+import builtins
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from assembler import manifest as models
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic, Span, did_you_mean
 from assembler.options import Options, OptionsChecker
 from assembler.references import Resolver
 from assembler.resolve import ImportFault, ImportList, import_object
@@ -193,18 +194,24 @@ class Part:
         return self.target
 
     def _misuse(self, target: Target) -> Iterator[Diagnostic]:
+        kind = type(target.value).__name__
         if self.role in {"router", "mount"} and not self.called:
+            fits = target.is_callable if self.role == "mount" else hasattr(target.value, "routes")
             if self.has_options:
                 message = f"`{target.name}` is no factory, so it takes no `with`"
                 way_out = "remove `with`, or name a factory"
                 yield Diagnostic("not-callable", message, self.span, help=way_out)
+            elif target.value is not None and not fits:
+                what = "an ASGI application" if self.role == "mount" else "a router"
+                message = f"`{target.path}` is of type `{kind}`, not {what}"
+                yield Diagnostic("not-callable", message, self.span)
             return
         if not target.is_callable:
-            kind = f" is a {type(target.value).__name__} and" if target.value is not None else ""
-            message = f"`{target.path}`{kind} cannot be called"
+            of_type = f" is of type `{kind}`, which" if target.value is not None else ""
+            message = f"`{target.path}`{of_type} cannot be called"
             yield Diagnostic("not-callable", message, self.span)
         elif target.is_async and self._is_made:
-            message = f"`{target.name}` is async, and a {self.role} is made without waiting"
+            message = f"`{target.name}` is async, and nothing waits for it here"
             remedy: str | None = None
             if self.role == "resource":
                 remedy = "make it in a plain function, and connect in its `__aenter__`"
@@ -221,21 +228,36 @@ class Part:
         if isinstance(catch, int):
             return catch
         node, _ = locate(self.node, ("catch",))
-        path = catch
         if "." not in catch and ":" not in catch:
-            # A bare name is a built-in exception, whatever the list of imports says.
-            targets, path = ModuleTargets(ImportList(("builtins",), None)), f"builtins:{catch}"
+            return self._built_in(catch, node.span)
         try:
-            target = targets.target(path)
+            target = targets.target(catch)
         except ImportFault as fault:
             self.faults.append(import_diagnostic(fault, node.span))
             return None
         value = target.value
-        is_exception = inspect.isclass(value) and issubclass(value, Exception)
-        if not (is_exception or (value is None and target.form == "class")):
+        is_read_only = value is None and target.form != "function"  # by its source
+        if not (is_read_only or _is_exception(value)):
             text = f"`{catch}` is no exception class"
             self.faults.append(Diagnostic("not-an-exception", text, node.span))
         return value
+
+    def _built_in(self, name: str, span: Span) -> Any:
+        """Return a built-in exception, whatever the list of imports says."""
+        value = getattr(builtins, name, None)
+        known = [item.__name__ for item in vars(builtins).values() if _is_exception(item)]
+        if _is_exception(value):
+            return value
+        message = f"there is no built-in exception `{name}`"
+        if value is not None:
+            message = f"the built-in `{name}` is no subclass of Exception"
+        remedy = did_you_mean(name, known)
+        self.faults.append(Diagnostic("not-an-exception", message, span, help=remedy))
+        return None
+
+
+def _is_exception(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, Exception)
 
 
 def import_diagnostic(fault: ImportFault, span: Span) -> Diagnostic:

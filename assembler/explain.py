@@ -90,6 +90,7 @@ def explanation(
     else:
         asked = plan.secrets.scrub(f"{method.upper()} {path}")
         facts |= {"request": asked} | _outcome(app, routes, method.upper(), path)
+        facts["answer"] = facts["answer"] and plan.secrets.scrub(facts["answer"])
     facts["handlers"] = list(_handlers(plan, app))
     return facts
 

@@ -6,11 +6,9 @@ Each stage reports all of its faults at once. Calls nothing that the manifest na
 settings class. This is the one way to a plan for every command and for `assembler:app`.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field, replace
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from assembler import manifest as models
-from assembler.component import Component, ModuleTargets, Part, Targets, entries, import_diagnostic
-from assembler.errors import Diagnostic, Span, raise_faults
+from assembler.component import Component, ModuleTargets, Part, Targets, entries
+from assembler.errors import Diagnostic, raise_faults
 from assembler.options import OptionsChecker
 from assembler.overlay import Document, load_document, shown_name
 from assembler.override import override_document
@@ -32,7 +30,8 @@ from assembler.references import (
     check_settings,
     check_syntax,
 )
-from assembler.resolve import ImportFault, failure_of, frame_of, import_object, read_import_list
+from assembler.resolve import read_import_list
+from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import Target, class_of, signature_of
 from assembler.source import Mapping, Node, Sequence, locate
@@ -171,13 +170,8 @@ class _Planner:
         if path is None:
             return None, []
         node, _ = locate(self.root, ("settings",))
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                return import_object(path, self.imports)(), []
-        except ImportFault as fault:
-            return None, [import_diagnostic(fault, node.span)]
-        except Exception as error:  # noqa: BLE001  # a settings class may raise anything
-            return None, list(_settings_faults(error, node.span))
+        environment = self.environment or {}
+        return build_settings(path, self.imports, node.span, environment)
 
     def options(self, manifest: models.Manifest, resolver: Resolver, parts: list[Part]) -> Plan:
         declared = {part.entry.id: _declared(part) for part in parts if part.role == "resource"}
@@ -256,20 +250,3 @@ def _scrubbed(fault: Diagnostic, secrets: Secrets) -> Diagnostic:
 
 def _declared(part: Part) -> type | None:
     return class_of(part.target.signature.returns)
-
-
-def _settings_faults(error: Exception, span: Span) -> Iterator[Diagnostic]:
-    """Tell each missing or wrong field of a settings class; values are never shown."""
-    errors = getattr(error, "errors", None)
-    if not callable(errors):
-        message = f"the settings could not be built: {failure_of(error)}"
-        yield Diagnostic("bad-settings", message, span, trace=frame_of(error))
-        return
-    for item in errors():
-        name = ".".join(str(part) for part in item["loc"]) or type(error).__name__
-        if item["type"] == "missing":
-            remedy = f"set the variable that `{name}` is read from"
-            yield Diagnostic("missing-variable", f"setting `{name}` is not set", span, help=remedy)
-        else:
-            message = f"setting `{name}` is refused: {item['msg'].lower()}"
-            yield Diagnostic("bad-settings", message, span)

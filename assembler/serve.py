@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from fastapi import FastAPI
 
-from assembler.build import build
+from assembler.application import build
 from assembler.errors import AssemblerError, Diagnostic, ManifestError, render
 from assembler.plan import load
 

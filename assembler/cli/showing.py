@@ -129,7 +129,7 @@ def schema(
 
 
 def _built(file: Path) -> "tuple[Plan, FastAPI]":
-    from assembler.build import build  # noqa: PLC0415
+    from assembler.application import build  # noqa: PLC0415
     from assembler.plan import load  # noqa: PLC0415
 
     plan = load(file)

@@ -151,5 +151,6 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 def _label(text: str) -> str:
     """Quote a label: as entities, all that a renderer could take for syntax stays text."""
-    inert = (char if char.isalnum() or char in " ./:_-,{}" else f"#{ord(char)};" for char in text)
+    line = printable(text).replace("\n", " ")
+    inert = (char if char.isalnum() or char in " ./:_-,{}" else f"#{ord(char)};" for char in line)
     return f'"{"".join(inert)}"'

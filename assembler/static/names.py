@@ -128,10 +128,9 @@ class Names:
     def _lookup(self, owner: Any, name: str) -> Found | None:
         source = self._source_of(owner)
         bindings = source.bound(owner).get(name, [])
-        for binding in _live(bindings):
-            found = self._bound(binding)
-            if found is not None:
-                return found
+        found = self._first(_live(bindings))
+        if found is not None:
+            return found
         if any(not binding.guarded for binding in bindings):
             return Unknown("comes from a module that cannot be read")
         return self._starred(source, name) if owner.is_module else None
@@ -140,6 +139,10 @@ class Names:
         source = self.load(owner.module.path)
         assert source is not None  # noqa: S101  # what was read has a source
         return source
+
+    def _first(self, bindings: Iterable[Binding]) -> Found | None:
+        found = (self._bound(binding) for binding in bindings)
+        return next((value for value in found if value is not None), None)
 
     def _bound(self, binding: Binding) -> Found | None:
         value = binding.value
@@ -176,9 +179,10 @@ class Names:
         if source.tree is None:
             return Unknown("is in a compiled module", source.name)
         own = source.bound(source.tree)
-        if "__getattr__" in own or name in own:  # the latter for the eyes of type checkers only
-            found = [self._bound(item) for item in own.get(name, []) if item.guarded]
-            return next(filter(None, found), Unknown(MADE))
+        guarded = [item for item in own.get(name, []) if item.guarded]
+        if guarded or "__getattr__" in own:
+            key = (source.name, name)
+            return self.once(key, lambda: self._first(guarded), None) or Unknown(MADE)
         for module in source.wildcards:
             starred = self.load(module)
             if starred is None or starred.tree is None:

@@ -7,20 +7,19 @@ that set a cookie. Optionally an ETag, and 304 where the client has that (see `e
 Refuses rules that are not `METHOD /path` and texts that could split a response.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.middleware.entity_tag import ConditionalSend
-from components.middleware.header_text import header_name, header_value, ordinary_names
-from components.middleware.path_patterns import app_path, path_test
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_text import header_name, header_value
+from components.middleware.path_patterns import PathTest, app_path, path_test
 
-_Fields = list[tuple[bytes, bytes]]
 _DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
-_OTHERS = ordinary_names(_DECISIVE)
 
 
 class CacheRule(BaseModel):
@@ -33,20 +32,7 @@ class CacheRule(BaseModel):
     cdn: str | None = Field(default=None, description="the text of the CDN's header")
 
 
-@dataclass(frozen=True, slots=True)
-class _Policy:
-    """A rule, ready: the fields to append, and what they make the answer depend on."""
-
-    fields: _Fields
-    vary: bytes = b""
-    whole: _Fields = field(init=False)
-
-    def __post_init__(self) -> None:
-        vary = [(b"vary", self.vary)] if self.vary else []
-        object.__setattr__(self, "whole", vary + self.fields)
-
-
-class CacheControlMiddleware:
+class CacheControlMiddleware(HeaderLayer):
     """Says of each answer who may keep it, and for how long.
 
     Raises:
@@ -101,46 +87,46 @@ class CacheControlMiddleware:
         self._cookies = frozenset(name.encode("latin-1") for name in session_cookies)
         if vary is None:
             vary = ["Authorization", "Cookie"] if self._cookies else ["Authorization"]
-        self._private = _Policy([(b"cache-control", header_value("private", private))])
-        self._rules = _by_method(rules, header_name("cdn_header", cdn_header), vary)
+        self._private = _Governed([(b"cache-control", header_value("private", private))])
+        self._rules = _by_method(
+            rules, header_name("cdn_header", cdn_header), vary, self._private
+        )
         self._etag = etag
         self._etag_max_bytes = etag_max_bytes
+        self._join(touches=_DECISIVE)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        policy = self._policy(scope)
-        conditional = None
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp | None:
+        policy = self._policy(scope, headers)
         if self._etag is not None and scope["method"] in ("GET", "HEAD"):
-            conditional = send = ConditionalSend(
-                send,
-                head=scope["method"] == "HEAD",
-                if_none_match=[
-                    value for name, value in scope["headers"] if name == b"if-none-match"
-                ],
-                strength=self._etag,
-                max_bytes=self._etag_max_bytes,
-            )
-        elif policy is None:
-            await self.app(scope, receive, send)
-            return
+            return partial(self._conditional, self._etag, policy)
+        return None if policy is None else policy.step
+
+    async def _conditional(
+        self,
+        strength: Literal["weak", "strong"],
+        policy: "_Governed | None",
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        conditional = ConditionalSend(
+            send,
+            head=scope["method"] == "HEAD",
+            if_none_match=[value for name, value in scope["headers"] if name == b"if-none-match"],
+            strength=strength,
+            max_bytes=self._etag_max_bytes,
+        )
 
         def send_governed(message: Message) -> Awaitable[None]:
-            if (
-                policy is not None
-                and message["type"] == "http.response.start"
-                and (200 <= message["status"] < 300 or message["status"] == 304)
-            ):
-                message["headers"] = self._governed(message.get("headers", ()), policy)
-            return send(message)
+            if policy is not None and message["type"] == "http.response.start":
+                fields = policy.edit(list(message.get("headers", ())), message["status"])
+                message = {**message, "headers": fields}
+            return conditional(message)
 
         await self.app(scope, receive, send_governed)
-        if conditional is not None:
-            await conditional.finish()
+        await conditional.finish()
 
-    def _policy(self, scope: Scope) -> _Policy | None:
-        headers = dict(scope["headers"])
+    def _policy(self, scope: Scope, headers: dict[bytes, bytes]) -> "_Governed | None":
         if b"authorization" in headers or (b"cookie" in headers and self._has_session(scope)):
             return self._private
         path = app_path(scope) if scope.get("root_path") else scope["path"]
@@ -157,11 +143,24 @@ class CacheControlMiddleware:
             for cookie in value.split(b";")
         )
 
-    def _governed(self, headers: Sequence[tuple[bytes, bytes]], policy: _Policy) -> _Fields:
-        # A new list: an application may send the same list with every response.
-        fields = list(headers)
-        if dict(fields).keys() <= _OTHERS:
-            return fields + policy.whole
+
+class _Governed(Rule):
+    """The fields of a rule, and what they make an answer depend on, for successful answers."""
+
+    __slots__ = ("_fields", "_private", "_vary", "step")
+
+    def __init__(
+        self, fields: Fields, vary: bytes = b"", private: "_Governed | None" = None
+    ) -> None:
+        self._fields = fields
+        self._vary = vary
+        self._private = private or self
+        self.step: Step = (self, None, None)
+
+    def edit(self, fields: Fields, status: int) -> Fields:
+        if not (200 <= status < 300 or status == 304):
+            return fields
+        policy = self
         vary = []
         for name, value in fields:
             if (lower := name.lower()) not in _DECISIVE:
@@ -172,20 +171,21 @@ class CacheControlMiddleware:
                 policy = self._private
             else:
                 vary.append(value)
-        if vary and policy.vary:
-            return [
-                *(field for field in fields if field[0].lower() != b"vary"),
-                (b"vary", _joined(vary, policy.vary)),
-                *policy.fields,
-            ]
-        return fields + policy.whole
+        if not policy._vary:
+            return fields + policy._fields
+        if vary:
+            fields = [field for field in fields if field[0].lower() != b"vary"]
+        return [*fields, (b"vary", _joined(vary, policy._vary)), *policy._fields]
 
 
 def _by_method(
-    rules: Sequence[CacheRule | Mapping[str, object]], cdn: bytes, vary: Sequence[str]
-) -> dict[str, list[tuple[Callable[[str], object], _Policy]]]:
+    rules: Sequence[CacheRule | Mapping[str, object]],
+    cdn: bytes,
+    vary: Sequence[str],
+    private: _Governed,
+) -> dict[str, list[tuple[PathTest, _Governed]]]:
     dependencies = ", ".join(header_name("vary", name).decode().title() for name in vary)
-    found: dict[str, list[tuple[Callable[[str], object], _Policy]]] = {}
+    found: dict[str, list[tuple[PathTest, _Governed]]] = {}
     for given in rules:
         rule = CacheRule.model_validate(given)
         method, _, path = rule.match.strip().rpartition(" ")
@@ -197,7 +197,7 @@ def _by_method(
         fields = [(b"cache-control", header_value("cache", rule.cache))]
         if rule.cdn is not None:
             fields.append((cdn, header_value("cdn", rule.cdn)))
-        entry = (path_test("match", path), _Policy(fields, dependencies.encode()))
+        entry = (path_test("match", path), _Governed(fields, dependencies.encode(), private))
         for each in ("GET", "HEAD") if method == "GET" else (method,):
             found.setdefault(each, []).append(entry)
     return found
@@ -210,4 +210,4 @@ def _joined(present: list[bytes], added: bytes) -> bytes:
     if b"*" in known:
         return text
     new = [token for token in added.split(b", ") if token.lower() not in known]
-    return b", ".join([text, *new])
+    return b", ".join([text, *new] if text else new)

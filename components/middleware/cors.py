@@ -5,19 +5,22 @@ headers get onto an answer is its own: ready bytes appended in one pass, where S
 decodes all headers of the answer several times. `Vary` gets `Origin` once, token-wise; Starlette may say it twice.
 """
 
-from collections.abc import Awaitable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
-_Fields = list[tuple[bytes, bytes]]
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+
+_ALLOW_ORIGIN = b"access-control-allow-origin"
+_REMEMBERED_ORIGINS = 256
 _More = Field(json_schema_extra={"looser": "longer"})
 
 
-class CORSMiddleware(StarletteCORSMiddleware):
+class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
     """Answers preflights, and says on other answers which origins may read them."""
 
     def __init__(
@@ -35,7 +38,8 @@ class CORSMiddleware(StarletteCORSMiddleware):
     ) -> None:
         if isinstance(allow_origins, str) or isinstance(allow_methods, str):
             raise TypeError("`allow_origins` and `allow_methods` are lists, not one text")
-        super().__init__(
+        StarletteCORSMiddleware.__init__(
+            self,
             app,
             allow_origins=allow_origins,
             allow_methods=allow_methods,
@@ -46,62 +50,53 @@ class CORSMiddleware(StarletteCORSMiddleware):
             expose_headers=expose_headers,
             max_age=max_age,
         )
-        self._simple: _Fields = [
+        self._simple: Fields = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in self.simple_headers.items()
         ]
         # With credentials `*` is not allowed in the answer: the origin itself stands there.
         self._names_origin = not self.allow_all_origins or self.allow_credentials
+        self._unasked = _Granted([])
+        self._granted_to_all = _Granted(self._simple)
+        self._granted_to: dict[bytes, _Granted] = {}
+        self._join(touches=[b"vary", _ALLOW_ORIGIN, *dict(self._simple)])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp:
         origin = headers.get(b"origin")
-        if (
-            origin is not None
-            and scope["method"] == "OPTIONS"
-            and b"access-control-request-method" in headers
-        ):
-            await super().__call__(scope, receive, send)
-            return
-        fields = [] if origin is None else self._granted(origin)
+        if origin is None:
+            return self._unasked.step
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            return partial(StarletteCORSMiddleware.__call__, self)
+        if not self._names_origin:
+            return self._granted_to_all.step
+        return (self._granted_to.get(origin) or self._judge(origin)).step
 
-        def send_granted(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                message["headers"] = _with_vary(message.get("headers", ()), fields)
-            return send(message)
-
-        await self.app(scope, receive, send_granted)
-
-    def _granted(self, origin: bytes) -> _Fields:
-        if self._names_origin and self.is_allowed_origin(origin.decode("latin-1")):
-            named = (b"access-control-allow-origin", origin)
-            return [field for field in self._simple if field[0] != named[0]] + [named]
-        return self._simple
+    def _judge(self, origin: bytes) -> "_Granted":
+        if not self.is_allowed_origin(origin.decode("latin-1")):
+            return self._granted_to_all
+        if len(self._granted_to) >= _REMEMBERED_ORIGINS:
+            self._granted_to.clear()
+        others = [field for field in self._simple if field[0] != _ALLOW_ORIGIN]
+        granted = self._granted_to[origin] = _Granted([*others, (_ALLOW_ORIGIN, origin)])
+        return granted
 
 
-def _with_vary(headers: Iterable[tuple[bytes, bytes]], granted: _Fields) -> _Fields:
-    """The answer's headers, with those that are granted in place of its own."""
-    fields = list(headers)
-    present = dict(fields)
-    if len(present) < len(fields) or not present.keys().isdisjoint(dict(granted)):
-        names = dict(granted)
-        fields = [field for field in fields if field[0] not in names]
-        values = [value for name, value in fields if name == b"vary"]
-        fields = [field for field in fields if field[0] != b"vary"] + granted
-        return [*fields, (b"vary", _varied(b", ".join(values)))] 
-    vary = present.get(b"vary")
-    if vary is None:
-        return [*fields, *granted, (b"vary", b"Origin")]
-    fields[fields.index((b"vary", vary))] = (b"vary", _varied(vary))
-    return fields + granted
+class _Granted(Rule):
+    """Puts what is granted in place of an answer's own, and `Origin` into its `Vary`."""
 
+    __slots__ = ("_fields", "_names", "step")
 
-@lru_cache(maxsize=64)
-def _varied(vary: bytes) -> bytes:
-    known = {token.strip().lower() for token in vary.split(b",")} - {b""}
-    if b"origin" in known or b"*" in known:
-        return vary
-    return vary + b", Origin" if known else b"Origin"
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self._names = {*dict(fields), b"vary"}
+        self.step: Step = (self, None, None)
+
+    def edit(self, fields: Fields, status: int) -> Fields:
+        vary = b", ".join([value for name, value in fields if name == b"vary"])
+        known = {token.strip().lower() for token in vary.split(b",")}
+        if not vary:
+            vary = b"Origin"
+        elif b"origin" not in known and b"*" not in known:
+            vary += b", Origin"
+        others = [field for field in fields if field[0] not in self._names]
+        return [*others, *self._fields, (b"vary", vary)]

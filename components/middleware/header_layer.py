@@ -12,7 +12,7 @@ same, so it is kept, by the rules and the status.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from components.middleware.header_text import ordinary_names
 
 Fields = list[tuple[bytes, bytes]]
 _KEPT = 1024
+_WEBSOCKET_STARTS = frozenset({"websocket.accept", "websocket.http.response.start"})
 
 
 class Rule:
@@ -37,6 +38,8 @@ class Rule:
 
 Step = tuple[Rule, tuple[bytes, bytes] | None, Callable[[], object] | None]
 """A rule, a field of this one answer to add behind it, and what to call when the request is over."""
+
+_Begin = tuple[Callable[[Scope, dict[bytes, bytes]], Step | ASGIApp | None], ASGIApp | None]
 
 
 class HeaderLayer:
@@ -64,19 +67,23 @@ class HeaderLayer:
             touches: names of the headers that its rules look at or add.
             adds: names of the fields that its steps add.
         """
-        inner = self.app.app if getattr(self.app, "is_transparent", False) else self.app  # type: ignore[attr-defined]  # a transparent wrapper has it
+        inner, wrapper = self.app, None
+        if getattr(inner, "is_transparent", False):
+            inner, wrapper = inner.app, inner  # type: ignore[attr-defined]  # such a wrapper has it
         self._touches, self._adds = frozenset(touches), frozenset(adds)
-        self._chain: tuple[HeaderLayer, ...] = (self,)
         self._inside = self.app
-        # The fields of steps come last, unseen by any rule: a layer that looks at them stands apart.
+        self._begins: list[_Begin] = [(self.begin, None)]
+        self._websocket_begins = self._begins[:] if self.on_websockets else []
+        # Fields of steps come last, unseen by any rule: a layer that looks at them stands apart.
         if isinstance(inner, HeaderLayer) and self._touches.isdisjoint(inner._adds):
-            self._chain += inner._chain
-            self._inside = inner._inside
             self._touches |= inner._touches
             self._adds |= inner._adds
+            self._inside = inner._inside
+            (first, _), *others = inner._begins
+            self._begins += [(first, wrapper), *others]
+            for begin, outside in inner._websocket_begins:
+                self._websocket_begins.append((begin, wrapper if begin == first else outside))
         self._others = ordinary_names(self._touches)
-        self._begins = [layer.begin for layer in self._chain]
-        self._websocket_begins = [layer.begin for layer in self._chain if layer.on_websockets]
         self._kept: dict[tuple[Any, ...], Fields] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,43 +92,76 @@ class HeaderLayer:
         elif scope["type"] == "websocket":
             begins = self._websocket_begins
         else:
-            await self._inside(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        app = self._inside
         rules: list[Rule] = []
         values: Fields = []
-        ends = None
+        ends: list[Callable[[], object]] = []
 
         def send_edited(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
+            kind = message["type"]
+            if kind == "http.response.start":
                 fields = list(message.get("headers", ()))
-                status = message["status"]
                 if dict(fields).keys() <= self._others:
-                    key = (status, *rules)
-                    fields += self._kept.get(key) or self._keep(key)
+                    key = (message["status"], *rules)
+                    try:
+                        fields += self._kept[key]
+                    except KeyError:
+                        fields += self._keep(key)
                 else:
-                    fields = _edited(rules, fields, status)
+                    fields = _edited(fields, message["status"], rules)
                 # A copy: an application may send the same message with every response.
+                message = {**message, "headers": fields + values}
+            elif kind in _WEBSOCKET_STARTS:
+                edits = [rule for rule in rules if kind in rule.starts]
+                fields = _edited(list(message.get("headers", ())), 0, edits)
                 message = {**message, "headers": fields + values}
             return send(message)
 
         try:
-            for begin in begins:
-                step = begin(scope, headers)
-                if step is None:
-                    continue
-                if type(step) is not tuple:
-                    app = step
-                    break
-                rule, value, end = step
-                rules.append(rule)
-                if value is not None:
-                    values.append(value)
-                if end is not None:
-                    ends = [*(ends or ()), end]
+            app = self._begin_all(begins, scope, rules, values, ends)
             await app(scope, receive, send_edited if rules else send)
         finally:
-            if ends is not None:
-                for end in reversed(ends):
-                    end()
+            for end in reversed(ends):
+                end()
+
+    def _begin_all(
+        self,
+        begins: "list[_Begin]",
+        scope: Scope,
+        rules: list[Rule],
+        values: Fields,
+        ends: list[Callable[[], object]],
+    ) -> ASGIApp:
+        headers = dict(scope["headers"])
+        for begin, wrapper in begins:
+            try:
+                step = begin(scope, headers)
+            except Exception:
+                if wrapper is None:
+                    raise
+                return wrapper  # whose work exceptions are: it runs the layer again, alone
+            if step is None:
+                continue
+            if type(step) is not tuple:
+                return step
+            rule, value, end = step
+            rules.append(rule)
+            if value is not None:
+                values.append(value)
+            if end is not None:
+                ends.append(end)
+        return self._inside
+
+    def _keep(self, key: tuple[Any, ...]) -> Fields:
+        if len(self._kept) >= _KEPT:
+            self._kept.clear()
+        status, *rules = key
+        fields = self._kept[key] = _edited([], status, rules)
+        return fields
+
+
+def _edited(fields: Fields, status: int, rules: list[Rule]) -> Fields:
+    for rule in reversed(rules):  # the innermost first
+        fields = rule.edit(fields, status)
+    return fields

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakSet, finalize
 
-_FULL = 128
+_FULL = 256  # so that no flush keeps the event loop for long, and what waits stays in its caches
 
 
 class LineBuffer:

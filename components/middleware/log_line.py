@@ -21,7 +21,10 @@ from starlette.types import Scope
 Who = tuple[str, Any, str, str, str | None, str | None, Any, str | None, str | None]
 """Method, route, path, root_path, the outermost root_path, request ID, client, user, traceparent."""
 
-Entry=tuple[Any,...]
+Entry = tuple[Any, ...]
+"""Level, function that makes the line of the entry, time, what that function needs, and the `Who`.
+
+One flat tuple, as thousands wait: of three in each other the cache misses cost 1 µs more."""
 
 _NO_STATE: dict[str, Any] = {}
 _KEPT_HEADS = 4096
@@ -84,7 +87,7 @@ class LogLine:
 
     def of_websocket(self, entry: Entry) -> str:
         """The line of a websocket's `event`."""
-        _, _, now, event, _, _, numbers, error, *about = entry
+        _, _, now, event, numbers, error, *about = entry
         failed = f',"error":{self._text(error)}' if error else ""
         counted = "".join(f',"{name}":{value}' for name, value in (numbers or {}).items())
         return (

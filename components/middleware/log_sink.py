@@ -1,7 +1,6 @@
 """Log lines -> the standard logging tree, a standard stream or a file.
 
-In: entries `(level, write, facts)`, whose line is `write(entry)` and whose facts begin with the time
-and the `Who`. Out: a `LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until
+In: entries, flat tuples `(level, write, time, …, *Who)` whose line is `write(entry)`. Out: a `LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until
 its timer fires, it is full, one is more than INFO, the application shuts down, the process forks or
 ends. Refuses unknown sinks. A stream that cannot be written loses lines, never requests, and the next
 write says how many.
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.middleware.line_buffer import LineBuffer
-
-Entry = tuple[int, Callable[..., str], tuple[Any, ...]]
+from components.middleware.log_line import Entry
 
 
 class LogSink:
@@ -29,30 +27,29 @@ class LogSink:
         flush_interval: how long entries wait at most; None hands each on at once.
     """
 
-    __slots__ = ("_buffer", "_logger", "_write")
+    __slots__ = ("_buffer", "_write", "put", "takes")
 
     def __init__(self, kind: str, *, logger: str, flush_interval: timedelta | None) -> None:
-        self._logger = logging.getLogger(logger) if kind == "logging" else None
-        self._write = _writer(kind, self._logger)
+        tree = logging.getLogger(logger) if kind == "logging" else None
+        self._write = _writer(kind, tree)
         self._buffer = LineBuffer(self._write, flush_interval) if flush_interval else None
-
-    def takes(self, level: int) -> bool:
+        # Each request calls these two: no method of ours stands before those that do the work.
+        self.takes: Callable[[int], bool] = _always if tree is None else tree.isEnabledFor
         """Whether a line of this level would be kept, asked before its facts are taken."""
-        return self._logger is None or self._logger.isEnabledFor(level)
-
-    def put(self, entry: Entry) -> None:
-        """Takes a line."""
-        if self._buffer is None:
-            self._write([entry])
-            return
-        self._buffer.add(entry)
-        if entry[0] > logging.INFO:
-            self._buffer.flush()
+        self.put: Callable[[Entry], None] = self._buffer.add if self._buffer else self._put_through
+        """Takes a line; what is more than INFO wants `flush` after it."""
 
     def flush(self) -> None:
         """Writes what waits."""
         if self._buffer is not None:
             self._buffer.flush()
+
+    def _put_through(self, entry: Entry) -> None:
+        self._write([entry])
+
+
+def _always(level: int) -> bool:
+    return True
 
 
 def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]], None]:
@@ -71,7 +68,7 @@ def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
     factory = logging.getLogRecordFactory()
     common: dict[str, Any] = {}
     for entry in entries:
-        level,write,now=entry[:3]
+        level, write, now = entry[:3]
         if not common or factory is not logging.LogRecord:
             # No walk up the stack for the caller, as there is none worth naming.
             record = factory(logger.name, level, __file__, 0, "", (), None, "request")
@@ -80,13 +77,13 @@ def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
             # What the constructor finds out about process and thread holds for all of the batch.
             record = logging.LogRecord.__new__(logging.LogRecord)
             record.__dict__ = common.copy()
-        parent = entry[16]
+        request_id, parent = entry[-4], entry[-1]
         values = record.__dict__
         values["msg"] = write(entry)
         values["levelno"], values["levelname"] = level, logging.getLevelName(level)
         values["relativeCreated"] += (now - values["created"]) * 1000
         values["created"], values["msecs"] = now, now % 1 * 1000
-        values["request_id"] = entry[13] or "-"
+        values["request_id"] = request_id or "-"
         values["trace_id"] = parent[3:35] if parent else "-"
         values["span_id"] = parent[36:52] if parent else "-"
         logger.handle(record)

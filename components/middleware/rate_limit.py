@@ -10,12 +10,14 @@ authentication.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 from components.rate_limit.answer import (
     TRY_AGAIN_LATER,
     BodyShape,
@@ -58,13 +60,15 @@ class RouteLimit(TypedDict):
     ]
 
 
-class RateLimitMiddleware:
+class RateLimitMiddleware(HeaderLayer):
     """Admits at most the given number of requests of one client in any window of the period.
 
     Every entry of `routes` that matches a request adds its limit; of several costs the highest
     holds, and of several `on_store_error` the strictest. Over one shared store, two of these with
     the same name, key and rate are one limit.
     """
+
+    on_websockets = True
 
     def __init__(
         self,
@@ -128,37 +132,47 @@ class RateLimitMiddleware:
             self._plan((route,))  # so that a store that cannot count shows now
             if any(route.cost > limit.rate.quota for limit in self._limits + route.limits):
                 raise ValueError(f"a `cost` of {route.cost} is over a whole limit: nothing passes")
+        self._join(touches=(), adds=[b"ratelimit"])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind != "http" and kind != "websocket":
-            await self.app(scope, receive, send)
-            return
-        method = scope["method"] if kind == "http" else "GET"
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp | None:
+        is_http = scope["type"] == "http"
+        method = scope["method"] if is_http else "GET"
         request = (method, route_path(scope) if scope.get("root_path") else scope["path"])
         try:
             plan = self._remembered[request]
         except KeyError:
             plan = self._choose(request)
-        if plan is None or (method == "OPTIONS" and is_preflight(scope)):
-            await self.app(scope, receive, send)
-            return
+        if plan is None or (method == "OPTIONS" and is_preflight(headers)):
+            return None
         decision = plan.hit(self._subject(scope), plan.cost)
         if type(decision) is not Decision:
-            decision = await decision
-        admitted, limit, remaining, wait_ns = decision
-        if not admitted:
-            await _refuse(scope, send, plan.refusals.answer(decision))
+            return partial(self._decided_later, plan, decision)
+        if not decision[0]:
+            return partial(_refuse, plan.refusals.answer(decision))
+        return plan.step(decision) if is_http and self._fields else None
+
+    async def _decided_later(
+        self,
+        plan: "_Plan",
+        waiting: Awaitable[Decision],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        decision = await waiting
+        if not decision.admitted:
+            await _refuse(plan.refusals.answer(decision), scope, receive, send)
             return
-        if limit is None or not self._fields or kind != "http":
+        step = plan.step(decision) if scope["type"] == "http" and self._fields else None
+        if step is None:
             await self.app(scope, receive, send)
             return
+        rule, value, _ = step
 
         def send_with_fields(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                value = plan.templates[limit] % (remaining, seconds_up(wait_ns))
-                fields = [*message.get("headers", ()), plan.policy, (b"ratelimit", value)]
-                message = {**message, "headers": fields}
+                fields = rule.edit(list(message.get("headers", ())), message["status"])
+                message = {**message, "headers": [*fields, value]}
             return send(message)
 
         await self.app(scope, receive, send_with_fields)
@@ -208,10 +222,10 @@ class _Route:
         self.on_store_error = None if mode is None else _store_error(mode)
 
 
-class _Plan:
-    """What holds for the requests that match the same entries."""
+class _Plan(Rule):
+    """What holds for the requests that match the same entries; it adds the policy to answers."""
 
-    __slots__ = ("cost", "hit", "policy", "refusals", "templates")
+    __slots__ = ("_policy", "_templates", "cost", "hit", "refusals")
 
     def __init__(
         self,
@@ -224,8 +238,19 @@ class _Plan:
         self.hit = hit
         self.cost = cost
         self.refusals = refusals
-        self.policy = policy_field(limits)
-        self.templates = {limit: limit_template(limit) for limit in limits}
+        self._policy = policy_field(limits)
+        self._templates = {limit: limit_template(limit) for limit in limits}
+
+    def edit(self, fields: Fields, status: int) -> Fields:
+        return [*fields, self._policy]
+
+    def step(self, decision: Decision) -> Step | None:
+        """What to say of an admitted request; of one that was not counted, nothing."""
+        _, limit, remaining, wait_ns = decision
+        if limit is None:
+            return None
+        value = self._templates[limit] % (remaining, seconds_up(wait_ns))
+        return self, (b"ratelimit", value), None
 
 
 def _store_error(mode: OnStoreError) -> OnStoreError:
@@ -234,7 +259,9 @@ def _store_error(mode: OnStoreError) -> OnStoreError:
     return mode
 
 
-async def _refuse(scope: Scope, send: Send, answer: tuple[int, list[HeaderField], bytes]) -> None:
+async def _refuse(
+    answer: tuple[int, list[HeaderField], bytes], scope: Scope, receive: Receive, send: Send
+) -> None:
     status, fields, body = answer
     kind = "http.response"
     if scope["type"] == "websocket":

@@ -8,19 +8,20 @@ comes from elsewhere: the request then gets a new one. Headers of the request st
 """
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
-from components.middleware.header_text import header_name, ordinary_names
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_text import header_name
 from components.middleware.sortable_ids import process_ids
 from components.middleware.trusted_peers import TrustedPeers
 from components.request_context import CONTEXT
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-"
-_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: version 00 ends after the flags, later
 # versions may go on after a dash, ff is none, and neither ID may be all zeros.
@@ -31,7 +32,7 @@ _TRACEPARENT = re.compile(
 )
 
 
-class RequestIDMiddleware:
+class RequestIDMiddleware(HeaderLayer):
     """Gives each request and websocket its ID. Inside another one it keeps the outer one's ID.
 
     Trust is judged by `scope["client"]`. Behind uvicorn's ProxyHeadersMiddleware that is the end user,
@@ -40,6 +41,8 @@ class RequestIDMiddleware:
     Raises:
         TypeError, ValueError: an option is not what it should be.
     """
+
+    on_websockets = True
 
     def __init__(
         self,
@@ -70,15 +73,13 @@ class RequestIDMiddleware:
             raise ValueError(f"`max_length` must be from 1 to 1024, not {max_length}")
         self.app = app
         self._name = header_name("header", header)
-        self._others = ordinary_names([self._name])
+        self._rule = _Replaced(self._name)
         self._peers = TrustedPeers(trust)
         self._max_length = max_length
         self._new_id = process_ids().new
+        self._join(touches=[self._name], adds=[self._name])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | None:
         state: dict[str, Any] | None = scope.get("state")
         if state is None:
             state = scope["state"] = {}
@@ -86,32 +87,15 @@ class RequestIDMiddleware:
         # Both must agree: the state alone may be shared by requests, and the variable alone is also
         # inherited by a request that this process makes to itself.
         if context is not None and state.get("request_id") == context[0]:
-            await self.app(scope, receive, send)
-            return
-
-        headers = dict(scope["headers"])
+            return None
         given = self._given_id(scope) if self._name in headers else None
         parent = _valid_traceparent(scope) if b"traceparent" in headers else None
         request_id = given or self._new_id()
         state["request_id"] = request_id
         state["traceparent"] = parent
-        field = (self._name, request_id.encode("ascii"))
-
-        def send_identified(message: Message) -> Awaitable[None]:
-            if message["type"] in _STARTS:
-                # A new list: an application may send the same list with every response.
-                fields = list(message.get("headers", ()))
-                if not dict(fields).keys() <= self._others:
-                    fields = [pair for pair in fields if pair[0].lower() != field[0]]
-                fields.append(field)
-                message["headers"] = fields
-            return send(message)
-
         token = CONTEXT.set((request_id, parent))
-        try:
-            await self.app(scope, receive, send_identified)
-        finally:
-            CONTEXT.reset(token)
+        field = (self._name, request_id.encode("ascii"))
+        return self._rule, field, partial(CONTEXT.reset, token)
 
     def _given_id(self, scope: Scope) -> str | None:
         values = [value for name, value in scope["headers"] if name == self._name]
@@ -124,6 +108,20 @@ class RequestIDMiddleware:
         ):
             return None
         return value.decode("ascii")
+
+
+class _Replaced(Rule):
+    """Drops an answer's own ID, as the step's takes its place."""
+
+    __slots__ = ("_name",)
+
+    starts = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def edit(self, fields: Fields, status: int) -> Fields:
+        return [field for field in fields if field[0].lower() != self._name]
 
 
 def _valid_traceparent(scope: Scope) -> str | None:

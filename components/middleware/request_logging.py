@@ -125,6 +125,8 @@ class RequestLoggingMiddleware:
             size = 0 if scope["method"] == "HEAD" else watch.size
             facts = (level, self._write, self._now(), status, size, seconds, marks, error)
             self._sink.put(facts + who(scope))
+            if level > INFO:
+                self._sink.flush()
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not (

@@ -8,13 +8,14 @@ Refuses texts that could split a response, and an HSTS text without `max-age`.
 """
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
-from components.middleware.header_text import header_value, ordinary_names
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_text import header_value
 from components.middleware.path_patterns import any_path_test, app_path
 
 DOCS_CSP = (
@@ -36,11 +37,8 @@ PERMISSIONS = (
     "idle-detection=(), interest-cohort=(), serial=(), unload=()"
 )
 
-_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
-_Fields = list[tuple[bytes, bytes]]
 
-
-class SecurityHeadersMiddleware:
+class SecurityHeadersMiddleware(HeaderLayer):
     """Adds security headers to each HTTP answer (and to the refusal of a websocket).
 
     The options without a description are the headers of their names; null leaves one out. Pages under
@@ -49,6 +47,8 @@ class SecurityHeadersMiddleware:
     Raises:
         TypeError, ValueError: an option is not what it should be.
     """
+
+    on_websockets = True
 
     def __init__(
         self,
@@ -110,46 +110,36 @@ class SecurityHeadersMiddleware:
         self.app = app
         self._is_docs = any_path_test("docs_paths", docs_paths)
         # The four answers there are, ready to be appended: (over http, over https) each.
-        self._page = (_fields(page | plain), _fields(page | secure))
-        self._docs = (_fields(docs | plain), _fields(docs | secure))
-        self._names = frozenset(name.encode() for name in page | secure)
-        self._others = ordinary_names(self._names)
+        self._page = (_Missing(page | plain), _Missing(page | secure))
+        self._docs = (_Missing(docs | plain), _Missing(docs | secure))
         self._docs_heads = tuple(pattern.partition("*")[0] for pattern in docs_paths)
+        self._join(touches=[name.encode() for name in page | secure])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         # Judged now: a router that enters a mount changes the scope's root_path.
         variants = self._page
         if (
             scope.get("root_path") or scope["path"].startswith(self._docs_heads)
         ) and self._is_docs(app_path(scope)):
             variants = self._docs
-        own = variants[scope.get("scheme") in ("https", "wss")]
-
-        def send_secured(message: Message) -> Awaitable[None]:
-            if message["type"] in _STARTS:
-                # A new list: an application may send the same list with every response.
-                fields = list(message.get("headers", ()))
-                if dict(fields).keys() <= self._others:
-                    fields += own
-                else:
-                    fields += _missing(own, fields)
-                message["headers"] = fields
-            return send(message)
-
-        await self.app(scope, receive, send_secured)
+        return variants[scope.get("scheme") in ("https", "wss")].step
 
 
-def _missing(own: _Fields, fields: _Fields) -> _Fields:
-    present = {name.lower() for name, _ in fields}
-    return [field for field in own if field[0] not in present]
+class _Missing(Rule):
+    """Adds those of its fields that an answer does not have."""
 
+    __slots__ = ("_fields", "step")
 
-def _fields(texts: dict[str, str | None]) -> _Fields:
-    return [
-        (name.encode(), header_value(name, text))
-        for name, text in texts.items()
-        if text is not None
-    ]
+    starts = frozenset({"http.response.start", "websocket.http.response.start"})
+
+    def __init__(self, texts: dict[str, str | None]) -> None:
+        self._fields = [
+            (name.encode(), header_value(name, text))
+            for name, text in texts.items()
+            if text is not None
+        ]
+        self.step: Step = (self, None, None)
+
+    def edit(self, fields: Fields, status: int) -> Fields:
+        present = {name.lower() for name, _ in fields}
+        return fields + [field for field in self._fields if field[0] not in present]

@@ -7,16 +7,18 @@ is ever made of the path, so `//evil.example/` cannot lead anywhere.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import unquote
 
 from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.middleware.header_layer import HeaderLayer
 from components.middleware.path_patterns import app_path
 
 
-class StripTrailingSlashMiddleware:
+class StripTrailingSlashMiddleware(HeaderLayer):
     """Lets routes that are declared without a slash at the end answer with one too.
 
     A route that exists only with the slash, and a mount's root, answer too: their router would
@@ -26,6 +28,8 @@ class StripTrailingSlashMiddleware:
     Raises:
         TypeError, ValueError: `exempt` is not a list of paths.
     """
+
+    on_websockets = True
 
     def __init__(
         self,
@@ -43,15 +47,16 @@ class StripTrailingSlashMiddleware:
                 raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {prefix!r}")
         self.app = app
         self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
+        self._join(touches=())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] not in ("http", "websocket")
-            or not scope["path"].endswith("/")
-            or not (stripped := self._stripped(scope))
-        ):
-            await self.app(scope, receive, send)
-            return
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | None:
+        if scope["path"].endswith("/") and (stripped := self._stripped(scope)):
+            return partial(self._without, stripped)
+        return None
+
+    async def _without(
+        self, stripped: dict[str, Any], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         came = dict(scope)
         scope.update(stripped)
         if scope["type"] == "websocket":

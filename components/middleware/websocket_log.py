@@ -98,5 +98,7 @@ class WebSocketLog:
     def _put(self, event: str, numbers: dict[str, float] | None, error: str | None) -> None:
         level = WARNING if error else INFO
         if self._sink.takes(level):
-            facts = (self._now(), who(self._scope), event, numbers, error)
-            self._sink.put((level, self._line.of_websocket, facts))
+            facts = (level, self._line.of_websocket, self._now(), event, numbers, error)
+            self._sink.put(facts + who(self._scope))
+            if level > INFO:
+                self._sink.flush()

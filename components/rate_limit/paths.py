@@ -7,7 +7,7 @@ is HEAD too. Refuses: a path without its leading slash, a `*` inside a segment.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from starlette.types import Scope
 
@@ -47,7 +47,6 @@ def route_path(scope: Scope) -> str:
     return path
 
 
-def is_preflight(scope: Scope) -> bool:
+def is_preflight(headers: Container[bytes]) -> bool:
     """Whether an OPTIONS request is a browser's question, judged as Starlette's CORS does."""
-    names = {name for name, _ in scope["headers"]}
-    return b"origin" in names and b"access-control-request-method" in names
+    return b"origin" in headers and b"access-control-request-method" in headers

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import assembler
-from assembler.build import build
+from assembler.application import build
 from assembler.errors import ManifestError, UsageError, render
 from assembler.plan import load
 from tests.assembler.sample_app.api import noted

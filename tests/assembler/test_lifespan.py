@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from assembler import lifespan as lifespans
 from assembler import task
-from assembler.build import build
+from assembler.application import build
 from assembler.errors import StartupError
 from assembler.report import Step
 from tests.assembler.sample_app.journal import events

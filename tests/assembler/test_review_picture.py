@@ -52,6 +52,9 @@ def test_hostile_characters_are_text_in_a_flowchart(text: str) -> None:
         assert re.fullmatch(rf"flowchart TD|  {shape}|  {edge}", line)
         for label in re.findall(r'"(.*)"', line):
             assert not re.search(r"[\"`<>\[\]%;]", re.sub(r"#\d+;", "", label))
+            assert not any(
+                int(code) < 32 or int(code) > 127 for code in re.findall(r"#(\d+);", label)
+            )
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -169,11 +169,18 @@ FILES = {
         "class Slow:\n    def __init__(self, slow: int): ...\n"
     ),
     "pkg/star.py": "__all__ = ['starred']\ndef starred(a): ...\ndef unlisted(): ...\n",
-    "pkg/broken.py": "x = 1\ndef broken(] pass\n",
+    "pkg/broken.py": "x = 1\ndef broken(:\n",
     "pkg/lazy.py": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .base import Base\n"
         "def __getattr__(name): ...\n"
     ),
+    "pkg/guarded.py": (
+        "import typing as t\nfrom . import base as inner\n"
+        "if t.TYPE_CHECKING:\n    from .guarded2 import Y\n"
+        "if not t.TYPE_CHECKING:\n    def made(a): ...\nelse:\n    def made(b): ...\n"
+        "def fill():\n    global late\n    from .base import Base as late\n"
+    ),
+    "pkg/guarded2.py": "import typing\nif typing.TYPE_CHECKING:\n    from .guarded import Y\n",
     "pkg/absent.py": "from nowhere import thing\n",
     "pkg/circle.py": "from .circle2 import x\n",
     "pkg/circle2.py": "from .circle import x\n",
@@ -301,6 +308,12 @@ def test_nothing_is_imported_or_run() -> None:
 def test_re_exports_of_a_package_are_followed() -> None:
     assert list(read("pkg.Exported").signature.parameters) == ["a", "b"]
     assert list(read("pkg.lazy.Base").signature.parameters) == ["a", "b"]
+    assert list(read("pkg.guarded.inner.Base").signature.parameters) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_only_a_type_checker_sees_is_passed_over() -> None:
+    assert list(read("pkg.guarded.made").signature.parameters) == ["a"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -326,6 +339,8 @@ def test_what_a_function_returns_is_told_where_it_is_a_plain_type() -> None:
         ("pkg.mod.Env", "takes `**kwargs`", "class"),
         ("pkg.mod.router.get", "is made at run time", "instance"),
         ("pkg.lazy.other", "is made at run time", "instance"),
+        ("pkg.guarded.Y", "is made at run time", "instance"),
+        ("pkg.guarded.late", "is made at run time", "instance"),
         ("pkg.absent.thing", "comes from a module that cannot be read", "instance"),
         ("pkg.circle.x", "comes from a module that cannot be read", "instance"),
         ("yaml._yaml.CParser", "is in a compiled module", "instance"),
@@ -396,7 +411,7 @@ def test_a_text_that_is_not_python_fails_with_its_place(path: str) -> None:
     with pytest.raises(ImportFault) as runtime:
         import_object(path, ANY)
     assert _facts(static.value) == _facts(runtime.value)
-    assert static.value.trace[0].endswith("broken.py:2: def broken(] pass")
+    assert static.value.trace[0].endswith("broken.py:2: def broken(:")
 
 
 @pytest.mark.parametrize("text", [b"x = 1\0", b"# -*- coding: nope -*-\n", b"x = '\xff'\n"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from assembler.build import build
+from assembler.application import build
 from assembler.lifespan import Lifespan
 from assembler.plan import Plan, load
 from assembler.report import Assembly

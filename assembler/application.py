@@ -133,9 +133,9 @@ class _Builder:
         return layers
 
     def note_layer(
-        self, layer: Middleware, error: Exception, components: dict[Middleware, Component]
+        self, layer: Middleware, error: Exception, layers: dict[Middleware, Component]
     ) -> None:
-        component = components.get(layer)
+        component = layers.get(layer)
         span = component.span if component else self.section("configure")
         name = component.target.name if component else getattr(layer.cls, "__name__", "middleware")
         self.objects.note(f"`{name}` could not be made", error, span)

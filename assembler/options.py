@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import get_type_hints
 
-from assembler.errors import Diagnostic, Note, Span, did_you_mean
+from assembler.errors import Diagnostic, Note, Span, did_you_mean, suggestion
 from assembler.shape import quoting_help
 from assembler.signature import Target
 from assembler.source import Mapping, Node, locate
@@ -187,10 +187,12 @@ def _missing(
     if signature.unnamed is not None:
         message = f"`{target.name}` takes `{signature.unnamed}` by position only, so no option can give it"
         faults.append(Diagnostic("missing-option", message, use))
+    unknown = [name for name in data if name not in signature.parameters]
+    meant = {suggestion(name, signature.parameters) for name in unknown}  # told at the misspelling
     lacking = [
         name
         for name, parameter in signature.parameters.items()
-        if parameter.required and name not in data and name not in given
+        if parameter.required and name not in {*data, *given, *meant}
     ]
     if lacking:
         names = ", ".join(f"`{name}`" for name in lacking)

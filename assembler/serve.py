@@ -12,8 +12,9 @@ from typing import NoReturn
 from fastapi import FastAPI
 
 from assembler.application import build
-from assembler.errors import AssemblerError, Diagnostic, ManifestError, render
+from assembler.errors import AssemblerError, ManifestError
 from assembler.plan import load
+from assembler.review.diagnostics import as_text
 
 STARTUP_FAILURE = 3
 
@@ -28,16 +29,9 @@ def app_from_environment() -> FastAPI:
     try:
         return build(load(path))
     except ManifestError as error:
-        _exit(explained(error.diagnostics, color=sys.stderr.isatty()))
+        _exit(as_text(error.diagnostics, color=sys.stderr.isatty()))
     except AssemblerError as error:
         _exit(f"error: {error}")
-
-
-def explained(diagnostics: tuple[Diagnostic, ...], *, color: bool = False) -> str:
-    """Render diagnostics with the closing count."""
-    count = len(diagnostics)
-    tail = f"{count} error{'s' if count > 1 else ''}"
-    return "\n\n".join([*(render(item, color=color) for item in diagnostics), tail])
 
 
 def _exit(text: str) -> NoReturn:

@@ -13,8 +13,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from assembler.errors import Diagnostic
-from assembler.serve import explained
 from tests.assembler.sample_app.world import write
 from tests.servers import free_port, wait_for_port
 
@@ -225,10 +223,3 @@ def test_steps_that_never_end_do_not_keep_the_process(tmp_path: Path) -> None:
     assert "hook ran\nresource closed\n" in end.output
     assert "took longer than its timeout of 50ms, and ignored its cancellation" in end.output
     assert "Finished server process" in end.output
-
-
-def test_the_count_of_errors_closes_the_diagnostics() -> None:
-    fault = Diagnostic("unknown-key", "no key `x`", None)
-    assert explained((fault,)).endswith("\n\n1 error")
-    assert explained((fault, fault)).endswith("\n\n2 errors")
-    assert "\x1b[" in explained((fault,), color=True)

@@ -240,13 +240,9 @@ REAL: list[tuple[str, int, list[dict[str, Any]]]] = [
     ("fastapi.middleware.cors.CORSMiddleware", 1, [{"allow_credentials": 1}]),
     ("uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware", 1, [{"trusted_hosts": 1}]),
     ("uvicorn.Config", 1, [{"port": "a", "loop": 3, "lifespan": "maybe"}, {"log_level": []}]),
-    ("components.database.engine", 0, [{"pool_size": 0, "pool_timeout": "5x"}, {"url": "a"}]),
-    ("components.database.transaction", 0, []),
-    ("components.estate.seed.prepare", 0, [{"listings": -1, "seed": "a"}, {"listings": 100_001}]),
     ("fastapi.FastAPI", 0, [{"title": 1, "debug": "x"}]),
     ("fastapi.APIRouter", 0, [{"prefix": 1}]),
     ("starlette.staticfiles.StaticFiles", 0, [{"html": 1}, {"directory": "x"}]),
-    ("sqlalchemy.ext.asyncio.create_async_engine", 0, []),
 ]
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import assembler
 import pytest
 from starlette.testclient import TestClient
+
+import assembler
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "dev.yaml"
 

@@ -158,7 +158,9 @@ def test_no_input_can_break_or_forge_a_line(path: str, method: str, given: str) 
     scope = http_scope("/" + path, method, client=(given, 1), state={"request_id": given})
     scope["user"] = SimpleNamespace(display_name=given)
     writer = LogLine(max_length=64)
-    line = writer.of_request((logging.INFO, writer.of_request, 1.0, 200, 1, 0.1, "", None, *who(scope)))
+    line = writer.of_request(
+        (logging.INFO, writer.of_request, 1.0, 200, 1, 0.1, "", None, *who(scope))
+    )
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 5 * 64 * 12 + 300

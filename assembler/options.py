@@ -21,7 +21,7 @@ from typing_extensions import get_type_hints
 from assembler.errors import Diagnostic, Note, Span, did_you_mean, suggestion
 from assembler.shape import quoting_help
 from assembler.signature import Target
-from assembler.source import Mapping, Node, locate
+from assembler.nodes import Mapping, Node, locate
 from assembler.values import Fault, ResourceRef, convert
 
 _NAMES_SHOWN = 12
@@ -187,7 +187,7 @@ def _missing(
     if signature.unnamed is not None:
         message = f"`{target.name}` takes `{signature.unnamed}` by position only, so no option can give it"
         faults.append(Diagnostic("missing-option", message, use))
-    unknown = [name for name in data if name not in signature.parameters]
+    unknown = [] if signature.open else [name for name in data if name not in signature.parameters]
     meant = {suggestion(name, signature.parameters) for name in unknown}  # told at the misspelling
     lacking = [
         name

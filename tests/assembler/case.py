@@ -26,7 +26,7 @@ from unittest import mock
 from assembler.component import Component
 from assembler.errors import ManifestError, UsageError, render
 from assembler.plan import Plan, as_written, load
-from assembler.source import Mapping, Scalar, walk
+from assembler.nodes import Mapping, Scalar, walk
 from tests.assembler.project import project
 
 SEPARATOR = "----\n"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from assembler.address import address_of, path_of, stands
 from assembler.errors import File, UsageError
-from assembler.source import Mapping, read, walk
+from assembler.nodes import Mapping, walk
+from assembler.source import read
 
 
 def root_of(text: str) -> Mapping:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import ManifestError, UsageError
-from assembler.overlay import Document, load_document, shown_name
+from assembler.chain import shown_name
+from assembler.overlay import Document, load_document
 from tests.assembler.trees import SCALARS, VALUES, plain, scalars, text_at
 
 KEYS = st.sampled_from(["a", "b", "c", "d.e", "handlers"])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from assembler.errors import File, ManifestError, UsageError
 from assembler.overlay import Document
 from assembler.override import override_document
-from assembler.source import Mapping, Scalar, locate, read
+from assembler.nodes import Mapping, Scalar, locate
+from assembler.source import read
 from tests.assembler.trees import VALUES, plain
 
 TEXT = """\

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import assembler
 from assembler.errors import File, ManifestError, UsageError
 from assembler.plan import as_written, document_hash, load
-from assembler.source import Mapping, read
+from assembler.nodes import Mapping
+from assembler.source import read
 from tests.assembler.project import project
 from tests.assembler.trees import VALUES
 

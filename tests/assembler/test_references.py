@@ -19,7 +19,8 @@ from assembler.references import (
     check_syntax,
     parse,
 )
-from assembler.source import Mapping, read
+from assembler.nodes import Mapping
+from assembler.source import read
 from assembler.values import Held, ResourceRef, Text, Unknown
 from tests.assembler.trees import SAFE, plain
 

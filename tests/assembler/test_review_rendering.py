@@ -15,7 +15,8 @@ from assembler.overlay import Document, load_document
 from assembler.plan import as_written, load_shape
 from assembler.redaction import redact
 from assembler.review.rendering import as_json, as_yaml, origins
-from assembler.source import Mapping, read
+from assembler.nodes import Mapping
+from assembler.source import read
 from tests.assembler.command import PROJECT
 
 TEXT = st.one_of(

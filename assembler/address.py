@@ -9,11 +9,21 @@ from collections.abc import Iterable
 
 from assembler.entries import ENTRY_LISTS, Path, entry_id
 from assembler.errors import UsageError, did_you_mean
-from assembler.source import Mapping, Node, Sequence
+from assembler.nodes import Mapping, Node, Sequence
+
+
+class UnknownEntry(UsageError):  # noqa: N818  # named for what an address has
+    """An address names an entry that is not there; `help` may name the one that was meant."""
+
+    def __init__(self, section: str, name: str, help: str | None) -> None:
+        message = f"`{section}` has no entry that `{name}` names"
+        super().__init__(f"{message}\n  = help: {help}" if help else message)
+        self.message = message
+        self.help = help
 
 
 def path_of(root: Mapping, address: str) -> Path:
-    """Return the path that `address` names; raises `UsageError` for an entry that is not there.
+    """Return the path that `address` names; raises `UnknownEntry` for one that is not there.
 
     Ids and keys may hold dots themselves: the longest one that is there wins.
     """
@@ -24,9 +34,7 @@ def path_of(root: Mapping, address: str) -> Path:
         found = _step(node, path, rest)
         if found is None:
             section = address.removesuffix(rest).rstrip(".")
-            raise UsageError(
-                f"`{section}` has no entry that `{rest}` names{_hint(node, path, rest)}"
-            )
+            raise UnknownEntry(section, *_meant(node, path, rest))
         name, step, node = found
         path = (*path, step)
         rest = rest[len(name) + 1 :]
@@ -86,11 +94,18 @@ def _longest(names: Iterable[str], rest: str) -> str | None:
     return max(known, key=len) if known else None
 
 
-def _hint(node: Node | None, path: Path, rest: str) -> str:
-    names = _indices(node, path) if isinstance(node, Sequence) and path in ENTRY_LISTS else {}
+def _meant(node: Node | None, path: Path, rest: str) -> tuple[str, str | None]:
+    """Return the part of `rest` that names no item, and the help where one name is certain."""
+    items = node.items if isinstance(node, Sequence) else ()
+    keys = {key for item in items if isinstance(item, Mapping) for key in item.members}
     parts = rest.split(".")
+    if path not in ENTRY_LISTS:
+        return parts[0], None
+    ids = [name for item in items if (name := entry_id(path, item))]
     for length in range(len(parts), 0, -1):
-        remedy = did_you_mean(".".join(parts[:length]), names)
+        name = ".".join(parts[:length])
+        remedy = did_you_mean(name, ids)
         if remedy:
-            return f": {remedy}"
-    return ""
+            return name, remedy
+    end = next((index for index, part in enumerate(parts) if index and part in keys), len(parts))
+    return ".".join(parts[:end]), None

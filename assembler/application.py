@@ -19,12 +19,12 @@ from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, Span, UsageError, raise_faults
 from assembler.lifespan import Lifespan, Running
 from assembler.mount import SlashMount
+from assembler.nodes import locate
 from assembler.objects import MISSING, Objects
 from assembler.openings import MountedLifespan, Opening, RouterLifespans, resource_opening
 from assembler.plan import Plan
 from assembler.protocol import LifespanProtocol
 from assembler.report import Assembly, Phase
-from assembler.source import locate
 from assembler.stack import seal
 from assembler.task import call
 

@@ -14,11 +14,12 @@ from typing import Any, Literal, Protocol
 
 from assembler import manifest as models
 from assembler.errors import Diagnostic, Span, did_you_mean
+from assembler.import_list import ImportFault, ImportList
+from assembler.nodes import Mapping, Node, locate
 from assembler.options import Options, OptionsChecker
 from assembler.references import Resolver
-from assembler.resolve import ImportFault, ImportList, import_object
+from assembler.resolve import import_object
 from assembler.signature import Target, signature_of, target_of
-from assembler.source import Mapping, Node, locate
 
 Role = Literal[
     "resource",

@@ -5,7 +5,7 @@ merge it and logs, diffs and reports name it. Refuses nothing: an entry without 
 called by has no id, and the shape check says what it lacks.
 """
 
-from assembler.source import Mapping, Node, Scalar
+from assembler.nodes import Mapping, Node, Scalar
 
 Path = tuple[str | int, ...]
 

@@ -2,7 +2,7 @@
 
     AssemblerError
     ├── UsageError          the command or call itself is wrong: a file that does not exist
-    └── ManifestError       the manifest is wrong: holds every `Diagnostic` of one stage
+    └── ManifestError       the manifest is wrong: holds the `Diagnostic`s of one stage
         └── StartupError    the manifest was right, and a step of the start failed
 
 In: a `File`, a `Span` in it, a code of `assembler.codes`, the words. Out: the text of the style
@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 from assembler.codes import CODES
 from assembler.redaction import redact
 
+MAX_TOLD = 200  # diagnostics of one stage: nobody reads more, and a text of 1 MiB can have 100 000
+_NO = (0.0, "")  # a name that is like no other
 _WINDOW = 160  # columns of a very long line that are shown around its caret
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "frame": "\x1b[1;34m", "": "\x1b[0m"}
 
@@ -98,7 +100,7 @@ class UsageError(AssemblerError):
 
 
 class ManifestError(AssemblerError):
-    """One stage found faults; `diagnostics` holds all of them, sorted by place."""
+    """One stage found faults; `diagnostics` holds them, sorted by place."""
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         super().__init__(diagnostics)
@@ -113,10 +115,17 @@ class StartupError(ManifestError):
 
 
 def raise_faults(faults: Iterable[Diagnostic]) -> None:
-    """Raise a `ManifestError` with all errors of `faults`; do nothing where there is none."""
-    errors = tuple(arranged(fault for fault in faults if fault.severity == "error"))
+    """Raise a `ManifestError` with the errors of `faults`; do nothing where there is none.
+
+    Beyond `MAX_TOLD`, the last one says how many more there are, at the place of the next.
+    """
+    errors = arranged(fault for fault in faults if fault.severity == "error")
+    if len(errors) > MAX_TOLD:
+        untold = errors[MAX_TOLD - 1 :]
+        message = f"{len(untold)} more faults are not told"
+        errors[MAX_TOLD - 1 :] = [Diagnostic("more-faults", message, untold[0].span)]
     if errors:
-        raise ManifestError(errors)
+        raise ManifestError(tuple(errors))
 
 
 def arranged(faults: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -127,20 +136,11 @@ def arranged(faults: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def suggestion(wrong: str, known: Iterable[str]) -> str | None:
     """Return the one name of `known` that `wrong` was surely meant to be, or None."""
-    folded = wrong.lower().replace("-", "_")
-    scored = sorted(
-        (
-            (SequenceMatcher(None, folded, name.lower().replace("-", "_")).ratio(), name)
-            for name in known
-            if abs(len(name) - len(wrong)) <= 3
-        ),
-        reverse=True,
-    )
-    if not scored or scored[0][0] < 0.75:
-        return None
-    if len(scored) > 1 and scored[0][0] - scored[1][0] < 0.05:
-        return None
-    return scored[0][1]
+    near = [name for name in known if abs(len(name) - len(wrong)) <= 3]
+    folded = [name.lower().replace("-", "_") for name in (wrong, *near)]
+    likeness = [SequenceMatcher(None, folded[0], name).ratio() for name in folded[1:]]
+    (best, name), (second, _) = sorted([*zip(likeness, near, strict=True), _NO, _NO])[:-3:-1]
+    return name if best >= 0.75 and best - second >= 0.05 else None
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:

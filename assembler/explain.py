@@ -20,9 +20,9 @@ from starlette.routing import Match, WebSocketRoute
 from starlette.types import Scope
 
 from assembler.component import Component
+from assembler.nodes import Mapping, Node
 from assembler.plan import Plan, as_written
 from assembler.redaction import redact
-from assembler.source import Mapping, Node
 
 
 @dataclass(frozen=True, slots=True)

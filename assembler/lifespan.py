@@ -20,10 +20,10 @@ from datetime import timedelta
 from typing import Any
 
 from assembler.errors import Diagnostic, Span, StartupError
+from assembler.failure import failure_of, frame_of
 from assembler.openings import Opening
 from assembler.plan import Plan
 from assembler.report import Assembly, Outcome, Phase, Step, table
-from assembler.resolve import failure_of, frame_of
 from assembler.task import Owned, StepError, StepTimeout, bounded
 
 logger = logging.getLogger("assembler")

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 
 from assembler.component import Component
 from assembler.errors import Diagnostic, Span
+from assembler.failure import failure_of, frame_of
+from assembler.nodes import locate
 from assembler.plan import Plan
-from assembler.resolve import failure_of, frame_of
-from assembler.source import locate
-from assembler.values import Fault
+from assembler.reasons import Fault
 
 MISSING = object()
 _CALLED_LATER = frozenset({"mount", "handler", "dependency"})

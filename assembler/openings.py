@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message
 
 from assembler.component import Component
 from assembler.errors import Span
+from assembler.failure import failure_of
 from assembler.report import Phase
-from assembler.resolve import failure_of
 from assembler.task import StepError, call, nothing
 
 logger = logging.getLogger("assembler")

@@ -19,10 +19,12 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import get_type_hints
 
 from assembler.errors import Diagnostic, Note, Span, did_you_mean, suggestion
+from assembler.marks import ResourceRef
+from assembler.nodes import Mapping, Node, locate
+from assembler.reasons import Fault
 from assembler.shape import quoting_help
 from assembler.signature import Target
-from assembler.nodes import Mapping, Node, locate
-from assembler.values import Fault, ResourceRef, convert
+from assembler.values import convert
 
 _NAMES_SHOWN = 12
 _UNIONS = (Union, UnionType)

@@ -11,11 +11,11 @@ from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any, cast
 
-from assembler.address import path_of
+from assembler.address import UnknownEntry, path_of
 from assembler.entries import Path
 from assembler.errors import Diagnostic, File, Span, UsageError, raise_faults
+from assembler.nodes import Mapping, Member, Node, Scalar, Sequence
 from assembler.overlay import Document
-from assembler.source import Mapping, Member, Node, Scalar, Sequence
 
 
 def override_document(document: Document, override: MappingType[str, Any]) -> Document:
@@ -33,8 +33,8 @@ def override_document(document: Document, override: MappingType[str, Any]) -> Do
         where = Span(file, number, len(address) + 3, number, len(lines[number - 1]) + 1)
         try:
             path = path_of(root, address)
-        except UsageError as error:
-            faults.append(Diagnostic("unknown-id", str(error), key))
+        except UnknownEntry as error:
+            faults.append(Diagnostic("unknown-id", error.message, key, help=error.help))
             continue
         root = cast("Mapping", _put(root, path, Member(key, _node(value, where))))
     raise_faults(faults)

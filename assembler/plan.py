@@ -17,24 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from assembler import manifest as models
+from assembler.chain import shown_name
 from assembler.component import Component, ModuleTargets, Part, Targets, entries
 from assembler.errors import Diagnostic, raise_faults
-from assembler.options import OptionsChecker
-from assembler.overlay import Document, load_document, shown_name
-from assembler.override import override_document
-from assembler.redaction import Secrets
-from assembler.references import (
-    Resolver,
+from assembler.import_list import read_import_list
+from assembler.mentions import (
     check_environment,
     check_resources,
     check_settings,
     check_syntax,
+    mentions,
 )
-from assembler.resolve import read_import_list
+from assembler.nodes import Mapping, Node, Sequence, locate
+from assembler.options import OptionsChecker
+from assembler.overlay import Document, load_document
+from assembler.override import override_document
+from assembler.redaction import Secrets
+from assembler.references import Resolver
 from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import Target, class_of, signature_of
-from assembler.source import Mapping, Node, Sequence, locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +159,19 @@ class _Planner:
         return manifest
 
     def references(self, manifest: models.Manifest) -> Resolver:
-        self.refuse([*check_syntax(self.root), *check_resources(self.root)])
+        found = mentions(self.root)
+        self.refuse([*check_syntax(found), *check_resources(found, self.root.get("resources"))])
         if self.environment is None:
             return Resolver(None, None, self.secrets)
-        faults = list(check_environment(self.root, self.environment))
-        settings, found = self.settings(manifest.settings)
-        faults += found or check_settings(self.root, settings)
+        faults = list(check_environment(found, self.environment))
+        settings, refused = self.settings(manifest.settings)
+        faults += refused or check_settings(found, settings)
         self.refuse(faults)
-        return Resolver(self.environment, settings, self.secrets)
+        resolver = Resolver(self.environment, settings, self.secrets)
+        for mention in found:  # what they hold is secret before others' code could show it
+            for reference, _ in mention.references("environment", "settings"):
+                resolver.value(reference)
+        return resolver
 
     def settings(self, path: str | None) -> tuple[Any, list[Diagnostic]]:
         if path is None:

@@ -11,8 +11,8 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from assembler.errors import ManifestError, render
+from assembler.failure import failure_of
 from assembler.lifespan import Lifespan
-from assembler.resolve import failure_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from assembler.duration import DURATION_SCHEMA
 from assembler.entries import ENTRY_LISTS, Path
-from assembler.values import DURATION_SCHEMA
 
 Schema = dict[str, Any]
 

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from assembler.errors import Diagnostic, Span
+from assembler.failure import failure_of, frame_of
+from assembler.import_list import ImportFault, ImportList
 from assembler.redaction import Secrets
-from assembler.resolve import ImportFault, ImportList, failure_of, frame_of, import_object
+from assembler.resolve import import_object
 
 _SHORTEST = 4  # characters of a value that could be a secret; `1` or `no` would be everywhere
 

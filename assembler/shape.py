@@ -14,10 +14,11 @@ from pydantic import TypeAdapter
 
 from assembler.entries import ENTRY_LISTS, SECTIONS, Path, entry_id
 from assembler.errors import Diagnostic, Span, did_you_mean
-from assembler.manifest import Manifest, Section
+from assembler.manifest import Manifest
+from assembler.manifest.section import Section
+from assembler.nodes import Mapping, Node, Scalar, locate
 from assembler.references import Resolver
-from assembler.source import Mapping, Node, Scalar, locate
-from assembler.values import Unknown, convert
+from assembler.values import convert
 
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
@@ -36,18 +37,18 @@ def read_manifest(root: Mapping, resolver: Resolver) -> tuple[Manifest | None, l
 
 def _prepared(root: Mapping, resolver: Resolver) -> dict[str, Any]:
     """Return the data, every entry with its id, without the sections and `with` that are empty."""
-    data: dict[str, Any] = _plain(resolver.data(root))
+    data: dict[str, Any] = resolver.outline(root)
     for name in SECTIONS & data.keys():
         if data[name] is None:
             del data[name]
     scheduler = data.get("scheduler")
     if isinstance(scheduler, dict) and scheduler.get("jobs", ()) is None:
         del scheduler["jobs"]
-    for entry, name in _entries(root, data):
+    for entry, called in _entries(root, data):
         if entry.get("with", ()) is None:
             del entry["with"]
-        if name is not None:
-            entry.setdefault("id", name)
+        if called is not None:
+            entry.setdefault("id", called)
     return data
 
 
@@ -65,14 +66,6 @@ def _entries(root: Mapping, data: dict[str, Any]) -> Iterator[tuple[dict[str, An
     for name, entry in (resources if isinstance(resources, dict) else {}).items():
         if isinstance(entry, dict):
             yield entry, name
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | None) else Unknown(value.shown)
 
 
 def _diagnostic(root: Mapping, path: Path, kind: str, reason: str) -> Diagnostic:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NotRequired, Union, cast, get_args, 
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict, get_type_hints, is_protocol, is_typeddict
 
-from assembler.values import Duration
+from assembler.duration import Duration
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # What a YAML list may be given to; pydantic checks few of these, and an `Iterable` only when read.

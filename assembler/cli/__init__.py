@@ -17,7 +17,7 @@ from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, wa
 from assembler.cli.showing import explain, render, routes, schema
 from assembler.cli.starting import init, serve
 from assembler.errors import AssemblerError, ManifestError
-from assembler.resolve import failure_of
+from assembler.failure import failure_of
 from assembler.review import diagnostics as reports
 
 _COMMANDS: dict[Callable[..., None], str] = {

@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 from assembler.address import address_of
+from assembler.composer import plain_value
 from assembler.entries import Path
 from assembler.errors import printable
 from assembler.manifest import Manifest
+from assembler.nodes import Mapping, Node, Scalar, locate, walk
 from assembler.overlay import Document
 from assembler.plan import as_written
 from assembler.redaction import redact
-from assembler.source import Mapping, Node, Scalar, locate, plain_value, walk
 
 
 def as_yaml(document: Document) -> str:

@@ -14,13 +14,8 @@ import importlib
 from collections.abc import Iterator
 
 from assembler.errors import did_you_mean
-from assembler.resolve import (
-    BEHIND,
-    ImportFault,
-    ImportList,
-    make_current_folder_importable,
-    module_not_found,
-)
+from assembler.import_list import ImportFault, ImportList
+from assembler.resolve import BEHIND, make_current_folder_importable, module_not_found
 from assembler.signature import Target
 from assembler.static.module import Source
 from assembler.static.names import Found, Names, shown

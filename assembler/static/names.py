@@ -11,7 +11,7 @@ import builtins
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from assembler.resolve import ImportFault
+from assembler.import_list import ImportFault
 from assembler.static.module import Binding, Import, Source, find
 from assembler.static.vocabulary import MADE, NO_INIT, Known, Unknown, known
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.middleware.entity_tag import ConditionalSend
-from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_layer import Fields, HeaderLayer, Rule
 from components.middleware.header_text import header_name, header_value
 from components.middleware.path_patterns import PathTest, app_path, path_test
 
@@ -88,18 +88,16 @@ class CacheControlMiddleware(HeaderLayer):
         if vary is None:
             vary = ["Authorization", "Cookie"] if self._cookies else ["Authorization"]
         self._private = _Governed([(b"cache-control", header_value("private", private))])
-        self._rules = _by_method(
-            rules, header_name("cdn_header", cdn_header), vary, self._private
-        )
+        self._rules = _by_method(rules, header_name("cdn_header", cdn_header), vary, self._private)
         self._etag = etag
         self._etag_max_bytes = etag_max_bytes
         self._join(touches=_DECISIVE)
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp | None:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule | ASGIApp | None:
         policy = self._policy(scope, headers)
         if self._etag is not None and scope["method"] in ("GET", "HEAD"):
             return partial(self._conditional, self._etag, policy)
-        return None if policy is None else policy.step
+        return policy
 
     async def _conditional(
         self,
@@ -147,15 +145,14 @@ class CacheControlMiddleware(HeaderLayer):
 class _Governed(Rule):
     """The fields of a rule, and what they make an answer depend on, for successful answers."""
 
-    __slots__ = ("_fields", "_private", "_vary", "step")
+    __slots__ = ("_private", "fields", "vary")
 
     def __init__(
         self, fields: Fields, vary: bytes = b"", private: "_Governed | None" = None
     ) -> None:
-        self._fields = fields
-        self._vary = vary
+        self.fields = fields
+        self.vary = vary
         self._private = private or self
-        self.step: Step = (self, None, None)
 
     def edit(self, fields: Fields, status: int) -> Fields:
         if not (200 <= status < 300 or status == 304):
@@ -171,11 +168,11 @@ class _Governed(Rule):
                 policy = self._private
             else:
                 vary.append(value)
-        if not policy._vary:
-            return fields + policy._fields
+        if not policy.vary:
+            return fields + policy.fields
         if vary:
             fields = [field for field in fields if field[0].lower() != b"vary"]
-        return [*fields, (b"vary", _joined(vary, policy._vary)), *policy._fields]
+        return [*fields, (b"vary", _joined(vary, policy.vary)), *policy.fields]
 
 
 def _by_method(

@@ -13,7 +13,7 @@ from pydantic import Field
 from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
-from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_layer import Fields, HeaderLayer, Rule
 
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _REMEMBERED_ORIGINS = 256
@@ -61,15 +61,15 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         self._granted_to: dict[bytes, _Granted] = {}
         self._join(touches=[b"vary", _ALLOW_ORIGIN, *dict(self._simple)])
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule | ASGIApp:
         origin = headers.get(b"origin")
         if origin is None:
-            return self._unasked.step
+            return self._unasked
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             return partial(StarletteCORSMiddleware.__call__, self)
         if not self._names_origin:
-            return self._granted_to_all.step
-        return (self._granted_to.get(origin) or self._judge(origin)).step
+            return self._granted_to_all
+        return self._granted_to.get(origin) or self._judge(origin)
 
     def _judge(self, origin: bytes) -> "_Granted":
         if not self.is_allowed_origin(origin.decode("latin-1")):
@@ -84,12 +84,11 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
 class _Granted(Rule):
     """Puts what is granted in place of an answer's own, and `Origin` into its `Vary`."""
 
-    __slots__ = ("_fields", "_names", "step")
+    __slots__ = ("_fields", "_names")
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
         self._names = {*dict(fields), b"vary"}
-        self.step: Step = (self, None, None)
 
     def edit(self, fields: Fields, status: int) -> Fields:
         vary = b", ".join([value for name, value in fields if name == b"vary"])

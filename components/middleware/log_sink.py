@@ -66,10 +66,12 @@ def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]],
 
 def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
     factory = logging.getLogRecordFactory()
+    is_plain = factory is logging.LogRecord
+    handle = logger.handle
     common: dict[str, Any] = {}
     for entry in entries:
         level, write, now = entry[:3]
-        if not common or factory is not logging.LogRecord:
+        if not (common and is_plain):
             # No walk up the stack for the caller, as there is none worth naming.
             record = factory(logger.name, level, __file__, 0, "", (), None, "request")
             common = record.__dict__.copy()  # as filters may write into the record
@@ -86,7 +88,7 @@ def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
         values["request_id"] = request_id or "-"
         values["trace_id"] = parent[3:35] if parent else "-"
         values["span_id"] = parent[36:52] if parent else "-"
-        logger.handle(record)
+        handle(record)
 
 
 class _Lines:

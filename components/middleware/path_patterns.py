@@ -1,8 +1,9 @@
-"""Path patterns of options -> tests of a request's path that cost one call each.
+"""Patterns of options -> tests of a request's path, or of its method and path.
 
 `/docs` is that path alone, `/health/*` is all beneath it, and a `*` in place of a segment is any one
-segment (`/users/*/photo`). Refuses patterns that do not begin with `/` and stars elsewhere. Paths
-are judged as the application sees them, without the `root_path` that a proxy has cut off.
+segment (`/users/*/photo`); `POST /login` and `GET,HEAD /a/*` name methods too. Refuses patterns that
+do not begin with `/`, stars elsewhere, and methods in lower case. Paths are judged as the application
+sees them, without the `root_path` that a proxy has cut off.
 """
 
 import re
@@ -13,6 +14,11 @@ from starlette.types import Scope
 
 PathTest = Callable[[str], object]
 """Says by a true value that a path is meant."""
+
+RequestTest = Callable[[str, str], bool]
+"""Says whether a method and a path are meant."""
+
+_REQUEST = re.compile(r"(?:([A-Z]+(?:,[A-Z]+)*) +)?(/\S*)")
 
 
 def path_test(option: str, pattern: str) -> PathTest:
@@ -60,6 +66,33 @@ def any_path_test(option: str, patterns: Iterable[str]) -> PathTest:
     return lambda path: (
         path in exact or path.startswith(beneath) or any(test(path) for test in others)
     )
+
+
+def matcher(pattern: str, *, slash: bool) -> RequestTest:
+    """The test for a pattern that may name methods; without one all are meant, and GET is HEAD too.
+
+    Args:
+        pattern: `/search`, `POST /auth/*` or `GET,HEAD /users/*/photo`.
+        slash: `/login` means `/login/` too. So must a limit, as a layer further inside may take the
+            slash away; an exemption must not reach further than its words.
+
+    Raises:
+        ValueError: `pattern` is not one.
+    """
+    found = _REQUEST.fullmatch(pattern)
+    if found is None:
+        raise ValueError(f"`{pattern}` is no pattern: write `/path`, `/path/*` or `POST /path`")
+    methods = frozenset((found[1] or "").split(",")) - {""}
+    if "GET" in methods:
+        methods |= {"HEAD"}
+    path = found[2]
+    if slash and not path.endswith("/*"):
+        test = path_test("match", path.rstrip("/") or "/")
+        return lambda method, path: (
+            (not methods or method in methods) and bool(test(path.rstrip("/") or "/"))
+        )
+    test = path_test("match", path)
+    return lambda method, path: (not methods or method in methods) and bool(test(path))
 
 
 def app_path(scope: Scope) -> str:

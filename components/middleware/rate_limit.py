@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.path_patterns import app_path, matcher
 from components.rate_limit.answer import (
     TRY_AGAIN_LATER,
     BodyShape,
@@ -29,7 +30,6 @@ from components.rate_limit.answer import (
 )
 from components.rate_limit.keys import KeyFunction, subject_of
 from components.rate_limit.memory import MemoryStore
-from components.rate_limit.paths import is_preflight, matcher, route_path
 from components.rate_limit.rates import parse_rates
 from components.rate_limit.store import Decision, Limit, OnStoreError, Store, name_limits
 
@@ -69,6 +69,7 @@ class RateLimitMiddleware(HeaderLayer):
     """
 
     on_websockets = True
+    reads_headers = False
 
     def __init__(
         self,
@@ -137,15 +138,15 @@ class RateLimitMiddleware(HeaderLayer):
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp | None:
         is_http = scope["type"] == "http"
         method = scope["method"] if is_http else "GET"
-        request = (method, route_path(scope) if scope.get("root_path") else scope["path"])
+        request = (method, app_path(scope) if scope.get("root_path") else scope["path"])
         try:
             plan = self._remembered[request]
         except KeyError:
             plan = self._choose(request)
-        if plan is None or (method == "OPTIONS" and is_preflight(headers)):
+        if plan is None or (method == "OPTIONS" and _is_preflight(scope)):
             return None
         decision = plan.hit(self._subject(scope), plan.cost)
-        if type(decision) is not Decision:
+        if not isinstance(decision, Decision):
             return partial(self._decided_later, plan, decision)
         if not decision[0]:
             return partial(_refuse, plan.refusals.answer(decision))
@@ -257,6 +258,12 @@ def _store_error(mode: OnStoreError) -> OnStoreError:
     if mode not in _STRICTEST:
         raise ValueError(f"`on_store_error` must be one of {', '.join(_STRICTEST)}")
     return mode
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Whether an OPTIONS request is a browser's question, judged as Starlette's CORS does."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
 
 
 async def _refuse(

@@ -9,7 +9,6 @@ comes from elsewhere: the request then gets a new one. Headers of the request st
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -95,7 +94,7 @@ class RequestIDMiddleware(HeaderLayer):
         state["traceparent"] = parent
         token = CONTEXT.set((request_id, parent))
         field = (self._name, request_id.encode("ascii"))
-        return self._rule, field, partial(CONTEXT.reset, token)
+        return self._rule, field, token
 
     def _given_id(self, scope: Scope) -> str | None:
         values = [value for name, value in scope["headers"] if name == self._name]

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from starlette.types import ASGIApp, Scope
 
-from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_layer import Fields, HeaderLayer, Rule
 from components.middleware.header_text import header_value
 from components.middleware.path_patterns import any_path_test, app_path
 
@@ -49,6 +49,7 @@ class SecurityHeadersMiddleware(HeaderLayer):
     """
 
     on_websockets = True
+    reads_headers = False
 
     def __init__(
         self,
@@ -115,20 +116,20 @@ class SecurityHeadersMiddleware(HeaderLayer):
         self._docs_heads = tuple(pattern.partition("*")[0] for pattern in docs_paths)
         self._join(touches=[name.encode() for name in page | secure])
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
         # Judged now: a router that enters a mount changes the scope's root_path.
         variants = self._page
-        if (
-            scope.get("root_path") or scope["path"].startswith(self._docs_heads)
-        ) and self._is_docs(app_path(scope)):
+        if (scope.get("root_path") or scope["path"].startswith(self._docs_heads)) and self._is_docs(
+            app_path(scope)
+        ):
             variants = self._docs
-        return variants[scope.get("scheme") in ("https", "wss")].step
+        return variants[scope.get("scheme") in ("https", "wss")]
 
 
 class _Missing(Rule):
     """Adds those of its fields that an answer does not have."""
 
-    __slots__ = ("_fields", "step")
+    __slots__ = ("_fields",)
 
     starts = frozenset({"http.response.start", "websocket.http.response.start"})
 
@@ -138,7 +139,6 @@ class _Missing(Rule):
             for name, text in texts.items()
             if text is not None
         ]
-        self.step: Step = (self, None, None)
 
     def edit(self, fields: Fields, status: int) -> Fields:
         present = {name.lower() for name, _ in fields}

@@ -21,11 +21,20 @@ class SortableIDs:
         clock: nanoseconds since 1970.
     """
 
-    __slots__ = ("_clock", "_count", "_counts", "_ends", "_millisecond", "_stamp")
+    __slots__ = (
+        "_clock",
+        "_count",
+        "_counts",
+        "_ends",
+        "_millisecond",
+        "_next_nanosecond",
+        "_stamp",
+    )
 
     def __init__(self, *, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
         self._millisecond = 0
+        self._next_nanosecond = 0
         self._stamp = ""
         self._count = 0
         self._counts = [f"{count:03x}" for count in range(_COUNTS)]
@@ -34,9 +43,9 @@ class SortableIDs:
 
     def new(self) -> str:
         """A UUID text of 36 characters."""
-        millisecond = self._clock() // 1_000_000
-        if millisecond > self._millisecond:
-            self._start(millisecond)
+        now = self._clock()
+        if now >= self._next_nanosecond:
+            self._start(now // 1_000_000)
         while True:
             try:
                 return self._stamp + self._ends.pop()
@@ -51,6 +60,7 @@ class SortableIDs:
         text = f"{millisecond:012x}"
         self._stamp = f"{text[:8]}-{text[8:]}-7"
         self._millisecond = millisecond
+        self._next_nanosecond = (millisecond + 1) * 1_000_000
 
     def _refill(self) -> None:
         if self._count == _COUNTS:

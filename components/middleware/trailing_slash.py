@@ -30,6 +30,7 @@ class StripTrailingSlashMiddleware(HeaderLayer):
     """
 
     on_websockets = True
+    reads_headers = False
 
     def __init__(
         self,

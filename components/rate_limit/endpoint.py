@@ -74,17 +74,22 @@ class EndpointRateLimiter:
 
     async def __call__(self, connection: HTTPConnection, response: Response) -> None:
         scope = connection.scope
-        decision = self._hit(self._route_name(scope) + self._subject(scope), self._cost)
+        route: Any = scope.get("route")
+        # FastAPI gives a route of an included router without its prefixes: its context has them
+        context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+        if context is not None and context.original_route is route:
+            route = context
+        known = self._names.get(id(route))
+        name = self._route_name(scope, route) if known is None else known[1]
+        decision = self._hit(name + self._subject(scope), self._cost)
         if not isinstance(decision, Decision):
             decision = await decision
-        if not decision.admitted:
+        admitted, limit, remaining, wait_ns = decision
+        if not admitted:
             raise self._refusal(scope, decision)
-        if decision.limit is not None:
-            value = self._templates[decision.limit] % (
-                decision.remaining,
-                seconds_up(decision.wait_ns),
-            )
-            response.raw_headers += [self._policy, (b"ratelimit", value)]
+        if limit is not None:
+            value = self._templates[limit] % (remaining, seconds_up(wait_ns))
+            response.raw_headers += (self._policy, (b"ratelimit", value))
 
     def _refusal(self, scope: Scope, decision: Decision) -> Exception:
         if scope["type"] == "websocket" and "websocket.http.response" not in (
@@ -104,16 +109,8 @@ class EndpointRateLimiter:
         detail = f"too many requests, try again in {seconds} s"
         return RateLimited(429, detail, fields, "rate_limited")
 
-    def _route_name(self, scope: Scope) -> str:
+    def _route_name(self, scope: Scope, route: object) -> str:
         """The full template and the endpoint: the same in every process, whatever the method."""
-        route: Any = scope.get("route")
-        # FastAPI gives a route of an included router without its prefixes: its context has them
-        context = scope.get("fastapi", {}).get("effective_route_context")
-        if context is not None and context.original_route is route:
-            route = context
-        known = self._names.get(id(route))
-        if known is not None:
-            return known[1]
         endpoint = scope.get("endpoint")
         function = getattr(endpoint, "__qualname__", type(endpoint).__qualname__)
         path, module = getattr(route, "path", ""), getattr(endpoint, "__module__", "")

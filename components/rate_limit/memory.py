@@ -17,7 +17,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components.rate_limit.store import Decision, Limit, OnStoreError
-from components.rate_limit.windows import BUCKETS, HELD, Window
+from components.rate_limit.windows import BUCKETS, Window
 
 _SHARD_KEYS = 1024  # a sweep or a dict's growth at this size takes some ten microseconds
 _OVERFLOW = 16  # shared counters per shard
@@ -62,7 +62,10 @@ class Table:
     """
 
     __slots__ = (
+        "_bucket",
         "_clock_ns",
+        "_empty",
+        "_ends_ns",
         "_room",
         "_shard_mask",
         "_shards",
@@ -82,30 +85,42 @@ class Table:
         self._shards: list[dict[str | int, int]] = [{} for _ in range(shards)]
         self._sweep_at = [64] * shards
         self._swept = [0] * shards
+        # The bucket of now, the state of a client without hits in it, and when it is over.
+        self._bucket = self._empty = self._ends_ns = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
 
     def hit(self, subject: str | int, cost: int = 1, /) -> Decision:
         """Count one hit; written out flat, since every request passes here."""
-        window, now = self._window, self._clock_ns()
-        bucket = now // window.bucket_ns
+        now = self._clock_ns()
+        if now >= self._ends_ns:
+            self._begin_bucket(now)
+        window = self._window
         shard = self._shards[hash(subject) & self._shard_mask]
         state = shard.get(subject)
         if state is None:
-            subject, state = self._place(subject, bucket)
-        if state >> window.shift != bucket:
-            state = bucket << window.shift | window.slots_at(state, bucket)
-        slots = state & window.mask
+            subject, state = self._place(subject, self._bucket)
+        # a state of this bucket, less what a client not seen has, is its slots; an older one is less
+        slots = state - self._empty
+        if slots < 0:
+            slots = window.slots_at(state, self._bucket)
+            state = self._empty + slots
         remaining = window.quota - slots % window.modulus - cost
         if remaining < 0:
             wait_ns = window.wait_ns(slots, -remaining, now)
             return Decision(False, self.limit, remaining + cost, wait_ns)
         shard[subject] = state + cost
         oldest = ((slots + cost).bit_length() - 1) // window.bits
-        free_at = (bucket + HELD - oldest) * window.bucket_ns
+        free_at = self._ends_ns + (BUCKETS - oldest) * window.bucket_ns
         # what Decision(…) does, without its Python frame
         return _new(Decision, (True, self.limit, remaining, free_at - now))
+
+    def _begin_bucket(self, now: int) -> None:
+        window = self._window
+        self._bucket = now // window.bucket_ns
+        self._empty = self._bucket << window.shift
+        self._ends_ns = (self._bucket + 1) * window.bucket_ns
 
     def refusal(self, subject: str, cost: int) -> Decision | None:
         """What `hit` would refuse, without counting anything."""

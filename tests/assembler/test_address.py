@@ -70,13 +70,14 @@ def test_keys_that_are_not_there_yet_are_taken_as_they_stand() -> None:
     [
         (
             "middleware.v1.3.with",
-            "`middleware` has no entry that `v1.3.with` names: did you mean `v1.2`?",
+            "`middleware` has no entry that `v1.3` names\n  = help: did you mean `v1.2`?",
         ),
         ("middleware.other", "`middleware` has no entry that `other` names"),
+        ("middleware.a.b.with.limit", "`middleware` has no entry that `a.b` names"),
         ("middleware.1", "`middleware` has no entry that `1` names"),
         (
             "scheduler.jobs.tock",
-            "`scheduler.jobs` has no entry that `tock` names: did you mean `tick`?",
+            "`scheduler.jobs` has no entry that `tock` names\n  = help: did you mean `tick`?",
         ),
         (
             "middleware.v1.2.with.hosts.7",

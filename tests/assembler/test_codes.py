@@ -13,6 +13,7 @@ CASES = TESTS.parent / "cases"
 CALLS = {"Diagnostic", "ImportFault", "fault"}
 # What no case can show: a text of a mebibyte, and what happens after the plan.
 ELSEWHERE = {
+    "more-faults",
     "too-large",
     "static-unknown",
     "build-failed",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.errors import (
+    MAX_TOLD,
     Diagnostic,
     File,
     ManifestError,
@@ -192,3 +193,16 @@ def test_the_mapping_for_programs_has_the_documented_keys() -> None:
         "help": "y",
     }
     assert Diagnostic("bad-value", "x", None).as_dict()["file"] is None
+
+
+def test_a_flood_of_faults_is_cut_with_a_count() -> None:
+    found = [fault("x", 1, 2, line=number) for number in range(1, MAX_TOLD + 2)]
+    with pytest.raises(ManifestError) as caught:
+        raise_faults(found[:-1])
+    assert caught.value.diagnostics == tuple(found[:-1])
+    with pytest.raises(ManifestError) as caught:
+        raise_faults(found)
+    *told, last = caught.value.diagnostics
+    assert told == found[: MAX_TOLD - 1]
+    assert (last.code, last.message) == ("more-faults", "2 more faults are not told")
+    assert last.span == found[MAX_TOLD - 1].span

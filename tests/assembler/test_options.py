@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from assembler.errors import Diagnostic, File, Span
 from assembler.options import Options, OptionsChecker
+from assembler.reasons import Fault
 from assembler.redaction import Secrets
 from assembler.references import Resolver
 from assembler.signature import target_of
 from assembler.source import read
-from assembler.values import Fault
 from tests.assembler.trees import VALUES
 
 USE = Span(File("m.yaml", "use: shop.make"), 1, 6, 1, 15)

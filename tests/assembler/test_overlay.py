@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.errors import ManifestError, UsageError
 from assembler.chain import shown_name
+from assembler.errors import ManifestError, UsageError
 from assembler.overlay import Document, load_document
 from tests.assembler.trees import SCALARS, VALUES, plain, scalars, text_at
 

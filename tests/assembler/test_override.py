@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.errors import File, ManifestError, UsageError
+from assembler.nodes import Mapping, Scalar, locate
 from assembler.overlay import Document
 from assembler.override import override_document
-from assembler.nodes import Mapping, Scalar, locate
 from assembler.source import read
 from tests.assembler.trees import VALUES, plain
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import assembler
 from assembler.errors import File, ManifestError, UsageError
-from assembler.plan import as_written, document_hash, load
 from assembler.nodes import Mapping
+from assembler.plan import as_written, document_hash, load
 from assembler.source import read
 from tests.assembler.project import project
 from tests.assembler.trees import VALUES
@@ -143,6 +143,15 @@ def test_secrets_are_not_in_what_a_plan_shows(shop: Path) -> None:
     plan = load("manifest.yaml", environment={"DATABASE_URL": "pg://u:canary@h", "TITLE": "canary"})
     assert "canary" not in repr(plan.resources)
     assert plan.secrets.scrub("canary pg://u:canary@h") == "${TITLE:-Shop} ${DATABASE_URL}"
+
+
+def test_an_import_that_fails_does_not_tell_what_a_with_will_hold(shop: Path) -> None:
+    Path("broken.py").write_text("raise RuntimeError('no access with canary-1')\n")
+    text = MANIFEST.replace("startup: [", "startup: [{use: broken.step}, ")
+    Path("manifest.yaml").write_text(text)
+    with pytest.raises(ManifestError) as caught:
+        load("manifest.yaml", environment={"DATABASE_URL": "canary-1"})
+    assert "no access with ${DATABASE_URL}" in str(caught.value)
 
 
 def test_a_manifest_is_planned_again_as_the_same(shop: Path) -> None:

@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from assembler.errors import File
-from assembler.redaction import Secrets
-from assembler.references import (
-    Reference,
-    Resolver,
+from assembler.marks import Held, ResourceRef, Text, Unknown
+from assembler.mentions import (
     check_environment,
     check_resources,
     check_settings,
     check_syntax,
-    parse,
+    mentions,
 )
 from assembler.nodes import Mapping
+from assembler.redaction import Secrets
+from assembler.references import Reference, Resolver, parse
 from assembler.source import read
-from assembler.values import Held, ResourceRef, Text, Unknown
 from tests.assembler.trees import SAFE, plain
 
 PIECES = st.sampled_from(
@@ -143,20 +142,22 @@ def test_the_values_of_code_paths_and_sql_are_left_alone() -> None:
     root = tree("startup: [{id: a, sql: [{run: 'DO $$ x $$ ${A}'}]}]\nsettings: a.b\n")
     data = Resolver({"A": "x"}, None, Secrets()).data(root)
     assert data["startup"][0]["sql"][0]["run"] == "DO $$ x $$ ${A}"
-    assert list(check_syntax(root)) == []
-    assert list(check_environment(root, {})) == []
+    assert list(check_syntax(mentions(root))) == []
+    assert list(check_environment(mentions(root), {})) == []
 
 
 def test_options_named_like_keys_of_the_format_take_references() -> None:
     root = tree('middleware: [{use: a.b, with: {use: "${A}", id: "${A}", sql: "${A}"}}]\n')
-    assert list(check_syntax(root)) == []
+    assert list(check_syntax(mentions(root))) == []
     [entry] = Resolver({"A": "x"}, None, Secrets()).data(root)["middleware"]
     assert entry["with"] == {"use": "x", "id": "x", "sql": "x"}
 
 
 def test_a_variable_that_is_no_text_is_refused() -> None:
     root = tree('app: {title: "${A}"}\n')
-    [fault] = check_environment(root, {"A": b"caf\xe9".decode("utf-8", "surrogateescape")})
+    [fault] = check_environment(
+        mentions(root), {"A": b"caf\xe9".decode("utf-8", "surrogateescape")}
+    )
     assert (fault.code, fault.message) == ("bad-value", "environment variable `A` is not UTF-8")
 
 
@@ -166,7 +167,7 @@ def test_a_setting_may_be_any_attribute_of_a_plain_object() -> None:
             self.title = "x"
 
     root = tree('app: {title: "${settings.title}", version: "${settings.titel}"}\n')
-    [fault] = check_settings(root, Plain())
+    [fault] = check_settings(mentions(root), Plain())
     assert (fault.code, fault.help) == ("unknown-setting", "did you mean `title`?")
 
 
@@ -178,7 +179,7 @@ def test_only_resources_above_may_be_named(order: list[str]) -> None:
         for name in order
     }
     root = tree(json.dumps({"resources": section}))
-    faults = list(check_resources(root))
+    faults = list(check_resources(mentions(root), root.get("resources")))
     wrong = [(n, o) for n in order for o in uses[n] if order.index(o) > order.index(n)]
     assert [fault.code for fault in faults] == ["resource-order"] * len(wrong)
     assert plain(root)["resources"].keys() == section.keys()

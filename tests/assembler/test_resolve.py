@@ -9,14 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.errors import UsageError
-from assembler.resolve import (
-    ImportFault,
-    ImportList,
-    failure_of,
-    frame_of,
-    import_object,
-    read_import_list,
-)
+from assembler.failure import failure_of, frame_of
+from assembler.import_list import ImportFault, ImportList, read_import_list
+from assembler.resolve import import_object
 from tests.assembler.project import project
 
 FREE = ImportList(None, None)

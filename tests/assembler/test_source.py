@@ -12,8 +12,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assembler.errors import Diagnostic, File, ManifestError, UsageError, render
 from assembler.composer import MAX_ALIASES, MAX_DEPTH, MAX_NODES, plain_value
+from assembler.errors import Diagnostic, File, ManifestError, UsageError, render
 from assembler.nodes import Mapping, Node, Scalar, locate, walk
 from assembler.source import MAX_BYTES, read, read_file
 from tests.assembler.trees import VALUES, plain, scalars, text_at

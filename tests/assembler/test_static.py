@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from assembler.resolve import ImportFault, ImportList, import_object
+from assembler.import_list import ImportFault, ImportList
+from assembler.resolve import import_object
 from assembler.signature import Target, target_of
 from assembler.static import SourceReader
 from assembler.values import convert

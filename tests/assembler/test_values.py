@@ -11,17 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 
-from assembler.values import (
-    Duration,
-    Fault,
-    Held,
-    ResourceRef,
-    Text,
-    Unknown,
-    convert,
-    parse_duration,
-    shown,
-)
+from assembler.duration import Duration, parse_duration
+from assembler.marks import Held, ResourceRef, Text, Unknown, shown
+from assembler.reasons import Fault
+from assembler.values import convert
 from tests.assembler.trees import VALUES
 
 

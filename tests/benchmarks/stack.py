@@ -8,11 +8,9 @@ uvicorn per stack, 32 connections. `--layers`: what each component adds alone.
 The stacks: `ours` with default options; `direct` hands each log record on at once; `file` logs past
 the logging tree; `same-cors` has Starlette's CORS, as the peers have.
 
-Why the components are not fused: security headers, cache control, slash, request ID and logging,
-written by hand as one coroutine with one `send`, added 14.7 µs where the five classes add 19.8, of 31.6
-for all seven and 58 for the plain stack. A protocol by which separate classes join would keep less than
-half of those 5 µs, at the price of an order that is hard to see. Batching log lines saves twice as much
-and changes no class.
+The six that edit headers run as one chain (see `components.middleware.header_layer`): one by one they
+added 19 µs, as a chain 14. Access logging watches the body too and stands apart; half of what it adds
+is the logging tree's own handling and writing of each record.
 """
 
 import asyncio

@@ -1,0 +1,87 @@
+"""A manifest and all that it extends → their trees, the last base first.
+
+In: a path. Out: the path and the tree of each file, without `extends`. Refuses cycles, bases that
+cannot be read, an `extends` that is no path, and a manifest that is no mapping.
+"""
+
+import os
+from pathlib import Path
+
+from assembler.errors import Diagnostic, ManifestError, Span, UsageError, did_you_mean, raise_faults
+from assembler.nodes import Mapping, Node, Scalar
+from assembler.source import read, read_file
+
+
+def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
+    """Read the file, then its base, then that one's: base first in the result.
+
+    Raises `UsageError` where `path` cannot be read, `ManifestError` with every other fault.
+    """
+    chain: list[tuple[Path, Mapping]] = []
+    faults: list[Diagnostic] = []
+    seen: set[Path] = set()
+    here: Path | None = path
+    named: Span | None = None
+    while here is not None:
+        seen.add(here.resolve())
+        try:
+            layer = _read_layer(here)
+        except UsageError as error:
+            if named is None:
+                raise
+            remedy = did_you_mean(here.name, _siblings(here))
+            faults.append(Diagnostic("extends-not-found", str(error), named, help=remedy))
+            break
+        except ManifestError as error:
+            faults += error.diagnostics
+            break
+        members = {key: member for key, member in layer.members.items() if key != "extends"}
+        chain.insert(0, (here, Mapping(members, layer.span)))
+        base = layer.get("extends")
+        named = base.span if base else None
+        here = None if base is None else _base(here, base, seen, faults)
+    raise_faults(faults)
+    return chain
+
+
+def shown_name(path: Path) -> str:
+    """Return `path` relative to the current folder where it lies below it, else as it is."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
+
+
+def _read_layer(path: Path) -> Mapping:
+    node = read(read_file(path, shown_name(path)))
+    if isinstance(node, Scalar) and node.value is None:
+        return Mapping({}, node.span)
+    if isinstance(node, Mapping):
+        return node
+    message, remedy = "a manifest is a mapping of sections", "start with `manifest: 1`"
+    raise ManifestError((Diagnostic("bad-value", message, node.span, help=remedy),))
+
+
+def _base(path: Path, base: Node, seen: set[Path], faults: list[Diagnostic]) -> Path | None:
+    """Return the file that `base`, the `extends` of `path`, names; None after a fault."""
+    if not (isinstance(base, Scalar) and isinstance(base.value, str) and base.value):
+        message = "`extends` takes the path of one manifest"
+        faults.append(Diagnostic("bad-value", message, base.span))
+        return None
+    if "${" in base.value:
+        message, remedy = "`extends` takes no reference", "write the value out"
+        faults.append(Diagnostic("misplaced-reference", message, base.span, help=remedy))
+        return None
+    following = path.parent / base.value
+    if following.resolve() in seen:
+        message = f"`{base.value}` is already part of this chain"
+        faults.append(Diagnostic("extends-cycle", message, base.span))
+        return None
+    return following
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [other.name for other in path.parent.iterdir() if other.is_file()]
+    except OSError:
+        return []

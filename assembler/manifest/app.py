@@ -1,0 +1,83 @@
+"""The sections about the application as a whole: what OpenAPI shows, and the server's options.
+
+In: plain data. Out: `App` and `Server`. Refuses keys that are not theirs; what `Server` takes beside
+its own is uvicorn's to judge.
+"""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from assembler.duration import Duration
+from assembler.manifest.section import Section
+
+
+class OpenAPI(Section):
+    """Where the API describes itself; a path of null is off."""
+
+    path: str | None = Field("/openapi.json", description="Path of the OpenAPI document.")
+    docs: str | None = Field("/docs", description="Path of Swagger UI.")
+    redoc: str | None = Field("/redoc", description="Path of ReDoc.")
+
+
+class Tag(Section):
+    """One tag of the OpenAPI document."""
+
+    name: str = Field(description="The tag, as routes name it.", examples=["listings"])
+    description: str | None = Field(None, description="What its routes have in common; Markdown.")
+    external_docs: dict[str, str] | None = Field(
+        None,
+        alias="externalDocs",
+        description="Further reading: `url`, and its `description`.",
+        examples=[{"url": "https://docs.example.com"}],
+    )
+
+
+class App(Section):
+    """Facts about the application, as OpenAPI shows them."""
+
+    title: str = Field("FastAPI", description="The name of the API.", examples=["Shop API"])
+    version: str = Field(
+        "0.1.0", description="The version of the API, not of the format.", examples=["1.4.0"]
+    )
+    summary: str | None = Field(None, description="One line about the API.")
+    description: str = Field("", description="About the API; Markdown.")
+    terms_of_service: str | None = Field(None, description="URL of the terms.")
+    contact: dict[str, str] | None = Field(
+        None,
+        description="Who to ask: `name`, `url`, `email`.",
+        examples=[{"name": "Support", "email": "support@example.com"}],
+    )
+    license: dict[str, str] | None = Field(
+        None,
+        description="`name` of the licence, and its `url` or `identifier`.",
+        examples=[{"name": "MIT", "identifier": "MIT"}],
+    )
+    servers: list[dict[str, Any]] | None = Field(
+        None,
+        description="Where the API is served: `url` and `description` of each.",
+        examples=[[{"url": "https://api.example.com"}]],
+    )
+    root_path: str = Field(
+        "", description="The path that a proxy in front strips.", examples=["/api"]
+    )
+    openapi: OpenAPI = Field(OpenAPI(), description="Where the API describes itself.")
+    tags: list[Tag] = Field([], description="Tags in the order of the documentation.")
+
+
+class Server(Section):
+    """Options of `assembler serve`: uvicorn's own, and `drain`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=1024, description="Processes.")
+    timeout_graceful_shutdown: int | None = Field(
+        None, ge=0, description="Seconds that open requests have to end.", examples=[10]
+    )
+    drain: Duration | None = Field(
+        None,
+        description="How long to serve on after SIGTERM, while readiness says no.",
+        examples=["5s"],
+    )

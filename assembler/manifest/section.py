@@ -1,0 +1,83 @@
+"""What every part of the format shares: its base, and the types of its texts.
+
+In: plain data. Out: the same text, of a type whose name says what it is, with the pattern that the
+JSON Schema shows. Refuses texts that are no import path, URL path or reference.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?\Z")
+_BUILT_IN = re.compile(r"[^\W\d]\w*\Z")
+_RESOURCE = re.compile(r"\$\{resources\.\w+\}\Z")
+
+
+class Section(BaseModel):
+    """Base of every part of the format: nothing unknown, nothing changed after it was read."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True
+    )
+
+
+def _resource(value: Any) -> Any:
+    if isinstance(value, str) and not _RESOURCE.match(value):
+        raise ValueError("must be a reference such as `${resources.db}`")
+    return value
+
+
+def _import_path(value: Any) -> Any:
+    if not isinstance(value, str) or "${" in value:  # the stage of references refuses these
+        return value
+    if not (_PATH.match(value) and ("." in value or ":" in value)):
+        raise ValueError(
+            f"`{value}` is no import path: write `package.module.Name` or `package.module:Name`"
+        )
+    return value
+
+
+def _catch(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("takes an HTTP status or the path of an exception class")  # noqa: TRY004  # pydantic wants it
+    if isinstance(value, int) and not 400 <= value <= 599:
+        raise ValueError(f"{value} is no status of an error: use 400 to 599")
+    if not isinstance(value, str) or "${" in value:
+        return value
+    if not (_PATH.match(value) or _BUILT_IN.match(value)):
+        raise ValueError(f"`{value}` is neither an HTTP status nor the path of an exception class")
+    return value
+
+
+def _url_path(value: Any) -> Any:
+    if isinstance(value, str) and (not value.startswith("/") or value.endswith("/")):
+        raise ValueError(f"`{value}` must start with `/` and not end with it")
+    return value
+
+
+def _mount_path(value: Any) -> Any:
+    return value if value == "/" else _url_path(value)
+
+
+Catch = Annotated[int | str, BeforeValidator(_catch)]
+ImportPath = Annotated[
+    str,
+    BeforeValidator(_import_path),
+    Field(
+        description="A dotted import path: `package.module.Name` or `package.module:Name`.",
+        json_schema_extra={"pattern": r"^[^\W\d]\w*([.:][^\W\d]\w*)+$"},
+    ),
+]
+UrlPath = Annotated[
+    str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})
+]
+MountPath = Annotated[
+    str, BeforeValidator(_mount_path), Field(json_schema_extra={"pattern": "^/(.*[^/])?$"})
+]
+ResourceText = Annotated[
+    str,
+    BeforeValidator(_resource),
+    Field(json_schema_extra={"pattern": r"^\$\{resources\.\w+\}$"}),
+]
+OnError = Literal["fail", "degrade", "warn"]

@@ -1,0 +1,155 @@
+"""The entries that run: steps of the start, jobs, functions of the end.
+
+In: plain data. Out: one model per entry, and the section of the scheduler. Refuses a step that is
+both a function and SQL, or neither, and a job without one clock.
+"""
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from assembler.duration import Duration
+from assembler.manifest.entry import Entry
+from assembler.manifest.section import ImportPath, OnError, ResourceText, Section
+
+
+class Statement(Section):
+    """One SQL statement, as text or as a file relative to the manifest that says it."""
+
+    label: str = Field(
+        description="Names the statement in logs and reports.",
+        examples=["listing_kind + floor_plan"],
+    )
+    run: str | None = Field(
+        None,
+        description="The statement itself; no references are resolved in it.",
+        examples=["CREATE INDEX CONCURRENTLY IF NOT EXISTS listing_price ON listing (price)"],
+    )
+    file: str | None = Field(
+        None,
+        description="A file with the statement, relative to this manifest.",
+        examples=["sql/listing_price.sql"],
+    )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "Statement":
+        if (self.run is None) == (self.file is None):
+            raise ValueError("takes either `run` or `file`")
+        return self
+
+
+class Startup(Section):
+    """One step of the start, after the resources are open: a function, or SQL."""
+
+    id: str = Field(
+        "",
+        min_length=1,
+        description="Names the step for overlays, logs and reports; without it `use` does.",
+        examples=["seed"],
+    )
+    use: ImportPath | None = Field(None, description="The function that is the step.")
+    with_: dict[str, Any] = Field(
+        {}, alias="with", repr=False, description="Keyword arguments of what `use` names."
+    )
+    on_error: OnError = Field(
+        "fail",
+        description="What a failure does: `fail` ends the start, `degrade` serves and readiness says so, `warn` logs it and goes on.",
+    )
+    timeout: Duration = Field(timedelta(seconds=30), description="Bounds the step.")
+    sql: list[Statement] | None = Field(
+        None,
+        description="Statements in order, each its own transaction, applied once over all replicas.",
+    )
+    database: ResourceText | None = Field(
+        None, description="The engine that runs `sql`.", examples=["${resources.db}"]
+    )
+    dialect: str | None = Field(
+        None, description="Run only on this dialect of SQL.", examples=["postgresql"]
+    )
+    lock_timeout: Duration = Field(
+        timedelta(seconds=1), description="Longest wait of a statement for a lock."
+    )
+    statement_timeout: Duration = Field(
+        timedelta(seconds=30), description="Longest run of a statement."
+    )
+    always: bool = Field(False, description="Run at every start, not once.")
+
+    @model_validator(mode="after")
+    def _is_function_or_sql(self) -> "Startup":
+        if (self.use is None) == (self.sql is None):
+            raise ValueError("a step takes either `use` or `sql`")
+        only_sql = {"database", "dialect", "lock_timeout", "statement_timeout", "always"}
+        if self.sql is None and (extra := sorted(only_sql & self.model_fields_set)):
+            raise ValueError(f"`{extra[0]}` is for a step with `sql`")
+        if self.sql is not None and self.database is None:
+            raise ValueError(
+                "a step with `sql` takes `database`, a reference such as `${resources.db}`"
+            )
+        if self.sql is not None and "with_" in self.model_fields_set:
+            raise ValueError("`with` is for a step with `use`")
+        return self
+
+
+class Job(Entry):
+    """A function that runs by the clock."""
+
+    cron: str | None = Field(
+        None,
+        description="A crontab line, a field for seconds in front if need be; Sunday is 0 and 7, names work.",
+        examples=["*/5 * * * *", "0 9 * * MON-FRI"],
+    )
+    every: Duration | None = Field(
+        None,
+        description="An interval, anchored to the epoch, in place of `cron`.",
+        examples=["30s"],
+    )
+    timezone: str | None = Field(
+        None,
+        description="Where the clock of `cron` stands; without it the scheduler's.",
+        examples=["Asia/Kolkata"],
+    )
+    timeout: Duration | None = Field(
+        None, description="Ends a run that takes longer.", examples=["2m"]
+    )
+    grace: Duration = Field(timedelta(seconds=60), description="How late a tick may still run.")
+    jitter: Duration | None = Field(
+        None, description="Delays each run by a random time up to this.", examples=["10s"]
+    )
+    overlap: Literal["forbid", "allow", "replace"] = Field(
+        "forbid",
+        description="What a tick does while the last run goes on: `forbid` skips it, `allow` runs beside it, `replace` ends the last run.",
+    )
+    on_crash: Literal["skip", "rerun"] = Field(
+        "skip",
+        description="What becomes of a run whose process died: `skip` leaves it, `rerun` runs it again.",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_clock(self) -> "Job":
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("a job takes either `cron` or `every`")
+        return self
+
+
+class Scheduler(Section):
+    """The jobs, and where their claims are kept."""
+
+    enabled: bool = Field(True, description="Whether this process runs jobs.")
+    timezone: str = Field(
+        "UTC", description="Where the clock of `cron` stands.", examples=["Asia/Kolkata"]
+    )
+    store: ResourceText | None = Field(
+        None,
+        description="Where claims are kept, so that a tick runs once over all processes: an engine or cache.",
+        examples=["${resources.db}"],
+    )
+    jobs: list[Job] = Field([], description="What runs by the clock.")
+
+
+class Shutdown(Entry):
+    """A function that runs at the end, before the resources are closed."""
+
+    timeout: Duration = Field(
+        timedelta(seconds=10), description="Bounds the function; the others run whatever it does."
+    )

@@ -7,9 +7,9 @@ be put where none was. Refuses an id that no entry has.
 
 from collections.abc import Iterable
 
-from assembler.entries import ENTRY_LISTS, Path, entry_id
+from assembler.entries import ENTRY_LISTS, entry_id
 from assembler.errors import UsageError, did_you_mean
-from assembler.nodes import Mapping, Node, Sequence
+from assembler.nodes import Mapping, Node, NodePath, Sequence
 
 
 class UnknownEntry(UsageError):  # noqa: N818  # named for what an address has
@@ -22,12 +22,12 @@ class UnknownEntry(UsageError):  # noqa: N818  # named for what an address has
         self.help = help
 
 
-def path_of(root: Mapping, address: str) -> Path:
+def path_of(root: Mapping, address: str) -> NodePath:
     """Return the path that `address` names; raises `UnknownEntry` for one that is not there.
 
     Ids and keys may hold dots themselves: the longest one that is there wins.
     """
-    path: Path = ()
+    path: NodePath = ()
     node: Node | None = root
     rest = address
     while rest:
@@ -41,7 +41,7 @@ def path_of(root: Mapping, address: str) -> Path:
     return path
 
 
-def address_of(root: Mapping, path: Path) -> str:
+def address_of(root: Mapping, path: NodePath) -> str:
     """Return the address of a path, its entries named by their ids."""
     names: list[str] = []
     node: Node = root
@@ -56,7 +56,7 @@ def address_of(root: Mapping, path: Path) -> str:
     return ".".join(names)
 
 
-def stands(root: Mapping, path: Path) -> bool:
+def stands(root: Mapping, path: NodePath) -> bool:
     """Tell whether the document has a value at `path`."""
     node: Node = root
     for segment in path:
@@ -69,7 +69,9 @@ def stands(root: Mapping, path: Path) -> bool:
     return True
 
 
-def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Node | None] | None:
+def _step(
+    node: Node | None, path: NodePath, rest: str
+) -> tuple[str, str | int, Node | None] | None:
     """Take one name off `rest`: the name, the key or index it stands for, and what is there."""
     if isinstance(node, Sequence):
         indices = _indices(node, path)
@@ -80,7 +82,7 @@ def _step(node: Node | None, path: Path, rest: str) -> tuple[str, str | int, Nod
     return name, name, members[name].value if name in members else None
 
 
-def _indices(node: Sequence, path: Path) -> dict[str, int]:
+def _indices(node: Sequence, path: NodePath) -> dict[str, int]:
     """Return what each item is called: its id in a list of entries, else its index."""
     has_ids = path in ENTRY_LISTS
     return {
@@ -94,7 +96,7 @@ def _longest(names: Iterable[str], rest: str) -> str | None:
     return max(known, key=len) if known else None
 
 
-def _meant(node: Node | None, path: Path, rest: str) -> tuple[str, str | None]:
+def _meant(node: Node | None, path: NodePath, rest: str) -> tuple[str, str | None]:
     """Return the part of `rest` that names no item, and the help where one name is certain."""
     items = node.items if isinstance(node, Sequence) else ()
     keys = {key for item in items if isinstance(item, Mapping) for key in item.members}

@@ -18,8 +18,8 @@ from assembler.component import Component
 from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, Span, UsageError, raise_faults
 from assembler.lifespan import Lifespan, Running
+from assembler.manifest.section import Section
 from assembler.mount import SlashMount
-from assembler.nodes import locate
 from assembler.objects import MISSING, Objects
 from assembler.openings import MountedLifespan, Opening, RouterLifespans, resource_opening
 from assembler.plan import Plan
@@ -33,7 +33,7 @@ def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
     """Build the application of `plan`.
 
     `resources` replace those of the plan by id; they stay the caller's, so the application neither
-    opens nor closes them. Raises `ManifestError` (`build-failed`, `bad-value`, `not-supported`)
+    opens nor closes them. Raises `ManifestError` (`build-failed`, `bad-value`)
     where something that the manifest names cannot be made, `UsageError` for an id that the
     manifest does not have.
     """
@@ -41,26 +41,7 @@ def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
     unknown = sorted(given.keys() - {component.id for component in plan.resources})
     if unknown:
         raise UsageError(f"`{plan.name}` has no resource `{unknown[0]}` to replace")
-    _refuse_unsupported(plan)
     return _Builder(plan).build(given)
-
-
-def _refuse_unsupported(plan: Plan) -> None:
-    manifest = plan.manifest
-    paths: list[tuple[tuple[str | int, ...], str]] = [
-        *((("startup", n), "startup SQL") for n, step in enumerate(manifest.startup) if step.sql),
-        *((("routes", n), "lazy mounts") for n, route in enumerate(manifest.routes) if route.lazy),
-    ]
-    if manifest.scheduler.enabled:
-        jobs = range(len(manifest.scheduler.jobs))
-        paths += [(("scheduler", "jobs", n), "scheduler jobs") for n in jobs]
-    faults = []
-    for path, what in paths:
-        span = locate(plan.document.root, path)[0].span
-        end = len(span.file.lines[span.line - 1]) + 1
-        span = span._replace(end_line=span.line, end_column=end)
-        faults.append(Diagnostic("not-supported", f"this version cannot run {what} yet", span))
-    raise_faults(faults)
 
 
 class _Builder:
@@ -83,7 +64,11 @@ class _Builder:
         mounts = self.add_routes()
         startup = [self.running(component, "startup") for component in self.plan.startup]
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
-        seal(self.app, lambda layer, error: self.note_layer(layer, error, layers))
+        seal(
+            self.app,
+            lambda layer, error: self.note_layer(layer, error, layers),
+            self.plan.secrets.scrub,
+        )
         raise_faults(self.objects.faults)
         index = index_routes(self.app)
         self.assembly.dispatch = "indexed" if index.active else f"FastAPI's own: {index.reason}"
@@ -214,9 +199,9 @@ def _application(plan: Plan) -> FastAPI:
         summary=facts.summary,
         description=facts.description,
         terms_of_service=facts.terms_of_service,
-        contact=facts.contact,
-        license_info=facts.license,
-        servers=facts.servers,
+        contact=_dumped(facts.contact),
+        license_info=_dumped(facts.license),
+        servers=[item.model_dump(exclude_none=True) for item in facts.servers or ()] or None,
         openapi_url=facts.openapi.path,
         docs_url=docs,
         swagger_ui_oauth2_redirect_url=docs and f"{docs}/oauth2-redirect",
@@ -225,3 +210,7 @@ def _application(plan: Plan) -> FastAPI:
     )
     app.root_path = facts.root_path  # as a parameter it warns: it is meant to be the server's
     return app
+
+
+def _dumped(section: Section | None) -> dict[str, Any] | None:
+    return section.model_dump(exclude_none=True) if section is not None else None

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from assembler import manifest as models
 from assembler.errors import Diagnostic, Span, did_you_mean
 from assembler.import_list import ImportFault, ImportList
-from assembler.nodes import Mapping, Node, locate
+from assembler.nodes import Mapping, Node, NodePath, locate
 from assembler.options import Options, OptionsChecker
 from assembler.references import Resolver
 from assembler.resolve import import_object
@@ -33,7 +33,6 @@ Role = Literal[
     "job",
     "shutdown",
 ]
-Path = tuple[str | int, ...]
 _LEADING: dict[str, int] = {"middleware": 1, "configure": 1}
 _GIVEN = frozenset({"app"})
 _GIVEN_TO_JOBS = frozenset({"app", "job"})
@@ -92,13 +91,13 @@ class Component:
         return getattr(self.entry, "id", "") or self.target.path
 
 
-def entries(manifest: models.Manifest) -> Iterator[tuple[Role, Path, Any]]:
+def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
     """Yield every entry that names code, with its role and its path in the document."""
     for name, resource in manifest.resources.items():
         yield "resource", ("resources", name), resource
     for index, route in enumerate(manifest.routes):
         yield ("mount" if route.mount is not None else "router"), ("routes", index), route
-    sections: tuple[tuple[Role, Path, Any], ...] = (
+    sections: tuple[tuple[Role, NodePath, Any], ...] = (
         ("middleware", ("middleware",), manifest.middleware),
         ("handler", ("exception_handlers",), manifest.exception_handlers),
         ("configure", ("configure",), manifest.configure),
@@ -115,7 +114,9 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, Path, Any]]:
 class Part:
     """One entry on its way to a `Component`; `faults` are those of the import stage."""
 
-    def __init__(self, root: Mapping, targets: Targets, role: Role, path: Path, entry: Any) -> None:
+    def __init__(
+        self, root: Mapping, targets: Targets, role: Role, path: NodePath, entry: Any
+    ) -> None:
         self.role: Role = role
         self.entry = entry
         self.path = path
@@ -211,6 +212,9 @@ class Part:
             of_type = f" is of type `{kind}`, which" if target.value is not None else ""
             message = f"`{target.path}`{of_type} cannot be called"
             yield Diagnostic("not-callable", message, self.span)
+        elif self.role == "handler" and not self.called and not _takes_two(target.value):
+            message = f"`{target.name}` cannot be called with a request and an exception"
+            yield Diagnostic("not-callable", message, self.span)
         elif target.is_async and self._is_made:
             message = f"`{target.name}` is async, and nothing waits for it here"
             remedy: str | None = None
@@ -255,6 +259,16 @@ class Part:
         remedy = did_you_mean(name, known)
         self.faults.append(Diagnostic("not-an-exception", message, span, help=remedy))
         return None
+
+
+def _takes_two(handler: Any) -> bool:
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        return handler is None  # known by its source only
+    except ValueError:
+        return True  # it does not tell
+    return True
 
 
 def _is_exception(value: Any) -> bool:

@@ -5,11 +5,9 @@ merge it and logs, diffs and reports name it. Refuses nothing: an entry without 
 called by has no id, and the shape check says what it lacks.
 """
 
-from assembler.nodes import Mapping, Node, Scalar
+from assembler.nodes import Mapping, Node, NodePath, Scalar
 
-Path = tuple[str | int, ...]
-
-ENTRY_LISTS: frozenset[Path] = frozenset(
+ENTRY_LISTS: frozenset[NodePath] = frozenset(
     {
         ("middleware",),
         ("exception_handlers",),
@@ -26,7 +24,7 @@ SECTIONS: frozenset[str] = frozenset(
 )
 
 
-def entry_id(path: Path, entry: Node) -> str | None:
+def entry_id(path: NodePath, entry: Node) -> str | None:
     """Return the `id` of an entry of the list at `path`, or what stands for it.
 
     A handler is called by its `catch`, a mount by its path, a router by its `use` and prefix, SQL

@@ -12,6 +12,7 @@ response has started. Passes on whatever is not an HTTP request.
 
 import inspect
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -27,9 +28,14 @@ logger = logging.getLogger("assembler.error")
 class Guard:
     """Turns exceptions of `app` into responses."""
 
-    def __init__(self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]]) -> None:
+    is_transparent = True  # layers on both sides may join to one pass: nothing is edited between
+
+    def __init__(
+        self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]], scrub: Callable[[str], str]
+    ) -> None:
         self.app = app
         self.handlers = handlers
+        self.scrub = scrub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and answer what it raises, unless the response has started."""
@@ -49,16 +55,24 @@ class Guard:
     async def _answer(self, scope: Scope, error: Exception) -> ASGIApp:
         handler, is_last = self._handler(error)
         if is_last and not getattr(handler, "reports", False):
-            where = f"{scope['method']} {scope['path']!r}"
-            logger.error("unhandled exception in %s", where, exc_info=error)
+            self._log(f"unhandled exception in {scope['method']} {scope['path']!r}", error)
         response: ASGIApp | None = None
         if handler is not None:
             try:
                 # Without `receive`, as in Starlette: a body that was read once never comes again.
                 response = await _call(handler, Request(scope), error)
-            except Exception as second:
-                logger.exception("the handler of %s failed", type(error).__name__, exc_info=second)
+            except Exception as second:  # noqa: BLE001  # a handler may raise anything
+                self._log(f"the handler of {type(error).__name__} failed", second)
         return response or PlainTextResponse("Internal Server Error", status_code=500)
+
+    def _log(self, text: str, error: Exception) -> None:
+        """Log the traceback without the secrets that it quotes."""
+        if not logger.isEnabledFor(logging.ERROR):
+            return
+        info = (type(error), error, error.__traceback__)
+        record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), info)
+        record.exc_text = self.scrub("".join(traceback.format_exception(error)).rstrip())
+        logger.handle(record)  # formatters print `exc_text` where it is there
 
     def _handler(self, error: Exception) -> tuple[Callable[..., Any] | None, bool]:
         """Find a handler by status, then by class; tell whether it is the last resort."""

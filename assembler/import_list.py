@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assembler.errors import AssemblerError, UsageError
+from assembler.errors import AssemblerError, UsageError, did_you_mean
 
 _LIST_NEEDED = "the standard library takes a list of all packages: `imports` of [tool.assembler] in pyproject.toml"
 
@@ -55,7 +55,9 @@ class ImportList:
         else:
             package = module.partition(".")[0]
             where = f"the import list of {self.file}"
-            remedy = f'if it is meant, add "{package}" to `imports` of [tool.assembler] there'
+            remedy = did_you_mean(package, self.packages) or (
+                f'if it is meant, add "{package}" to `imports` of [tool.assembler] there'
+            )
         raise ImportFault("import-not-allowed", f"{subject} is outside {where}", help=remedy)
 
 

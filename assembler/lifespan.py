@@ -14,6 +14,7 @@ import contextlib
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -63,6 +64,8 @@ class Lifespan:
         began = time.perf_counter()
         self.assembly.steps.clear()
         self.assembly.degraded.clear()
+        if self.plan.not_run:
+            raise StartupError(self.plan.not_run)
         try:
             for opening in self.resources:
                 await self._open(opening)
@@ -114,8 +117,9 @@ class Lifespan:
         began = time.perf_counter()
         try:
             await run()
-        except Exception as error:
-            logger.debug("%s `%s` failed", step.phase, step.id, exc_info=error)
+        except Exception as error:  # noqa: BLE001  # a step may raise anything
+            trace = self.plan.secrets.scrub("".join(traceback.format_exception(error)))
+            logger.debug("%s `%s` failed\n%s", step.phase, step.id, trace)
             reason = self._reason(error)
             outcome: Outcome = "timeout" if isinstance(error, StepTimeout) else "failed"
             if step.on_error != "fail":

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
 from typing import Any, NamedTuple
 
-from assembler.entries import Path
 from assembler.errors import Diagnostic, Span, did_you_mean
-from assembler.nodes import Mapping, Node, Scalar, walk
+from assembler.nodes import Mapping, Node, NodePath, Scalar, walk
 from assembler.references import Reference, is_literal, is_sql, parse
 
 _FORMS = (
@@ -24,7 +23,7 @@ _FORMS = (
 class Mention(NamedTuple):
     """A text with `${` in it, where it stands, and its parts; a key has no parts."""
 
-    path: Path
+    path: NodePath
     span: Span
     parts: tuple[str | Reference, ...]
 
@@ -124,7 +123,9 @@ def check_settings(found: Iterable[Mention], settings: Any) -> Iterator[Diagnost
             yield Diagnostic("unknown-setting", message, span, help=remedy)
 
 
-def _check_part(path: Path, part: Reference, place: Span, is_whole: bool) -> Iterator[Diagnostic]:
+def _check_part(
+    path: NodePath, part: Reference, place: Span, is_whole: bool
+) -> Iterator[Diagnostic]:
     if part.kind == "bad":
         yield Diagnostic("bad-reference", part.argument, place, help=_FORMS)
     elif part.kind == "resource" and not is_whole:
@@ -154,7 +155,7 @@ def _check_field(settings: Any, path: str, span: Span) -> Iterator[Diagnostic]:
             return
 
 
-def _takes_objects(path: Path) -> bool:
+def _takes_objects(path: NodePath) -> bool:
     return "with" in path[:-1] or path == ("scheduler", "store") or path[2:] == ("database",)
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from assembler.errors import Span
 
+NodePath = tuple[str | int, ...]  # keys and indices from the root
+
 
 @dataclass(frozen=True, slots=True)
 class Scalar:

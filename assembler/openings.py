@@ -164,7 +164,7 @@ async def _end(task: "asyncio.Task[None]") -> None:
 
 def _note_end(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.debug("a mounted application has no lifespan", exc_info=error)
+        logger.debug("a mounted application has no lifespan: %s", type(error).__name__)
 
 
 def _failure(answer: Message, task: "asyncio.Task[None]") -> StepError:

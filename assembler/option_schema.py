@@ -9,14 +9,14 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from assembler.entries import Path
+from assembler.nodes import NodePath
 from assembler.schema_form import Schema, SchemaGenerator, Shaper, duration_text
 from assembler.signature import Signature, Target
 
 
 def options_schema(
     target: Target, name: str, definitions: dict[str, Schema], *, given: frozenset[str]
-) -> dict[Path, list[str]]:
+) -> dict[NodePath, list[str]]:
     """Add the schema of what `with` takes for `target` to `definitions`, as `name`.
 
     Returns the options that must be given, by path; `given` are those that the assembler fills in.

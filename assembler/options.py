@@ -52,7 +52,7 @@ class OptionsChecker:
     """Checks options, with one adapter per callable; `types` tells a resource's declared class."""
 
     types: MappingType[str, type | None]
-    _adapters: dict[tuple[str, int], TypeAdapter[Any]] = field(default_factory=dict)
+    _adapters: dict[int, TypeAdapter[Any]] = field(default_factory=dict)
 
     def check(
         self,
@@ -68,21 +68,21 @@ class OptionsChecker:
         """
         faults = list(_unknown(target, node, data, use))
         faults += _missing(target, data, use, given)
-        key = (target.path, id(target.value))
+        key = id(target)  # a target is kept, and is one callable called one way
         adapter = self._adapters.get(key)
         if adapter is None:
             adapter = self._adapters[key] = target.signature.adapter()
-        known = {name: value for name, value in data.items() if name in target.signature.parameters}
+        parameters = target.signature.parameters
+        known = data
+        if not target.signature.open:
+            known = {name: value for name, value in data.items() if name in parameters}
         refs = frozenset(_refs(data))
         value, found = convert(adapter, known, stand=self._stand_in)
         found = [fault for fault in found if not self._is_open(known, fault)]
-        for name, item in known.items():
-            found += _dropped(target.signature.parameters[name].annotation, item, (name,))
+        for name in parameters.keys() & known.keys():
+            found += _dropped(parameters[name].annotation, known[name], (name,))
         faults += [_bad(target, node, use, fault, self._type_note(known, fault)) for fault in found]
-        extra = {name: item for name, item in data.items() if name not in known}
-        if refs or value is None:
-            return Options(adapter, data, refs, None), faults
-        return Options(adapter, data, refs, {**value, **extra}), faults
+        return Options(adapter, data, refs, None if refs else value), faults
 
     def _stand_in(self, reference: ResourceRef) -> Any:
         declared = self.types.get(reference.id)

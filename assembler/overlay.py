@@ -13,9 +13,8 @@ from pathlib import Path
 
 from assembler.chain import read_chain
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
-from assembler.entries import Path as NodePath
 from assembler.errors import Diagnostic, Note, Span, raise_faults
-from assembler.nodes import Mapping, Member, Node, Scalar, Sequence, walk
+from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, walk
 from assembler.placement import is_placed, placed, unknown_id
 
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")

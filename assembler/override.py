@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from assembler.address import UnknownEntry, path_of
-from assembler.entries import Path
 from assembler.errors import Diagnostic, File, Span, UsageError, raise_faults
-from assembler.nodes import Mapping, Member, Node, Scalar, Sequence
+from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence
 from assembler.overlay import Document
 
 
@@ -41,7 +40,7 @@ def override_document(document: Document, override: MappingType[str, Any]) -> Do
     return replace(document, root=root)
 
 
-def _put(node: Node | None, path: Path, member: Member) -> Node:
+def _put(node: Node | None, path: NodePath, member: Member) -> Node:
     if not path:
         return member.value
     first, rest = path[0], path[1:]

@@ -19,7 +19,7 @@ from typing import Any
 from assembler import manifest as models
 from assembler.chain import shown_name
 from assembler.component import Component, ModuleTargets, Part, Targets, entries
-from assembler.errors import Diagnostic, raise_faults
+from assembler.errors import Diagnostic, Note, raise_faults
 from assembler.import_list import read_import_list
 from assembler.mentions import (
     check_environment,
@@ -37,6 +37,7 @@ from assembler.references import Resolver
 from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import Target, class_of, signature_of
+from assembler.unsupported import not_acted_on, not_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Plan:
     logging: dict[str, Any] | None = field(repr=False)
     server: dict[str, Any] = field(repr=False)
     warnings: tuple[Diagnostic, ...]
+    not_run: tuple[Diagnostic, ...]  # entries without which the service must not start
     is_static: bool
 
     @property
@@ -149,7 +151,8 @@ class _Planner:
         if self.environment is not None:
             manifest = self.shape(resolver)
         parts = [Part(self.root, self.targets, *entry) for entry in entries(manifest)]
-        self.refuse(fault for part in parts for fault in part.faults)
+        faults = [fault for part in parts for fault in part.faults]
+        self.refuse([*faults, *_caught_twice(parts)])
         return self.options(manifest, resolver, parts)
 
     def shape(self, resolver: Resolver) -> models.Manifest:
@@ -208,7 +211,8 @@ class _Planner:
             shutdown=tuple(sections.get("shutdown", ())),
             logging=resolver.data(logging, ("logging",)) if isinstance(logging, Mapping) else None,
             server=server,
-            warnings=tuple(self.unknown(parts)),
+            warnings=(*not_acted_on(manifest, self.root), *self.unknown(parts)),
+            not_run=not_run(manifest, self.root),
             is_static=self.environment is None,
         )
 
@@ -253,6 +257,16 @@ def _scrubbed(fault: Diagnostic, secrets: Secrets) -> Diagnostic:
         trace=tuple(secrets.scrub(line) for line in fault.trace),
         help=fault.help and secrets.scrub(fault.help),
     )
+
+
+def _caught_twice(parts: list[Part]) -> Iterator[Diagnostic]:
+    """Find handlers of one exception: only the last of them would ever be called."""
+    first: dict[Any, Part] = {}
+    for part in parts:
+        if part.caught is not None and first.setdefault(part.caught, part) is not part:
+            note = Note(first[part.caught].span, "the first")
+            message = f"two handlers catch `{part.entry.catch}`"
+            yield Diagnostic("duplicate-id", message, part.span, notes=(note,))
 
 
 def _declared(part: Part) -> type | None:

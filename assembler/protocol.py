@@ -29,7 +29,9 @@ class LifespanProtocol:
             await self.lifespan.start()
         except Exception as error:
             # Without an answer a server would take it that there is no lifespan, and serve.
-            await send({"type": "lifespan.startup.failed", "message": _said(error)})
+            await send(
+                {"type": "lifespan.startup.failed", "message": f"the start failed\n{_said(error)}"}
+            )
             if "asgi" not in scope:  # no server, but a client for tests, which wants the exception
                 raise
             return

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from assembler.duration import duration_text
 from assembler.marks import Unknown, shown
-
-Path = tuple[str | int, ...]
+from assembler.nodes import NodePath
 
 _PLAIN = {
     "int_type": "an integer",
@@ -61,15 +60,15 @@ _NEEDS_OBJECT = f"must be {_PLAIN['needs_python_object']}"
 class Fault(NamedTuple):
     """What is wrong at `path` of the data; `kind` is `bad`, `missing` or `unknown`."""
 
-    path: Path
+    path: NodePath
     kind: str
     reason: str
 
 
 def faults_of(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
     """Join the errors of one place, which are the arms of a union, to one fault."""
-    told: list[Path] = []
-    expected: dict[Path, list[str]] = {}
+    told: list[NodePath] = []
+    expected: dict[NodePath, list[str]] = {}
     for item in errors:
         path = path_in(data, item["loc"])
         kind = item["type"]
@@ -104,7 +103,7 @@ def faults_of(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
         yield Fault(path, "bad", f"must be {wanted}, not {given}")
 
 
-def path_in(data: Any, loc: Path) -> Path:
+def path_in(data: Any, loc: NodePath) -> NodePath:
     """Keep the segments of pydantic's `loc` that exist in the data: it adds tags and arms."""
     path: list[str | int] = []
     for segment in loc:
@@ -116,7 +115,7 @@ def path_in(data: Any, loc: Path) -> Path:
     return tuple(path)
 
 
-def leaf_at(data: Any, path: Path) -> Any:
+def leaf_at(data: Any, path: NodePath) -> Any:
     for segment in path:
         data = data[segment]
     return data

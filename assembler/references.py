@@ -11,9 +11,8 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from assembler.entries import Path
 from assembler.marks import Held, ResourceRef, Text, Unknown, revealed
-from assembler.nodes import Mapping, Node, Sequence
+from assembler.nodes import Mapping, Node, NodePath, Sequence
 from assembler.redaction import Secrets, url_secrets
 
 _BODY = re.compile(
@@ -66,7 +65,7 @@ class Resolver:
     settings: Any
     secrets: Secrets
 
-    def data(self, node: Node, path: Path = ()) -> Any:
+    def data(self, node: Node, path: NodePath = ()) -> Any:
         """Return the node's plain data, every reference resolved; faults were found before."""
         if isinstance(node, Mapping):
             members = node.members.items()
@@ -78,8 +77,8 @@ class Resolver:
             return value
         return self.text(value)
 
-    def outline(self, node: Node, path: Path = ()) -> Any:
-        """Return what tells the shape: every `with` is empty, and objects are `Unknown`."""
+    def outline(self, node: Node, path: NodePath = ()) -> Any:
+        """Return what tells the shape: every `with` is empty, and a resource is `Unknown`."""
         if isinstance(node, Mapping):
             if path and path[-1] == "with":
                 return {}
@@ -88,7 +87,9 @@ class Resolver:
         if isinstance(node, Sequence):
             return [self.outline(item, (*path, index)) for index, item in enumerate(node.items)]
         value = self.data(node, path)
-        return Unknown(value.shown) if isinstance(value, Held | ResourceRef) else value
+        if isinstance(value, Held):  # the format itself takes text: a title, a host
+            return Text(str(revealed(value.value)), value.shown)
+        return Unknown(value.shown) if isinstance(value, ResourceRef) else value
 
     def text(self, value: str) -> Any:
         """Resolve the references of one string."""
@@ -130,7 +131,7 @@ class Resolver:
         return value
 
 
-def is_literal(path: Path) -> bool:
+def is_literal(path: NodePath) -> bool:
     """Tell whether the value at `path` is read as it stands: paths of code, ids, SQL."""
     if not path or "with" in path[:-1] or (path[0] == "logging" and len(path) > 1):
         return False
@@ -139,7 +140,7 @@ def is_literal(path: Path) -> bool:
     return path[-1] in _PATHS_BY_NAME or (len(path) > 1 and path[-2] == "dependencies")
 
 
-def is_sql(path: Path) -> bool:
+def is_sql(path: NodePath) -> bool:
     """Tell whether `path` leads to or into SQL, which is taken as it stands."""
     return path[:1] == ("startup",) and len(path) > 2 and path[2] == "sql"
 
@@ -169,7 +170,7 @@ def _reference(text: str, body: str | None) -> Reference:
     return Reference("environment", match["name"], text, match["operator"], match["argument"] or "")
 
 
-def _is_structure(path: Path) -> bool:
+def _is_structure(path: NodePath) -> bool:
     """Tell whether a section, an entry or a `with` stands there: no value may bring a structure."""
     if len(path) == 1 or path[-1] in {"with", "dependencies"}:
         return True

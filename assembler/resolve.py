@@ -74,10 +74,15 @@ def module_not_found(name: str, top_file: str | None, folders: Iterable[str]) ->
         return ImportFault("module-not-found", message, trace=(hidden,), help=_NAMESPACE)
     parent, _, last = name.rpartition(".")
     siblings = [module.name for module in pkgutil.iter_modules(list(folders))] if parent else []
+    if not parent:
+        return ImportFault("module-not-found", message, help=_NOWHERE)
     meant = did_you_mean(last, siblings)
     if meant:
         meant = meant.replace("did you mean `", f"did you mean `{parent}.")
     return ImportFault("module-not-found", message, help=meant)
+
+
+_NOWHERE = "run from the project's folder, or install the package"
 
 
 def _longest_module(path: str) -> tuple[ModuleType, list[str]]:

@@ -25,7 +25,7 @@ _SAMPLES: dict[str, Any] = {
     "time_delta": "PT1S",
     "string_pattern": "GET /",
 }
-_WORDED_SAMPLES = {"duration": "1s", "start with `/`": "/x", "cron": "* * * * *"}
+_WORDED_SAMPLES = {"duration": "1s", "start with `/`": "/x", "time zone": "UTC"}
 
 
 def sample(error: Any) -> Any:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from itertools import chain
 
 from assembler.component import Component
-from assembler.entries import Path
 from assembler.manifest import Manifest
+from assembler.nodes import NodePath
 from assembler.option_schema import options_schema
 from assembler.plan import Plan
 from assembler.schema_form import ITEM, SHARED, VALUE, Schema, SchemaGenerator, Shaper
@@ -119,7 +119,7 @@ def _given(key: str) -> Schema:
     return {"properties": {key: {"not": {"type": "null"}}}, "required": [key]}
 
 
-_RULES: dict[Path, Schema] = {
+_RULES: dict[NodePath, Schema] = {
     ("routes", ITEM): {
         "if": _given("mount"),
         "then": {"properties": dict.fromkeys(_ROUTER_ONLY, False)},
@@ -148,7 +148,7 @@ _RULES: dict[Path, Schema] = {
     ("scheduler", "jobs", ITEM): {"oneOf": [_given("cron"), _given("every")]},
 }
 # Where the entries of each model stand.
-_PLACES: dict[str, Path] = {
+_PLACES: dict[str, NodePath] = {
     "Resource": ("resources", VALUE),
     "Middleware": ("middleware", ITEM),
     "Handler": ("exception_handlers", ITEM),
@@ -170,7 +170,7 @@ def _or_null(schema: Schema) -> Schema:
     return {**about, "anyOf": [*arms, *([] if {"type": "null"} in arms else [{"type": "null"}])]}
 
 
-def _at(schema: Schema, path: Path) -> Schema:
+def _at(schema: Schema, path: NodePath) -> Schema:
     """Return the schema of what stands at `path` of `schema`, made where there is none."""
     for step in path:
         if step == ITEM:
@@ -182,7 +182,7 @@ def _at(schema: Schema, path: Path) -> Schema:
     return schema
 
 
-def _demands(required: dict[Path, list[str]]) -> Schema:
+def _demands(required: dict[NodePath, list[str]]) -> Schema:
     demands: Schema = {}
     if ("with",) in required:
         demands = {"properties": {"with": {"type": "object"}}, "required": ["with"]}

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from assembler.duration import DURATION_SCHEMA
-from assembler.entries import ENTRY_LISTS, Path
+from assembler.entries import ENTRY_LISTS
+from assembler.nodes import NodePath
 
 Schema = dict[str, Any]
 
@@ -91,9 +92,9 @@ class Shaper:
     models: Mapping[str, Schema]
     definitions: dict[str, Schema]
     prefix: str = ""
-    required: dict[Path, list[str]] = field(default_factory=dict)
+    required: dict[NodePath, list[str]] = field(default_factory=dict)
 
-    def value(self, schema: Schema, path: Path, *, merges: bool, refers: bool) -> Schema:
+    def value(self, schema: Schema, path: NodePath, *, merges: bool, refers: bool) -> Schema:
         """Return what may stand at `path`: in a mapping that `merges`, where text `refers`."""
         about = _about(schema)
         core = {key: item for key, item in schema.items() if key not in _ABOUT}
@@ -113,7 +114,7 @@ class Shaper:
             about = {**_about(self._model(core)), **about}
         return {**about, **(arms[0] if len(arms) == 1 else {"anyOf": arms})}
 
-    def form(self, schema: Schema, path: Path, *, merges: bool, refers: bool) -> Schema:
+    def form(self, schema: Schema, path: NodePath, *, merges: bool, refers: bool) -> Schema:
         """Return one of the forms of a value, and shape all that is in it."""
         if "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
@@ -136,7 +137,7 @@ class Shaper:
             self._mapping(shaped, path, merges=merges, refers=refers)
         return shaped
 
-    def _mapping(self, shaped: Schema, path: Path, *, merges: bool, refers: bool) -> None:
+    def _mapping(self, shaped: Schema, path: NodePath, *, merges: bool, refers: bool) -> None:
         properties = {
             key: self.value(
                 item,
@@ -159,7 +160,7 @@ class Shaper:
         if properties:
             shaped["properties"] = properties
 
-    def _define(self, name: str, path: Path, *, merges: bool) -> str:
+    def _define(self, name: str, path: NodePath, *, merges: bool) -> str:
         # In a list nothing is merged, so there the same model demands its keys at once.
         defined = f"{self.prefix}{name}" + (".item" if self.prefix and not merges else "")
         if defined not in self.definitions:
@@ -174,7 +175,7 @@ class Shaper:
     def _model(self, schema: Schema) -> Schema:
         return self.models[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: NodePath) -> None:
         """Demand nothing where one of several mappings may stand."""
         for known in [known for known in self.required if known[: len(path)] == path]:
             del self.required[known]

@@ -5,6 +5,7 @@ id. Refuses unknown and missing keys and values of the wrong type, all at once, 
 Knows no user code.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from keyword import iskeyword
@@ -12,11 +13,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from assembler.entries import ENTRY_LISTS, SECTIONS, Path, entry_id
+from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
 from assembler.errors import Diagnostic, Span, did_you_mean
 from assembler.manifest import Manifest
 from assembler.manifest.section import Section
-from assembler.nodes import Mapping, Node, Scalar, locate
+from assembler.nodes import Mapping, Node, NodePath, Scalar, locate
 from assembler.references import Resolver
 from assembler.values import convert
 
@@ -68,7 +69,7 @@ def _entries(root: Mapping, data: dict[str, Any]) -> Iterator[tuple[dict[str, An
             yield entry, name
 
 
-def _diagnostic(root: Mapping, path: Path, kind: str, reason: str) -> Diagnostic:
+def _diagnostic(root: Mapping, path: NodePath, kind: str, reason: str) -> Diagnostic:
     node, key = locate(root, path)
     if kind == "unknown":
         known = _keys_of(path)
@@ -97,15 +98,13 @@ def _diagnostic(root: Mapping, path: Path, kind: str, reason: str) -> Diagnostic
 
 
 def quoting_help(node: Node, reason: str) -> str | None:
-    """Return the remedy where a number or a boolean stands for a string."""
+    """Return the remedy where a number stands for a string, or one string for a list."""
+    if not isinstance(node, Scalar) or node.span.line != node.span.end_line:
+        return None
+    if reason.startswith("must be a list,") and isinstance(node.value, str):
+        return f"write it as [{json.dumps(node.value, ensure_ascii=False)}]"
     is_text_wanted = reason.startswith("must be a string") and " or " not in reason
-    if (
-        is_text_wanted
-        and isinstance(node, Scalar)
-        and node.value is not None
-        and not isinstance(node.value, str)
-        and node.span.line == node.span.end_line
-    ):
+    if is_text_wanted and node.value is not None and not isinstance(node.value, str):
         span = node.span
         written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
         return f'write it as "{written}"'
@@ -129,7 +128,7 @@ def _first_line(node: Node) -> Span:
     return span._replace(end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1)
 
 
-def _entry_of(path: Path) -> str:
+def _entry_of(path: NodePath) -> str:
     names = [segment for segment in path if isinstance(segment, str)]
     return (
         f"an entry of `{names[-1]}`"
@@ -138,7 +137,7 @@ def _entry_of(path: Path) -> str:
     )
 
 
-def _keys_of(path: Path) -> list[str]:
+def _keys_of(path: NodePath) -> list[str]:
     """List the keys that the format has at `path`."""
     model: Any = Manifest
     for segment in path:

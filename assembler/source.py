@@ -106,8 +106,12 @@ def _remedy(problem: str, before: str) -> str | None:
         return "indent the keys of one mapping alike"
     if "alphabetic or numeric" in problem:
         return "quote a value that starts with `*` or `&`"
-    if "expected <block end>" in problem or "block end" in problem:
-        return "indent the keys of one mapping alike"
+    if "block end" in problem or "'-' indicator" in problem:
+        return "indent the keys of one entry alike, and entries below their section"
+    if "',' or '}'" in problem or "',' or ']'" in problem:
+        return "close the bracket, and quote a value that has `: ` or `, ` in it"
+    if "end of stream" in problem:
+        return "close the quote"
     if "cannot start any token" in problem:
         return "quote a value that starts with this character"
     return None

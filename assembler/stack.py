@@ -6,6 +6,7 @@ out, so that all of them are tried. `app.user_middleware` stays as it was, for w
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -18,28 +19,35 @@ Failed = Callable[[Middleware, Exception], None]
 Handlers = Mapping[Any, Callable[..., Any]]
 
 
-def seal(app: FastAPI, failed: Failed) -> None:
-    """Build the stack of `app`; `failed` is told of each layer that cannot be made, and why."""
+def seal(app: FastAPI, failed: Failed, scrub: Callable[[str], str]) -> None:
+    """Build the stack of `app`; `failed` is told of each layer that cannot be made, and why.
+
+    `scrub` takes the secrets out of what the guards log.
+    """
     handlers = dict(app.exception_handlers)
     layers = list(app.user_middleware)
-    app.user_middleware[:] = _guarded(layers, handlers, failed)
+    app.user_middleware[:] = _guarded(
+        layers, partial(Guard, handlers=handlers, scrub=scrub), failed
+    )
     try:
         app.middleware_stack = app.build_middleware_stack()
     finally:
         app.user_middleware[:] = layers
 
 
-def _guarded(layers: list[Middleware], handlers: Handlers, failed: Failed) -> list[Middleware]:
-    guard = Middleware(cast("Any", Guard), handlers=handlers)
-    stack = [item for layer in layers for item in (guard, _Layer(layer, failed))]
-    return [*stack, Middleware(cast("Any", _innermost), handlers=handlers)]
+def _guarded(
+    layers: list[Middleware], guard: Callable[..., Guard], failed: Failed
+) -> list[Middleware]:
+    stack = [item for layer in layers for item in (Middleware(guard), _Layer(layer, failed))]
+    return [*stack, Middleware(partial(_innermost, guard))]
 
 
-def _innermost(app: Any, handlers: Handlers) -> ASGIApp:
+def _innermost(guard: Callable[..., Guard], app: Any) -> ASGIApp:
     """Guard Starlette's ExceptionMiddleware, which takes a handler for 500 out of its own."""
-    if 500 in handlers:
-        app.add_exception_handler(500, handlers[500])
-    return Guard(app, handlers)
+    made = guard(app)
+    if 500 in made.handlers:
+        app.add_exception_handler(500, made.handlers[500])
+    return made
 
 
 class _Layer(Middleware):

@@ -31,6 +31,8 @@ def write_starter(folder: Path) -> list[Path]:
     templates = files("assembler") / "templates"
     texts = {name: templates.joinpath(name).read_text("utf-8") for name in _TEMPLATES}
     texts[_SCHEMA] = schema_text(manifest_schema())
+    if (folder / "pyproject.toml").is_file():
+        del texts["pyproject.toml"]  # the project's own; without a list of imports all is allowed
     taken = [name for name in texts if (folder / name).exists() or (folder / name).is_symlink()]
     if taken:
         names = ", ".join(f"`{folder / name}`" for name in taken)

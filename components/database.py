@@ -107,9 +107,7 @@ def _parse(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         # SQLAlchemy quotes what it could not read, which may be part of an unescaped password
-        raise ValueError(
-            "`url` is no database URL like `postgresql://user:password@host:5432/name`"
-        ) from None
+        raise ValueError("`url` is no database URL like `postgresql://host:5432/name`") from None
     return url.set(drivername=_ASYNC_DRIVERS.get(url.drivername, url.drivername))
 
 

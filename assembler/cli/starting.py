@@ -30,7 +30,26 @@ def serve(
     if reload:
         options |= _reloading({path.parent for path in plan.document.files})
     os.environ["ASSEMBLY"] = str(file)
+    if options["workers"] > 1:
+        raise typer.Exit(_serve_with_workers(options))
     uvicorn.run("assembler:app", **options)
+
+
+def _serve_with_workers(options: dict[str, Any]) -> int:
+    """Run uvicorn's parent process; return the status of workers that could not start.
+
+    `uvicorn.run` ends with 0 where its workers gave up, so whoever restarts a failed service would
+    take it for a stop.
+    """
+    from uvicorn import Config  # noqa: PLC0415
+    from uvicorn.config import STARTUP_FAILURE  # noqa: PLC0415
+    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
+
+    config = Config("assembler:app", **options)
+    parent = Multiprocess(config, sockets=[config.bind_socket()])
+    parent.run()
+    failed = any(process.exitcode == STARTUP_FAILURE for process in parent.processes)
+    return STARTUP_FAILURE if failed else 0
 
 
 def init(
@@ -43,6 +62,9 @@ def init(
 
     for path in write_starter(folder):
         show(named(path))
+    prefix = f"cd {folder} && " if folder != Path() else ""
+    show(f"\nserve it:  {prefix}assembler serve manifests/dev.yaml --reload")
+    show(f"test it:   {prefix}python -m pytest    (needs pytest and httpx2)")
 
 
 def _reloading(folders: Iterable[Path]) -> dict[str, Any]:

@@ -4,20 +4,20 @@ In: plain data. Out: `App` and `Server`. Refuses keys that are not theirs; what 
 its own is uvicorn's to judge.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from assembler.duration import Duration
-from assembler.manifest.section import Section
+from assembler.manifest.section import Section, UrlPath
 
 
 class OpenAPI(Section):
     """Where the API describes itself; a path of null is off."""
 
-    path: str | None = Field("/openapi.json", description="Path of the OpenAPI document.")
-    docs: str | None = Field("/docs", description="Path of Swagger UI.")
-    redoc: str | None = Field("/redoc", description="Path of ReDoc.")
+    path: UrlPath | None = Field("/openapi.json", description="Path of the OpenAPI document.")
+    docs: UrlPath | None = Field("/docs", description="Path of Swagger UI.")
+    redoc: UrlPath | None = Field("/redoc", description="Path of ReDoc.")
 
 
 class Tag(Section):
@@ -33,6 +33,30 @@ class Tag(Section):
     )
 
 
+class Contact(Section):
+    """Who to ask."""
+
+    name: str | None = Field(None, description="Who they are.")
+    url: str | None = Field(None, description="Where to find them.")
+    email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="An e-mail address.")
+
+
+class License(Section):
+    """Under which terms the API is offered."""
+
+    name: str = Field(description="Name of the licence.", examples=["MIT"])
+    identifier: str | None = Field(None, description="Its SPDX expression.")
+    url: str | None = Field(None, description="Where its text stands.")
+
+
+class ApiServer(Section):
+    """One address of the API."""
+
+    url: str = Field(description="Its URL.", examples=["https://api.example.com"])
+    description: str | None = Field(None, description="What it is for.")
+    variables: dict[str, dict[str, Any]] | None = Field(None, description="Parts of the URL.")
+
+
 class App(Section):
     """Facts about the application, as OpenAPI shows them."""
 
@@ -43,22 +67,22 @@ class App(Section):
     summary: str | None = Field(None, description="One line about the API.")
     description: str = Field("", description="About the API; Markdown.")
     terms_of_service: str | None = Field(None, description="URL of the terms.")
-    contact: dict[str, str] | None = Field(
+    contact: Contact | None = Field(
         None,
-        description="Who to ask: `name`, `url`, `email`.",
+        description="Who to ask.",
         examples=[{"name": "Support", "email": "support@example.com"}],
     )
-    license: dict[str, str] | None = Field(
+    license: License | None = Field(
         None,
-        description="`name` of the licence, and its `url` or `identifier`.",
+        description="Name of the licence, and its `url` or `identifier`.",
         examples=[{"name": "MIT", "identifier": "MIT"}],
     )
-    servers: list[dict[str, Any]] | None = Field(
+    servers: list[ApiServer] | None = Field(
         None,
         description="Where the API is served: `url` and `description` of each.",
         examples=[[{"url": "https://api.example.com"}]],
     )
-    root_path: str = Field(
+    root_path: UrlPath | Literal[""] = Field(
         "", description="The path that a proxy in front strips.", examples=["/api"]
     )
     openapi: OpenAPI = Field(OpenAPI(), description="Where the API describes itself.")

@@ -6,6 +6,7 @@ JSON Schema shows. Refuses texts that are no import path, URL path or reference.
 
 import re
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -36,6 +37,13 @@ def _import_path(value: Any) -> Any:
             f"`{value}` is no import path: write `package.module.Name` or `package.module:Name`"
         )
     return value
+
+
+def _timezone(value: Any) -> Any:
+    try:
+        return value if not isinstance(value, str) else ZoneInfo(value).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError(f"`{value}` is no time zone: write one such as `Europe/Paris`") from None
 
 
 def _catch(value: Any) -> Any:
@@ -69,6 +77,7 @@ ImportPath = Annotated[
         json_schema_extra={"pattern": r"^[^\W\d]\w*([.:][^\W\d]\w*)+$"},
     ),
 ]
+Timezone = Annotated[str, BeforeValidator(_timezone)]
 UrlPath = Annotated[
     str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})
 ]

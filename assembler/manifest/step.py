@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from assembler.duration import Duration
 from assembler.manifest.entry import Entry
-from assembler.manifest.section import ImportPath, OnError, ResourceText, Section
+from assembler.manifest.section import ImportPath, OnError, ResourceText, Section, Timezone
 
 
 class Statement(Section):
@@ -104,7 +104,7 @@ class Job(Entry):
         description="An interval, anchored to the epoch, in place of `cron`.",
         examples=["30s"],
     )
-    timezone: str | None = Field(
+    timezone: Timezone | None = Field(
         None,
         description="Where the clock of `cron` stands; without it the scheduler's.",
         examples=["Asia/Kolkata"],
@@ -136,7 +136,7 @@ class Scheduler(Section):
     """The jobs, and where their claims are kept."""
 
     enabled: bool = Field(True, description="Whether this process runs jobs.")
-    timezone: str = Field(
+    timezone: Timezone = Field(
         "UTC", description="Where the clock of `cron` stands.", examples=["Asia/Kolkata"]
     )
     store: ResourceText | None = Field(

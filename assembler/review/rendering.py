@@ -14,10 +14,9 @@ import yaml
 
 from assembler.address import address_of
 from assembler.composer import plain_value
-from assembler.entries import Path
 from assembler.errors import printable
 from assembler.manifest import Manifest
-from assembler.nodes import Mapping, Node, Scalar, locate, walk
+from assembler.nodes import Mapping, Node, NodePath, Scalar, locate, walk
 from assembler.overlay import Document
 from assembler.plan import as_written
 from assembler.redaction import redact
@@ -42,7 +41,7 @@ def as_json(document: Document) -> str:
     return json.dumps(_in_order(document), indent=2)
 
 
-def origins(document: Document, path: Path) -> Iterator[str]:
+def origins(document: Document, path: NodePath) -> Iterator[str]:
     """Yield `address = value` with `file:line:column` for each value at and below `path`."""
     node, _ = locate(document.root, path)
     for below, leaf in sorted(walk(node), key=lambda found: _rank((*path, *found[0]))):
@@ -52,7 +51,7 @@ def origins(document: Document, path: Path) -> Iterator[str]:
             yield f"{printable(address)} = {printable(value)}  # {leaf.span.place}"
 
 
-def _rank(path: Path) -> int:
+def _rank(path: NodePath) -> int:
     """Place a value by its section; sorting keeps the author's order inside of it."""
     sections = list(Manifest.model_fields)
     return sections.index(str(path[0])) if path else -1

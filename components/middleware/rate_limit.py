@@ -9,7 +9,7 @@ none. Place it inside CORS, so that scripts can read a 429, and, for `key: user`
 authentication.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, NotRequired
 
@@ -17,21 +17,17 @@ from pydantic import ConfigDict, Field, with_config
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
-from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_layer import HeaderLayer, Step
 from components.middleware.path_patterns import app_path, matcher
+from components.middleware.rate_plan import Plan, refuse
 from components.rate_limit.answer import (
-    TRY_AGAIN_LATER,
     BodyShape,
-    HeaderField,
     Refusals,
-    limit_template,
-    policy_field,
-    seconds_up,
 )
 from components.rate_limit.keys import KeyFunction, subject_of
 from components.rate_limit.memory import MemoryStore
 from components.rate_limit.rates import parse_rates
-from components.rate_limit.store import Decision, Limit, OnStoreError, Store, name_limits
+from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
 
 _STRICTEST: dict[OnStoreError, int] = {"deny": 0, "local": 1, "allow": 2}
 _REMEMBERED_PATHS = 4096
@@ -126,8 +122,8 @@ class RateLimitMiddleware(HeaderLayer):
         self._routes = [_Route(route) for route in routes]
         self._shape = body
         self._fields = fields
-        self._plans: dict[tuple[_Route, ...], _Plan] = {}
-        self._remembered: dict[tuple[str, str], _Plan | None] = {}
+        self._plans: dict[tuple[_Route, ...], Plan] = {}
+        self._remembered: dict[tuple[str, str], Plan | None] = {}
         self._plan(())
         for route in self._routes:
             self._plan((route,))  # so that a store that cannot count shows now
@@ -149,12 +145,12 @@ class RateLimitMiddleware(HeaderLayer):
         if not isinstance(decision, Decision):
             return partial(self._decided_later, plan, decision)
         if not decision[0]:
-            return partial(_refuse, plan.refusals.answer(decision))
+            return partial(refuse, plan.refusals.answer(decision))
         return plan.step(decision) if is_http and self._fields else None
 
     async def _decided_later(
         self,
-        plan: "_Plan",
+        plan: Plan,
         waiting: Awaitable[Decision],
         scope: Scope,
         receive: Receive,
@@ -162,7 +158,7 @@ class RateLimitMiddleware(HeaderLayer):
     ) -> None:
         decision = await waiting
         if not decision.admitted:
-            await _refuse(plan.refusals.answer(decision), scope, receive, send)
+            await refuse(plan.refusals.answer(decision), scope, receive, send)
             return
         step = plan.step(decision) if scope["type"] == "http" and self._fields else None
         if step is None:
@@ -178,7 +174,7 @@ class RateLimitMiddleware(HeaderLayer):
 
         await self.app(scope, receive, send_with_fields)
 
-    def _choose(self, request: tuple[str, str]) -> "_Plan | None":
+    def _choose(self, request: tuple[str, str]) -> Plan | None:
         method, path = request
         plan = None
         if not any(matches(method, path) for matches in self._exempt):
@@ -189,13 +185,13 @@ class RateLimitMiddleware(HeaderLayer):
             self._remembered[request] = plan
         return plan
 
-    def _plan(self, routes: "tuple[_Route, ...]") -> "_Plan":
+    def _plan(self, routes: "tuple[_Route, ...]") -> Plan:
         if routes not in self._plans:
             limits = sum((route.limits for route in routes), self._limits)
             cost = max((route.cost for route in routes), default=1)
             modes = [route.on_store_error for route in routes if route.on_store_error]
             mode = min(modes, key=_STRICTEST.__getitem__, default=self._on_store_error)
-            self._plans[routes] = _Plan(
+            self._plans[routes] = Plan(
                 limits=limits,
                 hit=self._store.counter(limits, on_error=mode).hit,
                 cost=min(cost, *(limit.rate.quota for limit in limits)),
@@ -223,37 +219,6 @@ class _Route:
         self.on_store_error = None if mode is None else _store_error(mode)
 
 
-class _Plan(Rule):
-    """What holds for the requests that match the same entries; it adds the policy to answers."""
-
-    __slots__ = ("_policy", "_templates", "cost", "hit", "refusals")
-
-    def __init__(
-        self,
-        *,
-        limits: tuple[Limit, ...],
-        hit: Callable[[str, int], Decision | Awaitable[Decision]],
-        cost: int,
-        refusals: Refusals,
-    ) -> None:
-        self.hit = hit
-        self.cost = cost
-        self.refusals = refusals
-        self._policy = policy_field(limits)
-        self._templates = {limit: limit_template(limit) for limit in limits}
-
-    def edit(self, fields: Fields, status: int) -> Fields:
-        return [*fields, self._policy]
-
-    def step(self, decision: Decision) -> Step | None:
-        """What to say of an admitted request; of one that was not counted, nothing."""
-        _, limit, remaining, wait_ns = decision
-        if limit is None:
-            return None
-        value = self._templates[limit] % (remaining, seconds_up(wait_ns))
-        return self, (b"ratelimit", value), None
-
-
 def _store_error(mode: OnStoreError) -> OnStoreError:
     if mode not in _STRICTEST:
         raise ValueError(f"`on_store_error` must be one of {', '.join(_STRICTEST)}")
@@ -264,17 +229,3 @@ def _is_preflight(scope: Scope) -> bool:
     """Whether an OPTIONS request is a browser's question, judged as Starlette's CORS does."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
-
-
-async def _refuse(
-    answer: tuple[int, list[HeaderField], bytes], scope: Scope, receive: Receive, send: Send
-) -> None:
-    status, fields, body = answer
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "rate limit"})
-            return
-        kind = "websocket.http.response"
-    await send({"type": f"{kind}.start", "status": status, "headers": fields})
-    await send({"type": f"{kind}.body", "body": body})

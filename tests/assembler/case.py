@@ -137,7 +137,7 @@ def _arguments(component: Component) -> str:
 
 def _ok(plan: Plan) -> Iterator[str]:
     yield "ok"
-    yield from map(str, plan.warnings)
+    yield from map(render, plan.warnings)
 
 
 _SHOWN = {"ok": _ok, "document": _document, "origins": _origins, "options": _options}

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 import assembler
 from assembler.application import build
-from assembler.errors import ManifestError, UsageError, render
+from assembler.errors import ManifestError, StartupError, UsageError, render
 from assembler.plan import load
 from tests.assembler.sample_app.api import noted
 from tests.assembler.sample_app.journal import events
@@ -94,23 +94,31 @@ def test_every_object_that_cannot_be_made_is_reported_at_once(tmp_path: Path) ->
     ]
 
 
-def test_what_this_version_cannot_run_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    assert faults_of(
+def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_path: Path) -> None:
+    plan = planned(
         tmp_path,
         """
-        resources: {db: {use: $parts.steps.broken_factory, with: {secret: a}}}
+        resources: {db: {use: $parts.steps.Entered, with: {name: db}}}
         routes:
           - {mount: /x, use: $parts.api.plain_app, lazy: true}
         startup:
           - {database: "${resources.db}", sql: [{label: one, run: SELECT 1}]}
         scheduler:
           jobs: [{use: $parts.steps.say, every: 5s}]
+        server: {drain: 5s}
+        expect: [{request: "GET /x"}]
+        audit: {suppress: [{rule: a, reason: b, until: "2030-01-01"}]}
         """,
-    ) == [
-        "not-supported 4: this version cannot run lazy mounts yet",
-        "not-supported 6: this version cannot run startup SQL yet",
-        "not-supported 8: this version cannot run scheduler jobs yet",
-    ]
+    )
+    whats = ["startup SQL", "scheduler jobs", "lazy mounts"]
+    messages = [f"this version does not run {what} yet" for what in whats]
+    idle = [f"this version does not run {what} yet" for what in ("`drain`", "`audit`", "`expect`")]
+    assert [item.message for item in plan.warnings] == [*messages, *idle]
+    assert {item.severity for item in plan.warnings} == {"warning"}
+    with pytest.raises(StartupError) as caught, TestClient(build(plan)):
+        pass
+    assert [item.message for item in caught.value.diagnostics] == messages
+    assert [item.span and item.span.line for item in caught.value.diagnostics] == [6, 8, 4]
 
 
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:

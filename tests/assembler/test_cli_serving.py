@@ -117,7 +117,7 @@ def test_serve_on_a_taken_port_ends_without_frames(tmp_path: Path) -> None:
 def test_init_makes_a_project_that_is_valid_and_runs(tmp_path: Path) -> None:
     made = run("init", "shop", folder=tmp_path)
     assert made.status == 0
-    written = [tmp_path / line for line in made.out.splitlines()]
+    written = [tmp_path / line for line in made.out.partition("\n\n")[0].splitlines()]
     assert written
     assert all(path.is_file() for path in written)
     folder = tmp_path / "shop"

@@ -116,7 +116,7 @@ def test_a_failing_third_startup_step_closes_the_first_two_once_in_reverse(tmp_p
         *("two closed", "one closed"),
     ]
     assert message.startswith(
-        "error[startup-failed]: resource `three` failed: ConnectionError: cannot reach three\n"
+        "the start failed\nerror[startup-failed]: resource `three` failed: ConnectionError: cannot reach three\n"
     )
     assert "manifest.yaml:5:16" in message
     assert 'raise ConnectionError(f"cannot reach {self.url or self.name}")' in message
@@ -166,7 +166,7 @@ def test_a_start_that_fails_by_its_timeout_says_so(tmp_path: Path) -> None:
         """,
     )
     message = asyncio.run(failing_start(app))
-    first = "error[startup-timeout]: startup `slow` took longer than its timeout of 20ms\n"
+    first = "the start failed\nerror[startup-timeout]: startup `slow` took longer than its timeout of 20ms\n"
     assert message.startswith(first)
     assert steps_of(app)[-2:] == [("startup", "slow", "timeout"), ("close", "db", "ok")]
 

@@ -49,7 +49,14 @@ def test_it_tells_the_files_that_it_wrote(tmp_path: Path) -> None:
     assert names(tmp_path) == {f"a/b/{name}" for name in NAMES}
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_projects_own_pyproject_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("mine")
+    write_starter(tmp_path)
+    assert names(tmp_path) == NAMES
+    assert (tmp_path / "pyproject.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"pyproject.toml"}))
 def test_it_overwrites_nothing_and_then_writes_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")

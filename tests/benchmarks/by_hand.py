@@ -46,7 +46,7 @@ app = FastAPI(
 app.add_middleware(RateLimitMiddleware, limit="500/minute")
 app.add_middleware(
     CacheControlMiddleware,
-    rules=[CacheRule(match="GET /api/v1/listings", cache="public, max-age=15")],
+    rules=[CacheRule(match="GET /api/v1/openapi.json", cache="public, max-age=300")],
 )
 app.add_middleware(StripTrailingSlashMiddleware)
 app.add_middleware(SecurityHeadersMiddleware, docs_paths=["/api/v1/docs", "/api/v1/redoc"])

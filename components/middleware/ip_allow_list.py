@@ -12,9 +12,8 @@ from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
-from components.middleware.path_patterns import app_path
+from components.middleware.path_patterns import app_path, matcher
 from components.middleware.trusted_peers import TrustedPeers
-from components.rate_limit.paths import matcher
 
 
 class IPAllowListMiddleware:

@@ -87,7 +87,9 @@ class _Builder:
         options = {"disable_existing_loggers": False, **self.plan.logging}
         try:
             logging.config.dictConfig(options)
-        except Exception as error:  # noqa: BLE001  # handlers and filters are user code
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # handlers and filters are user code
             self.objects.note("`logging` is refused", error, self.section("logging"))
 
     def make_resources(self, given: dict[str, Any]) -> list[Opening]:
@@ -99,7 +101,11 @@ class _Builder:
             value = self.objects.made(component)
             if value is not MISSING:
                 self.objects.resources[component.id] = value
-                openings.append(resource_opening(component, value))
+                try:
+                    openings.append(resource_opening(component, value))
+                except Exception as error:  # noqa: BLE001  # an object may raise when it is asked
+                    what = f"`{component.target.name}` cannot be opened"
+                    self.objects.note(what, error, component.span)
         return openings
 
     def add_handlers(self) -> None:
@@ -118,7 +124,7 @@ class _Builder:
         return layers
 
     def note_layer(
-        self, layer: Middleware, error: Exception, layers: dict[Middleware, Component]
+        self, layer: Middleware, error: BaseException, layers: dict[Middleware, Component]
     ) -> None:
         component = layers.get(layer)
         span = component.span if component else self.section("configure")
@@ -141,7 +147,7 @@ class _Builder:
         return mounts
 
     def include(self, component: Component, router: Any) -> None:
-        if not isinstance(router, APIRouter):
+        if not issubclass(type(router), APIRouter):  # an object may raise when asked for its class
             kind = type(router).__name__
             message = f"`{component.target.path}` gives a {kind}, not a FastAPI router"
             remedy = "an ASGI application is mounted: `{mount: /path, use: …}`"

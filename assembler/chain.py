@@ -23,7 +23,7 @@ def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
     here: Path | None = path
     named: Span | None = None
     while here is not None:
-        seen.add(here.resolve())
+        seen.add(_resolved(here))
         try:
             layer = _read_layer(here)
         except UsageError as error:
@@ -47,7 +47,7 @@ def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
 def shown_name(path: Path) -> str:
     """Return `path` relative to the current folder where it lies below it, else as it is."""
     try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
+        return _resolved(path).relative_to(Path.cwd()).as_posix()
     except ValueError:
         return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
 
@@ -73,11 +73,19 @@ def _base(path: Path, base: Node, seen: set[Path], faults: list[Diagnostic]) -> 
         faults.append(Diagnostic("misplaced-reference", message, base.span, help=remedy))
         return None
     following = path.parent / base.value
-    if following.resolve() in seen:
+    if _resolved(following) in seen:
         message = f"`{base.value}` is already part of this chain"
         faults.append(Diagnostic("extends-cycle", message, base.span))
         return None
     return following
+
+
+def _resolved(path: Path) -> Path:
+    """Follow the links of `path`; what cannot be followed stays, and reading it tells why."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links; a name that no file can have
+        return path
 
 
 def _siblings(path: Path) -> list[str]:

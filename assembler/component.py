@@ -18,7 +18,7 @@ from assembler.import_list import ImportFault, ImportList
 from assembler.nodes import Mapping, Node, NodePath, locate
 from assembler.options import Options, OptionsChecker
 from assembler.references import Resolver
-from assembler.resolve import import_object
+from assembler.resolve import failed, import_object
 from assembler.signature import Target, signature_of, target_of
 
 Role = Literal[
@@ -62,6 +62,8 @@ class ModuleTargets:
                 self._found[key] = target_of(path, value, leading=leading)
             except ImportFault as fault:
                 self._found[key] = fault
+            except Exception as error:  # noqa: BLE001  # an object may raise when it is looked at
+                self._found[key] = failed(path, error)
         found = self._found[key]
         if isinstance(found, ImportFault):
             raise found
@@ -180,7 +182,7 @@ class Part:
         if self.role not in {"router", "mount"}:
             return True
         if form == "instance":
-            return self.has_options and not hasattr(self.target.value, "routes")
+            return self.has_options and not _has_routes(self.target.value)
         if self.role == "router" or self.has_options or form == "class":
             return True
         # A function that can be called without arguments is a factory; an ASGI app is not one.
@@ -190,7 +192,7 @@ class Part:
         try:
             self.target = targets.target(path, leading=_LEADING.get(self.role, 0))
         except ImportFault as fault:
-            self.faults.append(import_diagnostic(fault, self.span))
+            self.faults.append(fault.at(self.span))
             return _NO_TARGET
         self.faults += self._misuse(self.target)
         return self.target
@@ -198,7 +200,7 @@ class Part:
     def _misuse(self, target: Target) -> Iterator[Diagnostic]:
         kind = type(target.value).__name__
         if self.role in {"router", "mount"} and not self.called:
-            fits = target.is_callable if self.role == "mount" else hasattr(target.value, "routes")
+            fits = target.is_callable if self.role == "mount" else _has_routes(target.value)
             if self.has_options:
                 message = f"`{target.name}` is no factory, so it takes no `with`"
                 way_out = "remove `with`, or name a factory"
@@ -238,7 +240,7 @@ class Part:
         try:
             target = targets.target(catch)
         except ImportFault as fault:
-            self.faults.append(import_diagnostic(fault, node.span))
+            self.faults.append(fault.at(node.span))
             return None
         value = target.value
         is_read_only = value is None and target.form != "function"  # by its source
@@ -261,6 +263,13 @@ class Part:
         return None
 
 
+def _has_routes(value: Any) -> bool:
+    try:
+        return hasattr(value, "routes")
+    except Exception:  # noqa: BLE001  # an object may raise when it is asked
+        return False
+
+
 def _takes_two(handler: Any) -> bool:
     try:
         inspect.signature(handler).bind(None, None)
@@ -273,11 +282,6 @@ def _takes_two(handler: Any) -> bool:
 
 def _is_exception(value: Any) -> bool:
     return inspect.isclass(value) and issubclass(value, Exception)
-
-
-def import_diagnostic(fault: ImportFault, span: Span) -> Diagnostic:
-    """Place what the import stage found at the path that asked for it."""
-    return Diagnostic(fault.code, fault.message, span, trace=fault.trace, help=fault.help)
 
 
 _NOTHING = signature_of(lambda: None, "nothing")

@@ -47,7 +47,7 @@ class Span(NamedTuple):
     @property
     def place(self) -> str:
         """`file:line:column`, as editors and terminals link it."""
-        return f"{printable(self.file.name)}:{self.line}:{self.column}"
+        return f"{one_line(self.file.name)}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,11 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in text
     )
+
+
+def one_line(text: str) -> str:
+    """Make line breaks visible as well: in a file's name they could forge a line of output."""
+    return printable(text).replace("\n", "\\u000a")
 
 
 def render(diagnostic: Diagnostic, *, color: bool = False) -> str:

@@ -192,7 +192,9 @@ def _refusal(app: FastAPI, routes: list[Route], scope: Scope, partial: list[Rout
         and get_route_path(scope) != "/"
         and any(_asked(route, redirected)[0] is not Match.NONE for route in routes)
     ):
-        return f"307: redirects to {other}, unless a middleware rewrites the path"
+        # A layer may rewrite the path before any route sees it.
+        unless = ", unless a middleware rewrites the path" if app.user_middleware else ""
+        return f"307: redirects to {other}{unless}"
     # FastAPI has no public way to ask for what it tries last.
     last = getattr(app.router, "_match_low_priority", None)
     if last is not None and last(dict(scope))[0] is Match.FULL:

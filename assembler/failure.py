@@ -13,8 +13,13 @@ import traceback
 
 def failure_of(error: BaseException) -> str:
     """Name an exception in one line: its type, and its text where it has one."""
-    text = " ".join(str(error).replace(os.getcwd() + os.sep, "").split())  # noqa: PTH109  # a string
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # A metaclass may answer `__name__` itself, and raise.
+    name: str = vars(type)["__name__"].__get__(type(error))
+    try:
+        text = " ".join(str(error).replace(os.getcwd() + os.sep, "").split())  # noqa: PTH109  # a string
+    except Exception:  # noqa: BLE001  # a `__str__` may raise anything
+        return name
+    return f"{name}: {text}" if text else name
 
 
 def frame_of(error: BaseException) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assembler.errors import AssemblerError, UsageError, did_you_mean
+from assembler.errors import AssemblerError, Diagnostic, Span, UsageError, did_you_mean
 
 _LIST_NEEDED = "the standard library takes a list of all packages: `imports` of [tool.assembler] in pyproject.toml"
 
@@ -27,6 +27,10 @@ class ImportFault(AssemblerError):  # noqa: N818  # becomes a diagnostic, not an
         self.message = message
         self.trace = trace
         self.help = help
+
+    def at(self, span: Span) -> Diagnostic:
+        """Place the fault at the path that asked for the import."""
+        return Diagnostic(self.code, self.message, span, trace=self.trace, help=self.help)
 
 
 @dataclass(frozen=True, slots=True)

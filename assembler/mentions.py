@@ -31,9 +31,16 @@ class Mention(NamedTuple):
         """Yield the references of these kinds that are resolved here, each with its place."""
         if is_literal(self.path):
             return
+        for part, place in self.placed():
+            if part.kind in kinds:
+                yield part, place
+
+    def placed(self) -> Iterator[tuple[Reference, Span]]:
+        """Yield every reference with the place where its text first stands."""
+        finder = _Finder(self.span)
         for part in self.parts:
-            if isinstance(part, Reference) and part.kind in kinds:
-                yield part, _place(self.span, part.text)
+            if isinstance(part, Reference):
+                yield part, finder.place(part.text)
 
 
 def mentions(root: Mapping) -> list[Mention]:
@@ -51,7 +58,8 @@ def mentions(root: Mapping) -> list[Mention]:
 
 def check_syntax(found: Iterable[Mention]) -> Iterator[Diagnostic]:
     """Find references that cannot be read, or that stand where none is resolved."""
-    for path, span, parts in found:
+    for mention in found:
+        path, span, parts = mention
         if not parts:
             message, remedy = "a key takes no reference", "write the key out"
             yield Diagnostic("misplaced-reference", message, span, help=remedy)
@@ -61,9 +69,8 @@ def check_syntax(found: Iterable[Mention]) -> Iterator[Diagnostic]:
             message, remedy = f"{what} takes no reference", "write the value out"
             yield Diagnostic("misplaced-reference", message, span, help=remedy)
         else:
-            for part in parts:
-                if isinstance(part, Reference):
-                    yield from _check_part(path, part, _place(span, part.text), len(parts) == 1)
+            for part, place in mention.placed():
+                yield from _check_part(path, part, place, len(parts) == 1)
 
 
 def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[Diagnostic]:
@@ -159,16 +166,33 @@ def _takes_objects(path: NodePath) -> bool:
     return "with" in path[:-1] or path == ("scheduler", "store") or path[2:] == ("database",)
 
 
-def _place(span: Span, text: str) -> Span:
-    """Find a reference inside the scalar that holds it; quoted escapes fall back to the whole."""
-    for line in range(span.line, span.end_line + 1):
-        if line > len(span.file.lines):
-            break
-        start = span.column - 1 if line == span.line else 0
-        column = span.file.lines[line - 1].find(text, start)
-        if column >= 0 and (line < span.end_line or column < span.end_column):
-            return Span(span.file, line, column + 1, line, column + 1 + len(text))
-    return span
+class _Finder:
+    """Finds texts inside one scalar, in their order: each line is searched once.
+
+    From the first that is not found (it has quoted escapes) the place is the whole scalar.
+    """
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self.line, self.start = span.line, span.column - 1
+        self.places: dict[str, Span] = {}
+
+    def place(self, text: str) -> Span:
+        if text not in self.places:
+            self.places[text] = self._next(text)
+        return self.places[text]
+
+    def _next(self, text: str) -> Span:
+        span = self.span
+        lines = span.file.lines
+        while self.line <= min(span.end_line, len(lines)):
+            end = span.end_column - 1 if self.line == span.end_line else len(lines[self.line - 1])
+            column = lines[self.line - 1].find(text, self.start, end)
+            if column >= 0:
+                self.start = column + len(text)
+                return Span(span.file, self.line, column + 1, self.line, self.start + 1)
+            self.line, self.start = self.line + 1, 0
+        return span
 
 
 def _resource_help(ids: list[str]) -> str | None:

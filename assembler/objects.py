@@ -49,7 +49,9 @@ class Objects:
             return MISSING
         try:
             return function(**arguments)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # user code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # user code may raise anything
             self.note(f"`{component.target.name}` {failing}", error, component.span)
             return MISSING
 

@@ -123,7 +123,12 @@ class MountedLifespan:
     async def _serve(self, state: dict[str, Any]) -> None:
         asgi = {"version": "3.0", "spec_version": "2.0"}
         scope = {"type": "lifespan", "asgi": asgi, "state": state}
-        await self.app(scope, self._questions.get, self._hear)
+        try:
+            await self.app(scope, self._questions.get, self._hear)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001  # SystemExit in a task would end the loop
+            raise StepError(failure_of(error)).with_traceback(error.__traceback__) from None
 
     async def _ask(self, task: "asyncio.Task[None]", kind: str) -> Message | None:
         """Return the application's answer, or None where it has ended without one."""
@@ -170,6 +175,7 @@ def _note_end(task: "asyncio.Task[None]") -> None:
 def _failure(answer: Message, task: "asyncio.Task[None]") -> StepError:
     """Give the exception that ended the application, or else the line that names it in its answer."""
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-        return StepError(failure_of(error)).with_traceback(error.__traceback__)
+        text = str(error) if isinstance(error, StepError) else failure_of(error)
+        return StepError(text).with_traceback(error.__traceback__)
     lines = answer.get("message", "").strip().splitlines() or ["its lifespan failed"]
     return StepError(lines[-1] if lines[0].startswith("Traceback") else lines[0])

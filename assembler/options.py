@@ -8,7 +8,7 @@ wrong type, each at its place, with the names that the callable takes.
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field, is_dataclass
 from dataclasses import fields as fields_of
@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import get_type_hints
 
 from assembler.errors import Diagnostic, Note, Span, did_you_mean, suggestion
+from assembler.import_list import ImportFault
 from assembler.marks import ResourceRef
 from assembler.nodes import Mapping, Node, locate
 from assembler.reasons import Fault
@@ -38,21 +39,28 @@ class Options:
     data: dict[str, Any] = field(repr=False)
     names: frozenset[str]
     value: dict[str, Any] | None = field(repr=False)
+    load: Callable[[str], Any] | None = field(default=None, repr=False)
 
     def arguments(self, resources: MappingType[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
         """Return the arguments with the objects of `resources` in them, or what does not fit."""
         if self.value is not None:
             return dict(self.value), []
-        value, faults = convert(self.adapter, self.data, stand=lambda ref: resources[ref.id])
+        value, faults = convert(
+            self.adapter, self.data, stand=lambda ref: resources[ref.id], load=self.load
+        )
         return value or {}, faults
 
 
 @dataclass(slots=True)
 class OptionsChecker:
-    """Checks options, with one adapter per callable; `types` tells a resource's declared class."""
+    """Checks options, with one adapter per callable; `types` tells a resource's declared class.
+
+    `find` imports what stands where a parameter takes a callable; without it, no text is imported.
+    """
 
     types: MappingType[str, type | None]
-    _adapters: dict[int, TypeAdapter[Any]] = field(default_factory=dict)
+    find: Callable[[str], Target] | None = None
+    _adapters: dict[tuple[int, frozenset[str]], TypeAdapter[Any]] = field(default_factory=dict)
 
     def check(
         self,
@@ -68,21 +76,28 @@ class OptionsChecker:
         """
         faults = list(_unknown(target, node, data, use))
         faults += _missing(target, data, use, given)
-        key = id(target)  # a target is kept, and is one callable called one way
-        adapter = self._adapters.get(key)
-        if adapter is None:
-            adapter = self._adapters[key] = target.signature.adapter()
         parameters = target.signature.parameters
         known = data
         if not target.signature.open:
             known = {name: value for name, value in data.items() if name in parameters}
+        key = (id(target), frozenset(known))  # a target is kept, and is one callable called one way
+        adapter = self._adapters.get(key)
+        if adapter is None:
+            adapter = self._adapters[key] = target.signature.adapter(known)
         refs = frozenset(_refs(data))
-        value, found = convert(adapter, known, stand=self._stand_in)
+        load = self._load if self.find else None
+        value, found = convert(adapter, known, stand=self._stand_in, load=load)
         found = [fault for fault in found if not self._is_open(known, fault)]
         for name in parameters.keys() & known.keys():
             found += _dropped(parameters[name].annotation, known[name], (name,))
         faults += [_bad(target, node, use, fault, self._type_note(known, fault)) for fault in found]
-        return Options(adapter, data, refs, None if refs else value), faults
+        return Options(adapter, data, refs, None if refs else value, load), faults
+
+    def _load(self, path: str) -> Any:
+        assert self.find is not None  # noqa: S101  # it is only passed on where there is one
+        target = self.find(path)
+        is_only_read = target.value is None and target.is_callable  # by its source
+        return _StandIn(object) if is_only_read else target.value
 
     def _stand_in(self, reference: ResourceRef) -> Any:
         declared = self.types.get(reference.id)
@@ -213,6 +228,8 @@ def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) 
         span = key or span._replace(
             end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1
         )
+    if isinstance(fault.cause, ImportFault):
+        return fault.cause.at(span)
     path = ".".join(str(segment) for segment in fault.path)
     if fault.kind == "missing":
         where = f"`{path}`" if path else f"`{target.name}`"

@@ -46,6 +46,17 @@ def load_document(path: Path) -> Document:
     return Document(root, path, tuple(file for file, _ in chain))
 
 
+def duplicate_id(path: NodePath, name: str, first: Node, second: Node) -> Diagnostic:
+    """Say that two entries of the list at `path` are called `name`."""
+    return Diagnostic(
+        "duplicate-id",
+        f"two entries of `{path[-1]}` are called `{name}`",
+        _naming(second),
+        notes=(Note(_naming(first), "first here"),),
+        help="give one of them an `id` of its own",
+    )
+
+
 @dataclass(slots=True)
 class _Merger:
     faults: list[Diagnostic] = field(default_factory=list)
@@ -185,17 +196,7 @@ class _Merger:
                     self.fault("misplaced-directive", message, node.members[name].key)
 
     def duplicate(self, path: NodePath, name: str, first: Node, second: Node) -> None:
-        place = _naming(second)
-        note = Note(_naming(first), "first here")
-        self.faults.append(
-            Diagnostic(
-                "duplicate-id",
-                f"two entries of `{path[-1]}` are called `{name}`",
-                place,
-                notes=(note,),
-                help="give one of them an `id` of its own",
-            )
-        )
+        self.faults.append(duplicate_id(path, name, first, second))
 
     def fault(self, code: str, message: str, span: Span) -> None:
         self.faults.append(Diagnostic(code, message, span))

@@ -2,42 +2,54 @@
 
 In: `{"resources.db.with.url": "…", "middleware.per-ip.with.limit": "5/minute"}`; an entry of a list
 is named by its id. Out: a document in which those values stand, with places in a text of their
-own, so that a fault in one is shown like any other. Refuses ids that no entry has, and values that
-YAML could not say.
+own, so that a fault in one is shown like any other. Refuses ids that no entry has, addresses that
+are no names, values that YAML could not say, and two entries that get one id.
 """
 
 import json
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any, cast
 
 from assembler.address import UnknownEntry, path_of
+from assembler.entries import ENTRY_LISTS, entry_id
 from assembler.errors import Diagnostic, File, Span, UsageError, raise_faults
-from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence
-from assembler.overlay import Document
+from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, locate
+from assembler.overlay import Document, duplicate_id
 
 
 def override_document(document: Document, override: MappingType[str, Any]) -> Document:
     """Return `document` with each value of `override` at its path.
 
-    Raises `ManifestError` (`unknown-id`) for an entry that is not there, `UsageError` for a value
-    that is not made of strings, numbers, booleans, None, lists and mappings with string keys.
+    Raises `ManifestError` for an entry that is not there (`unknown-id`) and for two of one id
+    (`duplicate-id`), `UsageError` for an address that is no text or empty, and for a value that is
+    not made of strings, numbers, booleans, None, lists and mappings with string keys.
     """
-    lines = [f"{path}: {_json(path, value)}" for path, value in override.items()]
+    shown = [_one_line(address) for address in override]
+    pairs = zip(shown, override.values(), strict=True)
+    lines = [f"{address}: {_json(address, value)}" for address, value in pairs]
     file = File("<override>", "\n".join(lines))
     root = document.root
     faults: list[Diagnostic] = []
     for number, (address, value) in enumerate(override.items(), start=1):
-        key = Span(file, number, 1, number, len(address) + 1)
-        where = Span(file, number, len(address) + 3, number, len(lines[number - 1]) + 1)
+        width = len(shown[number - 1])
+        key = Span(file, number, 1, number, width + 1)
+        where = Span(file, number, width + 3, number, len(lines[number - 1]) + 1)
         try:
             path = path_of(root, address)
         except UnknownEntry as error:
             faults.append(Diagnostic("unknown-id", error.message, key, help=error.help))
             continue
         root = cast("Mapping", _put(root, path, Member(key, _node(value, where))))
-    raise_faults(faults)
+    raise_faults([*faults, *_duplicates(root, file)])
     return replace(document, root=root)
+
+
+def _one_line(address: Any) -> str:
+    if not isinstance(address, str) or not address:
+        raise UsageError(f"override `{address}` is no path: `section.id.with.option` is one")
+    return address.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _put(node: Node | None, path: NodePath, member: Member) -> Node:
@@ -61,6 +73,19 @@ def _node(value: Any, span: Span) -> Node:
     if isinstance(value, list | tuple):
         return Sequence(tuple(_node(item, span) for item in value), span)
     return Scalar(value, span)
+
+
+def _duplicates(root: Mapping, file: File) -> Iterator[Diagnostic]:
+    for path in sorted(ENTRY_LISTS):
+        section, _ = locate(root, path)
+        first: dict[str, Node] = {}
+        for entry in section.items if isinstance(section, Sequence) else ():
+            name = entry_id(path, entry)
+            if name is not None and first.setdefault(name, entry) is not entry:
+                found = duplicate_id(path, name, first[name], entry)
+                if found.notes[0].span.file is file:  # what the override says is to be changed
+                    found = duplicate_id(path, name, entry, first[name])
+                yield found
 
 
 def _json(path: str, value: Any) -> str:

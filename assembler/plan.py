@@ -21,6 +21,7 @@ from assembler.chain import shown_name
 from assembler.component import Component, ModuleTargets, Part, Targets, entries
 from assembler.errors import Diagnostic, Note, raise_faults
 from assembler.import_list import read_import_list
+from assembler.logging_section import check_logging
 from assembler.mentions import (
     check_environment,
     check_resources,
@@ -34,9 +35,10 @@ from assembler.overlay import Document, load_document
 from assembler.override import override_document
 from assembler.redaction import Secrets
 from assembler.references import Resolver
+from assembler.server_section import check_server
 from assembler.settings import build_settings
 from assembler.shape import read_manifest
-from assembler.signature import Target, class_of, signature_of
+from assembler.signature import class_of
 from assembler.unsupported import not_acted_on, not_run
 
 
@@ -50,7 +52,7 @@ class Plan:
 
     name: str
     document: Document = field(repr=False)
-    manifest: models.Manifest
+    manifest: models.Manifest = field(repr=False)  # the environment's values stand in it
     secrets: Secrets = field(repr=False)
     settings: Any = field(repr=False)
     resources: tuple[Component, ...]
@@ -152,7 +154,7 @@ class _Planner:
             manifest = self.shape(resolver)
         parts = [Part(self.root, self.targets, *entry) for entry in entries(manifest)]
         faults = [fault for part in parts for fault in part.faults]
-        self.refuse([*faults, *_caught_twice(parts)])
+        self.refuse([*faults, *_hidden(parts), *self.logging(resolver)])
         return self.options(manifest, resolver, parts)
 
     def shape(self, resolver: Resolver) -> models.Manifest:
@@ -174,6 +176,7 @@ class _Planner:
         for mention in found:  # what they hold is secret before others' code could show it
             for reference, _ in mention.references("environment", "settings"):
                 resolver.value(reference)
+        self.secrets.add_credentials(self.environment)
         return resolver
 
     def settings(self, path: str | None) -> tuple[Any, list[Diagnostic]]:
@@ -183,16 +186,21 @@ class _Planner:
         environment = self.environment or {}
         return build_settings(path, self.imports, node.span, environment)
 
+    def logging(self, resolver: Resolver) -> Iterator[Diagnostic]:
+        node = self.root.get("logging")
+        if isinstance(node, Mapping):
+            yield from check_logging(node, resolver.data(node, ("logging",)), self.targets)
+
     def options(self, manifest: models.Manifest, resolver: Resolver, parts: list[Part]) -> Plan:
         declared = {part.entry.id: _declared(part) for part in parts if part.role == "resource"}
-        checker = OptionsChecker(declared)
+        checker = OptionsChecker(declared, self.targets.target)
         faults: list[Diagnostic] = []
         sections: dict[str | int, list[Component]] = {}
         for part in parts:
             component, found = part.checked(checker, resolver)
             faults += found
             sections.setdefault(part.path[0], []).append(component)
-        server, found = self.server(manifest, resolver)
+        server, found = check_server(manifest, self.root, resolver, self.targets)
         self.refuse([*faults, *found])
         logging = self.root.get("logging")
         return Plan(
@@ -215,26 +223,6 @@ class _Planner:
             not_run=not_run(manifest, self.root),
             is_static=self.environment is None,
         )
-
-    def server(
-        self, manifest: models.Manifest, resolver: Resolver
-    ) -> tuple[dict[str, Any], list[Diagnostic]]:
-        """Check the `server` section against uvicorn's own Config."""
-        own = manifest.server
-        defaults = {"host": own.host, "port": own.port, "workers": own.workers}
-        node = self.root.get("server")
-        if not isinstance(node, Mapping):
-            return defaults, []
-        import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
-
-        data = resolver.data(node, ("server",))
-        data.pop("drain", None)
-        signature = signature_of(uvicorn.Config, "server", leading=1)
-        target = Target("server", uvicorn.Config, "class", True, False, signature)
-        key = self.root.members["server"].key
-        options, faults = OptionsChecker({}).check(target, node, data, key, frozenset())
-        arguments, _ = options.arguments({})
-        return {**defaults, **arguments}, faults
 
     def unknown(self, parts: list[Part]) -> Iterator[Diagnostic]:
         """Say where the source alone did not tell."""
@@ -259,13 +247,18 @@ def _scrubbed(fault: Diagnostic, secrets: Secrets) -> Diagnostic:
     )
 
 
-def _caught_twice(parts: list[Part]) -> Iterator[Diagnostic]:
-    """Find handlers of one exception: only the last of them would ever be called."""
+def _hidden(parts: list[Part]) -> Iterator[Diagnostic]:
+    """Find handlers of one exception and mounts of one path: one of them would never be called."""
     first: dict[Any, Part] = {}
     for part in parts:
-        if part.caught is not None and first.setdefault(part.caught, part) is not part:
-            note = Note(first[part.caught].span, "the first")
-            message = f"two handlers catch `{part.entry.catch}`"
+        if part.role == "mount":
+            key, message = part.entry.mount, f"two mounts stand at `{part.entry.mount}`"
+        elif part.caught is not None:
+            key, message = part.caught, f"two handlers catch `{part.entry.catch}`"
+        else:
+            continue
+        if first.setdefault(key, part) is not part:
+            note = Note(first[key].span, "the first")
             yield Diagnostic("duplicate-id", message, part.span, notes=(note,))
 
 

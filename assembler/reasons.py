@@ -35,7 +35,7 @@ _PLAIN = {
     "dataclass_type": "a mapping",
     "time_delta_type": "a duration such as `10s` or `5m`",
     "time_delta_parsing": "a duration such as `10s` or `5m`",
-    "callable_type": "a callable object",
+    "callable_type": "the import path of a callable",
     "needs_python_object": "a reference to an object, such as `${resources.name}`",
 }
 _LIMITS = {
@@ -58,11 +58,12 @@ _NEEDS_OBJECT = f"must be {_PLAIN['needs_python_object']}"
 
 
 class Fault(NamedTuple):
-    """What is wrong at `path` of the data; `kind` is `bad`, `missing` or `unknown`."""
+    """What is wrong at `path` of the data; `kind` is `bad`, `missing`, `unknown` or `import`."""
 
     path: NodePath
     kind: str
     reason: str
+    cause: Exception | None = None  # of an `import`
 
 
 def faults_of(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:

@@ -20,7 +20,8 @@ _BODY = re.compile(
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<operator>[-?])(?P<argument>.*))?\Z",
     re.ASCII | re.DOTALL,
 )
-_TOKEN = re.compile(r"\$\$|\$\{(?P<body>[^}]*)\}|\$\{", re.DOTALL)
+_TOKEN = re.compile(r"\$\$|\$\{(?P<body>[^}]*)(?P<end>\}?)")
+_SHOWN = 60  # characters of what cannot be read that a message repeats
 _PATHS_BY_NAME = {"use", "id", "catch", "mount", "extends"}
 
 
@@ -39,7 +40,7 @@ def parse(text: str) -> tuple[str | Reference, ...]:
     """Split `text` at its references; `$$` becomes `$`, a `$` before anything else stays.
 
     What starts with `${` and cannot be read is a `Reference` of kind `bad`, whose `argument` says
-    why. Without any reference the result is one string, or none for an empty text.
+    why; after one that is not closed the rest is literal. Without any reference the result is one string, or none for an empty text.
     """
     parts: list[str | Reference] = []
     literal, at = "", 0
@@ -52,6 +53,10 @@ def parse(text: str) -> tuple[str | Reference, ...]:
         if literal:
             parts.append(literal)
         literal = ""
+        if not match["end"]:  # nor is any after it
+            parts.append(Reference("bad", "", "${", argument="`${` is not closed"))
+            literal, at = text[match.start() + 2 :].replace("$$", "$"), len(text)
+            break
         parts.append(_reference(match[0], match["body"]))
     literal += text[at:]
     return (*parts, literal) if literal else tuple(parts)
@@ -152,14 +157,13 @@ def _field(settings: Any, path: str) -> Any:
     return settings
 
 
-def _reference(text: str, body: str | None) -> Reference:
-    if body is None:
-        return Reference("bad", "", text, argument="`${` is not closed")
+def _reference(text: str, body: str) -> Reference:
     if "${" in body:
         return Reference("bad", "", text, argument="references do not nest")
     match = _BODY.match(body)
     if match is None:
-        return Reference("bad", "", text, argument=f"`{text}` is no reference")
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        return Reference("bad", "", text, argument=f"`{shown}` is no reference")
     if match["object"]:
         kind: Literal["settings", "resource"] = (
             "settings" if match["object"] == "settings" else "resource"

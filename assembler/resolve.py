@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
 
 from assembler.errors import did_you_mean
 from assembler.failure import failure_of, frame_of, short_path
@@ -45,7 +45,11 @@ def import_object(path: str, imports: ImportList) -> Any:
             if isinstance(value, ModuleType):
                 imports.check(path, value.__name__)
             value = _attribute(value, name, names[:index], module)
-    for definer in _definers(value):
+    try:
+        definers = tuple(_definers(value))
+    except Exception as error:
+        raise failed(path, error) from error
+    for definer in definers:
         imports.check(path, BEHIND.get(definer, definer))
     return value
 
@@ -120,7 +124,9 @@ def _import_module(name: str) -> ModuleType:
         )
         file, folders = getattr(top, "__file__", None), getattr(parent, "__path__", ())
         raise module_not_found(error.name, file, folders) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise failed(name, error) from error
 
 
@@ -133,14 +139,16 @@ def _attribute(value: Any, name: str, before: list[str], module: ModuleType) -> 
         raise ImportFault(
             "attribute-not-found", f"`{owner}` has no `{name}`", help=did_you_mean(name, known)
         ) from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise failed(f"{module.__name__}.{name}", error) from error
 
 
 def _definers(value: Any) -> Iterator[str]:
-    """Yield the modules that define the function or class behind `value`."""
-    while isinstance(value, functools.partial):
-        value = value.func
+    """Yield the modules that define the function, class or callable behind `value`."""
+    while isinstance(value, functools.partial) or get_origin(value):
+        value = value.func if isinstance(value, functools.partial) else get_origin(value)
     if isinstance(value, ModuleType):
         yield value.__name__
     elif inspect.isroutine(value) or inspect.isclass(value):
@@ -148,8 +156,11 @@ def _definers(value: Any) -> Iterator[str]:
         if owner is not None and not isinstance(owner, ModuleType):
             owner = owner if inspect.isclass(owner) else type(owner)
             yield owner.__module__
-        if isinstance(value.__module__, str):
-            yield value.__module__
+        module = getattr(value, "__module__", None)
+        if isinstance(module, str):
+            yield module
+    elif callable(value) and type(value).__module__.partition(".")[0] in sys.stdlib_module_names:
+        yield type(value).__module__  # such as an `operator.methodcaller(…)`
 
 
 def _hidden_by(name: str, top_file: str | None) -> str | None:

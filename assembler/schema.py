@@ -95,7 +95,13 @@ def schema_for(plan: Plan) -> Schema:
 
 def schema_text(schema: Schema) -> str:
     """Return the text of a schema as it stands in a file."""
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(schema, indent=2, ensure_ascii=False)
+    # Docstrings may hold what deceives a terminal; JSON has escapes for all of it.
+    return "".join(map(_inert, text)) + "\n"
+
+
+def _inert(char: str) -> str:
+    return char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1]
 
 
 def _refine(models: dict[str, Schema]) -> None:

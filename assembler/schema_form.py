@@ -22,6 +22,7 @@ Schema = dict[str, Any]
 ITEM = "[]"  # stands in a path for every item of a list
 VALUE = "{}"  # and for every value of a mapping whose keys are free
 _OBJECT: Schema = {"type": "string", "pattern": r"\$\{"}
+_CALLABLE: Schema = {"type": "string", "pattern": r"\$\{|^[A-Za-z_]\w*([.:][A-Za-z_]\w*)+$"}
 _REFERENCE: Schema = {"$ref": "#/$defs/Reference"}
 _REMOVED: Schema = {"$ref": "#/$defs/Removed"}
 SHARED: dict[str, Schema] = {
@@ -74,7 +75,9 @@ class SchemaGenerator(GenerateJsonSchema):
         """Take a reference: no text gives an object."""
         return dict(_OBJECT)
 
-    callable_schema = is_instance_schema
+    def callable_schema(self, schema: Any) -> Schema:
+        """Take an import path, or a reference."""
+        return dict(_CALLABLE)
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
         """Take anything where JSON Schema has no word for the type."""

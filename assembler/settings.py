@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from assembler.errors import Diagnostic, Span
 from assembler.failure import failure_of, frame_of
 from assembler.import_list import ImportFault, ImportList
@@ -32,20 +34,22 @@ def build_settings(
                 return None, [Diagnostic("not-callable", message, span)]
             return settings(), []
     except ImportFault as fault:
-        found = Diagnostic(fault.code, fault.message, span, trace=fault.trace, help=fault.help)
-        return None, [found]
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # a settings class may raise anything
+        found = fault.at(span)
+        is_theirs = fault.code == "import-failed"  # others are in words of our own
+        return None, [_scrubbed(found, _secrets(fault, environment)) if is_theirs else found]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a settings class may raise anything
         secrets = _secrets(error, environment)
         return None, [_scrubbed(fault, secrets) for fault in _faults(error, span)]
 
 
 def _faults(error: BaseException, span: Span) -> Iterator[Diagnostic]:
-    errors = getattr(error, "errors", None)
-    if not callable(errors):
+    if not isinstance(error, ValidationError):
         message = f"the settings could not be built: {failure_of(error)}"
         yield Diagnostic("bad-settings", message, span, trace=frame_of(error))
         return
-    for item in errors():
+    for item in error.errors():
         name = ".".join(str(part) for part in item["loc"]) or type(error).__name__
         if item["type"] == "missing":
             remedy = f"set the variable that `{name}` is read from"
@@ -62,8 +66,7 @@ def _secrets(error: BaseException, environment: Mapping[str, str]) -> Secrets:
         if len(value) >= _SHORTEST:
             secrets.add(value, f"${{{name}}}")
             secrets.add(value.lower(), f"${{{name}}}")
-    errors = getattr(error, "errors", None)
-    for item in errors() if callable(errors) else ():
+    for item in error.errors() if isinstance(error, ValidationError) else ():
         value = item.get("input")
         if isinstance(value, str) and len(value) >= _SHORTEST:
             secrets.add(value, "…")
@@ -72,5 +75,9 @@ def _secrets(error: BaseException, environment: Mapping[str, str]) -> Secrets:
 
 
 def _scrubbed(fault: Diagnostic, secrets: Secrets) -> Diagnostic:
-    message = secrets.scrub(fault.message)
-    return replace(fault, message=message, trace=tuple(map(secrets.scrub, fault.trace)))
+    return replace(
+        fault,
+        message=secrets.scrub(fault.message),
+        trace=tuple(map(secrets.scrub, fault.trace)),
+        help=fault.help and secrets.scrub(fault.help),
+    )

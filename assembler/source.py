@@ -7,7 +7,9 @@ is not UTF-8, raw control characters and line separators (libyaml takes U+2028 f
 a comment could hide a key).
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,7 +18,15 @@ from typing import Any
 import yaml
 
 from assembler.composer import Composer
-from assembler.errors import Diagnostic, File, Note, Span, UsageError, raise_faults
+from assembler.errors import (
+    Diagnostic,
+    File,
+    Note,
+    Span,
+    UsageError,
+    one_line,
+    raise_faults,
+)
 from assembler.nodes import Node, Scalar
 
 MAX_BYTES = 1024 * 1024
@@ -33,10 +43,14 @@ def read_file(path: Path, name: str) -> File:
     where its bytes are not a text this format takes.
     """
     try:
-        with path.open("rb") as stream:
+        # A pipe without a writer would hold the open, and an endless device the read.
+        with open(path, "rb", opener=_open_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
             raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read `{name}`: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read `{one_line(name)}`: {reason}") from error
     if len(raw) > MAX_BYTES:
         place = Span(File(name, ""), 1, 1, 1, 1)
         raise_faults([Diagnostic("too-large", f"`{name}` is over 1 MiB", place)])
@@ -63,6 +77,10 @@ def read(file: File) -> Node:
         composer.faults.append(_syntax(file, error))
     raise_faults(composer.faults)
     return composer.root or Scalar(None, Span(file, 1, 1, 1, 1))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag
 
 
 def _forbidden(file: File) -> Iterator[Diagnostic]:

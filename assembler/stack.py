@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from assembler.guard import Guard
 
-Failed = Callable[[Middleware, Exception], None]
+Failed = Callable[[Middleware, BaseException], None]
 Handlers = Mapping[Any, Callable[..., Any]]
 
 
@@ -65,7 +65,9 @@ class _Layer(Middleware):
             if not callable(made):
                 kind = type(made).__name__
                 raise TypeError(f"it gives a {kind}, not an ASGI application")  # noqa: TRY301  # one way to tell
-        except Exception as error:  # noqa: BLE001  # user code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # user code may raise anything
             self._failed(self._layer, error)
             return app
         return made

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+from assembler.failure import failure_of
+
 _GRACE_SECONDS = 1.0  # for a cancelled step to clean up
 
 
@@ -109,16 +111,18 @@ class Owned:
             if not entered.done():
                 entered.set_exception(_as_exception(error))
                 entered.exception()  # retrieved: a step that timed out has nobody left to ask
-            if isinstance(error, Exception | SystemExit):
-                return
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
         if not entered.done():
             entered.set_result(None)
         with contextlib.suppress(asyncio.CancelledError):
             await self._leaving.wait()
         try:
             await self._leave()
-        except SystemExit as error:
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001  # would end the loop, and the rest must stop
             raise _as_exception(error) from None
 
     async def _cancel(self, task: "asyncio.Task[None]") -> bool:
@@ -136,11 +140,10 @@ class Owned:
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """Return what a future can hold: a step that raises SystemExit has failed, and no more."""
+    """Return what a future can hold: a step that wants to end the process failed, and no more."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    return StepError(text).with_traceback(error.__traceback__)
+    return StepError(failure_of(error)).with_traceback(error.__traceback__)
 
 
 async def _in_thread(function: Callable[[], Any]) -> Any:

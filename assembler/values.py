@@ -2,8 +2,8 @@
 
 In: data as the text has it (strings, numbers, lists, mappings), in which leaves carry marks. Out:
 what pydantic makes of it under its strict JSON rules (`"5"` is no int, `"a"` is an enum's member, a
-list is a tuple), with marked text converted to the type that is wanted. Refuses by a list of
-`Fault`.
+list is a tuple), with marked text converted to the type that is wanted, and an import path where a
+callable is wanted loaded by whoever may import. Refuses by a list of `Fault`.
 """
 
 import json
@@ -14,7 +14,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from assembler.duration import is_duration, parse_duration
+from assembler.errors import AssemblerError
 from assembler.marks import Held, ResourceRef, Text, Unknown, revealed
+from assembler.nodes import NodePath
 from assembler.reasons import Fault, faults_of, leaf_at, path_in
 from assembler.samples import sample
 
@@ -22,6 +24,7 @@ _ROUNDS = 4  # a list from the environment, its items, and what they hold
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"}
 _MAPPINGS = {"dict_type", "model_type", "dataclass_type", "model_attributes_type", "mapping_type"}
 _INTEGERS = {"int_type", "int_parsing", "literal_error", "enum"}
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*([.:][^\W\d]\w*)+")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 _FLOAT = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BOOLEANS = {
@@ -37,31 +40,54 @@ _BOOLEANS = {
 
 
 def convert(
-    adapter: TypeAdapter[Any], data: Any, *, stand: Callable[[ResourceRef], Any] | None = None
+    adapter: TypeAdapter[Any],
+    data: Any,
+    *,
+    stand: Callable[[ResourceRef], Any] | None = None,
+    load: Callable[[str], Any] | None = None,
 ) -> tuple[Any, list[Fault]]:
     """Validate `data` and return the value, or None with every fault.
 
-    `stand` gives the object for a `ResourceRef`. Data that holds objects is validated as Python
+    `stand` gives the object for a `ResourceRef`, `load` that of an import path which stands where a
+    callable is wanted, or raises an `AssemblerError`. Data that holds objects is validated as Python
     values, all else as JSON, which is the strict mode that knows enums, dates and dataclasses.
     """
     original = data
+    refused: dict[NodePath, Fault] = {}
     for _ in range(_ROUNDS):
         try:
             return _validated(adapter, data, stand), []
         except ValidationError as error:
             errors = error.errors(include_url=False)
         repaired = data
+        better_at: dict[NodePath, Any] = {}
         for item in errors:
             path = path_in(data, item["loc"])
             leaf = leaf_at(repaired, path)
             is_unknown = isinstance(leaf_at(original, path_in(original, path)), Unknown)
-            better = sample(item) if is_unknown else _repair(leaf, item["type"])
+            try:
+                better = sample(item) if is_unknown else _repair(leaf, item["type"], load)
+            except AssemblerError as refusal:
+                refused[path] = Fault(path, "import", str(refusal), refusal)
+                continue
             if better is not leaf:
+                better_at[path] = better
                 repaired = _replaced(repaired, path, better)
-        if repaired is data:
+        done = {*refused, *better_at}
+        others = [item for item in errors if path_in(data, item["loc"]) not in done]
+        # Data that holds an object is no JSON any more, and judged less strictly from then on.
+        is_last_of_json = any(isinstance(better, Held) for better in better_at.values())
+        if repaired is data or (others and is_last_of_json):
+            errors = others
             break
         data = repaired
-    return None, list(faults_of(original, data, errors))
+    errors = [item for item in errors if path_in(data, item["loc"]) not in refused]
+    return None, [*refused.values(), *faults_of(original, data, errors)]
+
+
+def _is_import(leaf: Any, wanted: str) -> bool:
+    """Tell whether a person wrote an import path for a callable; the environment names no code."""
+    return wanted == "callable_type" and type(leaf) is str and bool(_IMPORT_PATH.fullmatch(leaf))
 
 
 def _validated(
@@ -92,10 +118,12 @@ def _replaced(data: Any, path: tuple[str | int, ...], value: Any) -> Any:
     return copy
 
 
-def _repair(leaf: Any, wanted: str) -> Any:
+def _repair(leaf: Any, wanted: str, load: Callable[[str], Any] | None) -> Any:
     """Return what `leaf` is in the type that pydantic asked for, or `leaf` itself."""
     if isinstance(leaf, Held):
         return _repair_held(leaf, wanted)
+    if load and _is_import(leaf, wanted):
+        return Held(load(leaf), leaf)
     if wanted.startswith("time_delta") and isinstance(leaf, str) and is_duration(leaf):
         return f"PT{parse_duration(leaf).total_seconds()}S"
     if not isinstance(leaf, Text):
@@ -103,7 +131,8 @@ def _repair(leaf: Any, wanted: str) -> Any:
     if wanted in _LISTS:
         return _collection(leaf)
     if wanted in _MAPPINGS:
-        return _json(leaf, "{") or leaf
+        parsed = _json(leaf, "{")
+        return leaf if parsed is None else parsed
     text = leaf.strip()
     if wanted in _INTEGERS and _INTEGER.fullmatch(text):
         return int(text)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color
+from assembler.cli.output import INVALID, USAGE, complain, named, results_apart, show, wants_color
 from assembler.errors import Diagnostic, ManifestError, UsageError
 from assembler.review import diagnostics as reports
 
@@ -70,7 +70,8 @@ def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
     from assembler.plan import load  # noqa: PLC0415  # each command loads what it needs
 
     try:
-        return list(load(path, static=static).warnings)
+        with results_apart():
+            return list(load(path, static=static).warnings)
     except ManifestError as error:
         return list(error.diagnostics)
 

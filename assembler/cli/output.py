@@ -6,9 +6,11 @@ that could deceive a terminal are made visible, whichever command they come thro
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
-from assembler.errors import printable
+from assembler.errors import one_line, printable
 
 INVALID = 1
 USAGE = 2
@@ -31,13 +33,35 @@ def warn(diagnostics: str) -> None:
 
 def named(path: Any) -> str:
     """Return the name of a file as messages show it."""
-    return printable(str(path)).replace("\n", "\\u000a")
+    return one_line(str(path))
+
+
+@contextmanager
+def results_apart() -> Iterator[None]:
+    """While others' code runs, let all that it prints, by whatever way, go to standard error."""
+    _flush()
+    with ExitStack() as stack:
+        with suppress(OSError):  # one of the two is closed
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            os.dup2(2, 1)
+            stack.callback(os.dup2, kept, 1)
+            stack.callback(_flush)  # what stands in a buffer belongs there too
+        with redirect_stdout(sys.stderr):
+            yield
 
 
 def wants_color(stream: TextIO | None) -> bool:
     """Tell whether `stream` is a terminal whose user has not declined colours (no-color.org)."""
     declined = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return stream is not None and stream.isatty() and not declined
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.__stdout__):
+        with suppress(OSError, ValueError):  # its reader has left, or it is closed
+            if stream is not None:
+                stream.flush()
 
 
 def _write(stream: TextIO | None, text: str) -> None:

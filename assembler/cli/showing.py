@@ -4,16 +4,14 @@ In: the path of a manifest. Out: text, or JSON for programs. Refuses what `check
 part of the manifest or a request that cannot be read.
 """
 
-import contextlib
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.output import named, show
+from assembler.cli.output import named, results_apart, show
 from assembler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +122,8 @@ def schema(
     from assembler.plan import load  # noqa: PLC0415
     from assembler.schema import manifest_schema, schema_for, schema_text  # noqa: PLC0415
 
-    described = manifest_schema() if file is None else schema_for(load(file))
+    with results_apart():
+        described = manifest_schema() if file is None else schema_for(load(file))
     show(schema_text(described).rstrip("\n"))
 
 
@@ -132,6 +131,6 @@ def _built(file: Path) -> "tuple[Plan, FastAPI]":
     from assembler.application import build  # noqa: PLC0415
     from assembler.plan import load  # noqa: PLC0415
 
-    plan = load(file)
-    with contextlib.redirect_stdout(sys.stderr):  # what factories print is no result
+    with results_apart():
+        plan = load(file)
         return plan, build(plan)

@@ -19,7 +19,7 @@ class Section(BaseModel):
     """Base of every part of the format: nothing unknown, nothing changed after it was read."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True
+        extra="forbid", frozen=True, defer_build=True, validate_by_name=True, validate_by_alias=True
     )
 
 

@@ -24,9 +24,9 @@ from components.rate_limit.answer import (
     BodyShape,
     Refusals,
 )
-from components.rate_limit.keys import KeyFunction, subject_of
+from components.rate_limit.keys import KeyFunction, Kind, subject_of
 from components.rate_limit.memory import MemoryStore
-from components.rate_limit.rates import parse_rates
+from components.rate_limit.rates import RateText, parse_rates
 from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
 
 _STRICTEST: dict[OnStoreError, int] = {"deny": 0, "local": 1, "allow": 2}
@@ -41,7 +41,7 @@ class RouteLimit(TypedDict):
     match: Annotated[str, Field(description="`POST /api/v1/auth/*`, `/search`, `GET,HEAD /a/*`")]
     limit: NotRequired[
         Annotated[
-            str | list[str],
+            RateText,
             Field(description="rates such as `10/minute`", json_schema_extra={"looser": "higher"}),
         ]
     ]
@@ -72,15 +72,15 @@ class RateLimitMiddleware(HeaderLayer):
         app: ASGIApp,
         *,
         limit: Annotated[
-            str | list[str],
+            RateText,
             Field(
                 description="one rate or several: `500/minute`, `10/second`, `1000/5 minutes`",
                 json_schema_extra={"looser": "higher"},
             ),
         ],
         key: Annotated[
-            str | KeyFunction,
-            Field(description="`client_ip`, `user`, `header:NAME`, or a dotted path of a function"),
+            Kind | KeyFunction,
+            Field(description="`client_ip`, `user`, `header:NAME`, or a function's import path"),
         ] = "client_ip",
         store: Annotated[
             Store | None, Field(description="where hits are counted; this process's memory if none")

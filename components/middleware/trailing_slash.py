@@ -3,19 +3,23 @@
 In: `path` and `raw_path` of HTTP and websocket scopes. Out: both without the slashes at their end, in
 the same scope, so that what stands further out still sees the route. Left alone: the root, the given
 prefixes with all beneath them, and an encoded slash (`%2F`), which is part of a segment. No `Location`
-is ever made of the path, so `//evil.example/` cannot lead anywhere.
+is ever made of the path, so `//evil.example/` cannot lead anywhere; a router further in that makes one
+of the request's own URL, and so of whatever its `Host` says, has its scheme and host taken out.
 """
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pydantic import Field
+from starlette.datastructures import URL
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.middleware.header_layer import HeaderLayer
+from components.middleware.header_layer import Fields, HeaderLayer, Rule
 from components.middleware.path_patterns import app_path
+
+_KEPT_BY_REDIRECTS = ":/%#?=@[]!$&'()*+,;"  # of Starlette's RedirectResponse
 
 
 class StripTrailingSlashMiddleware(HeaderLayer):
@@ -23,7 +27,8 @@ class StripTrailingSlashMiddleware(HeaderLayer):
 
     A route that exists only with the slash, and a mount's root, answer too: their router would
     redirect the stripped path to the very path that came, round and round, so the request is then
-    given to the application a second time, as it came.
+    given to the application a second time, as it came. Other redirects to the host that was asked
+    keep their path alone, as a client may name any host.
 
     Raises:
         TypeError, ValueError: `exempt` is not a list of paths.
@@ -48,12 +53,12 @@ class StripTrailingSlashMiddleware(HeaderLayer):
                 raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {prefix!r}")
         self.app = app
         self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
-        self._join(touches=())
+        self._join(touches=(b"location",))
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | None:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | Rule | None:
         if scope["path"].endswith("/") and (stripped := self._stripped(scope)):
             return partial(self._without, stripped)
-        return None
+        return _PathAlone(scope) if scope["type"] == "http" else None
 
     async def _without(
         self, stripped: dict[str, Any], scope: Scope, receive: Receive, send: Send
@@ -64,20 +69,25 @@ class StripTrailingSlashMiddleware(HeaderLayer):
             await self.app(scope, receive, send)
             return
         turned_back = False
+        path_alone = _PathAlone(came)
 
         async def send_unless_turned_back(message: Message) -> None:
             nonlocal turned_back
             if message["type"] == "http.response.start" and _leads_to(message, came["path"]):
                 turned_back = True
             if not turned_back:
-                await send(message)
+                await send(path_alone.edited(message))
 
         await self.app(scope, receive, send_unless_turned_back)
         if turned_back:
             # All of it: a mount that was entered has left its root_path.
             scope.clear()
             scope.update(came)
-            await self.app(scope, receive, send)
+
+            async def send_again(message: Message) -> None:
+                await send(path_alone.edited(message))
+
+            await self.app(scope, receive, send_again)
 
     def _stripped(self, scope: Scope) -> dict[str, Any]:
         """What changes in the scope; nothing for a path that keeps its slashes."""
@@ -95,6 +105,47 @@ class StripTrailingSlashMiddleware(HeaderLayer):
         if raw is not None:
             changed["raw_path"] = raw[:-count]
         return changed
+
+
+class _PathAlone(Rule):
+    """A `Location` at the host that the request names -> its path and query."""
+
+    __slots__ = ("headers", "scheme", "server")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scheme = scope.get("scheme", "http")
+        self.server = scope.get("server")
+        self.headers = scope["headers"]
+
+    def __eq__(self, other: object) -> bool:  # all do the same where there is no `Location`
+        return type(other) is _PathAlone
+
+    def __hash__(self) -> int:
+        return 1
+
+    def edit(self, fields: Fields, status: int) -> Fields:
+        return [
+            (name, self._without_host(value)) if name.lower() == b"location" else (name, value)
+            for name, value in fields
+        ]
+
+    def edited(self, message: Message) -> Message:
+        """The message, its headers edited where it has any."""
+        if message["type"] != "http.response.start":
+            return message
+        fields = self.edit(message.get("headers", ()), message["status"])
+        return {**message, "headers": fields}
+
+    def _without_host(self, location: bytes) -> bytes:
+        asked = {"scheme": self.scheme, "server": self.server, "headers": self.headers}
+        base = str(URL(scope={**asked, "path": "/"})).removesuffix("/")
+        text = location.decode("latin-1")
+        for prefix in (base, quote(base, safe=_KEPT_BY_REDIRECTS)):
+            if prefix and text.startswith(f"{prefix}/"):
+                # One slash: what follows two would be a host again.
+                path = text[len(prefix) :].lstrip("/\\")
+                return f"/{path}".encode("latin-1")
+        return location
 
 
 def _leads_to(message: Message, path: str) -> bool:

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from components.rate_limit.answer import TRY_AGAIN_LATER, limit_template, policy_field, seconds_up
-from components.rate_limit.keys import KeyFunction, subject_of
+from components.rate_limit.keys import KeyFunction, Kind, subject_of
 from components.rate_limit.memory import MemoryStore
-from components.rate_limit.rates import parse_rates
+from components.rate_limit.rates import RateText, parse_rates
 from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
 
 
@@ -37,13 +37,13 @@ class EndpointRateLimiter:
     def __init__(
         self,
         limit: Annotated[
-            str | list[str],
+            RateText,
             Field(description="one rate or several", json_schema_extra={"looser": "higher"}),
         ],
         *,
         key: Annotated[
-            str | KeyFunction,
-            Field(description="`client_ip`, `user`, `header:NAME`, or a dotted path of a function"),
+            Kind | KeyFunction,
+            Field(description="`client_ip`, `user`, `header:NAME`, or a function's import path"),
         ] = "client_ip",
         cost: Annotated[
             int,

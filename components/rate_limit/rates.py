@@ -10,6 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 MAX_QUOTA = 1_000_000_000
 MAX_PERIOD_SECONDS = 31 * 86_400
@@ -60,3 +63,11 @@ def parse_rates(limit: str | Sequence[str]) -> tuple[Rate, ...]:
         if shorter.period_seconds == longer.period_seconds:
             raise ValueError(f"`{shorter}` and `{longer}` have the same period")
     return tuple(rates)
+
+
+def _checked(limit: str | list[str]) -> str | list[str]:
+    parse_rates(limit)
+    return limit
+
+
+RateText = Annotated[str | list[str], AfterValidator(_checked)]

@@ -52,6 +52,26 @@ def test_the_first_middleware_of_the_manifest_is_the_outermost(tmp_path: Path) -
     assert [layer.kwargs["name"] for layer in app.user_middleware] == ["first", "second", "third"]
 
 
+def test_what_is_raised_and_no_exception_is_a_fault_too(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "resources: {a: {use: $parts.steps.panicking}}") == [
+        "build-failed 2: `panicking` could not be made: Panic"
+    ]
+    assert faults_of(tmp_path, "middleware: [{use: $parts.steps.Panicking}]") == [
+        "build-failed 2: `Panicking` could not be made: Panic"
+    ]
+    assert faults_of(tmp_path, "configure: [{use: $parts.steps.Panicking}]") == [
+        "build-failed 2: `Panicking` failed: Panic"
+    ]
+
+
+def test_objects_that_raise_when_they_are_looked_at_are_faults(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "resources: {a: {use: $parts.steps.LazyOpener}}") == [
+        "build-failed 2: `LazyOpener` cannot be opened: LookupError: asked to open"
+    ]
+    [fault] = faults_of(tmp_path, "routes: [{use: $parts.steps.Hostile}]")
+    assert fault.endswith("gives a Hostile, not a FastAPI router")
+
+
 def test_what_only_a_constructor_refuses_shows_at_build_with_its_line(tmp_path: Path) -> None:
     assert faults_of(
         tmp_path,
@@ -396,7 +416,9 @@ def test_logging_is_applied_and_keeps_the_loggers_that_are_there(tmp_path: Path)
 
 
 def test_a_logging_section_that_is_refused_is_a_fault(tmp_path: Path) -> None:
-    [fault] = faults_of(tmp_path, "logging: {version: 1, handlers: {x: {class: no.Such}}}")
+    [fault] = faults_of(
+        tmp_path, "logging: {version: 1, handlers: {x: {class: logging.StreamHandler, level: no}}}"
+    )
     assert fault.startswith("build-failed 2: `logging` is refused: ValueError: Unable to configure")
 
 

@@ -21,6 +21,7 @@ def odd_files(tmp_path: Path) -> Path:
             "many.yaml": f"manifest: 1\nmiddleware:\n{many}",
             "deep.yaml": "a: " + "[" * 5000,
             "base-is-folder.yaml": "manifest: 1\nextends: folder.yaml\n",
+            "base-is-pipe.yaml": "manifest: 1\nextends: pipe.yaml\n",
             "stamp.py": "class Stamp:\n    def __init__(self, app): ...\n",
             "broken-project/pyproject.toml": "[tool.assembler\n",
             "broken-project/m.yaml": "manifest: 1\nconfigure: [{use: a.b}]\n",
@@ -28,6 +29,7 @@ def odd_files(tmp_path: Path) -> Path:
     )
     (tmp_path / "binary.yaml").write_bytes(bytes(range(256)) * 40)
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "dangling.yaml").symlink_to(tmp_path / "nowhere.yaml")
     return tmp_path
 
@@ -35,6 +37,8 @@ def odd_files(tmp_path: Path) -> Path:
 ABUSES = {
     "check empty.yaml": 1,
     "check folder.yaml": 2,
+    "check pipe.yaml": 2,
+    "check base-is-pipe.yaml": 1,
     "check huge.yaml": 1,
     "check binary.yaml": 1,
     "check cycle.yaml": 1,
@@ -45,7 +49,7 @@ ABUSES = {
     "check base-is-folder.yaml": 1,
     "check broken-project/m.yaml": 2,
     "check .": 2,
-    "check /dev/null": 1,
+    "check /dev/null": 2,
     "check missing/missing.yaml": 2,
     f"check {'x' * 5000}": 2,
     "render folder.yaml": 2,

@@ -1,6 +1,7 @@
 """The command in a process of its own: streams, signals, terminals."""
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -148,3 +149,13 @@ def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     )
     assert shown.returncode == 2
     assert shown.stderr == "error: No such file or directory\n"
+
+
+def test_what_code_writes_past_python_is_no_part_of_a_result(tmp_path: Path) -> None:
+    code = "import os\nos.write(1, b'noise')\ndef make(app: object) -> None: ...\n"
+    write(tmp_path, {"m.yaml": "manifest: 1\nconfigure: [{use: own.make}]\n", "own.py": code})
+    for line in ("check m.yaml --format json", "routes m.yaml --format json", "schema m.yaml"):
+        done = call(*line.split(), folder=tmp_path)
+        assert done.returncode == 0
+        assert json.loads(done.stdout)
+        assert done.stderr == "noise"

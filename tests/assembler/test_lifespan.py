@@ -187,6 +187,30 @@ def test_a_step_that_raises_system_exit_has_failed_and_all_is_unwound(
     assert events[-1] == "db closed"
 
 
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [("interrupt", "KeyboardInterrupt"), ("panic", "Panic"), ("panicking", "Panic")],
+)
+def test_a_step_that_raises_what_is_no_exception_has_failed_and_all_is_unwound(
+    tmp_path: Path, use: str, told: str
+) -> None:
+    app = built(
+        tmp_path,
+        f"""
+        resources: {{db: {{use: $parts.steps.Entered, with: {{name: db}}}}}}
+        startup: [{{id: step, use: $parts.steps.{use}}}]
+        """,
+    )
+    message = asyncio.run(failing_start(app))
+    assert f"startup `step` failed: {told}" in message
+    assert events[-1] == "db closed"
+
+
+def test_a_mounted_application_that_wants_to_end_the_process_has_failed(tmp_path: Path) -> None:
+    app = built(tmp_path, "routes: [{mount: /in, use: $parts.api.leaving_app}]")
+    assert "mount `/in` failed: SystemExit: 7" in asyncio.run(failing_start(app))
+
+
 def test_a_step_that_raises_stop_iteration_has_failed(tmp_path: Path) -> None:
     app = built(tmp_path, "startup: [{id: step, use: $parts.steps.stop_iteration}]")
     message = asyncio.run(failing_start(app))

@@ -158,3 +158,15 @@ def test_names_are_relative_to_the_current_folder(
     assert shown_name(tmp_path / "in" / "m.yaml") == "m.yaml"
     assert shown_name(Path("../m.yaml")) == "../m.yaml"
     assert shown_name(tmp_path / "m.yaml") == (tmp_path / "m.yaml").as_posix()
+
+
+def test_a_circle_of_links_is_a_base_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("b.yaml")
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    (tmp_path / "m.yaml").write_text("manifest: 1\nextends: a.yaml\n")
+    with pytest.raises(ManifestError) as caught:
+        load_document(tmp_path / "m.yaml")
+    [fault] = caught.value.diagnostics
+    assert (fault.code, fault.span and fault.span.line) == ("extends-not-found", 2)
+    with pytest.raises(UsageError, match="cannot read"):
+        load_document(tmp_path / "a.yaml")

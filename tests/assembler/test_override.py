@@ -86,3 +86,34 @@ def test_a_tuple_is_a_list() -> None:
     root = override_document(document(), {"app.tags": ("a", "b")}).root
     assert plain(locate(root, ("app", "tags"))[0]) == ["a", "b"]
     assert isinstance(locate(root, ("app", "tags", 1))[0], Scalar)
+
+
+@pytest.mark.parametrize("address", ["", 3, None, ("app", "title")])
+def test_an_address_that_is_no_text_is_a_usage_error(address: Any) -> None:
+    with pytest.raises(UsageError, match="is no path"):
+        override_document(document(), {address: 1})
+
+
+def test_an_address_of_two_lines_takes_one() -> None:
+    override = {"app.a\nb": "x\ny", "app.title": "z"}
+    root = override_document(document(), override).root
+    node, _ = locate(root, ("app", "title"))
+    assert node.span.file.lines[node.span.line - 1] == 'app.title: "z"'
+    assert plain(locate(root, ("app", "a\nb"))[0]) == "x\ny"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"middleware.per-ip.id": "a.b"},
+        {"middleware.a.b.id": "per-ip"},
+        {"middleware": [{"use": "a.b"}, {"use": "a.b"}]},
+    ],
+)
+def test_two_entries_of_one_id_are_refused(override: dict[str, Any]) -> None:
+    with pytest.raises(ManifestError) as caught:
+        override_document(document(), override)
+    [fault] = caught.value.diagnostics
+    assert fault.code == "duplicate-id"
+    assert fault.span is not None
+    assert fault.span.file.name == "<override>"

@@ -221,3 +221,11 @@ def test_the_core_names_no_component() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 modules = [getattr(node, "module", "") or "", *(name.name for name in node.names)]
                 assert "components" not in {module.partition(".")[0] for module in modules}
+
+
+def test_what_a_plan_shows_of_itself_has_no_value_of_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text('manifest: 1\napp: {title: "${TITLE}"}\n')
+    plan = load(path, environment={"TITLE": "canary"})
+    assert plan.manifest.app.title == "canary"
+    assert "canary" not in repr(plan)

@@ -1,5 +1,8 @@
 """Covering: as wide as before, and the secret is gone."""
 
+import json
+from urllib.parse import quote, quote_plus
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from assembler.redaction import Secrets, redact, url_secrets
 
 URLS = st.sampled_from(["postgresql://app:", "redis://:", "https://user.name:"])
+TOKEN_NAMES = ["auth", "sig", "pass", "x_auth", "AUTH", "authorization"]
 AROUND = st.sampled_from(["", "url: ", '"', "with: {url: '"])
 PASSWORDS = st.text(st.characters(min_codepoint=33, exclude_characters="\"'*", codec="utf-8"))
 PASSWORDS = PASSWORDS.filter(lambda text: bool(text.strip()) and not any(c.isspace() for c in text))
@@ -36,7 +40,6 @@ def test_the_value_of_a_query_parameter_named_like_a_credential_is_covered(name:
     "line",
     [
         "https://example.com/a?b=1&page=2",
-        "http://user@example.com/",
         "redis://${USER}:${PASSWORD}@h",
         "https://x/?token=${TOKEN}",
         "a: b@c",
@@ -53,6 +56,36 @@ def test_a_reference_beside_a_literal_password_stays() -> None:
 
 def test_the_password_ends_at_the_last_at_sign() -> None:
     assert redact("pg://u:ca@nary/x@host/db") == "pg://u:*********@host/db"
+
+
+@pytest.mark.parametrize("name", TOKEN_NAMES)
+def test_short_names_of_credentials_count_as_whole_words(name: str) -> None:
+    assert redact(f"https://x/?{name}=canary&b=2") == f"https://x/?{name}=******&b=2"
+
+
+@pytest.mark.parametrize("name", ["author", "signal", "design", "passenger", "compass"])
+def test_longer_words_are_no_names_of_credentials(name: str) -> None:
+    assert redact(f"https://x/?{name}=value") == f"https://x/?{name}=value"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('url: "pg://u:it\'s@h/x"', 'url: "pg://u:****@h/x"'),
+        ("url: 'pg://u:it''s@h/x'", "url: 'pg://u:*****@h/x'"),
+        ("pg://u:'quoted'@h", "pg://u:********@h"),
+        ("{a:'pg://u:p@h',b:'c@d'}", "{a:'pg://u:*@h',b:'c@d'}"),
+        ("{a:'http://h:80',b:'c@d'}", "{a:'http://h:80',b:'c@d'}"),
+        ("https://TOKEN@host/x", "https://*****@host/x"),
+        ("https://${TOKEN}@host/x", "https://${TOKEN}@host/x"),
+        ("postgresql://app@db/x", "postgresql://app@db/x"),
+        ("https://x/#access_token=canary", "https://x/#access_token=******"),
+        ("https://x/?token=can'ary", "https://x/?token=*******"),
+        ("['https://x/?token=one', 'b']", "['https://x/?token=***', 'b']"),
+    ],
+)
+def test_what_is_covered_keeps_its_width(line: str, shown: str) -> None:
+    assert redact(line) == shown
 
 
 def test_url_secrets_are_what_is_covered() -> None:
@@ -90,3 +123,39 @@ def test_nothing_is_no_secret_and_the_first_name_stays() -> None:
     secrets.add("same-value", "${B}")
     assert secrets.scrub("same-value") == "${A}"
     assert Secrets().scrub("pg://u:p@h") == "pg://u:*@h"
+
+
+@given(st.text(min_size=6).filter(lambda text: bool(text.strip())))
+def test_a_secret_is_known_in_every_way_that_a_message_writes_it(value: str) -> None:
+    secrets = Secrets()
+    secrets.add(f"canary{value}canary", "${A}")
+    whole = f"canary{value}canary"
+    for written in (
+        whole,
+        repr(whole),
+        repr(["'\"", whole]),
+        repr(f"'\"{whole}"),
+        json.dumps(whole),
+        json.dumps(whole, ensure_ascii=False),
+        quote(whole),
+        quote(whole, safe=""),
+        quote_plus(whole),
+    ):
+        assert "canary" not in secrets.scrub(written)
+        assert "canary" not in secrets.scrub(" ".join(written.split()))
+
+
+def test_variables_named_like_credentials_are_secret() -> None:
+    secrets = Secrets()
+    secrets.add_credentials(
+        {
+            "PGPASSWORD": "canary-1",
+            "API_KEY_2": "canary-2",
+            "SENTRY_DSN": "https://canary-3@h/1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "KEYBOARD": "qwerty",
+            "TOKEN": "on",
+        }
+    )
+    told = secrets.scrub("canary-1 canary-2 canary-3 false qwerty on")
+    assert told == "${PGPASSWORD} ${API_KEY_2} ${SENTRY_DSN} false qwerty on"

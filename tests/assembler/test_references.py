@@ -183,3 +183,16 @@ def test_only_resources_above_may_be_named(order: list[str]) -> None:
     wrong = [(n, o) for n in order for o in uses[n] if order.index(o) > order.index(n)]
     assert [fault.code for fault in faults] == ["resource-order"] * len(wrong)
     assert plain(root)["resources"].keys() == section.keys()
+
+
+def test_a_hundred_thousand_openings_are_one_fault() -> None:
+    reference, rest = parse("${" * 100_000)
+    assert isinstance(reference, Reference)
+    assert (reference.kind, reference.text) == ("bad", "${")
+    assert rest == "${" * 99_999
+
+
+def test_a_huge_reference_that_cannot_be_read_is_not_repeated_in_full() -> None:
+    (reference,) = parse("${" + "-" * 100_000 + "}")
+    assert isinstance(reference, Reference)
+    assert len(reference.argument) < 100

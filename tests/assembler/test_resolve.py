@@ -132,6 +132,20 @@ def test_a_failure_is_one_line() -> None:
     assert failure_of(SystemExit()) == "SystemExit"
 
 
+def test_an_interrupt_from_the_keyboard_is_no_fault(tmp_path: Path) -> None:
+    files = {"stopped.py": "raise KeyboardInterrupt\n"}
+    with project(tmp_path, files), pytest.raises(KeyboardInterrupt):
+        import_object("stopped.router", FREE)
+
+
+def test_a_failure_that_cannot_be_told_has_the_name_of_its_type() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert failure_of(Mute()) == "Mute"
+
+
 def test_the_frame_is_the_innermost_of_the_users_own(tmp_path: Path) -> None:
     source = "import json\n\ndef f():\n    json.loads('{')\n"
     with project(tmp_path, {"framed.py": source}):

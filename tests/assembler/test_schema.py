@@ -503,3 +503,11 @@ def test_the_server_takes_the_options_of_uvicorn(described: Draft202012Validator
     assert described.is_valid({"manifest": 1, "server": {"log_level": "info", "drain": "5s"}})
     assert not described.is_valid({"manifest": 1, "server": {"log_levels": "info"}})
     assert not described.is_valid({"manifest": 1, "server": {"proxy_headers": "yes"}})
+
+
+def test_what_could_deceive_a_terminal_is_escaped_in_the_text_of_a_schema() -> None:
+    said = {"description": "a\u202eb \U000e0041 é\n"}
+    text = schema_text(said)
+    assert json.loads(text) == said
+    assert "é" in text
+    assert all(char.isprintable() or char == "\n" for char in text)

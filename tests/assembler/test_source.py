@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assembler.composer import MAX_ALIASES, MAX_DEPTH, MAX_NODES, plain_value
-from assembler.errors import Diagnostic, File, ManifestError, UsageError, render
+from assembler.errors import Diagnostic, File, ManifestError, Span, UsageError, render
 from assembler.nodes import Mapping, Node, Scalar, locate, walk
 from assembler.source import MAX_BYTES, read, read_file
 from tests.assembler.trees import VALUES, plain, scalars, text_at
@@ -321,3 +322,23 @@ def test_a_scalar_holds_what_it_reads_as() -> None:
     node = root.get("a")
     assert isinstance(node, Scalar)
     assert (node.value, root.get("b")) == (1, None)
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/stdin"])
+def test_refuses_what_is_no_regular_file_at_once(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    read_end, write_end = os.pipe()
+    try:
+        path = Path(f"/dev/fd/{read_end}") if name == "/dev/stdin" else tmp_path / name
+        with pytest.raises(UsageError, match="no regular file"):
+            read_file(path, name)
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_a_name_with_a_line_break_forges_no_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_file(tmp_path / "none", "a\nb: ok")
+    assert "\n" not in str(raised.value)
+    assert Span(File("a\nb", ""), 1, 1, 1, 1).place == "a\\u000ab:1:1"

@@ -25,7 +25,7 @@ import assembler
 from tests.servers import free_port
 
 ROUNDS = 7
-STARTS = 9
+STARTS = 15
 ROOT = Path(__file__).resolve().parents[2]
 
 

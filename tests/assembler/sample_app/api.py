@@ -254,6 +254,17 @@ def broken_app() -> Starlette:
     return Starlette(lifespan=_broken_lifespan)
 
 
+@asynccontextmanager
+async def _leaving_lifespan(app: Any) -> AsyncIterator[None]:
+    if app is not None:
+        raise SystemExit(7)
+    yield
+
+
+def leaving_app() -> Starlette:
+    return Starlette(lifespan=_leaving_lifespan)
+
+
 def numbers() -> Iterator[int]:
     """No router and no application."""
     return iter((1, 2))

@@ -221,6 +221,47 @@ def quit_in_thread() -> None:
     raise SystemExit(7)
 
 
+class Panic(BaseException):
+    """No `Exception`, and not one of Python's own either."""
+
+
+async def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+async def panic() -> None:
+    raise Panic
+
+
+def panicking() -> None:
+    raise Panic
+
+
+class Panicking:
+    def __init__(self, app: object) -> None:
+        raise Panic
+
+
+class Hostile:
+    @property
+    def __class__(self) -> type:
+        raise LookupError("asked for its class")
+
+    @__class__.setter
+    def __class__(self, value: type) -> None: ...
+
+
+class LazyOpener:
+    """Has an opener that nobody can get at."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "open":
+            raise LookupError("asked to open")
+        return object.__getattribute__(self, name)
+
+    async def open(self) -> None: ...
+
+
 def stop_iteration() -> None:
     raise StopIteration("no more")
 

@@ -135,6 +135,23 @@ def test_mounts_answer_at_their_root(tmp_path: Any) -> None:
     assert client.get("/files/dir/").text == "index"
 
 
+def test_a_redirect_of_the_router_names_no_host() -> None:
+    app = FastAPI()
+    app.add_api_route("/slashed/", lambda: "slashed")
+    app.add_api_route("/plain", lambda: "plain")
+    app.add_api_route("/{rest:path}/end/", lambda: "end")
+    client = client_of(app)
+    led = {
+        "/slashed?a=b": "/slashed/?a=b",
+        "/plain%2F": "/plain",
+        "/plain/%2F": "/plain",
+        "//evil.example/end": "/evil.example/end/",
+    }
+    for path, location in led.items():
+        answer = client.get(f"http://testserver{path}", headers={"host": "evil.example"})
+        assert (answer.status_code, answer.headers["location"]) == (307, location)
+
+
 def test_a_redirect_elsewhere_goes_through() -> None:
     moved = responding(307, [(b"location", b"https://other.example/new/")])
     answer = exchange(StripTrailingSlashMiddleware(moved), http_scope("/old/"))

@@ -286,4 +286,4 @@ def _is_exception(value: Any) -> bool:
 
 _NOTHING = signature_of(lambda: None, "nothing")
 _NO_TARGET = Target("", None, "instance", is_callable=False, is_async=False, signature=_NOTHING)
-_NO_OPTIONS = Options(_NOTHING.adapter(), {}, frozenset(), {})
+_NO_OPTIONS = Options(None, {}, frozenset(), {})

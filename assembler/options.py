@@ -35,7 +35,7 @@ _UNIONS = (Union, UnionType)
 class Options:
     """Arguments of one call; `names` are the resources they hold."""
 
-    adapter: TypeAdapter[Any]
+    adapter: TypeAdapter[Any] | None  # None where there is nothing to convert
     data: dict[str, Any] = field(repr=False)
     names: frozenset[str]
     value: dict[str, Any] | None = field(repr=False)
@@ -43,8 +43,8 @@ class Options:
 
     def arguments(self, resources: MappingType[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
         """Return the arguments with the objects of `resources` in them, or what does not fit."""
-        if self.value is not None:
-            return dict(self.value), []
+        if self.value is not None or self.adapter is None:
+            return dict(self.value or {}), []
         value, faults = convert(
             self.adapter, self.data, stand=lambda ref: resources[ref.id], load=self.load
         )
@@ -80,6 +80,8 @@ class OptionsChecker:
         known = data
         if not target.signature.open:
             known = {name: value for name, value in data.items() if name in parameters}
+        if not known:
+            return Options(None, data, frozenset(), {}), faults
         key = (id(target), frozenset(known))  # a target is kept, and is one callable called one way
         adapter = self._adapters.get(key)
         if adapter is None:

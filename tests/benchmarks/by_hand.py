@@ -1,5 +1,6 @@
 """The application of `manifests/dev.yaml`, wired by hand: the peer of the start benchmark."""
 
+import logging.config
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,18 @@ from components.middleware.request_logging import RequestLoggingMiddleware
 from components.middleware.security_headers import SecurityHeadersMiddleware
 from components.middleware.trailing_slash import StripTrailingSlashMiddleware
 
+logging.config.dictConfig(
+    {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "loggers": {
+            "assembler": {"level": "INFO", "handlers": ["console"], "propagate": False},
+            "components": {"level": "INFO", "handlers": ["console"], "propagate": False},
+        },
+    }
+)
 settings = Settings()
 db = engine(url=settings.database_url)
 

@@ -20,6 +20,7 @@ from assembler.redaction import redact
 
 MAX_TOLD = 200  # diagnostics of one stage: nobody reads more, and a text of 1 MiB can have 100 000
 _NO = (0.0, "")  # a name that is like no other
+_NEAR = 2048  # columns around a caret that are looked through for passwords
 _WINDOW = 160  # columns of a very long line that are shown around its caret
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "frame": "\x1b[1;34m", "": "\x1b[0m"}
 
@@ -216,7 +217,9 @@ def _excerpt(
 
 def _underlined(note: Note, mark: str, width: int, tint: _Tint, severity: str) -> Iterable[str]:
     span = note.span
-    source = redact(span.file.lines[span.line - 1]) if span.line <= len(span.file.lines) else ""
+    line = span.file.lines[span.line - 1] if span.line <= len(span.file.lines) else ""
+    low, high = max(0, span.column - _NEAR), span.column + _NEAR
+    source = line[:low] + redact(line[low:high]) + line[high:]
     start = min(span.column - 1, len(source))
     end = span.end_column - 1 if span.end_line == span.line else len(source.rstrip())
     end = max(min(end, len(source)), start)

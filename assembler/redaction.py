@@ -11,17 +11,18 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
+# Every run is bounded, so that no line, however hostile, takes long.
 # Greedy up to the last `@`: SQLAlchemy reads `p@ss/word` in `://u:p@ss/word@host` as one password.
 _INNER_QUOTE = r"[\"'](?![\s,;:)\]}]|$)"  # any other closes the text that the URL stands in
 _URL_PASSWORD = re.compile(
-    rf"(://(?:[^\s:/?#@\"']|{_INNER_QUOTE})*:)((?:[^\s\"']|{_INNER_QUOTE})*)(?=@)"
+    rf"(://(?:[^\s:/?#@\"']|{_INNER_QUOTE}){{0,256}}:)((?:[^\s\"']|{_INNER_QUOTE}){{0,1024}})(?=@)"
 )
-_URL_TOKEN = re.compile(r"(https?://)([^\s:/?#@\"']+)(?=@)", re.IGNORECASE)
+_URL_TOKEN = re.compile(r"(https?://)([^\s:/?#@\"']{1,1024})(?=@)", re.IGNORECASE)
 _QUERY_SECRET = re.compile(
-    r"([?&;#][^=&\s\"']*"
+    r"([?&;#][^?&;#=\s\"']{0,128}?"
     r"(?:passw|pwd|token|secret|key|signature|credential"
     r"|(?<![a-z])(?:auth|authorization|pass|sig)(?![a-z]))"
-    rf"[^=&\s\"']*=)((?:[^&\s\"'#]|{_INNER_QUOTE})+)",
+    rf"[^?&;#=\s\"']{{0,128}}=)((?:[^&\s\"'#]|{_INNER_QUOTE})+)",
     re.IGNORECASE,
 )
 # Of variables: `DATABASE_URL`, `PGPASSWORD`; not `KEYBOARD`, not `TOKENIZERS_PARALLELISM`.

@@ -2,24 +2,23 @@
 
 In: the entry, its node, something that turns import paths into targets. Out: a `Component` that
 says how its target is to be called. Refuses what cannot be called in its place: a value that is no
-callable, an async function where nobody waits, a class in `catch` that is no exception. Calls
-nothing.
+callable, an async function where nobody waits. Calls nothing.
 """
 
-import builtins
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from assembler import manifest as models
-from assembler.errors import Diagnostic, Span, did_you_mean
-from assembler.import_list import ImportFault, ImportList
+from assembler.caught import caught
+from assembler.errors import Diagnostic, Span
+from assembler.import_list import ImportFault
 from assembler.nodes import Mapping, Node, NodePath, locate
 from assembler.options import Options, OptionsChecker
 from assembler.references import Resolver
-from assembler.resolve import failed, import_object
-from assembler.signature import Target, signature_of, target_of
+from assembler.signature import Target, signature_of
+from assembler.targets import Targets
 
 Role = Literal[
     "resource",
@@ -36,38 +35,6 @@ Role = Literal[
 _LEADING: dict[str, int] = {"middleware": 1, "configure": 1}
 _GIVEN = frozenset({"app"})
 _GIVEN_TO_JOBS = frozenset({"app", "job"})
-
-
-class Targets(Protocol):
-    """What turns an import path into a `Target`, or raises `ImportFault`."""
-
-    def target(self, path: str, *, leading: int = 0) -> Target:
-        """Describe what `path` names; `leading` arguments are given by position."""
-        ...
-
-
-class ModuleTargets:
-    """Imports what paths name, once each."""
-
-    def __init__(self, imports: ImportList) -> None:
-        self.imports = imports
-        self._found: dict[tuple[str, int], Target | ImportFault] = {}
-
-    def target(self, path: str, *, leading: int = 0) -> Target:
-        """Import `path` and describe the object; raises `ImportFault`."""
-        key = (path, leading)
-        if key not in self._found:
-            try:
-                value = import_object(path, self.imports)
-                self._found[key] = target_of(path, value, leading=leading)
-            except ImportFault as fault:
-                self._found[key] = fault
-            except Exception as error:  # noqa: BLE001  # an object may raise when it is looked at
-                self._found[key] = failed(path, error)
-        found = self._found[key]
-        if isinstance(found, ImportFault):
-            raise found
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +96,8 @@ class Part:
         self.caught: Any = None
         self.target = self._find(targets, entry if isinstance(entry, str) else entry.use)
         if role == "handler":
-            self.caught = self._exception(targets)
+            self.caught, found = caught(targets, entry.catch, locate(self.node, ("catch",))[0].span)
+            self.faults += found
         items = entry.dependencies if role == "router" else ()
         self.dependencies = [
             Part(root, targets, "dependency", (*path, "dependencies", index), item)
@@ -230,38 +198,6 @@ class Part:
             return self.called
         return self.role in {"resource", "middleware", "router", "configure"}
 
-    def _exception(self, targets: Targets) -> Any:
-        catch = self.entry.catch
-        if isinstance(catch, int):
-            return catch
-        node, _ = locate(self.node, ("catch",))
-        if "." not in catch and ":" not in catch:
-            return self._built_in(catch, node.span)
-        try:
-            target = targets.target(catch)
-        except ImportFault as fault:
-            self.faults.append(fault.at(node.span))
-            return None
-        value = target.value
-        is_read_only = value is None and target.form != "function"  # by its source
-        if not (is_read_only or _is_exception(value)):
-            text = f"`{catch}` is no exception class"
-            self.faults.append(Diagnostic("not-an-exception", text, node.span))
-        return value
-
-    def _built_in(self, name: str, span: Span) -> Any:
-        """Return a built-in exception, whatever the list of imports says."""
-        value = getattr(builtins, name, None)
-        known = [item.__name__ for item in vars(builtins).values() if _is_exception(item)]
-        if _is_exception(value):
-            return value
-        message = f"there is no built-in exception `{name}`"
-        if value is not None:
-            message = f"the built-in `{name}` is no subclass of Exception"
-        remedy = did_you_mean(name, known)
-        self.faults.append(Diagnostic("not-an-exception", message, span, help=remedy))
-        return None
-
 
 def _has_routes(value: Any) -> bool:
     try:
@@ -278,10 +214,6 @@ def _takes_two(handler: Any) -> bool:
     except ValueError:
         return True  # it does not tell
     return True
-
-
-def _is_exception(value: Any) -> bool:
-    return inspect.isclass(value) and issubclass(value, Exception)
 
 
 _NOTHING = signature_of(lambda: None, "nothing")

@@ -20,8 +20,8 @@ from starlette.routing import Match, WebSocketRoute
 from starlette.types import Scope
 
 from assembler.component import Component
-from assembler.nodes import Mapping, Node
-from assembler.plan import Plan, as_written
+from assembler.nodes import Mapping, Node, as_written
+from assembler.plan import Plan
 from assembler.redaction import redact
 
 

@@ -7,7 +7,7 @@ is followed as far as it goes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assembler.errors import Span
 
@@ -82,3 +82,12 @@ def walk(
         elif isinstance(node, Sequence):
             inside = [((*path, index), item) for index, item in enumerate(node.items)]
             waiting += reversed(inside)
+
+
+def as_written(node: Node) -> Any:
+    """Return a node as plain data, its references as they stand in the text."""
+    if isinstance(node, Mapping):
+        return {key: as_written(member.value) for key, member in node.members.items()}
+    if isinstance(node, Sequence):
+        return [as_written(item) for item in node.items]
+    return node.value

@@ -8,13 +8,15 @@ Refuses what the chain and the placement do, directives that name nothing or sta
 is, and two entries of one id.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.chain import read_chain
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
 from assembler.errors import Diagnostic, Note, Span, raise_faults
-from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, walk
+from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, as_written, walk
 from assembler.placement import is_placed, placed, unknown_id
 
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
@@ -28,6 +30,12 @@ class Document:
     root: Mapping
     path: Path
     files: tuple[Path, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the document says, whatever its comments, quotes and order of keys."""
+        text = json.dumps(as_written(self.root), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load_document(path: Path) -> Document:

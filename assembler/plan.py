@@ -6,8 +6,6 @@ Each stage reports all of its faults at once. Calls nothing that the manifest na
 settings class. This is the one way to a plan for every command and for `assembler:app`.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
@@ -18,7 +16,7 @@ from typing import Any
 
 from assembler import manifest as models
 from assembler.chain import shown_name
-from assembler.component import Component, ModuleTargets, Part, Targets, entries
+from assembler.component import Component, Part, entries
 from assembler.errors import Diagnostic, Note, raise_faults
 from assembler.import_list import read_import_list
 from assembler.logging_section import check_logging
@@ -29,7 +27,7 @@ from assembler.mentions import (
     check_syntax,
     mentions,
 )
-from assembler.nodes import Mapping, Node, Sequence, locate
+from assembler.nodes import Mapping, locate
 from assembler.options import OptionsChecker
 from assembler.overlay import Document, load_document
 from assembler.override import override_document
@@ -39,6 +37,7 @@ from assembler.server_section import check_server
 from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import class_of
+from assembler.targets import ModuleTargets, Targets
 from assembler.unsupported import not_acted_on, not_run
 
 
@@ -72,7 +71,7 @@ class Plan:
     @property
     def hash(self) -> str:
         """SHA-256 of the merged manifest, references unresolved, in hexadecimal."""
-        return document_hash(self.document.root)
+        return self.document.hash
 
 
 def load(
@@ -112,21 +111,6 @@ def read_document(path: Path, override: MappingType[str, Any] | None = None) -> 
     """Read and merge the manifest at `path`, with `override` on top."""
     document = load_document(path)
     return override_document(document, override) if override else document
-
-
-def document_hash(root: Mapping) -> str:
-    """Hash what a merged document says, whatever its comments, quotes and order of keys."""
-    text = json.dumps(as_written(root), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def as_written(node: Node) -> Any:
-    """Return a node as plain data, its references as they stand in the text."""
-    if isinstance(node, Mapping):
-        return {key: as_written(member.value) for key, member in node.members.items()}
-    if isinstance(node, Sequence):
-        return [as_written(item) for item in node.items]
-    return node.value
 
 
 class _Planner:

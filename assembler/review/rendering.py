@@ -16,9 +16,8 @@ from assembler.address import address_of
 from assembler.composer import plain_value
 from assembler.errors import printable
 from assembler.manifest import Manifest
-from assembler.nodes import Mapping, Node, NodePath, Scalar, locate, walk
+from assembler.nodes import Mapping, Node, NodePath, Scalar, as_written, locate, walk
 from assembler.overlay import Document
-from assembler.plan import as_written
 from assembler.redaction import redact
 
 

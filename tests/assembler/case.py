@@ -25,8 +25,8 @@ from unittest import mock
 
 from assembler.component import Component
 from assembler.errors import ManifestError, UsageError, render
-from assembler.nodes import Mapping, Scalar, walk
-from assembler.plan import Plan, as_written, load
+from assembler.nodes import Mapping, Scalar, as_written, walk
+from assembler.plan import Plan, load
 from tests.assembler.project import project
 
 SEPARATOR = "----\n"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import assembler
 from assembler.errors import File, ManifestError, UsageError
-from assembler.nodes import Mapping
-from assembler.plan import as_written, document_hash, load
+from assembler.nodes import Mapping, as_written
+from assembler.overlay import Document
+from assembler.plan import load
 from assembler.source import read
 from tests.assembler.project import project
 from tests.assembler.trees import VALUES
@@ -172,7 +173,7 @@ def test_only_the_first_stage_with_faults_is_told(shop: Path) -> None:
 def hash_of(text: str) -> str:
     root = read(File("m.yaml", text))
     assert isinstance(root, Mapping)
-    return document_hash(root)
+    return Document(root, Path("m.yaml"), ()).hash
 
 
 def test_the_hash_is_of_what_a_manifest_says() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from assembler.errors import File
 from assembler.manifest import Manifest
-from assembler.nodes import Mapping
+from assembler.nodes import Mapping, as_written
 from assembler.overlay import Document, load_document
-from assembler.plan import as_written, load_shape
+from assembler.plan import load_shape
 from assembler.redaction import redact
 from assembler.review.rendering import as_json, as_yaml, origins
 from assembler.source import read

@@ -57,9 +57,9 @@ def test_a_slash_too_many_is_redirected_with_the_query(path: str) -> None:
 def test_a_redirect_under_a_root_path_that_ends_in_a_slash() -> None:
     apps = [FastAPI(), FastAPI()]
     for app in apps:
-        app.add_api_route("/root", answering("its own"))
+        app.add_api_route("/base", answering("its own"))
     index_routes(apps[1])
-    request = Request(path="/root///", root_path="/root/")
+    request = Request(path="/base///", root_path="/base/")
     plain, indexed = (asyncio.run(ask(app, request)) for app in apps)
     assert indexed == plain
     assert indexed.status == 307

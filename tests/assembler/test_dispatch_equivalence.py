@@ -102,7 +102,7 @@ class Table:
             telemetry={"tracer_provider": self.spans} if rng.random() < 0.4 else {},
         )
         if rng.random() < 0.2:
-            self.app.root_path = rng.choice(("/root", "/root/"))
+            self.app.root_path = rng.choice(("/base", "/base/"))
         self.complete: list[APIRouter] = []
         self.routers: list[tuple[APIRouter, str]] = [(self.app.router, "")]
         self.fill(self.app.router, "", depth=0)
@@ -243,7 +243,7 @@ def random_request(rng: random.Random, targets: list[tuple[str, str]]) -> Reques
         path = path.rstrip("/") if path.endswith("/") else path + "/"
     if rng.random() < 0.05:
         path = path[: rng.randint(0, len(path))]
-    root_path = rng.choice(("", "", "", "", "/root", "/a")) if rng.random() < 0.9 else "/root/"
+    root_path = rng.choice(("", "", "", "", "/base", "/a")) if rng.random() < 0.9 else "/base/"
     if rng.random() < 0.8:
         path = root_path + path
     if rng.random() < 0.2:

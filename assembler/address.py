@@ -8,8 +8,9 @@ be put where none was. Refuses an id that no entry has.
 from collections.abc import Iterable
 
 from assembler.entries import ENTRY_LISTS, entry_id
-from assembler.errors import UsageError, did_you_mean
+from assembler.errors import UsageError
 from assembler.nodes import Mapping, Node, NodePath, Sequence
+from assembler.suggestion import did_you_mean
 
 
 class UnknownEntry(UsageError):  # noqa: N818  # named for what an address has

@@ -7,9 +7,10 @@ cannot be read, an `extends` that is no path, and a manifest that is no mapping.
 import os
 from pathlib import Path
 
-from assembler.errors import Diagnostic, ManifestError, Span, UsageError, did_you_mean, raise_faults
+from assembler.errors import Diagnostic, ManifestError, Span, UsageError, raise_faults
 from assembler.nodes import Mapping, Node, Scalar
 from assembler.source import read, read_file
+from assembler.suggestion import did_you_mean
 
 
 def read_chain(path: Path) -> list[tuple[Path, Mapping]]:

@@ -10,16 +10,14 @@ guide with a caret, or a mapping for `--format json`. Refuses a code that is not
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from difflib import SequenceMatcher
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from assembler.codes import CODES
 from assembler.redaction import redact
 
 MAX_TOLD = 200  # diagnostics of one stage: nobody reads more, and a text of 1 MiB can have 100 000
-_NO = (0.0, "")  # a name that is like no other
 _NEAR = 2048  # columns around a caret that are looked through for passwords
 _WINDOW = 160  # columns of a very long line that are shown around its caret
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "frame": "\x1b[1;34m", "": "\x1b[0m"}
@@ -75,6 +73,15 @@ class Diagnostic:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise KeyError(f"`{self.code}` is not in the table of codes")
+
+    def scrubbed(self, scrub: Callable[[str], str]) -> "Diagnostic":
+        """Return the same fault, its words without the secrets that `scrub` takes out of a text."""
+        return replace(
+            self,
+            message=scrub(self.message),
+            trace=tuple(map(scrub, self.trace)),
+            help=self.help and scrub(self.help),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keys of `check --format json`; without a place they are null."""
@@ -133,21 +140,6 @@ def arranged(faults: Iterable[Diagnostic]) -> list[Diagnostic]:
     """Sort by file, line and column, and drop what was found twice (aliases share nodes)."""
     unique = dict.fromkeys(faults)
     return sorted(unique, key=lambda fault: _order(fault.span))
-
-
-def suggestion(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the one name of `known` that `wrong` was surely meant to be, or None."""
-    near = [name for name in known if abs(len(name) - len(wrong)) <= 3]
-    folded = [name.lower().replace("-", "_") for name in (wrong, *near)]
-    likeness = [SequenceMatcher(None, folded[0], name).ratio() for name in folded[1:]]
-    (best, name), (second, _) = sorted([*zip(likeness, near, strict=True), _NO, _NO])[:-3:-1]
-    return name if best >= 0.75 and best - second >= 0.05 else None
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the `help` of a misspelt name, or None where no name is certain."""
-    name = suggestion(wrong, known)
-    return f"did you mean `{name}`?" if name else None
 
 
 def printable(text: str) -> str:

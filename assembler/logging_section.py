@@ -12,10 +12,11 @@ import logging.handlers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from assembler.errors import Diagnostic, did_you_mean
+from assembler.errors import Diagnostic
 from assembler.import_list import ImportFault
 from assembler.marks import Unknown
 from assembler.nodes import Node, NodePath, locate
+from assembler.suggestion import did_you_mean
 from assembler.targets import Targets
 
 _MODULES = {"logging": logging, "logging.handlers": logging.handlers}

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
 from typing import Any, NamedTuple
 
-from assembler.errors import Diagnostic, Span, did_you_mean
+from assembler.errors import Diagnostic, Span
 from assembler.nodes import Mapping, Node, NodePath, Scalar, walk
 from assembler.references import Reference, is_literal, is_sql, parse
+from assembler.suggestion import did_you_mean
 
 _FORMS = (
     "write `${NAME}`, `${NAME:-default}`, `${settings.field}` or `${resources.id}`; "

@@ -9,8 +9,9 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from assembler.duration import duration_text
 from assembler.nodes import NodePath
-from assembler.schema_form import Schema, SchemaGenerator, Shaper, duration_text
+from assembler.schema_form import Schema, SchemaGenerator, Shaper
 from assembler.signature import Signature, Target
 
 

@@ -14,7 +14,7 @@ from typing import Any, Union
 
 from pydantic import TypeAdapter
 
-from assembler.errors import Diagnostic, Note, Span, did_you_mean, suggestion
+from assembler.errors import Diagnostic, Note, Span
 from assembler.import_list import ImportFault
 from assembler.marks import ResourceRef
 from assembler.nested import dropped
@@ -22,6 +22,7 @@ from assembler.nodes import Mapping, Node, locate
 from assembler.reasons import Fault
 from assembler.shape import quoting_help
 from assembler.signature import Target
+from assembler.suggestion import did_you_mean, suggestion
 from assembler.values import convert
 
 _NAMES_SHOWN = 12
@@ -71,12 +72,13 @@ class OptionsChecker:
 
         `given` are the parameters that the assembler fills in where `data` does not.
         """
-        faults = list(_unknown(target, node, data, use))
-        faults += _missing(target, data, use, given)
         parameters = target.signature.parameters
         known = data
         if not target.signature.open:
             known = {name: value for name, value in data.items() if name in parameters}
+        unknown = data.keys() - known.keys() if isinstance(node, Mapping) else set()
+        faults = [_unknown(target, node, name, use) for name in data if name in unknown]
+        faults += _missing(target, data, given, unknown, use)
         if not known:
             return Options(None, data, frozenset(), {}), faults
         key = (id(target), frozenset(known))  # a target is kept, and is one callable called one way
@@ -127,37 +129,29 @@ class _StandIn:
         """Be callable, for a parameter that takes a callable."""
 
 
-def _unknown(
-    target: Target, node: Node | None, data: dict[str, Any], use: Span
-) -> list[Diagnostic]:
-    signature = target.signature
-    if signature.open or not isinstance(node, Mapping):
-        return []
-    names = list(signature.parameters)
-    return [
-        Diagnostic(
-            "unknown-option",
-            f"`{target.name}` has no option `{name}`",
-            node.members[name].key if name in node.members else node.span,
-            "unknown option",
-            notes=(Note(use, _takes(names)),),
-            help=did_you_mean(name, names),
-        )
-        for name in data
-        if name not in signature.parameters
-    ]
+def _unknown(target: Target, node: Node | None, name: str, use: Span) -> Diagnostic:
+    names = list(target.signature.parameters)
+    member = node.members.get(name) if isinstance(node, Mapping) else None
+    return Diagnostic(
+        "unknown-option",
+        f"`{target.name}` has no option `{name}`",
+        member.key if member else node.span if node else use,
+        "unknown option",
+        notes=(Note(use, _takes(names)),),
+        help=did_you_mean(name, names),
+    )
 
 
 def _missing(
-    target: Target, data: dict[str, Any], use: Span, given: frozenset[str]
+    target: Target, data: dict[str, Any], given: frozenset[str], unknown: set[str], use: Span
 ) -> list[Diagnostic]:
+    """Find what must be given and is not; one that is only misspelt is told at its misspelling."""
     signature = target.signature
     faults = []
     if signature.unnamed is not None:
         message = f"`{target.name}` takes `{signature.unnamed}` by position only, so no option can give it"
         faults.append(Diagnostic("missing-option", message, use))
-    unknown = [] if signature.open else [name for name in data if name not in signature.parameters]
-    meant = {suggestion(name, signature.parameters) for name in unknown}  # told at the misspelling
+    meant = {suggestion(name, signature.parameters) for name in unknown}
     lacking = [
         name
         for name, parameter in signature.parameters.items()

@@ -9,7 +9,7 @@ settings class. This is the one way to a plan for every command and for `assembl
 import os
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,9 @@ class _Planner:
             manifest = self.shape(resolver)
         parts = [Part(self.root, self.targets, *entry) for entry in entries(manifest)]
         faults = [fault for part in parts for fault in part.faults]
-        self.refuse([*faults, *_hidden(parts), *self.logging(resolver)])
-        return self.options(manifest, resolver, parts)
+        logging, found = self.logging(resolver)
+        self.refuse([*faults, *_hidden(parts), *found])
+        return self.options(manifest, resolver, parts, logging)
 
     def shape(self, resolver: Resolver) -> models.Manifest:
         manifest, faults = read_manifest(self.root, resolver)
@@ -170,12 +171,20 @@ class _Planner:
         environment = self.environment or {}
         return build_settings(path, self.imports, node.span, environment)
 
-    def logging(self, resolver: Resolver) -> Iterator[Diagnostic]:
+    def logging(self, resolver: Resolver) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
         node = self.root.get("logging")
-        if isinstance(node, Mapping):
-            yield from check_logging(node, resolver.data(node, ("logging",)), self.targets)
+        if not isinstance(node, Mapping):
+            return None, []
+        data = resolver.data(node, ("logging",))
+        return data, list(check_logging(node, data, self.targets))
 
-    def options(self, manifest: models.Manifest, resolver: Resolver, parts: list[Part]) -> Plan:
+    def options(
+        self,
+        manifest: models.Manifest,
+        resolver: Resolver,
+        parts: list[Part],
+        logging: dict[str, Any] | None,
+    ) -> Plan:
         declared = {part.entry.id: _declared(part) for part in parts if part.role == "resource"}
         checker = OptionsChecker(declared, self.targets.target)
         faults: list[Diagnostic] = []
@@ -186,7 +195,6 @@ class _Planner:
             sections.setdefault(part.path[0], []).append(component)
         server, found = check_server(manifest, self.root, resolver, self.targets)
         self.refuse([*faults, *found])
-        logging = self.root.get("logging")
         return Plan(
             name=shown_name(self.document.path),
             document=self.document,
@@ -201,7 +209,7 @@ class _Planner:
             startup=tuple(sections.get("startup", ())),
             jobs=tuple(sections.get("scheduler", ())),
             shutdown=tuple(sections.get("shutdown", ())),
-            logging=resolver.data(logging, ("logging",)) if isinstance(logging, Mapping) else None,
+            logging=logging,
             server=server,
             warnings=(*not_acted_on(manifest, self.root), *self.unknown(parts)),
             not_run=not_run(manifest, self.root),
@@ -219,16 +227,7 @@ class _Planner:
 
     def refuse(self, faults: Iterable[Diagnostic]) -> None:
         """End the stage where it found faults, with no secret in what others' code said."""
-        raise_faults(_scrubbed(fault, self.secrets) for fault in faults)
-
-
-def _scrubbed(fault: Diagnostic, secrets: Secrets) -> Diagnostic:
-    return replace(
-        fault,
-        message=secrets.scrub(fault.message),
-        trace=tuple(secrets.scrub(line) for line in fault.trace),
-        help=fault.help and secrets.scrub(fault.help),
-    )
+        raise_faults(fault.scrubbed(self.secrets.scrub) for fault in faults)
 
 
 def _hidden(parts: list[Part]) -> Iterator[Diagnostic]:

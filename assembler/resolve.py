@@ -19,9 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_origin
 
-from assembler.errors import did_you_mean
 from assembler.failure import failure_of, frame_of, short_path
 from assembler.import_list import ImportFault, ImportList
+from assembler.suggestion import did_you_mean
 
 BEHIND = {"posix": "os", "nt": "os"}  # the modules that `os` shows under its own name
 _NAMESPACE = (

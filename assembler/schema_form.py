@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from assembler.duration import DURATION_SCHEMA
+from assembler.duration import DURATION_SCHEMA, duration_text
 from assembler.entries import ENTRY_LISTS
 from assembler.nodes import NodePath
 
@@ -51,7 +51,6 @@ _PLACES: Schema = {
 }
 _WRITTEN_OUT = frozenset({"use", "id", "catch", "mount", "with", "sql", "jobs", "dependencies"})
 _ABOUT = ("description", "default", "examples", "deprecated")
-_UNITS = (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 
 class SchemaGenerator(GenerateJsonSchema):
@@ -182,13 +181,6 @@ class Shaper:
         """Demand nothing where one of several mappings may stand."""
         for known in [known for known in self.required if known[: len(path)] == path]:
             del self.required[known]
-
-
-def duration_text(duration: timedelta) -> str:
-    """Write a duration in the largest unit that makes it a whole number."""
-    milliseconds = duration // timedelta(milliseconds=1)
-    unit, size = next(item for item in _UNITS if milliseconds % item[1] == 0)
-    return f"{milliseconds // size}{unit}"
 
 
 def _about(schema: Schema) -> Schema:

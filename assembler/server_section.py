@@ -9,7 +9,7 @@ import; an unknown log level; a logging configuration, for which there is a sect
 from collections.abc import Iterator
 from typing import Any
 
-from assembler.errors import Diagnostic, did_you_mean
+from assembler.errors import Diagnostic
 from assembler.import_list import ImportFault
 from assembler.manifest import Manifest
 from assembler.marks import Unknown
@@ -17,6 +17,7 @@ from assembler.nodes import Mapping, Node
 from assembler.options import OptionsChecker
 from assembler.references import Resolver
 from assembler.signature import Target, signature_of
+from assembler.suggestion import did_you_mean
 from assembler.targets import Targets
 
 

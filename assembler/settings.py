@@ -8,7 +8,6 @@ Whatever others' code says is told without the values it was made from.
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,12 +35,12 @@ def build_settings(
     except ImportFault as fault:
         found = fault.at(span)
         is_theirs = fault.code == "import-failed"  # others are in words of our own
-        return None, [_scrubbed(found, _secrets(fault, environment)) if is_theirs else found]
+        return None, [found.scrubbed(_secrets(fault, environment).scrub) if is_theirs else found]
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # a settings class may raise anything
         secrets = _secrets(error, environment)
-        return None, [_scrubbed(fault, secrets) for fault in _faults(error, span)]
+        return None, [fault.scrubbed(secrets.scrub) for fault in _faults(error, span)]
 
 
 def _faults(error: BaseException, span: Span) -> Iterator[Diagnostic]:
@@ -72,12 +71,3 @@ def _secrets(error: BaseException, environment: Mapping[str, str]) -> Secrets:
             secrets.add(value, "…")
             secrets.add(value.lower(), "…")
     return secrets
-
-
-def _scrubbed(fault: Diagnostic, secrets: Secrets) -> Diagnostic:
-    return replace(
-        fault,
-        message=secrets.scrub(fault.message),
-        trace=tuple(map(secrets.scrub, fault.trace)),
-        help=fault.help and secrets.scrub(fault.help),
-    )

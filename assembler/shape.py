@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
-from assembler.errors import Diagnostic, Span, did_you_mean
+from assembler.errors import Diagnostic, Span
 from assembler.manifest import Manifest
 from assembler.manifest.section import Section
 from assembler.nodes import Mapping, Node, NodePath, Scalar, locate
 from assembler.references import Resolver
+from assembler.suggestion import did_you_mean
 from assembler.values import convert
 
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+from assembler.duration import duration_text
 from assembler.failure import failure_of
 
 _GRACE_SECONDS = 1.0  # for a cancelled step to clean up
@@ -30,16 +31,7 @@ class StepTimeout(StepError):  # noqa: N818  # reads as what happened
 
     def __init__(self, limit: timedelta, *, abandoned: bool) -> None:
         more = ", and ignored its cancellation" if abandoned else ""
-        super().__init__(f"took longer than its timeout of {shown_duration(limit)}{more}")
-
-
-def shown_duration(limit: timedelta) -> str:
-    """Write a duration as a manifest does."""
-    milliseconds = round(limit.total_seconds() * 1000)
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
-        if milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
+        super().__init__(f"took longer than its timeout of {duration_text(limit)}{more}")
 
 
 async def call(function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:

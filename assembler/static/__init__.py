@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 
-from assembler.errors import did_you_mean
 from assembler.import_list import ImportFault, ImportList
 from assembler.resolve import BEHIND, make_current_folder_importable, module_not_found
 from assembler.signature import Target
@@ -21,6 +20,7 @@ from assembler.static.module import Source
 from assembler.static.names import Found, Names, shown
 from assembler.static.signatures import Signatures
 from assembler.static.vocabulary import Known, Unknown
+from assembler.suggestion import did_you_mean
 
 
 class SourceReader:

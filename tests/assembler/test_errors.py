@@ -16,12 +16,11 @@ from assembler.errors import (
     StartupError,
     UsageError,
     arranged,
-    did_you_mean,
     printable,
     raise_faults,
     render,
-    suggestion,
 )
+from assembler.suggestion import did_you_mean, suggestion
 
 
 def fault(text: str, start: int, end: int, line: int = 1, message: str = "wrong") -> Diagnostic:

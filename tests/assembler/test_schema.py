@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
-from assembler.duration import parse_duration
+from assembler.duration import duration_text, parse_duration
 from assembler.errors import ManifestError
 from assembler.plan import load, load_shape
 from assembler.schema import manifest_schema, schema_for, schema_text
-from assembler.schema_form import duration_text
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 SCHEMA = manifest_schema()

@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from assembler import task
-from assembler.task import Owned, StepError, StepTimeout, bounded, call, nothing, shown_duration
+from assembler.duration import duration_text
+from assembler.task import Owned, StepError, StepTimeout, bounded, call, nothing
 
 LONG = timedelta(seconds=30)
 SHORT = timedelta(milliseconds=20)
@@ -33,7 +34,7 @@ def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     [(250, "250ms"), (1000, "1s"), (90_000, "90s"), (300_000, "5m"), (7_200_000, "2h")],
 )
 def test_durations_are_shown_as_a_manifest_says_them(milliseconds: int, shown: str) -> None:
-    assert shown_duration(timedelta(milliseconds=milliseconds)) == shown
+    assert duration_text(timedelta(milliseconds=milliseconds)) == shown
 
 
 async def thread_name() -> str:

@@ -50,7 +50,7 @@ def index_routes(app: fastapi.FastAPI) -> IndexReport:
         if inner is None:
             return IndexReport(active=False, reason="the router's `middleware_stack` was replaced")
         holder, attribute = inner, "app"
-    setattr(holder, attribute, RouteIndex(app.router))
+    setattr(holder, attribute, RouteIndex(app.router, in_one_step=_repeats_exactly()))
     return IndexReport(active=True)
 
 
@@ -85,19 +85,45 @@ _DRIVEN = {
     "fastapi.routing:_get_scope_included_router": {"get"},
 }
 
+# What `leaves` repeats in one step must be known whole: of FastAPI 0.165. Older ones are driven.
+_REPEATED = {
+    "fastapi.routing:APIRouter.app": "c56e25fb",
+    "fastapi.routing:_IncludedRouter.handle": "380cc50a",
+    "fastapi.routing:_IncludedRouter._handle_selected": "56a48055",
+    "fastapi.routing:_apply_router_form_limits": "08d27518",
+    "fastapi.telemetry._api:_route_selected": "f637e097",
+    "fastapi.routing:_update_scope": "80aee4f9",
+}
+
 
 def _changed_internals() -> str | None:
     versions = f"FastAPI {fastapi.__version__} with Starlette {starlette.__version__}"
     for path in (*_REPLACED, *_DRIVEN):
         function = path.partition(":")[2]
-        try:
-            names = pkgutil.resolve_name(path).__code__.co_names
-        except (ImportError, AttributeError):
+        names = _names(path)
+        if names is None:
             return f"{versions} has no function `{function}`"
-        digest = f"{zlib.crc32(' '.join(sorted(names)).encode()):08x}"
+        digest = _digest(names)
         if digest != _REPLACED.get(path, digest) or not _DRIVEN.get(path, set()).issubset(names):
             return f"`{function}` of {versions} is not one that the index knows"
     return None
+
+
+def _repeats_exactly() -> bool:
+    known = [(_names(path), digest) for path, digest in _REPEATED.items()]
+    return all(names is not None and _digest(names) == digest for names, digest in known)
+
+
+def _names(path: str) -> tuple[str, ...] | None:
+    try:
+        names: tuple[str, ...] = pkgutil.resolve_name(path).__code__.co_names
+    except (ImportError, AttributeError):
+        return None
+    return names
+
+
+def _digest(names: tuple[str, ...]) -> str:
+    return f"{zlib.crc32(' '.join(sorted(names)).encode()):08x}"
 
 
 def _own_dispatch(router: APIRouter) -> str | None:

@@ -4,7 +4,7 @@ Requests about which the index cannot be sure go the plain way, through all rout
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -23,6 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assembler.dispatch.segments import ANYWHERE, SegmentTree, Template, read_template
 from assembler.dispatch.standins import Branch, IncludedMark, NarrowedRouter, SureBranch
 
+Dispatched = Callable[[Sequence[BaseRoute], Scope, Receive, Send], Awaitable[bool]]
+
 
 class RouteIndex:
     """Stands in for `router.app`.
@@ -31,45 +33,63 @@ class RouteIndex:
     integrations rely on that, or on the first request; and again when the routes have changed.
     """
 
-    def __init__(self, router: APIRouter) -> None:
+    def __init__(self, router: APIRouter, *, in_one_step: bool) -> None:
         self._router = router
         self._plain: ASGIApp = router.app
         self._table: _Table | None = None
+        self._dispatched: Dispatched | None = None
+        self._branch: type[SureBranch] = SureBranch
+        if in_one_step:
+            from assembler.dispatch.leaves import Leaf, dispatched  # noqa: PLC0415 - newer FastAPI's
+
+            self._dispatched, self._branch = dispatched, Leaf
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._plain(scope, receive, self._indexing(send))
             return
-        narrowed = self._narrow(scope) if scope["type"] in {"http", "websocket"} else None
-        if narrowed is None:
+        found = self._find(scope) if scope["type"] in {"http", "websocket"} else None
+        if found is None:
             await self._plain(scope, receive, send)
-        else:
-            scope.setdefault("router", self._router)
-            await APIRouter.app(narrowed, scope, receive, send)  # type: ignore[arg-type]  # stands in
+            return
+        scope.setdefault("router", self._router)
+        routes, included = found
+        if (
+            self._dispatched is not None
+            and not self._router.form_limits
+            and await self._dispatched(routes, scope, receive, send)
+        ):
+            return
+        narrowed: Any = NarrowedRouter(self._router, routes, included)
+        await APIRouter.app(narrowed, scope, receive, send)
 
     def _indexing(self, send: Send) -> Send:
         async def send_when_indexed(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._table = _Table(self._router)
+                self._table = self._made_table()
             await send(message)
 
         return send_when_indexed
 
-    def _narrow(self, scope: Scope) -> NarrowedRouter | None:
+    def _made_table(self) -> "_Table":
+        return _Table(self._router, self._branch)
+
+    def _find(self, scope: Scope) -> tuple[list[BaseRoute], list[_EffectiveRouteContext]] | None:
+        """The routes that may match, and the low-priority ones; None where that is not sure."""
         # Under a root path that ends in a slash a redirect may change more than the last slash.
         if scope.get("root_path", "").endswith("/") or _is_reentered(scope):
             return None
         path = get_route_path(scope)
         if self._table is None:
-            self._table = _Table(self._router)
+            self._table = self._made_table()
         table = self._table
         routes = table.find(self._router, path)
         if routes is None:
-            table = self._table = _Table(self._router)
+            table = self._table = self._made_table()
             routes = table.find(self._router, path)
         if routes is None:  # they change faster than one can look
             return None
-        return NarrowedRouter(self._router, routes, table.low_priority_included)
+        return routes, table.low_priority_included
 
 
 def _is_reentered(scope: Scope) -> bool:
@@ -81,7 +101,7 @@ def _is_reentered(scope: Scope) -> bool:
 class _Table:
     """The routes as they were at one time. Never changed, so that threads may share it."""
 
-    def __init__(self, router: APIRouter) -> None:
+    def __init__(self, router: APIRouter, branch: type[SureBranch]) -> None:
         # Noted first: a change while the table is made shows on the next request.
         self._routes: Sequence[BaseRoute] = copy.copy(router.routes)
         self._routers = tuple({id(each): each for each in _included_routers(router)}.values())
@@ -95,7 +115,7 @@ class _Table:
                 self._enter(position, _template(route, route), route)
                 continue
             self.low_priority_included += route.effective_low_priority_routes()
-            for template, candidate in chain(mark, _branches(route)):
+            for template, candidate in chain(mark, _branches(route, branch)):
                 self._enter(position, template, candidate)
             mark = []
 
@@ -133,7 +153,9 @@ def _included_routers(router: APIRouter) -> Iterator[APIRouter]:
             yield from _included_routers(route.original_router)
 
 
-def _branches(route: _IncludedRouter) -> Iterator[tuple[Template, _IncludedRouter]]:
+def _branches(
+    route: _IncludedRouter, branch: type[SureBranch]
+) -> Iterator[tuple[Template, _IncludedRouter]]:
     """Each single route of an included router, with the paths that it may match."""
     candidates = _candidates(route)
     if candidates is None:
@@ -141,9 +163,9 @@ def _branches(route: _IncludedRouter) -> Iterator[tuple[Template, _IncludedRoute
         return
     for candidate in candidates:
         if isinstance(candidate, _IncludedRouter):
-            for template, inner in _branches(candidate):
+            for template, inner in _branches(candidate, branch):
                 if isinstance(inner, SureBranch):
-                    yield template, SureBranch(route, inner)
+                    yield template, branch(route, inner)
                 else:
                     yield template, Branch(route, inner)
             continue
@@ -152,7 +174,7 @@ def _branches(route: _IncludedRouter) -> Iterator[tuple[Template, _IncludedRoute
         if template is ANYWHERE:
             yield template, Branch(route, candidate)
         else:
-            yield template, SureBranch(route, candidate)
+            yield template, branch(route, candidate)
 
 
 def _candidates(

@@ -117,7 +117,7 @@ class CacheControlMiddleware(HeaderLayer):
 
         def send_governed(message: Message) -> Awaitable[None]:
             if policy is not None and message["type"] == "http.response.start":
-                fields = policy.edit(list(message.get("headers", ())), message["status"])
+                fields = policy.edit(list(message.get("headers", ())), message["status"], scope)
                 message = {**message, "headers": fields}
             return conditional(message)
 
@@ -154,7 +154,7 @@ class _Governed(Rule):
         self.vary = vary
         self._private = private or self
 
-    def edit(self, fields: Fields, status: int) -> Fields:
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         if not (200 <= status < 300 or status == 304):
             return fields
         policy = self

@@ -90,7 +90,7 @@ class _Granted(Rule):
         self._fields = fields
         self._names = {*dict(fields), b"vary"}
 
-    def edit(self, fields: Fields, status: int) -> Fields:
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         vary = b", ".join([value for name, value in fields if name == b"vary"])
         known = {token.strip().lower() for token in vary.split(b",")}
         if not vary:

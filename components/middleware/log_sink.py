@@ -17,6 +17,8 @@ from typing import Any
 from components.middleware.line_buffer import LineBuffer
 from components.middleware.log_line import Entry
 
+_new_record = logging.LogRecord.__new__
+
 
 class LogSink:
     """Where the lines of a middleware go.
@@ -66,28 +68,30 @@ def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]],
 
 def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
     factory = logging.getLogRecordFactory()
-    is_plain = factory is logging.LogRecord
     handle = logger.handle
-    common: dict[str, Any] = {}
+    kept: dict[int, dict[str, Any]] = {}
     for entry in entries:
         level, write, now = entry[:3]
-        if not (common and is_plain):
+        common = kept.get(level)
+        if common is None:
             # No walk up the stack for the caller, as there is none worth naming.
             record = factory(logger.name, level, __file__, 0, "", (), None, "request")
             common = record.__dict__.copy()  # as filters may write into the record
-        else:
+            common["request_id"] = common["trace_id"] = common["span_id"] = "-"
             # What the constructor finds out about process and thread holds for all of the batch.
-            record = logging.LogRecord.__new__(logging.LogRecord)
-            record.__dict__ = common.copy()
+            if factory is logging.LogRecord:
+                kept[level] = common
+        else:
+            record = _new_record(logging.LogRecord)
         request_id, parent = entry[-4], entry[-1]
-        values = record.__dict__
+        values = record.__dict__ = common.copy()
         values["msg"] = write(entry)
-        values["levelno"], values["levelname"] = level, logging.getLevelName(level)
-        values["relativeCreated"] += (now - values["created"]) * 1000
         values["created"], values["msecs"] = now, now % 1 * 1000
-        values["request_id"] = request_id or "-"
-        values["trace_id"] = parent[3:35] if parent else "-"
-        values["span_id"] = parent[36:52] if parent else "-"
+        values["relativeCreated"] += (now - common["created"]) * 1000
+        if request_id:
+            values["request_id"] = request_id
+        if parent:
+            values["trace_id"], values["span_id"] = parent[3:35], parent[36:52]
         handle(record)
 
 

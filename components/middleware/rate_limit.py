@@ -168,7 +168,7 @@ class RateLimitMiddleware(HeaderLayer):
 
         def send_with_fields(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                fields = rule.edit(list(message.get("headers", ())), message["status"])
+                fields = rule.edit(list(message.get("headers", ())), message["status"], scope)
                 message = {**message, "headers": [*fields, value]}
             return send(message)
 

@@ -39,7 +39,7 @@ class Plan(Rule):
         self._policy = policy_field(limits)
         self._templates = {limit: limit_template(limit) for limit in limits}
 
-    def edit(self, fields: Fields, status: int) -> Fields:
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         return [*fields, self._policy]
 
     def step(self, decision: Decision) -> Step | None:

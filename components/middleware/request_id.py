@@ -119,7 +119,7 @@ class _Replaced(Rule):
     def __init__(self, name: bytes) -> None:
         self._name = name
 
-    def edit(self, fields: Fields, status: int) -> Fields:
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         return [field for field in fields if field[0].lower() != self._name]
 
 

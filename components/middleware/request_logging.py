@@ -79,6 +79,7 @@ class RequestLoggingMiddleware:
             raise ValueError(f"`max_length` must be from 16 to 4096, not {max_length}")
         self.app = app
         self._sink = LogSink(sink, logger=logger, flush_interval=flush_interval)
+        self._takes, self._put = self._sink.takes, self._sink.put
         self._line = LogLine(max_length=max_length)
         self._write = self._line.of_request
         self._slow_seconds = slow.total_seconds() if slow is not None else float("inf")
@@ -121,10 +122,10 @@ class RequestLoggingMiddleware:
             level = WARNING if error or status >= 500 else INFO
         if level == INFO and self._sample < 1 and self._random() >= self._sample:
             return
-        if self._sink.takes(level):
+        if self._takes(level):
             size = 0 if scope["method"] == "HEAD" else watch.size
             facts = (level, self._write, self._now(), status, size, seconds, marks, error)
-            self._sink.put(facts + who(scope))
+            self._put(facts + who(scope))
             if level > INFO:
                 self._sink.flush()
 

@@ -140,6 +140,6 @@ class _Missing(Rule):
             if text is not None
         ]
 
-    def edit(self, fields: Fields, status: int) -> Fields:
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         present = {name.lower() for name, _ in fields}
         return fields + [field for field in self._fields if field[0] not in present]

@@ -58,7 +58,7 @@ class StripTrailingSlashMiddleware(HeaderLayer):
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | Rule | None:
         if scope["path"].endswith("/") and (stripped := self._stripped(scope)):
             return partial(self._without, stripped)
-        return _PathAlone(scope) if scope["type"] == "http" else None
+        return _PATH_ALONE if scope["type"] == "http" else None
 
     async def _without(
         self, stripped: dict[str, Any], scope: Scope, receive: Receive, send: Send
@@ -69,14 +69,13 @@ class StripTrailingSlashMiddleware(HeaderLayer):
             await self.app(scope, receive, send)
             return
         turned_back = False
-        path_alone = _PathAlone(came)
 
         async def send_unless_turned_back(message: Message) -> None:
             nonlocal turned_back
             if message["type"] == "http.response.start" and _leads_to(message, came["path"]):
                 turned_back = True
             if not turned_back:
-                await send(path_alone.edited(message))
+                await send(_with_path_alone(message, came))
 
         await self.app(scope, receive, send_unless_turned_back)
         if turned_back:
@@ -85,7 +84,7 @@ class StripTrailingSlashMiddleware(HeaderLayer):
             scope.update(came)
 
             async def send_again(message: Message) -> None:
-                await send(path_alone.edited(message))
+                await send(_with_path_alone(message, came))
 
             await self.app(scope, receive, send_again)
 
@@ -110,42 +109,39 @@ class StripTrailingSlashMiddleware(HeaderLayer):
 class _PathAlone(Rule):
     """A `Location` at the host that the request names -> its path and query."""
 
-    __slots__ = ("headers", "scheme", "server")
+    __slots__ = ()
 
-    def __init__(self, scope: Scope) -> None:
-        self.scheme = scope.get("scheme", "http")
-        self.server = scope.get("server")
-        self.headers = scope["headers"]
-
-    def __eq__(self, other: object) -> bool:  # all do the same where there is no `Location`
-        return type(other) is _PathAlone
-
-    def __hash__(self) -> int:
-        return 1
-
-    def edit(self, fields: Fields, status: int) -> Fields:
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         return [
-            (name, self._without_host(value)) if name.lower() == b"location" else (name, value)
+            (name, _without_host(value, scope)) if name.lower() == b"location" else (name, value)
             for name, value in fields
         ]
 
-    def edited(self, message: Message) -> Message:
-        """The message, its headers edited where it has any."""
-        if message["type"] != "http.response.start":
-            return message
-        fields = self.edit(message.get("headers", ()), message["status"])
-        return {**message, "headers": fields}
 
-    def _without_host(self, location: bytes) -> bytes:
-        asked = {"scheme": self.scheme, "server": self.server, "headers": self.headers}
-        base = str(URL(scope={**asked, "path": "/"})).removesuffix("/")
-        text = location.decode("latin-1")
-        for prefix in (base, quote(base, safe=_KEPT_BY_REDIRECTS)):
-            if prefix and text.startswith(f"{prefix}/"):
-                # One slash: what follows two would be a host again.
-                path = text[len(prefix) :].lstrip("/\\")
-                return f"/{path}".encode("latin-1")
-        return location
+_PATH_ALONE = _PathAlone()
+
+
+def _with_path_alone(message: Message, scope: Scope) -> Message:
+    if message["type"] != "http.response.start":
+        return message
+    fields = _PATH_ALONE.edit(message.get("headers", ()), message["status"], scope)
+    return {**message, "headers": fields}
+
+
+def _without_host(location: bytes, scope: Scope) -> bytes:
+    asked = {
+        "scheme": scope.get("scheme", "http"),
+        "server": scope.get("server"),
+        "headers": scope["headers"],
+    }
+    base = str(URL(scope={**asked, "path": "/"})).removesuffix("/")
+    text = location.decode("latin-1")
+    for prefix in (base, quote(base, safe=_KEPT_BY_REDIRECTS)):
+        if prefix and text.startswith(f"{prefix}/"):
+            # One slash: what follows two would be a host again.
+            path = text[len(prefix) :].lstrip("/\\")
+            return f"/{path}".encode("latin-1")
+    return location
 
 
 def _leads_to(message: Message, path: str) -> bool:

@@ -21,20 +21,20 @@ from starlette.types import Receive, Scope, Send
 from assembler.dispatch import index_routes
 from assembler.dispatch.index import RouteIndex
 from assembler.dispatch.segments import ANYWHERE, SegmentTree, read_template
-from assembler.dispatch.standins import NarrowedRouter
 from tests.assembler.dispatch_driver import Request, Seen, an_app, answering, ask, see
 
 
 def tried(app: FastAPI, path: str, monkeypatch: pytest.MonkeyPatch) -> list[BaseRoute]:
     """The routes that a request is decided among."""
     seen: list[BaseRoute] = []
-    made = NarrowedRouter.__init__
+    find = RouteIndex._find
 
-    def note(self: NarrowedRouter, router: APIRouter, routes: list[BaseRoute], *rest: Any) -> None:
-        seen.extend(routes)
-        made(self, router, routes, *rest)
+    def note(self: RouteIndex, scope: Scope) -> Any:
+        found = find(self, scope)
+        seen.extend(found[0] if found else ())
+        return found
 
-    monkeypatch.setattr(NarrowedRouter, "__init__", note)
+    monkeypatch.setattr(RouteIndex, "_find", note)
     see(app, path)
     return seen
 

@@ -108,10 +108,13 @@ def start_redis(*arguments: str, sentinel: Path | None = None) -> Iterator[Redis
 
 @contextmanager
 def start_uvicorn(
-    target: str, *arguments: str, environment: dict[str, str] | None = None
+    target: str,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    port: int | None = None,
 ) -> Iterator[int]:
     """uvicorn in a process of its own; gives its port."""
-    port = free_port()
+    port = free_port() if port is None else port
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "uvicorn", target, "--host", "127.0.0.1", "--port", str(port)),

@@ -17,8 +17,9 @@ _CHARACTERS = re.compile(r"[!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 # what a browser or the system would run, show or send by itself
 _NOT_A_CLIENTS = frozenset(
-    "about blob chrome chrome-extension data devtools file filesystem ftp intent javascript jar "
-    "mailto ms-appx resource sms tel vbscript view-source ws wss".split()  # noqa: SIM905  # shorter
+    {"about", "blob", "chrome", "chrome-extension", "data", "devtools", "file", "filesystem"}
+    | {"ftp", "intent", "jar", "javascript", "mailto", "resource", "sms", "tel", "vbscript"}
+    | {"view-source", "ws", "wss"}
 )
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(?::\d{1,5})?([/?].*)?")
 

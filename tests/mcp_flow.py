@@ -33,7 +33,7 @@ def register(client: httpx2.Client, **metadata: Any) -> dict[str, Any]:
         "token_endpoint_auth_method": "none",
         **metadata,
     }
-    answer = client.post("/oauth/register", json=said)
+    answer = client.post("/register", json=said)
     assert answer.status_code == 201, answer.text
     known: dict[str, Any] = answer.json()
     return known
@@ -63,7 +63,7 @@ def agree(
     assert page.status_code == 200, page.text
     form = {"ticket": ticket_of(page.text), "user": user, "decision": "approve"}
     answer = client.post(
-        "/oauth/consent", data=form, headers={"Origin": origin(page)}, follow_redirects=False
+        "/authorize/consent", data=form, headers={"Origin": origin(page)}, follow_redirects=False
     )
     return redirected(answer)
 
@@ -92,7 +92,7 @@ def log_in(client: httpx2.Client, *, user: str, **more: str) -> dict[str, Any]:
     """
     client_id = register(client)["client_id"]
     verifier, challenge = pkce()
-    told = agree(client, "/oauth/authorize", request_of(client_id, challenge, **more), user=user)
+    told = agree(client, "/authorize", request_of(client_id, challenge, **more), user=user)
     form = {
         "grant_type": "authorization_code",
         "client_id": client_id,
@@ -100,6 +100,6 @@ def log_in(client: httpx2.Client, *, user: str, **more: str) -> dict[str, Any]:
         "redirect_uri": CALLBACK,
         "code_verifier": verifier,
     }
-    answer = client.post("/oauth/token", data=form)
+    answer = client.post("/token", data=form)
     assert answer.status_code == 200, answer.text
     return {**answer.json(), "client_id": client_id}

@@ -17,7 +17,7 @@ from components.mcp.dev_issuer.parameters import Parameters
 from components.mcp.dev_issuer.state import Issuer
 
 
-async def authenticated(issuer: Issuer, request: Request, form: Parameters) -> str:
+def authenticated(issuer: Issuer, request: Request, form: Parameters) -> str:
     """The identifier of the client.
 
     Raises:
@@ -35,8 +35,12 @@ async def authenticated(issuer: Issuer, request: Request, form: Parameters) -> s
     if is_document_url(client_id) and method == "none":
         # It has nothing to prove, and what it asks for was granted to this identifier or not.
         return client_id
-    client = await issuer.client(client_id)
-    if client.auth_method != method or (secret is not None and not client.has_secret(secret)):
+    client = issuer.registered(client_id)
+    if (
+        client is None
+        or client.auth_method != method
+        or (secret is not None and not client.has_secret(secret))
+    ):
         raise _unproven(basic is not None)
     return client_id
 
@@ -58,4 +62,4 @@ def _basic(request: Request) -> tuple[str, str] | None:
 
 def _unproven(basic: bool) -> OAuthError:
     headers = {"WWW-Authenticate": 'Basic realm="dev_issuer"'} if basic else {}
-    return OAuthError("invalid_client", "the client is not who it says", 401, headers)
+    return OAuthError("invalid_client", "no such client, or not in this way", 401, headers)

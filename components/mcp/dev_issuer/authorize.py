@@ -18,7 +18,7 @@ from components.mcp.dev_issuer.answers import OAuthError
 from components.mcp.dev_issuer.base_url import is_loopback
 from components.mcp.dev_issuer.clients import Client
 from components.mcp.dev_issuer.consent_page import consent_page, fault_page
-from components.mcp.dev_issuer.metadata import CONSENT
+from components.mcp.dev_issuer.metadata import AUTHORIZE
 from components.mcp.dev_issuer.parameters import Parameters, form_parameters, query_parameters
 from components.mcp.dev_issuer.state import (
     CODE_SECONDS,
@@ -61,7 +61,7 @@ async def authorize(issuer: Issuer, request: Request) -> Response:
         _COOKIE,
         browser,
         max_age=CONSENT_SECONDS,
-        path=CONSENT.rpartition("/")[0],
+        path=AUTHORIZE,
         httponly=True,
         samesite="lax",
         secure=issuer.url.startswith("https:"),

@@ -8,11 +8,13 @@ from typing import Any
 from components.mcp.dev_issuer.clients import AUTH_METHODS, GRANT_TYPES
 from components.mcp.dev_issuer.state import Issuer
 
-AUTHORIZE = "/oauth/authorize"
-CONSENT = "/oauth/consent"
-TOKEN = "/oauth/token"  # noqa: S105  # a path
-REGISTER = "/oauth/register"
-REVOKE = "/oauth/revoke"
+# The paths that clients fall back to (MCP 2025-03-26): the official SDK refreshes at `/token` when it
+# was started anew and has not read any metadata yet.
+AUTHORIZE = "/authorize"
+CONSENT = "/authorize/consent"
+TOKEN = "/token"  # noqa: S105  # a path
+REGISTER = "/register"
+REVOKE = "/revoke"
 KEYS = "/.well-known/jwks.json"
 METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 

@@ -109,11 +109,14 @@ def authorization_server(
         ValueError: `base_url` is no origin, or not of this machine and nobody said that it may be; a
             user, scope or key is not what it should be.
     """
+    for lifetime in (access_token_lifetime, refresh_token_lifetime):
+        if lifetime < timedelta(seconds=1):
+            raise ValueError("a token's lifetime must be at least a second")
     issuer = Issuer(
         url=issuer_of(base_url, anyone_may_log_in_as_anyone=anyone_may_log_in_as_anyone),
         users=_checked_users(users),
         scopes=_checked_scopes(scopes),
-        resources=tuple(resources),
+        resources=_checked_resources(resources),
         audience=audience,
         key=SigningKey(None if signing_key is None else signing_key.get_secret_value()),
         access_token_lifetime=access_token_lifetime,
@@ -138,6 +141,15 @@ def _checked_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
         if not _SCOPE.fullmatch(scope):
             raise ValueError(f"`scopes` has what is no scope (RFC 6749, 3.3): {scope!r}")
     return tuple(dict.fromkeys(scopes))
+
+
+def _checked_resources(resources: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(resources, str):
+        raise ValueError("`resources` must be a list")  # noqa: TRY004  # as for `scopes`
+    for resource in resources:
+        if not re.fullmatch(r"https?://[^\s#]+", resource):
+            raise ValueError(f"`resources` has what is no URL without a fragment: {resource!r}")
+    return tuple(resources)
 
 
 def _router(issuer: Issuer) -> APIRouter:

@@ -113,18 +113,24 @@ class Issuer:
         Raises:
             OAuthError: nobody has it, or its document is not to be had.
         """
-        if not is_document_url(client_id):
-            client = self.clients.get(client_id)
-            if client is None:
-                raise OAuthError("invalid_client", "no such client: register it again", 401)
-            self.clients.put(client_id, client)  # those in use stay when room is needed
-            return client
-        known = self.documents.get(client_id)
-        if known is None:
-            self._spend_document()
-            known = documented_client(client_id, await self._fetch(client_id))
-            self.documents.put(client_id, known)
-        return known
+        if is_document_url(client_id):
+            known = self.documents.get(client_id)
+            if known is None:
+                self._spend_document()
+                known = documented_client(client_id, await self._fetch(client_id))
+                self.documents.put(client_id, known)
+            return known
+        client = self.registered(client_id)
+        if client is None:
+            raise OAuthError("invalid_client", "no such client is known here: register it again")
+        return client
+
+    def registered(self, client_id: str) -> Client | None:
+        """The client that registered; those in use stay when room is needed."""
+        client = self.clients.get(client_id)
+        if client is not None:
+            self.clients.put(client_id, client)
+        return client
 
     def granted_scopes(self, asked: str | None, among: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `among` that were asked for; all, if none was named.

@@ -31,7 +31,7 @@ async def give_token(issuer: Issuer, request: Request) -> dict[str, Any]:
     kind = form.needed("grant_type")
     if kind not in _GRANTS:
         raise OAuthError("unsupported_grant_type", "codes and refresh tokens are taken here")
-    client_id = await authenticated(issuer, request, form)
+    client_id = authenticated(issuer, request, form)
     return _GRANTS[kind](issuer, client_id, form)
 
 
@@ -43,7 +43,7 @@ async def revoke(issuer: Issuer, request: Request) -> None:
     issuer.spend_request()
     form = await form_parameters(request)
     form.check_single()
-    client_id = await authenticated(issuer, request, form)
+    client_id = authenticated(issuer, request, form)
     token = form.needed("token")
     claims = issuer.key.claims_of(token) if token.count(".") == 2 else None
     key = _session_of(token)[0] if claims is None else str(claims.get("session_id"))

@@ -28,6 +28,6 @@ class Clock:
 
 def issuer_client(clock: Callable[[], float] | None = None, **options: Any) -> TestClient:
     """A bare Starlette application with the issuer's routes."""
-    chosen = {"base_url": BASE, "users": USERS, "clock": clock or Clock()} | options
+    chosen: dict[str, Any] = {"base_url": BASE, "users": USERS, "clock": clock or Clock()} | options
     app = Starlette(routes=authorization_server(**chosen).routes)
-    return TestClient(app, base_url=str(chosen["base_url"]))
+    return TestClient(app, base_url=chosen["base_url"])

@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +32,8 @@ def document_server(context: ssl.SSLContext | None = None) -> Iterator[DocumentS
             self.end_headers()
             self.wfile.write(body)
 
-        log_message: Callable[..., None] = lambda *_: None  # noqa: E731  # silent
+        def log_message(self, *_: object) -> None:
+            """Silent."""
 
     class Server(ThreadingHTTPServer):
         def get_request(self) -> tuple[object, object]:  # type: ignore[override]  # of sockets

@@ -22,7 +22,7 @@ from tests.mcp_flow import (
 
 
 def token(client: TestClient, **form: str) -> Any:
-    return client.post("/oauth/token", data=form)
+    return client.post("/token", data=form)
 
 
 def refused(answer: Any, status: int, code: str) -> None:
@@ -45,9 +45,7 @@ def code_for(client: TestClient, **registration: Any) -> tuple[dict[str, str], d
     """A token request that would succeed, and the client."""
     known = register(client, **registration)
     verifier, challenge = pkce()
-    told = agree(
-        client, "/oauth/authorize", request_of(known["client_id"], challenge), user="u-bob"
-    )
+    told = agree(client, "/authorize", request_of(known["client_id"], challenge), user="u-bob")
     form = {
         "grant_type": "authorization_code",
         "client_id": known["client_id"],
@@ -108,9 +106,9 @@ def test_metadata_says_what_is_there_and_the_issuer_byte_for_byte() -> None:
     [
         "/.well-known/oauth-authorization-server",
         "/.well-known/jwks.json",
-        "/oauth/token",
-        "/oauth/register",
-        "/oauth/revoke",
+        "/token",
+        "/register",
+        "/revoke",
     ],
 )
 def test_pages_of_any_origin_may_call(path: str) -> None:
@@ -125,16 +123,16 @@ def test_pages_of_any_origin_may_call(path: str) -> None:
 def test_pages_of_other_origins_may_not_read_the_consent_page() -> None:
     client = issuer_client()
     known = register(client)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1]))
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1]))
     assert "access-control-allow-origin" not in page.headers
-    assert client.options("/oauth/authorize").status_code == 405
+    assert client.options("/authorize").status_code == 405
 
 
 def test_the_redirect_tells_state_and_issuer() -> None:
     client = issuer_client()
     known = register(client)
     request = request_of(known["client_id"], pkce()[1], state="ä &=#\r\n")
-    told = agree(client, "/oauth/authorize", request, user="u-ada")
+    told = agree(client, "/authorize", request, user="u-ada")
     assert told.pop("code")
     assert told == {"state": "ä &=#\r\n", "iss": BASE}
 
@@ -142,13 +140,13 @@ def test_the_redirect_tells_state_and_issuer() -> None:
 def test_who_denies_is_told_to_the_client() -> None:
     client = issuer_client()
     known = register(client)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1]))
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1]))
     form = {"ticket": ticket_of(page.text), "user": "u-ada", "decision": "deny"}
-    answer = client.post("/oauth/consent", data=form, follow_redirects=False)
+    answer = client.post("/authorize/consent", data=form, follow_redirects=False)
     told = redirected(answer)
     assert (told["error"], told["iss"]) == ("access_denied", BASE)
     assert "code" not in told
-    again = client.post("/oauth/consent", data=form, follow_redirects=False)
+    again = client.post("/authorize/consent", data=form, follow_redirects=False)
     assert again.status_code == 400
 
 
@@ -157,11 +155,11 @@ def test_a_query_of_the_redirect_uri_stays() -> None:
     uri = "https://host.example/cb?tenant=1"
     known = register(client, redirect_uris=[uri])
     page = client.get(
-        "/oauth/authorize",
+        "/authorize",
         params=request_of(known["client_id"], pkce()[1], redirect_uri=uri),
     )
     form = {"ticket": ticket_of(page.text), "user": "u-ada", "decision": "approve"}
-    answer = client.post("/oauth/consent", data=form, follow_redirects=False)
+    answer = client.post("/authorize/consent", data=form, follow_redirects=False)
     assert answer.headers["location"].startswith("https://host.example/cb?tenant=1&code=")
 
 
@@ -185,7 +183,7 @@ def test_a_bad_request_is_told_to_the_client(changes: dict[str, str], error: str
     client = issuer_client()
     known = register(client)
     request = request_of(known["client_id"], pkce()[1], **changes)
-    answer = client.get("/oauth/authorize", params=request, follow_redirects=False)
+    answer = client.get("/authorize", params=request, follow_redirects=False)
     assert answer.headers["location"].startswith(f"{CALLBACK}?error=")
     told = redirected(answer)
     assert (told["error"], told["iss"], told["state"]) == (error, BASE, "a state & more")
@@ -194,15 +192,19 @@ def test_a_bad_request_is_told_to_the_client(changes: dict[str, str], error: str
 def test_a_parameter_that_stands_twice_is_refused() -> None:
     client = issuer_client()
     known = register(client)
-    request = [*request_of(known["client_id"], pkce()[1]).items(), ("scope", "a"), ("scope", "b")]
-    answer = client.get("/oauth/authorize", params=request, follow_redirects=False)
+    request: Any = [
+        *request_of(known["client_id"], pkce()[1]).items(),
+        ("scope", "a"),
+        ("scope", "b"),
+    ]
+    answer = client.get("/authorize", params=request, follow_redirects=False)
     assert redirected(answer)["error"] == "invalid_request"
     request = [*request_of(known["client_id"], pkce()[1]).items(), ("state", "another")]
-    told = redirected(client.get("/oauth/authorize", params=request, follow_redirects=False))
+    told = redirected(client.get("/authorize", params=request, follow_redirects=False))
     assert (told["error"], "state" in told) == ("invalid_request", False)
     body = "grant_type=refresh_token&grant_type=refresh_token"
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    refused(client.post("/oauth/token", content=body, headers=headers), 400, "invalid_request")
+    refused(client.post("/token", content=body, headers=headers), 400, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -228,12 +230,12 @@ def test_nobody_is_sent_to_a_uri_that_was_not_registered(uri: str) -> None:
     client = issuer_client()
     known = register(client)
     request = request_of(known["client_id"], pkce()[1], redirect_uri=uri)
-    answer = client.get("/oauth/authorize", params=request, follow_redirects=False)
+    answer = client.get("/authorize", params=request, follow_redirects=False)
     assert answer.status_code == 400
     assert "location" not in answer.headers
     assert "evil" not in answer.text
-    twice = [*request_of(known["client_id"], pkce()[1]).items(), ("redirect_uri", uri)]
-    answer = client.get("/oauth/authorize", params=twice, follow_redirects=False)
+    twice: Any = [*request_of(known["client_id"], pkce()[1]).items(), ("redirect_uri", uri)]
+    answer = client.get("/authorize", params=twice, follow_redirects=False)
     assert answer.status_code == 400
 
 
@@ -244,7 +246,7 @@ def test_a_native_client_may_come_back_to_any_port(host: str) -> None:
     request = request_of(
         known["client_id"], pkce()[1], redirect_uri=f"http://{host}:51234/callback"
     )
-    page = client.get("/oauth/authorize", params=request)
+    page = client.get("/authorize", params=request)
     assert page.status_code == 200
     assert f"{host}:51234" in page.text
 
@@ -254,7 +256,7 @@ def test_a_native_client_may_come_back_to_any_port(host: str) -> None:
 )
 def test_an_unknown_client_gets_a_page(client_id: str) -> None:
     request = request_of(client_id, pkce()[1])
-    answer = issuer_client().get("/oauth/authorize", params=request, follow_redirects=False)
+    answer = issuer_client().get("/authorize", params=request, follow_redirects=False)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "<script" not in answer.text
@@ -361,7 +363,7 @@ def test_a_revoked_login_cannot_be_refreshed(kind: str) -> None:
     tokens = log_in(client, user="u-ada")
     form = {"token": tokens[kind], "client_id": tokens["client_id"]}
     other = register(client)["client_id"]
-    assert client.post("/oauth/revoke", data={**form, "client_id": other}).status_code == 200
+    assert client.post("/revoke", data={**form, "client_id": other}).status_code == 200
     again = {
         "grant_type": "refresh_token",
         "client_id": tokens["client_id"],
@@ -371,11 +373,11 @@ def test_a_revoked_login_cannot_be_refreshed(kind: str) -> None:
     assert fresh.status_code == 200
     if kind == "refresh_token":
         form["token"] = fresh.json()["refresh_token"]
-    assert client.post("/oauth/revoke", data=form).status_code == 200
+    assert client.post("/revoke", data=form).status_code == 200
     again["refresh_token"] = fresh.json()["refresh_token"]
     refused(token(client, **again), 400, "invalid_grant")
     unknown = {"token": "nothing", "client_id": tokens["client_id"]}
-    assert client.post("/oauth/revoke", data=unknown).status_code == 200
+    assert client.post("/revoke", data=unknown).status_code == 200
 
 
 def basic(name: str, secret: str) -> dict[str, str]:
@@ -389,15 +391,18 @@ def test_a_client_with_a_secret_must_show_it_in_its_own_way() -> None:
         name, secret = known["client_id"], known["client_secret"]
         refused(token(client, **form), 401, "invalid_client")
         refused(token(client, **form, client_secret="wrong"), 401, "invalid_client")
-        wrong = client.post("/oauth/token", data=form, headers=basic(name, "wrong"))
+        wrong = client.post("/token", data=form, headers=basic(name, "wrong"))
         refused(wrong, 401, "invalid_client")
         assert wrong.headers["www-authenticate"] == 'Basic realm="dev_issuer"'
+        nobody = client.post("/token", data={**form, "client_id": ""}, headers=basic("c_x", "y"))
+        refused(nobody, 401, "invalid_client")
+        assert nobody.headers["www-authenticate"] == 'Basic realm="dev_issuer"'
         both = client.post(
-            "/oauth/token", data={**form, "client_secret": secret}, headers=basic(name, secret)
+            "/token", data={**form, "client_secret": secret}, headers=basic(name, secret)
         )
         refused(both, 400, "invalid_request")
         if method == "client_secret_basic":
-            answer = client.post("/oauth/token", data=form, headers=basic(name, secret))
+            answer = client.post("/token", data=form, headers=basic(name, secret))
         else:
             answer = token(client, **form, client_secret=secret)
         assert answer.status_code == 200
@@ -409,7 +414,7 @@ def test_a_client_with_a_secret_must_show_it_in_its_own_way() -> None:
 def test_an_unreadable_authorization_header_is_401(value: str) -> None:
     client = issuer_client()
     form, _ = code_for(client)
-    answer = client.post("/oauth/token", data=form, headers={"Authorization": value})
+    answer = client.post("/token", data=form, headers={"Authorization": value})
     refused(answer, 401, "invalid_client")
 
 
@@ -425,14 +430,14 @@ def test_an_unreadable_authorization_header_is_401(value: str) -> None:
     ],
 )
 def test_a_body_that_is_no_form_is_refused(content: bytes, media: str, status: int) -> None:
-    answer = issuer_client().post("/oauth/token", content=content, headers={"content-type": media})
+    answer = issuer_client().post("/token", content=content, headers={"content-type": media})
     refused(answer, status, "invalid_request")
 
 
 def test_no_parameter_is_taken_from_the_url_of_the_token_endpoint() -> None:
     client = issuer_client()
     form, _ = code_for(client)
-    refused(client.post("/oauth/token?code=x", data=form), 400, "invalid_request")
+    refused(client.post("/token?code=x", data=form), 400, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -462,20 +467,20 @@ def test_no_parameter_is_taken_from_the_url_of_the_token_endpoint() -> None:
 )
 def test_a_bad_registration_is_refused(metadata: dict[str, Any], error: str) -> None:
     said = {"redirect_uris": [CALLBACK], **metadata}
-    refused(issuer_client().post("/oauth/register", json=said), 400, error)
+    refused(issuer_client().post("/register", json=said), 400, error)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"{", b"[" * 10_000, b'"\xff"', b"1" * 9999]
 )
 def test_a_registration_is_a_json_object(content: bytes) -> None:
-    answer = issuer_client().post("/oauth/register", content=content)
+    answer = issuer_client().post("/register", content=content)
     refused(answer, 400, "invalid_client_metadata")
 
 
 def test_a_huge_registration_is_refused() -> None:
     said = {"redirect_uris": [CALLBACK], "logo_uri": "x" * 20_000}
-    refused(issuer_client().post("/oauth/register", json=said), 413, "invalid_request")
+    refused(issuer_client().post("/register", json=said), 413, "invalid_request")
 
 
 def test_a_registration_says_what_was_replaced() -> None:
@@ -489,7 +494,7 @@ def test_a_registration_says_what_was_replaced() -> None:
     assert known["token_endpoint_auth_method"] == "none"
     assert known["grant_types"] == ["authorization_code"]
     assert "client_secret" not in known
-    answer = client.post("/oauth/register", json={"redirect_uris": [CALLBACK], "scope": ""}).json()
+    answer = client.post("/register", json={"redirect_uris": [CALLBACK], "scope": ""}).json()
     assert answer["token_endpoint_auth_method"] == "client_secret_basic"
     assert answer["client_secret_expires_at"] == 0
 
@@ -500,14 +505,14 @@ def test_registrations_are_bounded_in_rate_and_number() -> None:
     first = register(client)["client_id"]
     for _ in range(59):
         register(client)
-    answer = client.post("/oauth/register", json={"redirect_uris": [CALLBACK]})
+    answer = client.post("/register", json={"redirect_uris": [CALLBACK]})
     refused(answer, 429, "temporarily_unavailable")
     assert int(answer.headers["retry-after"]) > 0
     for _ in range(17):
         clock.now += 100
         for _ in range(60):
             register(client)
-    page = client.get("/oauth/authorize", params=request_of(first, pkce()[1]))
+    page = client.get("/authorize", params=request_of(first, pkce()[1]))
     assert page.status_code == 400
 
 
@@ -515,7 +520,7 @@ def test_a_name_cannot_be_more_than_text() -> None:
     client = issuer_client()
     name = '"><script>alert(1)</script>\u202e' + "\x00<img src=x onerror=alert(1)>" + "n" * 300
     known = register(client, client_name=name)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1])).text
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1])).text
     assert "<script" not in page
     assert "<img" not in page
     assert "\u202e" not in page
@@ -526,12 +531,12 @@ def test_a_name_cannot_be_more_than_text() -> None:
 def test_a_form_counts_only_from_the_browser_and_the_origin_that_were_asked() -> None:
     client = issuer_client()
     known = register(client)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1]))
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1]))
     form = {"ticket": ticket_of(page.text), "user": "u-ada", "decision": "approve"}
 
     def sent(**headers: str) -> int:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = client.post("/oauth/consent", data=form, headers=named, follow_redirects=False)
+        answer = client.post("/authorize/consent", data=form, headers=named, follow_redirects=False)
         return answer.status_code
 
     assert sent(Origin="https://evil.example") == 403
@@ -552,9 +557,9 @@ def test_a_form_counts_only_from_the_browser_and_the_origin_that_were_asked() ->
 def test_an_answer_that_is_none_sends_nobody_anywhere(changes: dict[str, str]) -> None:
     client = issuer_client()
     known = register(client)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1]))
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1]))
     form = {"ticket": ticket_of(page.text), "user": "u-ada", "decision": "approve"} | changes
-    answer = client.post("/oauth/consent", data=form, follow_redirects=False)
+    answer = client.post("/authorize/consent", data=form, follow_redirects=False)
     assert answer.status_code == 400
     assert "location" not in answer.headers
 
@@ -563,16 +568,16 @@ def test_a_question_ends_after_ten_minutes() -> None:
     clock = Clock()
     client = issuer_client(clock)
     known = register(client)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1]))
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1]))
     clock.now += 601
     form = {"ticket": ticket_of(page.text), "user": "u-ada", "decision": "approve"}
-    assert client.post("/oauth/consent", data=form).status_code == 400
+    assert client.post("/authorize/consent", data=form).status_code == 400
 
 
 def test_the_page_is_under_a_policy_and_sets_a_cookie_that_scripts_cannot_read() -> None:
     client = issuer_client()
     known = register(client)
-    page = client.get("/oauth/authorize", params=request_of(known["client_id"], pkce()[1]))
+    page = client.get("/authorize", params=request_of(known["client_id"], pkce()[1]))
     policy = page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "form-action 'self' https: http://127.0.0.1:9;" in policy
@@ -580,7 +585,7 @@ def test_the_page_is_under_a_policy_and_sets_a_cookie_that_scripts_cannot_read()
     assert "unsafe" not in policy
     assert page.headers["cache-control"] == "no-store"
     cookie = page.headers["set-cookie"].lower()
-    for attribute in ("httponly", "samesite=lax", "path=/oauth", "max-age=600"):
+    for attribute in ("httponly", "samesite=lax", "path=/authorize", "max-age=600"):
         assert attribute in cookie
 
 
@@ -589,12 +594,12 @@ def test_a_hint_chooses_the_user() -> None:
     known = register(client)
     for hint in ("bob@example.com", "u-bob"):
         request = request_of(known["client_id"], pkce()[1], login_hint=hint)
-        page = client.get("/oauth/authorize", params=request).text
+        page = client.get("/authorize", params=request).text
         assert 'value="u-bob" checked' in page
         assert 'value="u-ada" checked' not in page
 
 
 def test_every_endpoint_has_a_bound_in_time() -> None:
     client = issuer_client()
-    answers = {client.get("/oauth/authorize").status_code for _ in range(601)}
+    answers = {client.get("/authorize").status_code for _ in range(601)}
     assert answers == {400, 429}

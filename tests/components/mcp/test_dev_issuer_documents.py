@@ -1,7 +1,7 @@
 """Client ID metadata documents: what is fetched, and what must never be called."""
 
 import asyncio
-import datetime
+import datetime as dt
 import functools
 import json
 import socket
@@ -45,18 +45,18 @@ def test_a_client_is_known_by_its_document(documents: DocumentServer) -> None:
     client = issuer_client(clock, loopback_client_documents=True)
     url = publish(documents, grant_types=["authorization_code", "refresh_token"])
     verifier, challenge = pkce()
-    page = client.get("/oauth/authorize", params=request_of(url, challenge)).text
+    page = client.get("/authorize", params=request_of(url, challenge)).text
     assert "Published asks to log in" in page
     assert "Its identity is published at <strong>127.0.0.1</strong>" in page
-    told = agree(client, "/oauth/authorize", request_of(url, challenge), user="u-ada")
+    told = agree(client, "/authorize", request_of(url, challenge), user="u-ada")
     form = {"client_id": url, "code": told["code"], "code_verifier": verifier}
-    tokens = client.post("/oauth/token", data={"grant_type": "authorization_code", **form}).json()
+    tokens = client.post("/token", data={"grant_type": "authorization_code", **form}).json()
     again = {"grant_type": "refresh_token", "client_id": url}
     again["refresh_token"] = tokens["refresh_token"]
-    assert client.post("/oauth/token", data=again).status_code == 200
+    assert client.post("/token", data=again).status_code == 200
     assert documents.seen == [f"127.0.0.1:{documents.port}"]
     clock.now += 301
-    client.get("/oauth/authorize", params=request_of(url, challenge))
+    client.get("/authorize", params=request_of(url, challenge))
     assert len(documents.seen) == 2
 
 
@@ -75,7 +75,7 @@ def test_a_client_is_known_by_its_document(documents: DocumentServer) -> None:
 def test_a_bad_document_is_no_client(documents: DocumentServer, changes: dict[str, Any]) -> None:
     client = issuer_client(loopback_client_documents=True)
     request = request_of(publish(documents, **changes), pkce()[1])
-    answer = client.get("/oauth/authorize", params=request, follow_redirects=False)
+    answer = client.get("/authorize", params=request, follow_redirects=False)
     assert answer.status_code == 400
     assert documents.seen
 
@@ -219,7 +219,7 @@ def test_documents_are_fetched_at_a_bounded_rate(documents: DocumentServer) -> N
     statuses = []
     for number in range(61):
         url = f"http://127.0.0.1:{documents.port}/{number}"
-        statuses.append(client.get("/oauth/authorize", params=request_of(url, "")).status_code)
+        statuses.append(client.get("/authorize", params=request_of(url, "")).status_code)
     assert statuses == [400] * 60 + [429]
     assert len(documents.seen) == 60
 
@@ -228,15 +228,15 @@ def _certificate(folder: Path, name: str) -> Path:
     """A self-signed certificate and its key in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -91,7 +91,7 @@ class Issuer:
         self.resources = resources
         self.audience = audience
         self.key = key
-        # a lifetime under a second would be none
+        # claims have whole seconds
         self.access_token_seconds = math.ceil(access_token_lifetime.total_seconds())
         self.clock = clock
         self.clients: Bounded[Client] = Bounded(_MOST, clock)

@@ -6,7 +6,9 @@ tokens, revocation (RFC 7009), metadata (RFC 8414), and tokens in Supabase's sha
 where others than this machine's user could log in, since no password is asked for.
 
 All state is in the memory of one process. A `signing_key` that several share lets each verify the
-others' tokens, and tokens outlive a restart; a login itself must stay with one process.
+others' tokens, and tokens outlive a restart; a login itself must stay with one process. The routes are
+`/authorize`, `/token`, `/register`, `/revoke` and three under `/.well-known`: an application's own
+routes of these names must stand elsewhere.
 """
 
 import re

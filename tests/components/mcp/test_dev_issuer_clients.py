@@ -1,5 +1,6 @@
 """The issuer under a real server, with a client that nobody here wrote, and by hand."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl
 
-from tests.mcp_flow import CALLBACK, agree, log_in
+from tests.mcp_flow import CALLBACK, agree, log_in, pkce, register, request_of
 
 
 class Storage:
@@ -99,6 +100,17 @@ async def test_the_official_sdk_logs_in_and_refreshes(issuer_url: str, method: s
     assert answer.status_code == 200
     assert storage.tokens.refresh_token != first.refresh_token
     assert person.asked == 1
+
+
+def test_of_many_that_show_one_code_one_succeeds(issuer_url: str) -> None:
+    with httpx2.Client(base_url=issuer_url) as client:
+        known, (verifier, challenge) = register(client), pkce()
+        told = agree(client, "/authorize", request_of(known["client_id"], challenge), user="u-ada")
+        form = {"grant_type": "authorization_code", "client_id": known["client_id"]}
+        form |= {"code": told["code"], "code_verifier": verifier}
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: client.post("/token", data=form), range(32)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 31
 
 
 def test_a_login_by_hand_over_a_real_server(issuer_url: str) -> None:

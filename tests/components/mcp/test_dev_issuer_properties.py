@@ -189,5 +189,20 @@ def test_a_parameter_is_one_value_or_a_refusal(fields: list[tuple[str, str]]) ->
             assert parameters.one(name) == (values[0] if values else None)
 
 
+@given(st.lists(st.integers(0, 3), max_size=8))
+def test_a_family_has_one_live_token_until_an_old_one_comes(ages: list[int]) -> None:
+    tokens = log_in(CLIENT, user="u-ada")
+    form = {"grant_type": "refresh_token", "client_id": tokens["client_id"]}
+    given_out, alive = [tokens["refresh_token"]], True
+    for age in ages:
+        CLOCK.now += 2
+        shown = given_out[max(0, len(given_out) - 1 - age)]
+        answer = CLIENT.post("/token", data={**form, "refresh_token": shown})
+        alive = alive and shown == given_out[-1]
+        assert (answer.status_code == 200) is alive
+        if alive:
+            given_out.append(answer.json()["refresh_token"])
+
+
 def test_the_fuzzed_issuer_still_works() -> None:
     assert log_in(CLIENT, user="u-ada")["access_token"]

@@ -43,8 +43,7 @@ class ServiceAccount:
         """
         try:
             data: Any = json.loads(text)
-            if data["type"] != "service_account":
-                raise ValueError
+            kind = data["type"]
             account = cls(
                 email=data["client_email"],
                 key_id=data["private_key_id"],
@@ -54,8 +53,10 @@ class ServiceAccount:
             )
             account.assertion("", 0)
         except (LookupError, TypeError, ValueError, jwt.PyJWTError):
-            # none of these is chained: they quote what they could not read
-            raise ValueError("the credentials are no JSON key of a service account") from None
+            kind = ""
+        if kind != "service_account":
+            # nothing is chained: errors quote what they could not read
+            raise ValueError("the credentials are no JSON key of a service account")
         return account
 
     def assertion(self, scope: str, now: int) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from prometheus_client import mmap_dict
 
@@ -102,6 +103,7 @@ class Values:
             folder.mkdir(exist_ok=True)
             _gather_dead(folder)
             self._file = MappedFile(str(folder / f"{os.getpid()}.db"))
+            finalize(self, self._file.close).atexit = False  # requests may still end then
             self._folder = folder
         except OSError as error:
             _log.warning("metrics are this worker's alone: no folder can be shared (%s)", error)

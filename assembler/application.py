@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from assembler.component import Component
 from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, Span, UsageError, raise_faults
+from assembler.lazy import LazyMount, maker
 from assembler.lifespan import Lifespan, Running
 from assembler.manifest.section import Section
 from assembler.mount import SlashMount
@@ -24,7 +25,7 @@ from assembler.objects import MISSING, Objects
 from assembler.openings import MountedLifespan, Opening, RouterLifespans, resource_opening
 from assembler.plan import Plan
 from assembler.protocol import LifespanProtocol
-from assembler.report import Assembly, Phase
+from assembler.report import Assembly, LazyState, Phase
 from assembler.stack import seal
 from assembler.task import call
 
@@ -134,7 +135,8 @@ class _Builder:
     def add_routes(self) -> list[tuple[Component, SlashMount]]:
         mounts = []
         for component in self.plan.routes:
-            value = self.objects.made(component)
+            is_lazy = component.role == "mount" and component.entry.lazy
+            value = self.lazy_mount(component) if is_lazy else self.objects.made(component)
             if value is MISSING:
                 continue
             if component.role == "mount":
@@ -145,6 +147,18 @@ class _Builder:
                 self.include(component, value)
             self.assembly.owners.setdefault(id(self.app.router.routes[-1]), component.id)
         return mounts
+
+    def lazy_mount(self, component: Component) -> LazyMount:
+        report = LazyState(component.id, component.target.path)
+        self.assembly.lazy[component.id] = report
+        shared = dict(self.objects.resources)
+        return LazyMount(
+            maker(component, self.plan, self.app, shared),
+            shared,
+            report,
+            warmup=component.entry.warmup,
+            scrub=self.plan.secrets.scrub,
+        )
 
     def include(self, component: Component, router: Any) -> None:
         if not issubclass(type(router), APIRouter):  # an object may raise when asked for its class
@@ -181,9 +195,14 @@ class _Builder:
         self, mounts: list[tuple[Component, SlashMount]], shared: dict[str, Any]
     ) -> list[Opening]:
         openings = []
-        for component, mount in mounts:
-            mounted = MountedLifespan(mount.app, shared, own=mount.state)
-            opening = Opening(component.id, "mount", mounted.open, mounted.aclose, component.span)
+        # What warms up in the background begins when all else is open.
+        for component, mount in sorted(mounts, key=lambda pair: pair[0].entry.lazy):
+            inner: LazyMount | MountedLifespan = (
+                mount.app
+                if isinstance(mount.app, LazyMount)
+                else MountedLifespan(mount.app, shared, own=mount.state)
+            )
+            opening = Opening(component.id, "mount", inner.open, inner.aclose, component.span)
             openings.append(opening)
         return openings
 

@@ -6,13 +6,13 @@ callable, an async function where nobody waits. Calls nothing.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from assembler import manifest as models
 from assembler.caught import caught
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic, Note, Span
 from assembler.import_list import ImportFault
 from assembler.nodes import Mapping, Node, NodePath, locate
 from assembler.options import Options, OptionsChecker
@@ -53,6 +53,8 @@ class Component:
     node: Node = field(repr=False)
     dependencies: "tuple[Component, ...]" = ()
     caught: Any = None  # an exception class or a status, of a handler
+    # Of a lazy mount that is not imported yet: imports and checks it; raises `ManifestError`.
+    late: "Callable[[], Component] | None" = field(default=None, repr=False)
 
     @property
     def id(self) -> str:
@@ -89,6 +91,7 @@ class Part:
         self.role: Role = role
         self.entry = entry
         self.path = path
+        self.targets = targets
         self.node, _ = locate(root, path)
         use = self.node.get("use") if isinstance(self.node, Mapping) else self.node
         self.span = (use or self.node).span
@@ -197,6 +200,21 @@ class Part:
         if self.role in {"handler", "mount", "dependency"}:
             return self.called
         return self.role in {"resource", "middleware", "router", "configure"}
+
+
+def hidden(parts: list[Part]) -> Iterator[Diagnostic]:
+    """Find handlers of one exception and mounts of one path: one of them would never be called."""
+    first: dict[Any, Part] = {}
+    for part in parts:
+        if part.role == "mount":
+            key, message = part.entry.mount, f"two mounts stand at `{part.entry.mount}`"
+        elif part.caught is not None:
+            key, message = part.caught, f"two handlers catch `{part.entry.catch}`"
+        else:
+            continue
+        if first.setdefault(key, part) is not part:
+            note = Note(first[key].span, "the first")
+            yield Diagnostic("duplicate-id", message, part.span, notes=(note,))
 
 
 def _has_routes(value: Any) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 
 from assembler import manifest as models
 from assembler.chain import shown_name
-from assembler.component import Component, Part, entries
-from assembler.errors import Diagnostic, Note, raise_faults
+from assembler.component import Component, Part, Role, entries, hidden
+from assembler.errors import Diagnostic, raise_faults
 from assembler.import_list import read_import_list
+from assembler.late import LateTargets, with_late
 from assembler.logging_section import check_logging
 from assembler.mentions import (
     check_environment,
@@ -27,7 +28,7 @@ from assembler.mentions import (
     check_syntax,
     mentions,
 )
-from assembler.nodes import Mapping, locate
+from assembler.nodes import Mapping, NodePath, locate
 from assembler.options import OptionsChecker
 from assembler.overlay import Document, load_document
 from assembler.override import override_document
@@ -80,12 +81,14 @@ def load(
     *,
     environment: MappingType[str, str] | None = None,
     static: bool = False,
+    lazy: bool = True,
 ) -> Plan:
     """Read, check and resolve the manifest at `path`.
 
     `override` maps paths such as `middleware.per-ip.with.limit` to the values that replace the
     manifest's; `environment` stands for `os.environ`. With `static` nothing is imported and no
-    variable is read: the source of what the manifest names is read instead.
+    variable is read: the source of what the manifest names is read instead. What a lazy mount
+    names is left to its first request; without `lazy` it is imported and checked as all else is.
 
     Raises `UsageError` where there is no such file, `ManifestError` with every fault of the first
     stage that found any.
@@ -93,7 +96,8 @@ def load(
     document = read_document(Path(path), override)
     if static:
         return _Planner(document, None).plan()
-    return _Planner(document, os.environ if environment is None else environment).plan()
+    values = os.environ if environment is None else environment
+    return _Planner(document, values, lazy=lazy).plan()
 
 
 def load_shape(
@@ -116,10 +120,13 @@ def read_document(path: Path, override: MappingType[str, Any] | None = None) -> 
 class _Planner:
     """The stages from shape to options over one document; without an environment, by source."""
 
-    def __init__(self, document: Document, environment: MappingType[str, str] | None) -> None:
+    def __init__(
+        self, document: Document, environment: MappingType[str, str] | None, *, lazy: bool = False
+    ) -> None:
         self.document = document
         self.root = document.root
         self.environment = environment
+        self.lazy = lazy
         self.secrets = Secrets()
         self.imports = read_import_list(document.path)
 
@@ -136,11 +143,16 @@ class _Planner:
         resolver = self.references(manifest)
         if self.environment is not None:
             manifest = self.shape(resolver)
-        parts = [Part(self.root, self.targets, *entry) for entry in entries(manifest)]
+        parts = [self.part(*entry) for entry in entries(manifest)]
         faults = [fault for part in parts for fault in part.faults]
         logging, found = self.logging(resolver)
-        self.refuse([*faults, *_hidden(parts), *found])
+        self.refuse([*faults, *hidden(parts), *found])
         return self.options(manifest, resolver, parts, logging)
+
+    def part(self, role: Role, path: NodePath, entry: Any) -> Part:
+        is_late = self.lazy and role == "mount" and entry.lazy
+        targets = LateTargets(self.imports) if is_late else self.targets
+        return Part(self.root, targets, role, path, entry)
 
     def shape(self, resolver: Resolver) -> models.Manifest:
         manifest, faults = read_manifest(self.root, resolver)
@@ -192,6 +204,8 @@ class _Planner:
         for part in parts:
             component, found = part.checked(checker, resolver)
             faults += found
+            if isinstance(part.targets, LateTargets):
+                component = with_late(component, part, self.root, self.imports, declared, resolver)
             sections.setdefault(part.path[0], []).append(component)
         server, found = check_server(manifest, self.root, resolver, self.targets)
         self.refuse([*faults, *found])
@@ -228,21 +242,6 @@ class _Planner:
     def refuse(self, faults: Iterable[Diagnostic]) -> None:
         """End the stage where it found faults, with no secret in what others' code said."""
         raise_faults(fault.scrubbed(self.secrets.scrub) for fault in faults)
-
-
-def _hidden(parts: list[Part]) -> Iterator[Diagnostic]:
-    """Find handlers of one exception and mounts of one path: one of them would never be called."""
-    first: dict[Any, Part] = {}
-    for part in parts:
-        if part.role == "mount":
-            key, message = part.entry.mount, f"two mounts stand at `{part.entry.mount}`"
-        elif part.caught is not None:
-            key, message = part.caught, f"two handlers catch `{part.entry.catch}`"
-        else:
-            continue
-        if first.setdefault(key, part) is not part:
-            note = Note(first[key].span, "the first")
-            yield Diagnostic("duplicate-id", message, part.span, notes=(note,))
 
 
 def _declared(part: Part) -> type | None:

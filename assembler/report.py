@@ -4,7 +4,7 @@ In: the outcome of each step as it ends. Out: an `Assembly` that pages, probes a
 Refuses nothing; the words of errors have had their secrets taken out before they come here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Phase = Literal["resource", "startup", "router", "mount", "shutdown", "close"]
@@ -23,11 +23,30 @@ class Step:
 
 
 @dataclass(slots=True)
+class LazyState:
+    """What became of a mount that is made on its first request; `builds` and `failures` count up.
+
+    `milliseconds` is what the last making took, imports and its lifespan's start included; `error`
+    is why the last one failed, None where it went well.
+    """
+
+    id: str
+    use: str
+    built: bool = False
+    building: bool = False
+    builds: int = 0
+    failures: int = 0
+    milliseconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
 class Assembly:
     """The state of one assembled application, from build to stop.
 
     `steps` are those of the last start and stop, in order; `ready` is true from the end of the
-    start to the beginning of the stop; `degraded` maps the ids of what is away to the reason.
+    start to the beginning of the stop; `degraded` maps the ids of what is away to the reason;
+    `lazy` maps the ids of lazy mounts to what became of them.
     """
 
     manifest: str
@@ -36,6 +55,7 @@ class Assembly:
     steps: list[Step] = field(default_factory=list)
     ready: bool = False
     degraded: dict[str, str] = field(default_factory=dict)
+    lazy: dict[str, LazyState] = field(default_factory=dict)
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,6 +66,7 @@ class Assembly:
             "dispatch": self.dispatch,
             "ready": self.ready,
             "degraded": dict(self.degraded),
+            "lazy": [asdict(state) for state in self.lazy.values()],
             "steps": [
                 {
                     "id": step.id,

@@ -14,6 +14,7 @@ import inspect
 import os
 import pkgutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +35,7 @@ def import_object(path: str, imports: ImportList) -> Any:
     make_current_folder_importable()
     module_path, colon, attributes = path.partition(":")
     imports.check(path, module_path)
-    with contextlib.redirect_stdout(sys.stderr):
+    with _printing_to_stderr():
         if colon:
             module = _import_module(module_path)
             names = attributes.split(".")
@@ -52,6 +53,13 @@ def import_object(path: str, imports: ImportList) -> Any:
     for definer in definers:
         imports.check(path, BEHIND.get(definer, definer))
     return value
+
+
+def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
+    """Keep standard output for results; it is the process's, so no other thread may swap it."""
+    if threading.current_thread() is threading.main_thread():
+        return contextlib.redirect_stdout(sys.stderr)
+    return contextlib.nullcontext()
 
 
 def make_current_folder_importable() -> None:

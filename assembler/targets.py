@@ -1,7 +1,8 @@
 """Import paths → targets, once each.
 
 In: a path of the manifest. Out: a `Target`. Refuses what the import stage refuses, as an
-`ImportFault`. `ModuleTargets` imports; the reader of sources in `static` does without.
+`ImportFault`. `ModuleTargets` imports; the reader of sources in `static` does without, and the
+one in `late` leaves it to a first request.
 """
 
 from typing import Protocol

@@ -1,8 +1,8 @@
 """What the format has and this version does not run → warnings, and what keeps a start.
 
 In: a manifest and its tree. Out: for each such entry or key a `not-supported` diagnostic, so that
-`check` says it early. Refuses the start where an entry would be left undone: SQL, jobs, lazy
-mounts; what only adds to a running service is told and left.
+`check` says it early. Refuses the start where an entry would be left undone: SQL, jobs;
+what only adds to a running service is told and left.
 """
 
 from collections.abc import Iterator
@@ -37,9 +37,6 @@ def _entries(manifest: Manifest) -> Iterator[tuple[NodePath, str]]:
     if manifest.scheduler.enabled:
         for number in range(len(manifest.scheduler.jobs)):
             yield ("scheduler", "jobs", number), "scheduler jobs"
-    for number, route in enumerate(manifest.routes):
-        if route.lazy:
-            yield ("routes", number), "lazy mounts"
 
 
 def _told(root: Mapping, path: NodePath, what: str, severity: str) -> Diagnostic:

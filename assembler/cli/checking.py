@@ -71,7 +71,7 @@ def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
 
     try:
         with results_apart():
-            return list(load(path, static=static).warnings)
+            return list(load(path, static=static, lazy=False).warnings)
     except ManifestError as error:
         return list(error.diagnostics)
 

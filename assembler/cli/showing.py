@@ -123,7 +123,7 @@ def schema(
     from assembler.schema import manifest_schema, schema_for, schema_text  # noqa: PLC0415
 
     with results_apart():
-        described = manifest_schema() if file is None else schema_for(load(file))
+        described = manifest_schema() if file is None else schema_for(load(file, lazy=False))
     show(schema_text(described).rstrip("\n"))
 
 

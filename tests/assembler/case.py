@@ -87,7 +87,7 @@ def outcome(case: Case, folder: Path) -> str:
         mock.patch.object(sys, "path", [sys.path[0], *more, *sys.path[1:]]),
     ):
         try:
-            plan = load(next(iter(case.files)), case.override or None)
+            plan = load(next(iter(case.files)), case.override or None, lazy=False)
         except ManifestError as error:
             blocks = [render(fault) for fault in error.diagnostics]
             count = f"{len(blocks)} error{'s' * (len(blocks) > 1)}\n"

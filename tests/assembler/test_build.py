@@ -119,8 +119,6 @@ def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_pat
         tmp_path,
         """
         resources: {db: {use: $parts.steps.Entered, with: {name: db}}}
-        routes:
-          - {mount: /x, use: $parts.api.plain_app, lazy: true}
         startup:
           - {database: "${resources.db}", sql: [{label: one, run: SELECT 1}]}
         scheduler:
@@ -130,7 +128,7 @@ def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_pat
         audit: {suppress: [{rule: a, reason: b, until: "2030-01-01"}]}
         """,
     )
-    whats = ["startup SQL", "scheduler jobs", "lazy mounts"]
+    whats = ["startup SQL", "scheduler jobs"]
     messages = [f"this version does not run {what} yet" for what in whats]
     idle = [f"this version does not run {what} yet" for what in ("`drain`", "`audit`", "`expect`")]
     assert [item.message for item in plan.warnings] == [*messages, *idle]
@@ -138,7 +136,7 @@ def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_pat
     with pytest.raises(StartupError) as caught, TestClient(build(plan)):
         pass
     assert [item.message for item in caught.value.diagnostics] == messages
-    assert [item.span and item.span.line for item in caught.value.diagnostics] == [6, 8, 4]
+    assert [item.span and item.span.line for item in caught.value.diagnostics] == [4, 6]
 
 
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 In and out as Starlette's: its constructor, its preflights, its judgement of origins. Only the way the
 headers get onto an answer is its own: ready bytes appended in one pass, where Starlette scans and
 decodes all headers of the answer several times. `Vary` gets `Origin` once, token-wise; Starlette may say it twice.
+`public` paths are an option of its own: there every origin may read, with any header, without
+credentials, as OAuth metadata wants it that browsers ask for with a preflight.
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
 from components.middleware.header_layer import Fields, HeaderLayer, Rule
+from components.middleware.path_patterns import any_path_test, app_path
 
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _REMEMBERED_ORIGINS = 256
@@ -35,6 +38,13 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         allow_private_network: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
         expose_headers: Annotated[Sequence[str], _More] = (),
         max_age: Annotated[int, Field(ge=0, description="seconds")] = 600,
+        public: Annotated[
+            Sequence[str],
+            Field(
+                description="paths such as `/.well-known/*` that every origin may read",
+                json_schema_extra={"looser": "longer"},
+            ),
+        ] = (),
     ) -> None:
         if isinstance(allow_origins, str) or isinstance(allow_methods, str):
             raise TypeError("`allow_origins` and `allow_methods` are lists, not one text")
@@ -59,14 +69,22 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         self._unasked = _Granted([])
         self._granted_to_all = _Granted(self._simple)
         self._granted_to: dict[bytes, _Granted] = {}
+        self._is_public = any_path_test("public", public) if public else None
+        self._granted_publicly = _Granted([(_ALLOW_ORIGIN, b"*")])
+        self._for_all = StarletteCORSMiddleware(
+            app, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]
+        )
         self._join(touches=[b"vary", _ALLOW_ORIGIN, *dict(self._simple)])
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule | ASGIApp:
         origin = headers.get(b"origin")
         if origin is None:
             return self._unasked
+        is_public = self._is_public is not None and self._is_public(app_path(scope))
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            return partial(StarletteCORSMiddleware.__call__, self)
+            return partial(StarletteCORSMiddleware.__call__, self._for_all if is_public else self)
+        if is_public:
+            return self._granted_publicly
         if not self._names_origin:
             return self._granted_to_all
         return self._granted_to.get(origin) or self._judge(origin)

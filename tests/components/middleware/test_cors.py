@@ -67,3 +67,31 @@ def test_says_what_starlettes_says(options: Any, request: Any, answer: Any, meth
 def test_refuses_one_text_for_a_list() -> None:
     with pytest.raises(TypeError):
         CORSMiddleware(responding(), allow_origins="https://a.example")
+
+
+def test_public_paths_may_be_read_from_every_origin_with_any_header() -> None:
+    app = CORSMiddleware(
+        responding(headers=[]),
+        allow_origins=["https://a.example"],
+        allow_credentials=True,
+        public=["/.well-known/*"],
+    )
+    evil = (b"origin", b"https://evil.test")
+    asked = [
+        (b"access-control-request-method", b"GET"),
+        (b"access-control-request-headers", b"x-a"),
+    ]
+
+    def ask(path: str, method: str, headers: Any) -> Answer:
+        return exchange(app, http_scope(method=method, path=path, headers=[evil, *headers]))
+
+    preflight = ask("/.well-known/any", "OPTIONS", asked)
+    assert preflight.status == 200
+    assert preflight.all("access-control-allow-origin") == ["*"]
+    assert preflight.all("access-control-allow-headers") == ["x-a"]
+    assert preflight.all("access-control-allow-credentials") == []
+    answer = ask("/.well-known/any", "GET", [])
+    assert answer.all("access-control-allow-origin") == ["*"]
+    assert answer.all("access-control-allow-credentials") == []
+    assert ask("/other", "OPTIONS", asked).status == 400
+    assert ask("/other", "GET", []).all("access-control-allow-origin") == []

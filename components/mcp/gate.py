@@ -1,0 +1,123 @@
+"""A request to a protected mount -> the same request with its principal, or a refusal.
+
+In: HTTP requests and websocket handshakes with a token in the header `Authorization: Bearer …`.
+Out: `request.user`, `request.auth` and `request.state.principal` say whom the token speaks for.
+Paths outside the mounts pass as they are.
+
+Refuses, before the mount is even built where it is lazy: no token, an invalid one, one in the query
+string, which ends up in logs and histories (401); two tokens (400); too few rights (403); and while
+the issuer's keys cannot be fetched all that depend on them (503). The application's own handlers
+answer, as for an `HTTPException` of a route; each refusal brings the WWW-Authenticate of its mount
+(RFC 6750 and RFC 9728).
+
+Place it inside CORS, whose preflights carry no token, and inside what changes paths.
+"""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette._utils import is_async_callable
+from starlette.authentication import AuthCredentials
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from components.error_answer import ErrorResponse, fault_of
+from components.mcp.keys import KeysUnavailable
+from components.mcp.principal import Principal
+from components.mcp.protected import Protected
+from components.mcp.resource_server import ResourceServer
+from components.mcp.tokens import InvalidToken
+from components.middleware.path_patterns import app_path
+
+_BEARER = re.compile(rb"bearer(?: +(.*?))? *", re.IGNORECASE | re.DOTALL)
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+_MISSING = "a bearer token in the Authorization header is needed"
+
+
+class BearerGate:
+    """Lets only requests with a token pass that `resource_server` takes for their mount."""
+
+    def __init__(self, app: ASGIApp, *, resource_server: ResourceServer) -> None:
+        self.app = app
+        self._server = resource_server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        mount = None
+        if scope["type"] in ("http", "websocket"):
+            mount = self._server.mount_of(app_path(scope))
+        if mount is not None:
+            try:
+                principal = await self._admitted(scope, mount)
+            except HTTPException as refusal:
+                await _answer(refusal, scope, receive, send)
+                return
+            scope["user"] = principal
+            scope["auth"] = AuthCredentials(sorted(principal.scopes))
+            scope.setdefault("state", {})["principal"] = principal
+        await self.app(scope, receive, send)
+
+    async def _admitted(self, scope: Scope, mount: Protected) -> Principal:
+        """The principal of the request; raises the refusal."""
+        token = _token_of(scope, mount)
+        try:
+            principal = await self._server.principal(mount, token)
+        except InvalidToken as error:
+            raise _refusal(401, str(error), mount, "invalid_token") from None
+        except KeysUnavailable as error:
+            text = "tokens cannot be verified at the moment"
+            raise HTTPException(503, text, {"Retry-After": str(error.seconds)}) from None
+        lacking = mount.lacking(principal)
+        if lacking is not None:
+            raise _refusal(403, lacking, mount, "insufficient_scope")
+        return principal
+
+
+def _token_of(scope: Scope, mount: Protected) -> str:
+    """The one token of the request; raises the refusal where there is none, or more."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    is_in_query = _names_a_token(scope.get("query_string", b""))
+    if len(given) > 1 or (given and is_in_query):
+        raise _refusal(400, "more than one token came", mount, "invalid_request")
+    if is_in_query:
+        raise _refusal(401, "a token in the query string is not taken", mount)
+    found = _BEARER.fullmatch(given[0].strip()) if given else None
+    if found is None or not found[1]:
+        raise _refusal(401, _MISSING, mount)
+    token: bytes = found[1]
+    if not _TOKEN.fullmatch(token):
+        raise _refusal(401, "the token is not well formed", mount, "invalid_token")
+    return token.decode("ascii")
+
+
+def _names_a_token(query: bytes) -> bool:
+    if b"%" not in query and b"access_token" not in query:
+        return False
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return any(name == "access_token" for name, _ in pairs)
+
+
+def _refusal(status: int, text: str, mount: Protected, error: str | None = None) -> HTTPException:
+    challenge = mount.challenge(error, text if error else None)
+    return HTTPException(status, text, {"WWW-Authenticate": challenge})
+
+
+async def _answer(refusal: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as the application would for a route: its middleware stand outside its handlers."""
+    is_http = scope["type"] == "http"
+    connection: HTTPConnection = Request(scope) if is_http else WebSocket(scope, receive, send)
+    handlers = getattr(scope.get("app"), "exception_handlers", {})
+    handler: Any = handlers.get(refusal.status_code) or handlers.get(HTTPException)
+    response: ASGIApp | None = None
+    # FastAPI's own handler cannot answer a websocket on a server without that extension.
+    if handler and (is_http or "websocket.http.response" in (scope.get("extensions") or {})):
+        if is_async_callable(handler):
+            response = await handler(connection, refusal)
+        else:
+            response = await run_in_threadpool(handler, connection, refusal)
+    if response is None:
+        response = ErrorResponse(fault_of(refusal, refusal.status_code), scope)
+    await response(scope, receive, send)

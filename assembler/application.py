@@ -158,6 +158,7 @@ class _Builder:
             report,
             warmup=component.entry.warmup,
             scrub=self.plan.secrets.scrub,
+            is_ready=lambda: self.assembly.ready,
         )
 
     def include(self, component: Component, router: Any) -> None:

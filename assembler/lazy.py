@@ -34,6 +34,7 @@ from assembler.task import StepError, StepTimeout, call
 logger = logging.getLogger("assembler")
 
 _LIMIT = timedelta(seconds=30)  # as of any step of a start
+_LOOK_SECONDS = 0.25  # how often who waits looks whether the service is about to stop
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -72,6 +73,7 @@ class LazyMount:
         *,
         warmup: bool = False,
         scrub: Callable[[str], str] = str,
+        is_ready: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = make
@@ -79,6 +81,7 @@ class LazyMount:
         self._report = report
         self._warmup = warmup
         self._scrub = scrub
+        self._is_ready = is_ready
         self._clock = clock
         self._app: ASGIApp | None = None
         self._own: dict[str, Any] = {}  # what the application's lifespan puts on the state
@@ -128,10 +131,19 @@ class LazyMount:
         if self._loop is not asyncio.get_running_loop():
             self._begin()
         if not self._is_closing and self._clock() >= self._retry_at:
-            await asyncio.wait({self._want()})  # which ends by its own limit
+            await self._wait(self._want())
         if self._app is None:
             raise _refusal(scope, self._retry_at - self._clock())
         return self._app
+
+    async def _wait(self, attempt: "asyncio.Future[None]") -> None:
+        """Wait for the end of an attempt, or until the service is about to stop.
+
+        A server that is told to stop waits for its requests before it ends any lifespan.
+        """
+        was_ready = self._is_ready()
+        while not attempt.done() and (self._is_ready() or not was_ready):
+            await asyncio.wait({attempt}, timeout=_LOOK_SECONDS)
 
     def _want(self) -> "asyncio.Future[None]":
         """Return the end of the attempt that runs, or of one that begins."""

@@ -33,7 +33,6 @@ from components.mcp.resource_server import ResourceServer
 from components.mcp.tokens import InvalidToken
 from components.middleware.path_patterns import app_path
 
-_BEARER = re.compile(rb"bearer(?: +(.*?))? *", re.IGNORECASE | re.DOTALL)
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _MISSING = "a bearer token in the Authorization header is needed"
 
@@ -84,10 +83,10 @@ def _token_of(scope: Scope, mount: Protected) -> str:
         raise _refusal(400, "more than one token came", mount, "invalid_request")
     if is_in_query:
         raise _refusal(401, "a token in the query string is not taken", mount)
-    found = _BEARER.fullmatch(given[0].strip()) if given else None
-    if found is None or not found[1]:
+    word, _, rest = given[0].strip().partition(b" ") if given else (b"", b"", b"")
+    token: bytes = rest.strip()
+    if word.lower() != b"bearer" or not token:
         raise _refusal(401, _MISSING, mount)
-    token: bytes = found[1]
     if not _TOKEN.fullmatch(token):
         raise _refusal(401, "the token is not well formed", mount, "invalid_token")
     return token.decode("ascii")

@@ -44,7 +44,12 @@ class ResourceServer:
         ],
         issuer: Annotated[str, Field(description="who issues tokens, exactly as their `iss` says")],
         mounts: Annotated[
-            Mapping[str, Mount], Field(min_length=1, description="protected mounts by their path")
+            Mapping[str, Mount],
+            Field(
+                min_length=1,
+                description="protected mounts by their path",
+                json_schema_extra={"looser": "shorter"},
+            ),
         ],
         jwks_url: Annotated[
             str | None,

@@ -383,6 +383,26 @@ def test_a_stop_during_the_making_is_quick_and_refuses_who_waits() -> None:
     assert factory.steps == [("in", 2), ("out", 2)]
 
 
+def test_who_waits_is_refused_when_the_service_is_told_to_stop() -> None:
+    gate = threading.Event()
+    factory, ready = Factory(gate=gate), [True]
+
+    async def run() -> None:
+        mount, report = mounted(factory, is_ready=lambda: ready[0])
+        await mount.open()
+        waiting = asyncio.create_task(ask(mount))
+        await until(factory.entered.is_set)
+        ready[0] = False
+        assert await waiting == "503 after 1"
+        late = asyncio.create_task(ask(mount))  # while it drains, what can be served is
+        gate.set()
+        assert await late == "app 1, state of 1"
+        assert report.builds == 1
+        await mount.aclose()
+
+    asyncio.run(run())
+
+
 def test_a_stop_while_the_inner_lifespan_starts_is_quick_and_unwinds_it() -> None:
     ended: list[str] = []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -188,6 +189,14 @@ def test_bytes_that_are_no_token_are_not_valid(value: bytes) -> None:
     with client() as http:
         answer = http.get("/mcp", headers=[(b"authorization", value)])
     assert answer.headers["www-authenticate"] == f'{INVALID}the token is not well formed"'
+
+
+def test_a_long_header_costs_no_time() -> None:
+    gate = BearerGate(_unreachable, resource_server=resource_server())
+    began = time.perf_counter()
+    for value in ("Bearer x" + " " * 60_000 + "x", "Bearer " + "=" * 60_000, "Bearer" * 10_000):
+        assert TestClient(gate).get("/mcp", headers={"Authorization": value}).status_code == 401
+    assert time.perf_counter() - began < 5
 
 
 def test_two_tokens_are_a_bad_request() -> None:

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assembler.component import Component
 from assembler.errors import ManifestError, raise_faults, render
-from assembler.failure import failure_of
+from assembler.failure import failure_of, frame_of
 from assembler.objects import Objects
 from assembler.openings import MountedLifespan
 from assembler.plan import Plan
@@ -113,6 +113,8 @@ class LazyMount:
         except asyncio.CancelledError:
             self._owner.cancel()
             raise
+        finally:
+            self._settle()  # the owner may have ended before it saw that it was wanted
         if not self._owner.cancelled():
             self._owner.result()
 
@@ -187,9 +189,13 @@ class LazyMount:
             return lifespan
         finally:
             self._report.building = False
-            if self._attempt is not None and not self._attempt.done():
-                self._attempt.set_result(None)
-            self._attempt = None
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let go who waits for the attempt that has ended."""
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.set_result(None)
+        self._attempt = None
 
     def _note_success(self, seconds: float) -> None:
         report = self._report
@@ -209,7 +215,8 @@ class LazyMount:
             text = "\n\n".join(render(fault) for fault in error.diagnostics)
         else:
             text = str(error) if isinstance(error, StepError) else failure_of(error)
-            text = self._report.error = self._scrub(text)
+            self._report.error = self._scrub(text)
+            text = self._scrub("\n  ".join([text, *frame_of(error)]))
         what = "mount `%s` could not be made, and is tried again in %.0f s at the earliest: %s"
         logger.error(what, self._report.id, pause, text)
 

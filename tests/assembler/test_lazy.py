@@ -273,7 +273,8 @@ def test_a_failing_factory_with_50_waiting_is_one_attempt_and_50_refusals(
         await mount.aclose()
 
     asyncio.run(run())
-    assert caplog.text.count("the password is hunter2") == 2
+    assert caplog.text.count("RuntimeError: the password is hunter2") == 2
+    assert "tests/assembler/test_lazy.py:" in caplog.text  # the line that raised it
     assert factory.steps == [("in", 3), ("out", 3)]
 
 
@@ -381,6 +382,23 @@ def test_a_stop_during_the_making_is_quick_and_refuses_who_waits() -> None:
 
     asyncio.run(run())
     assert factory.steps == [("in", 2), ("out", 2)]
+
+
+def test_a_stop_before_the_making_has_begun_leaves_nobody_waiting() -> None:
+    factory = Factory()
+
+    async def run() -> None:
+        mount, _ = mounted(factory)
+        for pauses in range(4):
+            await mount.open()
+            waiting = asyncio.create_task(ask(mount))
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            await mount.aclose()
+            async with asyncio.timeout(5):
+                assert await waiting == "503 after 1"
+
+    asyncio.run(run())
 
 
 def test_who_waits_is_refused_when_the_service_is_told_to_stop() -> None:

@@ -37,6 +37,7 @@ def test_the_report_is_json() -> None:
         "dispatch": "indexed",
         "ready": False,
         "degraded": {"db": "away"},
+        "lazy": [],
         "steps": [
             {
                 "id": "db",

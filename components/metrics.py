@@ -9,7 +9,6 @@ Place it outermost, so that it sees what other layers refuse. A rate limit is se
 on its answers: one with `fields: false` is not seen where it admits.
 """
 
-import asyncio
 from bisect import bisect_left
 from collections.abc import Awaitable, Sequence
 from itertools import pairwise
@@ -75,6 +74,7 @@ class MetricsMiddleware:
         self._live: dict[str, Cell] = {}
         self._series: dict[tuple[str, ...], _Series] = {}
         self._remembered: dict[tuple[Any, ...], tuple[Any, _Series]] = {}
+        self._sockets: dict[tuple[str, str], Cell] = {}
         self._policies: dict[tuple[bytes, bool], Cell] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,9 +106,6 @@ class MetricsMiddleware:
         start = perf_counter()
         try:
             await self.app(scope, receive, send_noting)
-        except asyncio.CancelledError:
-            status = status or _LEFT
-            raise
         except Exception:
             status = status or 500
             raise
@@ -128,7 +125,7 @@ class MetricsMiddleware:
             if status == 0:
                 status = code
                 route = template(scope, routed(scope), scope.get("root_path", "")[len(root) :])
-                self._values.cell((SOCKET, route, str(code))).add(1)
+                self._socket_cell(route, str(code)).add(1)
 
         def send_noting(message: Message) -> Awaitable[None]:
             kind = message["type"]
@@ -156,6 +153,14 @@ class MetricsMiddleware:
         if kind not in self._live:
             self._live[kind] = self._values.cell((LIVE, kind))
         return self._live[kind]
+
+    def _socket_cell(self, route: str, status: str) -> Cell:
+        labels = (route, status)
+        if labels not in self._sockets and len(self._sockets) >= _MOST_SERIES:
+            labels = ("(other)", "other")
+        if labels not in self._sockets:
+            self._sockets[labels] = self._values.cell((SOCKET, *labels))
+        return self._sockets[labels]
 
     def _series_of(self, scope: Scope, root: str, status: int) -> "_Series":
         matched = routed(scope)

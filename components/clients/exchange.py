@@ -92,7 +92,7 @@ class Exchange:
         response = await self._answer(method, path, once=False, stream=True, content=content)
         try:
             yield response
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self.broken(error) from error
         finally:
             await response.aclose()
@@ -120,7 +120,7 @@ class Exchange:
             try:
                 async with asyncio.timeout(attempts.remaining_seconds) as limit:
                     response = await self._send(method, url, stream, content)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 fault = self.broken(error)
                 retried = not (once and fault.maybe_done)
             except TimeoutError as error:

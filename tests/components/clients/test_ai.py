@@ -264,6 +264,14 @@ def test_an_answer_without_meaning_is_an_error(make: Client, answer: str) -> Non
         assert type(failed(make(service))) is AnswerError
 
 
+def test_a_body_that_cannot_be_decoded_is_an_error() -> None:
+    broken = PlainTextResponse("no gzip", headers={"content-encoding": "gzip"})
+    with serving(broken) as service:
+        error = failed(openai(service, retries=0))
+    assert type(error) is UnavailableError
+    assert "DecodingError" in str(error)
+
+
 def test_openai_streams_text() -> None:
     usage = 'data: {"choices": [], "usage": {}}'
     parts = [": keep-alive", delta(None), delta("he"), delta("llo"), delta(None, "stop"), usage]

@@ -17,7 +17,7 @@ from assembler.import_list import ImportFault
 from assembler.nodes import Mapping, Node, NodePath, locate
 from assembler.options import Options, OptionsChecker
 from assembler.references import Resolver
-from assembler.signature import Target, signature_of
+from assembler.signature import Target, job_parameters, signature_of
 from assembler.targets import Targets
 
 Role = Literal[
@@ -34,7 +34,6 @@ Role = Literal[
 ]
 _LEADING: dict[str, int] = {"middleware": 1, "configure": 1}
 _GIVEN = frozenset({"app"})
-_GIVEN_TO_JOBS = frozenset({"app", "job"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,10 @@ class Part:
         options = _NO_OPTIONS
         faults: list[Diagnostic] = []
         if self.called:
-            given = _GIVEN_TO_JOBS if self.role == "job" else _GIVEN
+            of_job = job_parameters(self.target.signature) if self.role == "job" else frozenset()
+            given = _GIVEN | of_job
             options, faults = checker.check(self.target, node, data, self.span, given)
+            faults += [_supplied(name, node) for name in data if name in of_job]
         dependencies = []
         for part in self.dependencies:
             component, found = part.checked(checker, resolver)
@@ -215,6 +216,12 @@ def hidden(parts: list[Part]) -> Iterator[Diagnostic]:
         if first.setdefault(key, part) is not part:
             note = Note(first[key].span, "the first")
             yield Diagnostic("duplicate-id", message, part.span, notes=(note,))
+
+
+def _supplied(name: str, node: Node | None) -> Diagnostic:
+    message = f"`{name}` is supplied by the scheduler, which knows the run"
+    place = node.members[name].key if isinstance(node, Mapping) else None
+    return Diagnostic("unknown-option", message, place, help=f"remove `{name}`")
 
 
 def _has_routes(value: Any) -> bool:

@@ -34,6 +34,7 @@ from assembler.overlay import Document, load_document
 from assembler.override import override_document
 from assembler.redaction import Secrets
 from assembler.references import Resolver
+from assembler.scheduler_section import check_scheduler
 from assembler.server_section import check_server
 from assembler.settings import build_settings
 from assembler.shape import read_manifest
@@ -180,8 +181,7 @@ class _Planner:
         if path is None:
             return None, []
         node, _ = locate(self.root, ("settings",))
-        environment = self.environment or {}
-        return build_settings(path, self.imports, node.span, environment)
+        return build_settings(path, self.imports, node.span, self.environment or {})
 
     def logging(self, resolver: Resolver) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
         node = self.root.get("logging")
@@ -208,7 +208,9 @@ class _Planner:
                 component = with_late(component, part, self.root, self.imports, declared, resolver)
             sections.setdefault(part.path[0], []).append(component)
         server, found = check_server(manifest, self.root, resolver, self.targets)
-        self.refuse([*faults, *found])
+        is_static = self.environment is None
+        jobs = tuple(check_scheduler(manifest, self.root, declared, is_static=is_static))
+        self.refuse([*faults, *found, *jobs])
         return Plan(
             name=shown_name(self.document.path),
             document=self.document,
@@ -225,9 +227,9 @@ class _Planner:
             shutdown=tuple(sections.get("shutdown", ())),
             logging=logging,
             server=server,
-            warnings=(*not_acted_on(manifest, self.root), *self.unknown(parts)),
+            warnings=(*not_acted_on(manifest, self.root), *jobs, *self.unknown(parts)),
             not_run=not_run(manifest, self.root),
-            is_static=self.environment is None,
+            is_static=is_static,
         )
 
     def unknown(self, parts: list[Part]) -> Iterator[Diagnostic]:

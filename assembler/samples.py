@@ -25,7 +25,12 @@ _SAMPLES: dict[str, Any] = {
     "time_delta": "PT1S",
     "string_pattern": "GET /",
 }
-_WORDED_SAMPLES = {"duration": "1s", "start with `/`": "/x", "time zone": "UTC"}
+_WORDED_SAMPLES = {
+    "duration": "1s",
+    "start with `/`": "/x",
+    "time zone": "UTC",
+    "crontab": "0 0 * * *",
+}
 
 
 def sample(error: Any) -> Any:

@@ -21,7 +21,7 @@ from assembler.nodes import NodePath
 from assembler.option_schema import options_schema
 from assembler.plan import Plan
 from assembler.schema_form import ITEM, SHARED, VALUE, Schema, SchemaGenerator, Shaper
-from assembler.signature import target_of
+from assembler.signature import job_parameters, target_of
 
 _EXTENDS: Schema = {
     "type": "string",
@@ -81,7 +81,9 @@ def schema_for(plan: Plan) -> Schema:
         name = f"{model}.{use}"
         if name not in described:
             described.add(name)
-            given = frozenset({"app", "job"}) if component.role == "job" else frozenset({"app"})
+            given = frozenset({"app"})
+            if component.role == "job":
+                given |= job_parameters(component.target.signature)
             required = options_schema(component.target, name, schema["$defs"], given=given)
             is_used = {"properties": {"use": {"const": use}}, "required": ["use"]}
             _add(schema["$defs"][model], is_used, name)

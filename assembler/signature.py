@@ -128,6 +128,15 @@ def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
     return Signature(name, named, is_open, returns, unnamed[0] if unnamed else None)
 
 
+def job_parameters(signature: Signature) -> frozenset[str]:
+    """Return the parameters that receive a job's context: `job`, and any typed `JobContext`."""
+    return frozenset(
+        name
+        for name, item in signature.parameters.items()
+        if name == "job" or _is_job_context(item.annotation)
+    )
+
+
 def class_of(annotation: Any) -> type | None:
     """Return the class that an annotation stands for, or None where it tells too little."""
     while get_origin(annotation) is Annotated:
@@ -162,6 +171,14 @@ def fitted(annotation: Any) -> Any:
     if inspect.isclass(annotation) and is_protocol(annotation):
         return annotation if getattr(annotation, "_is_runtime_protocol", False) else Any
     return annotation
+
+
+def _is_job_context(annotation: Any) -> bool:
+    # By its name: a component that runs without the assembler declares a protocol of its own.
+    if get_origin(annotation) in (Union, UnionType):
+        return any(map(_is_job_context, get_args(annotation)))
+    declared = class_of(annotation)
+    return declared is not None and declared.__name__ == "JobContext"
 
 
 def _closed(annotation: Any) -> Any:

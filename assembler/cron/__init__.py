@@ -137,7 +137,7 @@ class Schedule:
 def parse(text: str, zone: str = "UTC") -> Schedule:
     """Read a crontab line of five or six fields, or `@daily` and the like."""
     crontab = read_crontab(text)
-    schedule = Schedule(crontab.text, _zone(zone), crontab)
+    schedule = Schedule(crontab.text, read_zone(zone), crontab)
     if not _ever_fires(crontab):
         raise ValueError(f"`{' '.join(text.split())}` never fires: its day is in no month")
     return schedule
@@ -147,20 +147,21 @@ def every(interval: timedelta, zone: str = "UTC") -> Schedule:
     """Fire at the multiples of `interval` since the epoch: in every process at the same instants."""
     if interval < _SHORTEST:
         raise ValueError("must be at least `1s`")
-    return Schedule(interval_in_words(interval), _zone(zone), interval=interval)
+    return Schedule(interval_in_words(interval), read_zone(zone), interval=interval)
+
+
+def read_zone(name: str) -> ZoneInfo:
+    """Return the zone of that name; raises `ValueError`."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError(f"`{name}` is no time zone: write one such as `Europe/Paris`") from None
 
 
 def _instant(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment needs a zone")
     return moment.astimezone(UTC)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise ValueError(f"`{name}` is no time zone: write one such as `Europe/Paris`") from None
 
 
 def _ever_fires(crontab: Crontab) -> bool:

@@ -139,7 +139,7 @@ def read_crontab(text: str) -> Crontab:
     """Read a crontab line; raises `ValueError`."""
     if len(text) > _LONGEST or not text.isascii():
         raise ValueError(f"takes a crontab line of at most {_LONGEST} ASCII characters")
-    words = _macro(text.strip()).upper().split()
+    words = _macro(text.strip()).split()
     if len(words) not in {5, 6}:
         raise ValueError(
             f"takes five crontab fields, or six with seconds in front, not {len(words)}"
@@ -158,7 +158,7 @@ def _macro(text: str) -> str:
         raise ValueError("`@reboot` is no time: name the function under `startup`")
     if text.lower() not in MACROS:
         known = ", ".join(f"`{name}`" for name in MACROS)
-        raise ValueError(f"takes of the crontab words only {known}")
+        raise ValueError(f"takes a crontab line, or one of {known}")
     return MACROS[text.lower()]
 
 
@@ -167,28 +167,31 @@ def _field(kind: Kind, text: str) -> Field:
         raise ValueError(f"`?` is not crontab: write `*` for the {kind.name}")
     parts = text.split(",")
     terms = tuple(_term(kind, part) for part in parts)
-    spelled = ",".join(map(_respelled, parts)) if kind.names == _DAYS else text
+    spelled = text.upper()
+    if kind.names == _DAYS:
+        spelled = ",".join(map(_respelled, spelled.split(",")))
     return Field(kind, spelled, terms)
 
 
-def _term(kind: Kind, text: str) -> Term:
+def _term(kind: Kind, written: str) -> Term:
+    text = written.upper()
     ranked = _ranked(kind, text)
     if ranked is not None:
         return ranked
     match = _TERM.match(text)
     if match is None:
-        raise ValueError(f"the {kind.name} `{text}` is no crontab: takes {kind.bounds}")
-    step = _step(kind, text, match["step"])
+        raise ValueError(f"the {kind.name} `{written}` is no crontab: takes {kind.bounds}")
+    step = _step(kind, written, match["step"])
     if match["low"] == "*" and match["high"] is None:
         return Term(kind.low, kind.high, step)
-    low = _number(kind, match["low"])
+    low = _number(kind, match["low"], written)
     if match["high"] is None:
         return Term(low, kind.high if match["step"] else low, step)
-    high = _number(kind, match["high"])
+    high = _number(kind, match["high"], written)
     if match["high"] == "SUN" and low:
         high = 7
     if high < low:
-        raise ValueError(f"the {kind.name} range `{text}` runs backwards")
+        raise ValueError(f"the {kind.name} range `{written}` runs backwards")
     return Term(low, high, step)
 
 
@@ -204,7 +207,7 @@ def _ranked(kind: Kind, text: str) -> Term | None:
     match = _NTH.match(text)
     if match is None:
         return None
-    day = _number(kind, match["day"]) % 7
+    day = _number(kind, match["day"], text) % 7
     return Term(day, day, rank=int(match["nth"]))
 
 
@@ -216,11 +219,11 @@ def _step(kind: Kind, text: str, step: str | None) -> int:
     return int(step)
 
 
-def _number(kind: Kind, text: str) -> int:
+def _number(kind: Kind, text: str, written: str) -> int:
     if text in kind.names:
         return kind.names.index(text) + kind.low
     if not _NUMBER.match(text) or not kind.low <= int(text) <= kind.high:
-        raise ValueError(f"the {kind.name} `{text}` is outside {kind.bounds}")
+        raise ValueError(f"the {kind.name} `{written}` is outside {kind.bounds}")
     return int(text)
 
 

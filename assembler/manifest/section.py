@@ -6,7 +6,6 @@ JSON Schema shows. Refuses texts that are no import path, URL path or reference.
 
 import re
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -40,10 +39,22 @@ def _import_path(value: Any) -> Any:
 
 
 def _timezone(value: Any) -> Any:
-    try:
-        return value if not isinstance(value, str) else ZoneInfo(value).key
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise ValueError(f"`{value}` is no time zone: write one such as `Europe/Paris`") from None
+    if not isinstance(value, str):
+        return value
+    from assembler.cron import read_zone  # noqa: PLC0415  # only a manifest with jobs needs it
+
+    return read_zone(value).key
+
+
+def _cron(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if "${" in value:
+        raise ValueError("takes a crontab line")
+    from assembler.cron import parse  # noqa: PLC0415  # as above
+
+    parse(value)
+    return value
 
 
 def _catch(value: Any) -> Any:
@@ -77,6 +88,7 @@ ImportPath = Annotated[
         json_schema_extra={"pattern": r"^[^\W\d]\w*([.:][^\W\d]\w*)+$"},
     ),
 ]
+Cron = Annotated[str, BeforeValidator(_cron)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 UrlPath = Annotated[
     str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})

@@ -5,13 +5,24 @@ both a function and SQL, or neither, and a job without one clock.
 """
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from assembler.duration import Duration
+from assembler.duration import Duration, duration_text
 from assembler.manifest.entry import Entry
-from assembler.manifest.section import ImportPath, OnError, ResourceText, Section, Timezone
+from assembler.manifest.section import Cron, ImportPath, OnError, ResourceText, Section, Timezone
+
+_SECOND = timedelta(seconds=1)
+
+
+def _at_least_a_second(value: timedelta) -> timedelta:
+    if value < _SECOND:
+        raise ValueError(f"must be at least `{duration_text(_SECOND)}`")
+    return value
+
+
+_Seconds = Annotated[Duration, AfterValidator(_at_least_a_second)]
 
 
 class Statement(Section):
@@ -94,14 +105,14 @@ class Startup(Section):
 class Job(Entry):
     """A function that runs by the clock."""
 
-    cron: str | None = Field(
+    cron: Cron | None = Field(
         None,
-        description="A crontab line, a field for seconds in front if need be; Sunday is 0 and 7, names work.",
+        description="A crontab line, a field for seconds in front if need be; Sunday is 0 and 7, names work. Or `@hourly`, `@daily` and the like.",
         examples=["*/5 * * * *", "0 9 * * MON-FRI"],
     )
-    every: Duration | None = Field(
+    every: _Seconds | None = Field(
         None,
-        description="An interval, anchored to the epoch, in place of `cron`.",
+        description="An interval of at least 1s, anchored to the epoch, in place of `cron`.",
         examples=["30s"],
     )
     timezone: Timezone | None = Field(
@@ -112,7 +123,9 @@ class Job(Entry):
     timeout: Duration | None = Field(
         None, description="Ends a run that takes longer.", examples=["2m"]
     )
-    grace: Duration = Field(timedelta(seconds=60), description="How late a tick may still run.")
+    grace: _Seconds = Field(
+        timedelta(seconds=60), description="How late a tick may still run; at least 1s."
+    )
     jitter: Duration | None = Field(
         None, description="Delays each run by a random time up to this.", examples=["10s"]
     )

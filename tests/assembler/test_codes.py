@@ -58,7 +58,7 @@ def test_every_code_of_the_table_is_used() -> None:
 
 def test_every_code_is_shown_by_a_case_or_a_test() -> None:
     expected = "".join(path.read_text("utf-8").partition("----\n")[2] for path in CASES.iterdir())
-    in_cases = set(re.findall(r"^error\[([\w-]+)\]", expected, re.MULTILINE))
+    in_cases = set(re.findall(r"^(?:error|warning)\[([\w-]+)\]", expected, re.MULTILINE))
     assert set(CODES) - in_cases <= ELSEWHERE
     others = "".join(
         path.read_text("utf-8")

@@ -1,0 +1,107 @@
+"""The `scheduler` section → what its jobs and its store could never do.
+
+In: the manifest, its tree, the declared types of its resources. Out: diagnostics. Refuses a store
+that is neither an engine nor a cache, and a jitter as long as the time between two fires; warns of
+several workers without a store, each of which would run every job.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from assembler.duration import duration_text
+from assembler.errors import Diagnostic, Note
+from assembler.manifest import Manifest
+from assembler.manifest.step import Job
+from assembler.nodes import Mapping as Tree
+from assembler.nodes import Node, locate
+
+if TYPE_CHECKING:
+    from assembler.cron import Schedule
+
+_ANY_DAY = datetime(2001, 1, 1, tzinfo=UTC)
+_FIRES = 10  # that tell the shortest time between two
+_NAME = len("${resources.")
+
+
+def check_scheduler(
+    manifest: Manifest, root: Tree, types: Mapping[str, type | None], *, is_static: bool
+) -> Iterator[Diagnostic]:
+    """Find what is wrong with the section; `types` are the resources' declared classes.
+
+    Where variables are not read (`is_static`), what they tell is left alone.
+    """
+    section = manifest.scheduler
+    if section.store is not None:
+        yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
+    elif section.enabled and section.jobs and manifest.server.workers > 1:
+        yield _no_store(manifest.server.workers, root)
+    for number, job in enumerate(section.jobs):
+        node, _ = locate(root, ("scheduler", "jobs", number))
+        if job.jitter is not None and (_is_known(node) or not is_static):
+            yield from _jitter(job, section.timezone, node)
+
+
+def schedule_of(job: Job, zone: str) -> "Schedule":
+    """Return when a job fires; `zone` is the scheduler's."""
+    from assembler.cron import every, parse  # noqa: PLC0415  # only a manifest with jobs needs it
+
+    place = job.timezone or zone
+    if job.every is not None:
+        return every(job.every, place)
+    assert job.cron is not None  # noqa: S101  # a job has one of the two
+    return parse(job.cron, place)
+
+
+def _store(name: str, node: Node, types: Mapping[str, type | None]) -> Iterator[Diagnostic]:
+    declared = types.get(name)
+    if declared is not None and not _may_store(declared):
+        message = f"`store` takes an engine or a cache, not an object of type `{declared.__name__}`"
+        remedy = "name a SQLAlchemy `AsyncEngine`, or what has a Redis client as `redis`"
+        yield Diagnostic("bad-value", message, node.span, help=remedy)
+
+
+def _may_store(declared: type) -> bool:
+    """Tell whether an object of that class may be an engine, a Redis client, or hold one."""
+    if inspect.isabstract(declared) or getattr(declared, "_is_protocol", False):
+        return True
+    names = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in declared.__mro__}
+    if names & {"sqlalchemy.AsyncEngine", "redis.Redis"}:
+        return "sqlalchemy.AsyncEngine" in names or "asyncio" in declared.__module__
+    inits = (getattr(vars(base).get("__init__"), "__code__", None) for base in declared.__mro__)
+    assigned = {name for code in inits for name in getattr(code, "co_names", ())}
+    return hasattr(declared, "redis") or "redis" in assigned  # which only `__init__` may show
+
+
+def _no_store(workers: int, root: Tree) -> Diagnostic:
+    _, key = locate(root, ("scheduler",))
+    jobs = locate(root, ("scheduler", "jobs"))[1] or key
+    node, _ = locate(root, ("server", "workers"))
+    return Diagnostic(
+        "scheduler-without-store",
+        f"{workers} workers and no `store`: each of them would run every job",
+        node.span,
+        notes=(Note(jobs, "the jobs"),) if jobs is not None else (),
+        help="add `store: ${resources.…}` to `scheduler`, an engine or a cache",
+        severity="warning",
+    )
+
+
+def _jitter(job: Job, zone: str, node: Node) -> Iterator[Diagnostic]:
+    shortest = _shortest_wait(job, zone)
+    if job.jitter is not None and shortest is not None and job.jitter >= shortest:
+        message = f"`jitter` must be shorter than the {duration_text(shortest)} between two fires"
+        yield Diagnostic("bad-value", message, locate(node, ("jitter",))[0].span)
+
+
+def _shortest_wait(job: Job, zone: str) -> timedelta | None:
+    fires = schedule_of(job, zone).fires(_ANY_DAY, _FIRES)
+    return min((later - fire for fire, later in pairwise(fires)), default=None)
+
+
+def _is_known(node: Node) -> bool:
+    """Tell whether the times of a job stand in the text, not in variables."""
+    found = (locate(node, (key,)) for key in ("cron", "every", "jitter", "timezone"))
+    return not any(key and "${" in str(getattr(value, "value", "")) for value, key in found)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from assembler.cli.checking import check
+from assembler.cli.clockwork import jobs
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
 from assembler.cli.showing import explain, render, routes, schema
 from assembler.cli.starting import init, serve
@@ -25,6 +26,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     render: "assembler render manifests/prod.yaml --explain resources.db.with",
     explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
     routes: "assembler routes manifests/dev.yaml --format json",
+    jobs: "assembler jobs manifests/prod.yaml --watch",
     schema: "assembler schema > manifests/manifest.schema.json",
     serve: "assembler serve manifests/dev.yaml --reload",
     init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",

@@ -9,7 +9,7 @@ import pytest
 from tests.assembler.command import PROJECT, Outcome, run, write
 
 GOLDEN = sorted(PROJECT.parent.glob("*.txt"))
-COMMANDS = ["check", "render", "explain", "routes", "schema", "serve", "init"]
+COMMANDS = ["check", "render", "explain", "routes", "jobs", "schema", "serve", "init"]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -41,6 +41,7 @@ def test_each_format_is_pinned_by_a_golden_file() -> None:
         "render": ["json"],
         "explain": ["json", "mermaid"],
         "routes": ["json"],
+        "jobs": ["json"],
     }.items():
         for name in formats:
             assert any(f"{command} " in line and f"--format {name}" in line for line in lines)

@@ -14,6 +14,7 @@ import typer
 
 from assembler.cli.checking import check
 from assembler.cli.clockwork import jobs
+from assembler.cli.exporting import export
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
 from assembler.cli.showing import explain, render, routes, schema
 from assembler.cli.starting import init, serve
@@ -28,6 +29,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     routes: "assembler routes manifests/dev.yaml --format json",
     jobs: "assembler jobs manifests/prod.yaml --watch",
     schema: "assembler schema > manifests/manifest.schema.json",
+    export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",
     serve: "assembler serve manifests/dev.yaml --reload",
     init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
 }

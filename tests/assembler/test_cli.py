@@ -9,7 +9,7 @@ import pytest
 from tests.assembler.command import PROJECT, Outcome, run, write
 
 GOLDEN = sorted(PROJECT.parent.glob("*.txt"))
-COMMANDS = ["check", "render", "explain", "routes", "jobs", "schema", "serve", "init"]
+COMMANDS = ["check", "render", "explain", "routes", "jobs", "schema", "export", "serve", "init"]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "build-failed",
     "startup-failed",
     "startup-timeout",
+    "not-exported",
     "not-supported",
 }
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ANY_DAY = datetime(2001, 1, 1, tzinfo=UTC)
 _FIRES = 10  # that tell the shortest time between two
+_OF_A_STORE = ("claim", "heartbeat", "finish")
 _NAME = len("${resources.")
 
 
@@ -68,8 +69,10 @@ def _may_store(declared: type) -> bool:
     if inspect.isabstract(declared) or getattr(declared, "_is_protocol", False):
         return True
     names = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in declared.__mro__}
-    if names & {"sqlalchemy.AsyncEngine", "redis.Redis"}:
-        return "sqlalchemy.AsyncEngine" in names or "asyncio" in declared.__module__
+    if "sqlalchemy.AsyncEngine" in names or all(hasattr(declared, name) for name in _OF_A_STORE):
+        return True
+    if names & {"redis.Redis", "redis.RedisCluster"}:
+        return "asyncio" in declared.__module__
     inits = (getattr(vars(base).get("__init__"), "__code__", None) for base in declared.__mro__)
     assigned = {name for code in inits for name in getattr(code, "co_names", ())}
     return hasattr(declared, "redis") or "redis" in assigned  # which only `__init__` may show

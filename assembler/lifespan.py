@@ -1,8 +1,9 @@
 """A built application → its start and its stop.
 
 In: the plan, what it opens and runs. Out: a `Lifespan`: resources open from top to bottom, startup
-steps run, routers' and mounts' own lifespans are entered; at the end shutdown hooks run and
-everything that was opened is closed in reverse.
+steps run, routers' and mounts' own lifespans are entered, and last what works by itself, such as a
+scheduler; at the end that is left first, shutdown hooks run, and everything that was opened is
+closed in reverse.
 
 Each step is bounded, timed and isolated: one that fails or hangs at the stop never keeps the rest.
 A step that fails at the start with `on_error: fail` unwinds what was started; hooks do not run,
@@ -31,6 +32,7 @@ logger = logging.getLogger("assembler")
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
+_WELL = frozenset({"ok", "skipped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Lifespan:
     startup: list[Running]
     inner: list[Opening]  # routers' and mounts' own lifespans
     shutdown: list[Running]
+    running: list[Opening] = field(default_factory=list)  # works by itself: left before the hooks
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
     _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
     _retries: list[asyncio.Task[None]] = field(default_factory=list)
@@ -71,7 +74,7 @@ class Lifespan:
                 await self._open(opening)
             for running in self.startup:
                 await self._run(running)
-            for opening in self.inner:
+            for opening in [*self.inner, *self.running]:
                 await self._open(opening)
         except BaseException as error:
             await self._close_all()
@@ -89,14 +92,14 @@ class Lifespan:
         self.assembly.ready = False
         first = len(self.assembly.steps)
         try:
-            await self._end_retries()
+            await self._close_all(self.running)
             for running in self.shutdown:
                 with contextlib.suppress(StartupError):
                     await self._run(running)
         finally:
             await self._close_all()
             steps = self.assembly.steps[first:]
-            count = sum(step.outcome != "ok" for step in steps)
+            count = sum(step.outcome not in _WELL for step in steps)
             self._tell("stopped", began, steps, f", {count} failed" if count else "")
 
     async def _open(self, opening: Opening) -> None:
@@ -182,10 +185,13 @@ class Lifespan:
         if retries:
             await asyncio.wait(retries)
 
-    async def _close_all(self) -> None:
-        """Close in reverse what was opened; a failure is recorded and does not stop the rest."""
+    async def _close_all(self, only: list[Opening] | None = None) -> None:
+        """Close in reverse what was opened; a failure is recorded and does not stop the rest.
+
+        With `only`, no more than those of it that were opened last.
+        """
         interrupted: asyncio.CancelledError | None = None
-        while self._retries or self._opened:
+        while self._retries or (self._opened and (only is None or self._opened[-1][0] in only)):
             try:
                 if self._retries:
                     await self._end_retries()
@@ -212,7 +218,7 @@ class Lifespan:
 
     def _tell(self, did: str, began: float, steps: list[Step], more: str) -> None:
         milliseconds = (time.perf_counter() - began) * 1000
-        is_well = all(step.outcome == "ok" for step in steps)
+        is_well = all(step.outcome in _WELL for step in steps)
         level = logging.INFO if is_well else logging.WARNING
         _log(level, table(f"{did} {self.plan.name} in {milliseconds:.0f} ms{more}", steps))
 

@@ -7,8 +7,8 @@ Refuses nothing; the words of errors have had their secrets taken out before the
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Phase = Literal["resource", "startup", "router", "mount", "shutdown", "close"]
-Outcome = Literal["ok", "warned", "degraded", "failed", "timeout"]
+Phase = Literal["resource", "startup", "router", "mount", "scheduler", "shutdown", "close"]
+Outcome = Literal["ok", "skipped", "warned", "degraded", "failed", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)

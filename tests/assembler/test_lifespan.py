@@ -14,6 +14,7 @@ from assembler import lifespan as lifespans
 from assembler import task
 from assembler.application import build
 from assembler.errors import StartupError
+from assembler.openings import Opening
 from assembler.report import Step
 from tests.assembler.sample_app.journal import events
 from tests.assembler.sample_app.steps import Collapsing, Entered
@@ -67,6 +68,21 @@ def test_opening_is_in_order_and_closing_in_reverse(tmp_path: Path) -> None:
         *("first", "second in assembler-step"),
         *("last", "very last in assembler-step"),
         *("three closed", "two closed", "one closed"),
+    ]
+
+
+def test_what_works_by_itself_is_entered_last_and_left_before_the_hooks(tmp_path: Path) -> None:
+    app = built(tmp_path, THREE)
+    lifespan = lifespan_of(app)
+    for name in ("jobs", "consumer"):
+        thing = Entered(name=name)
+        span = lifespan.inner[0].span
+        opening = Opening(name, "scheduler", thing.__aenter__, thing.__aexit__, span)
+        lifespan.running.append(opening)
+    asyncio.run(cycle(app))
+    assert events[4:10] == [
+        *("second in assembler-step", "jobs opened", "consumer opened"),
+        *("consumer closed", "jobs closed", "last"),
     ]
 
 

@@ -14,17 +14,19 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
+from assembler.checks import checks
 from assembler.component import Component
 from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, Span, UsageError, raise_faults
 from assembler.lazy import LazyMount, maker
-from assembler.lifespan import Lifespan, Running
+from assembler.lifespan import Lifespan
 from assembler.manifest.section import Section
 from assembler.mount import SlashMount
 from assembler.objects import MISSING, Objects
 from assembler.openings import MountedLifespan, Opening, RouterLifespans, resource_opening
 from assembler.plan import Plan
 from assembler.protocol import LifespanProtocol
+from assembler.recorder import Running
 from assembler.report import Assembly, LazyState, Phase
 from assembler.stack import seal
 from assembler.task import call
@@ -77,6 +79,7 @@ class _Builder:
         routers = RouterLifespans(self.app)
         inner = [self.router_opening(routers), *self.mount_openings(mounts, shared)]
         lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown)
+        self.assembly.checks.update(checks(self.plan, self.objects.resources))
         protocol = LifespanProtocol(lifespan, (shared, routers.state))
         self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole
         return self.app

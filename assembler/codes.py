@@ -53,6 +53,7 @@ CODES = MappingProxyType(
         "scheduler-without-store": "several processes and no `store`: each would run every job; give the scheduler one",
         "more-faults": "a stage found more than 200 faults; repair those that are told",
         "static-unknown": "the source alone does not tell; check without `--static`",
+        "stop-too-long": "the times of the stop exceed what the platform waits before it kills",
         # of building and starting:
         "build-failed": "a constructor, factory or `configure` function raised",
         "startup-failed": "a step of the start raised",

@@ -40,6 +40,7 @@ from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import class_of
 from assembler.targets import ModuleTargets, Targets
+from assembler.termination import check_termination
 from assembler.unsupported import not_acted_on, not_run
 
 
@@ -227,10 +228,16 @@ class _Planner:
             shutdown=tuple(sections.get("shutdown", ())),
             logging=logging,
             server=server,
-            warnings=(*not_acted_on(manifest, self.root), *jobs, *self.unknown(parts)),
+            warnings=(*self.warnings(manifest), *jobs, *self.unknown(parts)),
             not_run=not_run(manifest, self.root),
             is_static=is_static,
         )
+
+    def warnings(self, manifest: models.Manifest) -> Iterator[Diagnostic]:
+        """Say what has no effect, and what takes too long."""
+        yield from not_acted_on(manifest, self.root)
+        if self.environment is not None:
+            yield from check_termination(manifest, self.root)
 
     def unknown(self, parts: list[Part]) -> Iterator[Diagnostic]:
         """Say where the source alone did not tell."""

@@ -2,7 +2,9 @@
 
 In: a `Lifespan`, and what requests are to find on their state. Out: an ASGI callable for the scope
 `lifespan` (ASGI specification, lifespan protocol 2.0). A start that fails is answered with the
-message that names the step and its line; the server then ends.
+message that names the step and its line; the server then ends. A start that a signal ended is
+answered as complete, once it is unwound: the server has heard the signal too, and stops by itself,
+with the status that the signal gives.
 """
 
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from assembler.drain import Drain
 from assembler.errors import ManifestError, render
 from assembler.failure import failure_of
 from assembler.lifespan import Lifespan
@@ -25,22 +28,28 @@ class LifespanProtocol:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one start and one stop."""
         await receive()
-        try:
-            await self.lifespan.start()
-        except Exception as error:
-            # Without an answer a server would take it that there is no lifespan, and serve.
-            await send(
-                {"type": "lifespan.startup.failed", "message": f"the start failed\n{_said(error)}"}
-            )
-            if "asgi" not in scope:  # no server, but a client for tests, which wants the exception
-                raise
-            return
-        for state in self.states if "state" in scope else ():
-            scope["state"].update(state)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.lifespan.stop()
-        await send({"type": "lifespan.shutdown.complete"})
+        server = self.lifespan.plan.manifest.server
+        with Drain(
+            self.lifespan.assembly,
+            drain=server.drain,
+            graceful_seconds=server.timeout_graceful_shutdown,
+        ) as drain:
+            try:
+                is_up = await drain.start(self.lifespan.start)
+            except Exception as error:
+                # Without an answer a server would take it that there is no lifespan, and serve.
+                message = f"the start failed\n{_said(error)}"
+                await send({"type": "lifespan.startup.failed", "message": message})
+                if "asgi" not in scope:  # no server, but a client for tests: it wants the exception
+                    raise
+                return
+            for state in self.states if is_up and "state" in scope else ():
+                scope["state"].update(state)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            if is_up:
+                await self.lifespan.stop(drain.told_at)
+            await send({"type": "lifespan.shutdown.complete"})
 
 
 def _said(error: Exception) -> str:

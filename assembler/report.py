@@ -4,10 +4,12 @@ In: the outcome of each step as it ends. Out: an `Assembly` that pages, probes a
 Refuses nothing; the words of errors have had their secrets taken out before they come here.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Phase = Literal["resource", "startup", "router", "mount", "scheduler", "shutdown", "close"]
+State = Literal["built", "starting", "started", "draining", "stopping", "stopped", "failed"]
 Outcome = Literal["ok", "skipped", "warned", "degraded", "failed", "timeout"]
 
 
@@ -20,6 +22,21 @@ class Step:
     outcome: Outcome
     milliseconds: float
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Asks a resource whether it answers: awaiting a call gives the reason where it does not.
+
+    `critical` where the service is of no use without it.
+    """
+
+    ask: Callable[[], Awaitable[str | None]]
+    critical: bool
+
+    async def __call__(self) -> str | None:
+        """Return None where the resource answers, else what it said, without secrets."""
+        return await self.ask()
 
 
 @dataclass(slots=True)
@@ -44,8 +61,9 @@ class LazyState:
 class Assembly:
     """The state of one assembled application, from build to stop.
 
-    `steps` are those of the last start and stop, in order; `ready` is true from the end of the
-    start to the beginning of the stop; `degraded` maps the ids of what is away to the reason;
+    `steps` are those of the last start and stop, in order; `state` goes from `built` by `starting`
+    to `started`, by `draining` once a signal came, to `stopped`, or else to `failed`; `degraded`
+    maps the ids of what could not be opened to the reason; `checks` ask open resources by id;
     `lazy` maps the ids of lazy mounts to what became of them.
     """
 
@@ -53,10 +71,16 @@ class Assembly:
     hash: str
     dispatch: str = ""
     steps: list[Step] = field(default_factory=list)
-    ready: bool = False
+    state: State = "built"
     degraded: dict[str, str] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict, repr=False)
     lazy: dict[str, LazyState] = field(default_factory=dict)
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
+
+    @property
+    def ready(self) -> bool:
+        """True from the end of the start until the first signal, or the beginning of the stop."""
+        return self.state == "started"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
@@ -65,6 +89,7 @@ class Assembly:
             "hash": self.hash,
             "dispatch": self.dispatch,
             "ready": self.ready,
+            "state": self.state,
             "degraded": dict(self.degraded),
             "lazy": [asdict(state) for state in self.lazy.values()],
             "steps": [

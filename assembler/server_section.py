@@ -26,19 +26,25 @@ def check_server(
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     """Check the section, and return the arguments with the format's defaults."""
     own = manifest.server
-    defaults = {"host": own.host, "port": own.port, "workers": own.workers}
+    defaults: dict[str, Any] = {
+        "host": own.host,
+        "port": own.port,
+        "workers": own.workers,
+        "timeout_graceful_shutdown": own.timeout_graceful_shutdown,
+    }
     node = root.get("server")
     if not isinstance(node, Mapping):
         return defaults, []
     import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
 
     data = resolver.data(node, ("server",))
-    data.pop("drain", None)
+    for key in ("drain", "termination_grace"):
+        data.pop(key, None)
     signature = signature_of(uvicorn.Config, "server", leading=1)
     target = Target("server", uvicorn.Config, "class", True, False, signature)
     checker = OptionsChecker({}, targets.target)
-    key = root.members["server"].key
-    options, faults = checker.check(target, node, data, key, frozenset())
+    span = root.members["server"].key
+    options, faults = checker.check(target, node, data, span, frozenset())
     faults += _values(node, data, targets)
     arguments, _ = options.arguments({})
     return {**defaults, **arguments}, faults

@@ -30,8 +30,21 @@ class StepTimeout(StepError):  # noqa: N818  # reads as what happened
     """A step took longer than its limit; `abandoned` where it ignored its cancellation."""
 
     def __init__(self, limit: timedelta, *, abandoned: bool) -> None:
-        more = ", and ignored its cancellation" if abandoned else ""
-        super().__init__(f"took longer than its timeout of {duration_text(limit)}{more}")
+        self.abandoned = abandoned
+        super().__init__(self._text(f"its timeout of {duration_text(limit)}"))
+
+    def of(self, timeout: timedelta, limit: timedelta | None = None) -> "StepTimeout":
+        """Return what to say of a step with that timeout, of which it had no more than `limit`."""
+        if limit is None or limit >= timeout:
+            return StepTimeout(timeout, abandoned=self.abandoned)
+        cut = StepTimeout(limit, abandoned=self.abandoned)
+        cut.args = (self._text(f"the {duration_text(limit)} that `termination_grace` left it"),)
+        return cut
+
+    def _text(self, what: str) -> str:
+        return (
+            f"took longer than {what}{', and ignored its cancellation' if self.abandoned else ''}"
+        )
 
 
 async def call(function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:

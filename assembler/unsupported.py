@@ -20,8 +20,6 @@ def not_run(manifest: Manifest, root: Mapping) -> tuple[Diagnostic, ...]:
 def not_acted_on(manifest: Manifest, root: Mapping) -> tuple[Diagnostic, ...]:
     """Return a warning for each of those, and for each key that has no effect yet."""
     keys: list[tuple[NodePath, str]] = []
-    if manifest.server.drain is not None:
-        keys.append((("server", "drain"), "`drain`"))
     if manifest.audit.suppress:
         keys.append((("audit",), "`audit`"))
     if manifest.expect:

@@ -58,7 +58,8 @@ class Manifest(Section):
         [], description="Functions that run at the end, top to bottom, before resources close."
     )
     server: Server = Field(
-        Server(), description="Options of `assembler serve`: uvicorn's own, and `drain`."
+        Server(),
+        description="Options of `assembler serve`: uvicorn's own, and those of the stop under any server.",
     )
     audit: Audit = Field(Audit(), description="What the audit of this manifest does not report.")
     expect: list[Expectation] = Field(

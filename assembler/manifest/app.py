@@ -4,6 +4,7 @@ In: plain data. Out: `App` and `Server`. Refuses keys that are not theirs; what 
 its own is uvicorn's to judge.
 """
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -90,7 +91,7 @@ class App(Section):
 
 
 class Server(Section):
-    """Options of `assembler serve`: uvicorn's own, and `drain`."""
+    """Options of `assembler serve`: uvicorn's own, and those of the stop under any server."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -98,10 +99,16 @@ class Server(Section):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=1024, description="Processes.")
     timeout_graceful_shutdown: int | None = Field(
-        None, ge=0, description="Seconds that open requests have to end.", examples=[10]
+        10,
+        ge=0,
+        description="Seconds that open requests have to end, after the drain; null waits for ever.",
     )
     drain: Duration | None = Field(
         None,
         description="How long to serve on after SIGTERM, while readiness says no.",
         examples=["5s"],
+    )
+    termination_grace: Duration = Field(
+        timedelta(seconds=30),
+        description="How long the platform waits after SIGTERM before it kills: drain, open requests, hooks and closes share it.",
     )

@@ -123,14 +123,13 @@ def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_pat
           - {database: "${resources.db}", sql: [{label: one, run: SELECT 1}]}
         scheduler:
           jobs: [{use: $parts.steps.say, every: 5s}]
-        server: {drain: 5s}
         expect: [{request: "GET /x"}]
         audit: {suppress: [{rule: a, reason: b, until: "2030-01-01"}]}
         """,
     )
     whats = ["startup SQL", "scheduler jobs"]
     messages = [f"this version does not run {what} yet" for what in whats]
-    idle = [f"this version does not run {what} yet" for what in ("`drain`", "`audit`", "`expect`")]
+    idle = [f"this version does not run {what} yet" for what in ("`audit`", "`expect`")]
     assert [item.message for item in plan.warnings] == [*messages, *idle]
     assert {item.severity for item in plan.warnings} == {"warning"}
     with pytest.raises(StartupError) as caught, TestClient(build(plan)):

@@ -10,8 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from assembler import lifespan as lifespans
-from assembler import task
+from assembler import recorder, task
 from assembler.application import build
 from assembler.errors import StartupError
 from assembler.openings import Opening
@@ -535,7 +534,7 @@ def test_start_and_stop_are_logged_as_one_table_each(
 def test_without_logging_the_table_goes_to_standard_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifespans.logger, "propagate", False)
+    monkeypatch.setattr(recorder.logger, "propagate", False)
     asyncio.run(cycle(built(tmp_path, THREE)))
     out, err = capsys.readouterr()
     assert out == ""

@@ -36,6 +36,7 @@ def test_the_report_is_json() -> None:
         "hash": "abc",
         "dispatch": "indexed",
         "ready": False,
+        "state": "built",
         "degraded": {"db": "away"},
         "lazy": [],
         "steps": [

@@ -1,0 +1,103 @@
+"""The outcome of each step → the report, the log, and the error that ends a start.
+
+In: a step, when it began, what it raised. Out: a `Step` in the report, one table in the log for a
+whole start or stop, a `StartupError` with the step's line. No secret of the manifest is in them.
+"""
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from assembler.errors import Diagnostic, Span, StartupError
+from assembler.failure import failure_of, frame_of
+from assembler.openings import Opening
+from assembler.plan import Plan
+from assembler.report import Assembly, Outcome, Phase, Step, table
+from assembler.task import StepError, StepTimeout
+
+logger = logging.getLogger("assembler")
+
+_WELL = frozenset({"ok", "skipped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A function that runs once, at the start or at the end, with its options already in place."""
+
+    id: str
+    phase: Phase
+    run: Callable[[], Awaitable[Any]]
+    span: Span
+    timeout: timedelta
+    on_error: str = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes down what happened to one application."""
+
+    plan: Plan
+    assembly: Assembly
+
+    def failed(self, step: Opening | Running, began: float, error: Exception) -> None:
+        """Record that a step raised; raises `StartupError` where that ends the start."""
+        trace = self.plan.secrets.scrub("".join(traceback.format_exception(error)))
+        logger.debug("%s `%s` failed\n%s", step.phase, step.id, trace)
+        reason = self.reason(error)
+        outcome: Outcome = "timeout" if isinstance(error, StepTimeout) else "failed"
+        if step.on_error != "fail":
+            outcome = "warned" if step.on_error == "warn" else "degraded"
+        self.record(step, step.phase, began, outcome, reason)
+        if step.on_error == "degrade":
+            self.assembly.degraded[step.id] = reason
+        elif step.on_error == "fail":
+            raise self._failure(step, error, reason) from None
+
+    def record(
+        self,
+        step: Opening | Running,
+        phase: Phase,
+        began: float,
+        outcome: Outcome = "ok",
+        error: str | None = None,
+    ) -> None:
+        """Add a step to the report; `began` is on the clock of `time.perf_counter`."""
+        milliseconds = round((time.perf_counter() - began) * 1000, 3)
+        self.assembly.steps.append(Step(step.id, phase, outcome, milliseconds, error))
+
+    def reason(self, error: Exception) -> str:
+        """Say in one line what went wrong."""
+        text = str(error) if isinstance(error, StepError) else failure_of(error)
+        return self.plan.secrets.scrub(text)
+
+    def tell(self, did: str, began: float, first: int = 0, more: str = "") -> None:
+        """Log the steps from number `first` as one table."""
+        milliseconds = (time.perf_counter() - began) * 1000
+        steps = self.assembly.steps[first:]
+        level = logging.INFO if all(map(is_well, steps)) else logging.WARNING
+        log(level, table(f"{did} {self.plan.name} in {milliseconds:.0f} ms{more}", steps))
+
+    def _failure(self, step: Opening | Running, error: Exception, reason: str) -> StartupError:
+        is_late = isinstance(error, StepTimeout)
+        code = "startup-timeout" if is_late else "startup-failed"
+        trace = () if is_late else tuple(self.plan.secrets.scrub(line) for line in frame_of(error))
+        message = f"{step.phase} `{step.id}` {'' if is_late else 'failed: '}{reason}"
+        return StartupError((Diagnostic(code, message, step.span, trace=trace),))
+
+
+def is_well(step: Step) -> bool:
+    """Tell whether nothing about a step needs attention."""
+    return step.outcome in _WELL
+
+
+def log(level: int, text: str) -> None:
+    """Log through the `assembler` logger; where nobody set up logging, write to standard error."""
+    if logger.hasHandlers():
+        logger.log(level, text)
+    else:  # a start without a word would look like a hang; one write, as workers share the stream
+        sys.stderr.write(f"{text}\n")

@@ -1,0 +1,62 @@
+"""The times of the stop → a warning where they are more than the platform waits.
+
+In: the manifest and its tree. Out: a `stop-too-long` warning with the sum, or nothing. Times that
+the manifest writes are counted, and the bound of open requests; those it leaves to their default
+are cut at the stop to what is left. Refuses nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from assembler.duration import duration_text
+from assembler.errors import Diagnostic, Span
+from assembler.manifest import Manifest
+from assembler.nodes import Mapping
+
+_KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
+
+
+def check_termination(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]:
+    """Warn where the stop may take longer than `termination_grace`."""
+    server = manifest.server
+    if server.timeout_graceful_shutdown is None:
+        message = "one open stream can keep the process for ever, until the platform kills it"
+        span = _place(root, ("timeout_graceful_shutdown",))
+        remedy = "give it seconds, or leave it out for 10"
+        yield Diagnostic("stop-too-long", message, span, help=remedy, severity="warning")
+        return
+    parts = {
+        "drain": server.drain or timedelta(0),
+        "open requests": timedelta(seconds=server.timeout_graceful_shutdown),
+        "hooks": _sum(h.timeout for h in manifest.shutdown if "timeout" in h.model_fields_set),
+        "closes": _sum(
+            resource.close_timeout
+            for resource in manifest.resources.values()
+            if "close_timeout" in resource.model_fields_set
+        ),
+    }
+    whole = _sum(parts.values())
+    if whole <= server.termination_grace:
+        return
+    told = ", ".join(f"{name} {duration_text(time)}" for name, time in parts.items() if time)
+    grace = duration_text(server.termination_grace)
+    message = f"the stop may take {duration_text(whole)} and has {grace}: {told}"
+    remedy = "lower them, or raise `termination_grace` of `server` to what the platform waits"
+    span = _place(root, _KEYS)
+    yield Diagnostic("stop-too-long", message, span, help=remedy, severity="warning")
+
+
+def _sum(times: Iterable[timedelta]) -> timedelta:
+    return sum(times, timedelta(0))
+
+
+def _place(root: Mapping, keys: tuple[str, ...]) -> Span:
+    """Where the first of the server's keys stands, or else a section that has times."""
+    server = root.get("server")
+    members = server.members if isinstance(server, Mapping) else {}
+    for key in keys:
+        if key in members:
+            return members[key].key
+    return next(
+        root.members[name].key for name in ("shutdown", "resources", "server") if root.get(name)
+    )

@@ -30,3 +30,9 @@ async def ignore_cancellation() -> None:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             continue
+
+
+async def hang_aloud() -> None:
+    """Never ends by itself, and says that it has begun."""
+    print("hangs aloud", flush=True)
+    await asyncio.Event().wait()

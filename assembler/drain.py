@@ -20,9 +20,7 @@ from types import FrameType
 from typing import Any, Self
 
 from assembler.duration import duration_text
-from assembler.report import Assembly
-
-logger = logging.getLogger("assembler")
+from assembler.report import Assembly, log
 
 # systemd signals all processes of a service, and a server's parent then signals its workers again.
 _SAME_ORDER_SECONDS = 1.0
@@ -79,8 +77,9 @@ class Drain:
         owner = getattr(previous, "__self__", None)
         if owner is self._loop or getattr(previous, "__module__", "") == "asyncio.unix_events":
             if self.drain:
-                logger.warning(
-                    "`drain` has no effect under a server that takes SIGTERM by its loop"
+                log(
+                    logging.WARNING,
+                    "`drain` has no effect under a server that takes SIGTERM by its loop",
                 )
             return
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,10 +117,10 @@ class Drain:
             self._pass_on(signal.SIGTERM, frame)
 
     def _first(self, number: int, frame: FrameType | None) -> None:
-        is_starting = self._starting is not None
-        if not is_starting:
+        is_serving = self.assembly.state == "started"
+        if is_serving:
             self.assembly.state = "draining"
-        waits = self.drain if number == signal.SIGTERM and not is_starting else None
+        waits = self.drain if is_serving and number == signal.SIGTERM else None
         try:
             self._loop.call_soon_threadsafe(self._begin, waits)
         except RuntimeError:  # the loop is closed
@@ -133,7 +132,7 @@ class Drain:
         if self._starting is not None:
             self._starting.cancel()
         elif waits and not self._passed:
-            logger.info("draining for %s: readiness says no", duration_text(waits))
+            log(logging.INFO, f"draining for {duration_text(waits)}: readiness says no")
             self._timer = self._loop.call_later(
                 waits.total_seconds(), self._pass_on, signal.SIGTERM, None
             )

@@ -23,8 +23,8 @@ from assembler.budget import Budget
 from assembler.errors import StartupError
 from assembler.openings import Opening
 from assembler.plan import Plan
-from assembler.recorder import Recorder, Running, is_well, log
-from assembler.report import Assembly, Outcome
+from assembler.recorder import Recorder, Running, is_well
+from assembler.report import Assembly, Outcome, log
 from assembler.task import Owned, StepTimeout, bounded
 from assembler.transience import is_transient
 
@@ -114,10 +114,11 @@ class Lifespan:
             self._retries.append(asyncio.create_task(self._retry(opening)))
 
     async def _entered(self, opening: Opening) -> Owned:
-        """Enter it; where that fails by what may pass, again while its time lasts.
+        """Enter it; where a resource fails by what may pass, again while its time lasts.
 
         What may be away while the application serves is tried again in the background instead.
         """
+        may_repeat = opening.phase == "resource" and opening.on_error != "degrade"
         end = time.perf_counter() + opening.timeout.total_seconds()
         seconds = _FIRST_PAUSE_SECONDS
         while True:
@@ -129,7 +130,7 @@ class Lifespan:
                 raise error.of(opening.timeout) from None
             except Exception as error:
                 is_late = time.perf_counter() + seconds >= end
-                if is_late or opening.on_error == "degrade" or not is_transient(error):
+                if is_late or not may_repeat or not is_transient(error):
                     raise
                 if seconds == _FIRST_PAUSE_SECONDS:
                     reason = self.recorder.reason(error)

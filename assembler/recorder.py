@@ -5,7 +5,6 @@ whole start or stop, a `StartupError` with the step's line. No secret of the man
 """
 
 import logging
-import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ from assembler.errors import Diagnostic, Span, StartupError
 from assembler.failure import failure_of, frame_of
 from assembler.openings import Opening
 from assembler.plan import Plan
-from assembler.report import Assembly, Outcome, Phase, Step, table
+from assembler.report import Assembly, Outcome, Phase, Step, log, table
 from assembler.task import StepError, StepTimeout
 
 logger = logging.getLogger("assembler")
@@ -93,11 +92,3 @@ class Recorder:
 def is_well(step: Step) -> bool:
     """Tell whether nothing about a step needs attention."""
     return step.outcome in _WELL
-
-
-def log(level: int, text: str) -> None:
-    """Log through the `assembler` logger; where nobody set up logging, write to standard error."""
-    if logger.hasHandlers():
-        logger.log(level, text)
-    else:  # a start without a word would look like a hang; one write, as workers share the stream
-        sys.stderr.write(f"{text}\n")

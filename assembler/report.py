@@ -1,12 +1,16 @@
-"""What happened at start and stop → `app.state.assembly`, and one readable table.
+"""What happened at start and stop → `app.state.assembly`, one readable table, the log.
 
 In: the outcome of each step as it ends. Out: an `Assembly` that pages, probes and tests read.
 Refuses nothing; the words of errors have had their secrets taken out before they come here.
 """
 
+import logging
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+logger = logging.getLogger("assembler")
 
 Phase = Literal["resource", "startup", "router", "mount", "scheduler", "shutdown", "close"]
 State = Literal["built", "starting", "started", "draining", "stopping", "stopped", "failed"]
@@ -119,6 +123,14 @@ def table(title: str, steps: list[Step]) -> str:
         )
         lines.append(f"{line}  {' '.join(step.error.split())}" if step.error else line)
     return "\n".join(lines)
+
+
+def log(level: int, text: str) -> None:
+    """Log through the `assembler` logger; where nobody set up logging, write to standard error."""
+    if logger.hasHandlers():
+        logger.log(level, text)
+    else:  # a start without a word would look like a hang; one write, as workers share the stream
+        sys.stderr.write(f"{text}\n")
 
 
 def _cells(step: Step) -> tuple[str, str, str, str]:

@@ -18,6 +18,7 @@ _PERMANENT_NAMES = frozenset(
 )
 _TRANSIENT_NAMES = frozenset(
     {
+        "TimeoutError",  # of Python, SQLAlchemy, redis
         *("ConnectTimeout", "ConnectError", "ReadTimeout", "PoolTimeout"),  # httpx
         *("BusyLoadingError", "ClusterDownError", "MasterDownError", "TryAgainError"),  # redis
         *("CannotConnectNowError", "TooManyConnectionsError"),  # asyncpg
@@ -70,7 +71,7 @@ def _verdict(error: BaseException) -> bool | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _PERMANENT_NAMES:
         return False
-    if names & _TRANSIENT_NAMES or isinstance(error, TimeoutError):
+    if names & _TRANSIENT_NAMES:
         return True
     if isinstance(error, socket.gaierror):
         return error.errno in _TRANSIENT_LOOKUPS

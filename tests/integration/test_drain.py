@@ -1,37 +1,27 @@
 """SIGTERM and SIGINT under real servers: drained, bounded, and every hook run."""
 
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 from websockets.sync.client import connect
 
-from tests.assembler.sample_app.world import write
-from tests.servers import free_port, wait_for_port
+from tests.integration.serving import (
+    COMMANDS,
+    PATIENCE_SECONDS,
+    Running,
+    running,
+    serving,
+    until,
+)
 
-ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30
-UVICORN = ("-m", "uvicorn", "assembler:app", "--no-access-log", "--port", "PORT")
-COMMANDS = {
-    "uvicorn": UVICORN,
-    "uvicorn of two": (*UVICORN, "--workers", "2"),
-    "serve": ("-m", "assembler", "serve", "MANIFEST"),
-    "serve of two": ("-m", "assembler", "serve", "MANIFEST"),
-    "gunicorn": (
-        *("-m", "gunicorn", "assembler:app", "-b", "127.0.0.1:PORT", "--workers", "2"),
-        *("-k", "uvicorn_worker.UvicornWorker", "--no-control-socket"),
-    ),
-}
 MANIFEST = """
     resources: {{db: {{use: $parts.slow_end.Printed}}}}
     routes:
@@ -43,82 +33,6 @@ MANIFEST = """
       - {{use: $parts.slow_end.hook}}
     server: {{port: {port}, workers: {workers}, {server}}}
 """
-
-
-@dataclass(slots=True)
-class Running:
-    process: "subprocess.Popen[bytes]"
-    url: str
-    log: Path
-    workers: int
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text("utf-8")
-
-    def tell(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Send a signal; return when."""
-        self.process.send_signal(number)
-        return time.monotonic()
-
-    def wait_for_text(self, text: str, times: int = 1) -> None:
-        until(lambda: self.output.count(text) >= times, f"{text!r} in the log")
-
-    def status(self, path: str) -> int:
-        try:
-            return httpx2.get(self.url + path, timeout=5).status_code
-        except httpx2.TransportError:
-            return 0
-
-    def seconds_to_end(self, since: float) -> float:
-        self.process.wait(PATIENCE_SECONDS)
-        return time.monotonic() - since
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"still waiting for {what}"
-        time.sleep(0.02)
-
-
-@contextmanager
-def running(
-    name: str, folder: Path, server: str, text: str = MANIFEST, *more: str
-) -> Iterator[Running]:
-    port = free_port()
-    workers = 2 if "two" in name or name == "gunicorn" else 1
-    manifest = write(folder, text.format(port=port, workers=workers, server=server))
-    words = [sys.executable, *COMMANDS[name], *more]
-    words = [word.replace("PORT", str(port)).replace("MANIFEST", str(manifest)) for word in words]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            words,
-            cwd=ROOT,
-            env={**os.environ, "ASSEMBLY": str(manifest)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        found = Running(process, f"http://127.0.0.1:{port}", log, workers)
-        try:
-            yield found
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(PATIENCE_SECONDS)
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def serving(name: str, folder: Path, server: str, *more: str) -> Iterator[Running]:
-    """The same, once it serves."""
-    with running(name, folder, server, MANIFEST, *more) as server_:
-        server_.wait_for_text("started ", server_.workers)
-        wait_for_port(int(server_.url.rpartition(":")[2]), server_.process)
-        yield server_
 
 
 @contextmanager
@@ -147,7 +61,7 @@ def ended_well(server: Running) -> None:
 def test_sigterm_under_load_fails_no_request_in_the_drain_and_ends_in_the_budget(
     name: str, tmp_path: Path
 ) -> None:
-    with serving(name, tmp_path, "drain: 5s, timeout_graceful_shutdown: 1") as server:
+    with serving(name, tmp_path, "drain: 5s, timeout_graceful_shutdown: 1", MANIFEST) as server:
         with streams(server):
             load = subprocess.Popen(
                 ["wrk", "-t1", "-c8", "-d3", "--latency", f"{server.url}/quick"],
@@ -171,7 +85,7 @@ def test_sigterm_under_load_fails_no_request_in_the_drain_and_ends_in_the_budget
 
 @pytest.mark.parametrize("name", ["uvicorn", "uvicorn of two", "gunicorn"])
 def test_an_open_stream_keeps_no_server_beyond_the_bound(name: str, tmp_path: Path) -> None:
-    with serving(name, tmp_path, "timeout_graceful_shutdown: 1") as server:
+    with serving(name, tmp_path, "timeout_graceful_shutdown: 1", MANIFEST) as server:
         with streams(server):
             told = server.tell()
             assert server.seconds_to_end(told) < 10
@@ -180,21 +94,21 @@ def test_an_open_stream_keeps_no_server_beyond_the_bound(name: str, tmp_path: Pa
 
 def test_the_bound_of_the_command_line_stays(tmp_path: Path) -> None:
     more = ("--timeout-graceful-shutdown", "1")
-    with serving("uvicorn", tmp_path, "timeout_graceful_shutdown: 600", *more) as server:
+    with serving("uvicorn", tmp_path, "timeout_graceful_shutdown: 600", MANIFEST, *more) as server:
         with streams(server):
             assert server.seconds_to_end(server.tell()) < 10
         ended_well(server)
 
 
 def test_sigint_does_not_wait_for_a_drain(tmp_path: Path) -> None:
-    with serving("uvicorn", tmp_path, "drain: 10m") as server:
+    with serving("uvicorn", tmp_path, "drain: 10m", MANIFEST) as server:
         assert server.seconds_to_end(server.tell(signal.SIGINT)) < 10
         ended_well(server)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_drain(number: signal.Signals, tmp_path: Path) -> None:
-    with serving("uvicorn", tmp_path, "drain: 10m") as server:
+    with serving("uvicorn", tmp_path, "drain: 10m", MANIFEST) as server:
         told = server.tell()
         until(lambda: server.status("/health/ready") == 503, "readiness to say no")
         server.tell()  # the same order by another way: of a parent, and of systemd

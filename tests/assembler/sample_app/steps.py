@@ -1,6 +1,7 @@
 """Resources, startup steps, hooks and configure functions of the sample application."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,44 @@ class Entered:
 
     async def __aexit__(self, *_: object) -> None:
         note(f"{self.name} closed")
+
+
+class Late:
+    """Refuses `fails` times, as a server does that is starting."""
+
+    def __init__(self, *, fails: int) -> None:
+        self.fails = fails
+
+    async def open(self) -> None:
+        if self.fails:
+            self.fails -= 1
+            note("late fails to open")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        note("late opened")
+
+    async def aclose(self) -> None:
+        note("late closed")
+
+
+class Asked:
+    """Answers a ping as it is told to."""
+
+    answer: object = None
+
+    async def ping(self) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class AskedInThread(Asked):
+    def ping(self) -> object:  # type: ignore[override]  # a client without async
+        return self.answer
+
+
+class AskedForMore:
+    def ping(self, host: str) -> None:
+        note("never")
 
 
 class Held:

@@ -68,6 +68,8 @@ class Drain:
             return False
         finally:
             self._starting = None
+        if self.told_at is not None:  # too late to end the start
+            self.assembly.state = "draining"
         return True
 
     def _install(self) -> None:
@@ -77,10 +79,8 @@ class Drain:
         owner = getattr(previous, "__self__", None)
         if owner is self._loop or getattr(previous, "__module__", "") == "asyncio.unix_events":
             if self.drain:
-                log(
-                    logging.WARNING,
-                    "`drain` has no effect under a server that takes SIGTERM by its loop",
-                )
+                text = "`drain` has no effect under a server that takes SIGTERM by its loop"
+                log(logging.WARNING, text)
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             handler = signal.getsignal(number)

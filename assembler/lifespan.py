@@ -116,9 +116,10 @@ class Lifespan:
     async def _entered(self, opening: Opening) -> Owned:
         """Enter it; where a resource fails by what may pass, again while its time lasts.
 
-        What may be away while the application serves is tried again in the background instead.
+        Nobody waits for what the application can do without: it is tried again in the background,
+        or never.
         """
-        may_repeat = opening.phase == "resource" and opening.on_error != "degrade"
+        may_repeat = opening.phase == "resource" and opening.on_error == "fail"
         end = time.perf_counter() + opening.timeout.total_seconds()
         seconds = _FIRST_PAUSE_SECONDS
         while True:

@@ -45,8 +45,9 @@ class Recorder:
 
     def failed(self, step: Opening | Running, began: float, error: Exception) -> None:
         """Record that a step raised; raises `StartupError` where that ends the start."""
-        trace = self.plan.secrets.scrub("".join(traceback.format_exception(error)))
-        logger.debug("%s `%s` failed\n%s", step.phase, step.id, trace)
+        if logger.isEnabledFor(logging.DEBUG):
+            trace = self.plan.secrets.scrub("".join(traceback.format_exception(error)))
+            logger.debug("%s `%s` failed\n%s", step.phase, step.id, trace)
         reason = self.reason(error)
         outcome: Outcome = "timeout" if isinstance(error, StepTimeout) else "failed"
         if step.on_error != "fail":

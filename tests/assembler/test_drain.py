@@ -134,6 +134,23 @@ def test_a_signal_cancels_the_start_and_nothing_after_it() -> None:
     run(main)
 
 
+def test_a_signal_that_comes_too_late_to_end_the_start_leaves_the_application_not_ready() -> None:
+    async def main(server: FakeServer) -> None:
+        assembly = Assembly("m.yaml", "hash", state="starting")
+
+        async def start() -> None:
+            signal.raise_signal(signal.SIGTERM)
+            assembly.state = "started"
+
+        with drained(assembly, LONG) as drain:
+            assert await drain.start(start)
+            assert not assembly.ready
+            await asyncio.sleep(0)  # is not cancelled
+            assert server.heard == [signal.SIGTERM]
+
+    run(main)
+
+
 def test_a_stop_that_is_under_way_is_not_drained() -> None:
     async def main(server: FakeServer) -> None:
         with drained(Assembly("m.yaml", "hash", state="stopping"), LONG) as drain:

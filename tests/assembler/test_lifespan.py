@@ -398,10 +398,11 @@ def test_what_stays_away_fails_when_its_time_is_over(tmp_path: Path) -> None:
     assert len(events) > 1
 
 
-def test_what_may_be_away_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_error", ["degrade", "warn"])
+def test_what_may_be_away_is_not_waited_for(tmp_path: Path, on_error: str) -> None:
     app = built(
         tmp_path,
-        "resources: {db: {use: $parts.steps.Late, with: {fails: 1}, on_error: degrade}}",
+        f"resources: {{db: {{use: $parts.steps.Late, with: {{fails: 1}}, on_error: {on_error}}}}}",
     )
     lifespan_of(app).wait, _ = clock(0)
     asyncio.run(cycle(app))

@@ -23,7 +23,7 @@ from assembler.duration import duration_text
 from assembler.report import Assembly, log
 
 # systemd signals all processes of a service, and a server's parent then signals its workers again.
-_SAME_ORDER_SECONDS = 1.0
+_SAME_ORDER_SECONDS = 2.0
 
 
 class Drain:

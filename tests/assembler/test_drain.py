@@ -102,7 +102,7 @@ def test_the_same_order_told_twice_does_not_end_the_drain_and_a_later_one_does()
             await asyncio.sleep(0)
             assert server.heard == []
             assert drain.told_at is not None
-            drain.told_at -= 1
+            drain.told_at -= 2
             signal.raise_signal(signal.SIGTERM)
             assert server.heard == [signal.SIGTERM]
 

@@ -112,7 +112,7 @@ def test_a_second_signal_ends_the_drain(number: signal.Signals, tmp_path: Path) 
         told = server.tell()
         until(lambda: server.status("/health/ready") == 503, "readiness to say no")
         server.tell()  # the same order by another way: of a parent, and of systemd
-        until(lambda: time.monotonic() > told + 1.1, "the order to be another one")
+        until(lambda: time.monotonic() > told + 2.1, "the order to be another one")
         assert server.status("/quick") == 200
         assert server.seconds_to_end(server.tell(number)) < 10
         assert server.process.returncode == -signal.SIGTERM

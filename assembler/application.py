@@ -161,7 +161,7 @@ class _Builder:
             report,
             warmup=component.entry.warmup,
             scrub=self.plan.secrets.scrub,
-            is_ready=lambda: self.assembly.ready,
+            is_ready=lambda: self.assembly.state in {"started", "draining"},
         )
 
     def include(self, component: Component, router: Any) -> None:

@@ -69,7 +69,7 @@ class Drain:
         finally:
             self._starting = None
         if self.told_at is not None:  # too late to end the start
-            self.assembly.state = "draining"
+            self.assembly.state = "stopping"
         return True
 
     def _install(self) -> None:
@@ -118,9 +118,9 @@ class Drain:
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         is_serving = self.assembly.state == "started"
-        if is_serving:
-            self.assembly.state = "draining"
         waits = self.drain if is_serving and number == signal.SIGTERM else None
+        if waits:
+            self.assembly.state = "draining"
         try:
             self._loop.call_soon_threadsafe(self._begin, waits)
         except RuntimeError:  # the loop is closed
@@ -142,6 +142,8 @@ class Drain:
             return
         self._passed = True
         self._end_timer()
+        if self.assembly.state in {"started", "draining"}:
+            self.assembly.state = "stopping"
         self.previous[number](number, frame)
 
     def _end_timer(self) -> None:

@@ -66,9 +66,9 @@ class Assembly:
     """The state of one assembled application, from build to stop.
 
     `steps` are those of the last start and stop, in order; `state` goes from `built` by `starting`
-    to `started`, by `draining` once a signal came, to `stopped`, or else to `failed`; `degraded`
-    maps the ids of what could not be opened to the reason; `checks` ask open resources by id;
-    `lazy` maps the ids of lazy mounts to what became of them.
+    to `started`, by `draining` while it serves on after SIGTERM and `stopping` once the server ends,
+    to `stopped`, or else to `failed`; `degraded` maps the ids of what could not be opened to the
+    reason; `checks` ask open resources by id; `lazy` maps the ids of lazy mounts to what became of them.
     """
 
     manifest: str

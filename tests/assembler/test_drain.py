@@ -69,6 +69,7 @@ def test_sigterm_turns_readiness_off_and_reaches_the_server_after_the_drain() ->
             assert server.heard == []
             await server.event.wait()
             assert server.heard == [signal.SIGTERM]
+        assert assembly.as_dict()["state"] == "stopping"
 
     run(main)
 
@@ -79,7 +80,7 @@ def test_without_a_drain_the_server_hears_it_at_once() -> None:
         with drained(assembly):
             signal.raise_signal(signal.SIGTERM)
             assert server.heard == [signal.SIGTERM]
-            assert assembly.state == "draining"
+            assert assembly.state == "stopping"
 
     run(main)
 

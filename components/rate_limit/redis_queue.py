@@ -7,10 +7,11 @@ one waits for nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from components.rate_limit.breaker import Breaker
+from components.breaker import Breaker
 from components.rate_limit.redis_link import Link, RefusedError
 from components.rate_limit.redis_script import decisions
 from components.rate_limit.store import Decision, Limit
@@ -44,7 +45,13 @@ class Queue:
     def __init__(
         self, make_link: Callable[[], Link], timeout_seconds: float, probe_seconds: float
     ) -> None:
-        self.breaker = Breaker(self.probe, probe_seconds)
+        self.breaker = Breaker(
+            self.probe,
+            probe_seconds,
+            name="rate limit store",
+            meanwhile="`on_store_error` decides",
+            logger=logging.getLogger("components.rate_limit"),
+        )
         self._make_link = make_link
         self._link = make_link()
         self._timeout_seconds = timeout_seconds

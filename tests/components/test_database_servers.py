@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from components.database import Database, engine, transaction
 from components.database_faults import transient_reason
 from tests.servers import free_port, start_pgbouncer
+from tests.waiting import until
 
 DRIVERS = ["asyncpg", "psycopg"]
 
@@ -49,10 +50,8 @@ async def opening(db: Database) -> Exception:
         return error
     finally:
         await db.dispose()
-        async with asyncio.timeout(10):
-            # aiosqlite's thread of a connection that failed still speaks to this loop
-            while any("_connection_worker" in t.name for t in threading.enumerate()):  # noqa: ASYNC110  # a thread's end
-                await asyncio.sleep(0.01)
+        # aiosqlite's thread of a connection that failed still speaks to this loop
+        await until(lambda: not any("_connection_worker" in t.name for t in threading.enumerate()))
     raise AssertionError
 
 

@@ -11,16 +11,28 @@ from collections.abc import Awaitable, Callable
 
 FAILURES_IN_A_ROW = 3
 
-_log = logging.getLogger("components.rate_limit")
-
 
 class Breaker:
-    """`probe` raises while the store is away; it is called every `interval_seconds`."""
+    """`probe` raises while the server is away; it is called every `interval_seconds`.
 
-    def __init__(self, probe: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
+    The log says once that `name` is away and `meanwhile` what, and once that it is back.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[None]],
+        interval_seconds: float,
+        *,
+        name: str,
+        meanwhile: str,
+        logger: logging.Logger,
+    ) -> None:
         self.is_open = False
         self._probe = probe
         self._interval_seconds = interval_seconds
+        self._name = name
+        self._meanwhile = meanwhile
+        self._logger = logger
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -34,7 +46,7 @@ class Breaker:
             return
         self.is_open = True
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        _log.warning("rate limit store is away (%s); `on_store_error` decides", reason)
+        self._logger.warning("%s is away (%s); %s", self._name, reason, self._meanwhile)
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
@@ -55,9 +67,9 @@ class Breaker:
             await asyncio.sleep(self._interval_seconds)
             try:
                 await self._probe()
-            except Exception as error:  # noqa: BLE001  # whatever it is, the store is not back
-                _log.debug("rate limit store is still away: %s", error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the server is not back
+                self._logger.debug("%s is still away: %s", self._name, error)
                 continue
             self.is_open, self._failures, self._task = False, 0, None
-            _log.warning("rate limit store is back")
+            self._logger.warning("%s is back", self._name)
             return

@@ -100,7 +100,7 @@ class Namespace:
         full, seconds = self._key(key), self._seconds(ttl)
 
         async def fill() -> bytes:
-            found = await self._entries.read(full)
+            found = await self._entries.read(full)  # another may have filled it since
             if found is not None:
                 return found
             made = _encoded(await make())
@@ -110,7 +110,8 @@ class Namespace:
                     await self._entries.remove([full])
             return made
 
-        value: V = _decoded(await self._flights.run(full, fill))
+        found = None if full in self._flights else await self._entries.read(full)
+        value: V = _decoded(found or await self._flights.run(full, fill))
         return value
 
     def _key(self, key: str) -> str:

@@ -18,6 +18,9 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[T]] = {}
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._tasks
+
     async def run(self, key: str, compute: Callable[[], Awaitable[T]]) -> T:
         """Join the computation of `key`, or begin it.
 

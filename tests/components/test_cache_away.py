@@ -4,6 +4,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -176,6 +177,51 @@ def test_a_cache_serves_one_event_loop_after_another() -> None:
         for _ in range(3):
             asyncio.run(once(cache, close=True))
         assert Redis.from_url(server.url).get("cache::n") == b"3"
+
+
+def test_a_cluster_keeps_entries_and_forgets_what_changed() -> None:
+    async def story(url: str, server: RedisServer) -> None:
+        cache = redis_cache(
+            url=url,
+            timeout=timedelta(seconds=1),
+            probe_interval=timedelta(milliseconds=20),
+        )
+        await cache.open()
+        for number in range(20):
+            await cache.set(f"{number}", "old")
+        assert await cache.increment("n") == 1
+        assert [await cache.get(f"{number}") for number in range(20)] == ["old"] * 20
+        server.freeze()
+        await cache.delete("0", "1", "2")
+        await cache.set("3", "new")
+        server.thaw()
+        await until_back(cache)
+        assert [await cache.get(f"{number}") for number in range(5)] == [None] * 4 + ["old"]
+        await cache.aclose()
+
+    with start_redis("--cluster-enabled", "yes") as server:
+        with Redis.from_url(server.url) as client:
+            command: Any = client.execute_command
+            command("CLUSTER", "ADDSLOTS", *range(16384))
+            while b"cluster_state:ok" not in command("CLUSTER", "INFO"):
+                time.sleep(0.02)
+        asyncio.run(story(f"redis+cluster://127.0.0.1:{server.port}", server))
+
+
+def test_sentinel_names_the_master(tmp_path: Path) -> None:
+    async def story(url: str) -> None:
+        cache = redis_cache(url=url, timeout=timedelta(seconds=10))
+        await cache.open()
+        await cache.set("a", 1)
+        assert await cache.get("a") == 1
+        await cache.aclose()
+
+    with start_redis() as master:
+        settings = tmp_path / "sentinel.conf"
+        settings.write_text(f"sentinel monitor main 127.0.0.1 {master.port} 1\n")
+        with start_redis(sentinel=settings) as sentinel:
+            asyncio.run(story(f"redis+sentinel://127.0.0.1:{sentinel.port}/main"))
+        assert Redis.from_url(master.url).get("cache::a") == b"1"
 
 
 def test_a_cache_in_memory_imports_no_redis() -> None:

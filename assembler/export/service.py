@@ -25,9 +25,7 @@ from assembler.nodes import Mapping
 from assembler.plan import Plan
 
 _PROBE = timedelta(seconds=5)  # between two tries
-_MARGIN = timedelta(seconds=5)
 _IMPORTS = timedelta(seconds=30)  # for Python to load the application, before its steps count
-_REQUESTS = timedelta(seconds=30)  # for open requests to end, where the manifest sets no bound
 _PART = {"app.kubernetes.io/component": "service"}
 
 
@@ -47,7 +45,12 @@ def deployment(
         "ports": [{"name": "http", "containerPort": port}],
         **_probes(plan),
     }
-    spec = pod([serving], config, files, terminationGracePeriodSeconds=seconds(_end(plan)))
+    spec = pod(
+        [serving],
+        config,
+        files,
+        terminationGracePeriodSeconds=seconds(plan.manifest.server.termination_grace),
+    )
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -99,14 +102,3 @@ def _probes(plan: Plan) -> Spec:
 
 def _is_health(route: Component) -> bool:
     return route.role == "router" and "health" in route.target.path.replace(":", ".").split(".")
-
-
-def _end(plan: Plan) -> timedelta:
-    """Return how long the end may take when each of its steps takes what it is allowed."""
-    server = plan.manifest.server
-    graceful = server.timeout_graceful_shutdown
-    budget = (server.drain or timedelta()) + _MARGIN
-    budget += _REQUESTS if graceful is None else timedelta(seconds=graceful)
-    budget += sum((hook.timeout for hook in plan.manifest.shutdown), timedelta())
-    resources = plan.manifest.resources.values()
-    return budget + sum((each.close_timeout for each in resources), timedelta())

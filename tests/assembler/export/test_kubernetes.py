@@ -48,7 +48,7 @@ scheduler:
     - {id: "hostile: $(rm) \\"\\n' é", use: shop.things.publish, every: 6h, overlap: allow, on_crash: rerun}
 shutdown:
   - {use: shop.things.fill, timeout: 7s}
-server: {port: 9000, timeout_graceful_shutdown: 10, drain: 5s}
+server: {port: 9000, timeout_graceful_shutdown: 10, drain: 5s, termination_grace: 40s}
 """,
     "deploy/eu/sql/kinds.sql": "SELECT '$$ é';\n",
     "pyproject.toml": '[tool.assembler]\nimports = ["shop"]\n[tool.other]\nsecret = "canary"\n',
@@ -256,8 +256,7 @@ def test_the_deployment_has_the_bounds_of_the_manifest(project: Path) -> None:
     assert container["image"] == "estate-api:1.4.0"
     assert container["ports"] == [{"name": "http", "containerPort": 9000}]
     assert container["command"] == ["assembler", "serve", "/etc/assembler/eu/service.yaml"]
-    # 5s drain, 10s of requests, 7s of a hook, 5s of a resource, 5s to spare
-    assert pod["terminationGracePeriodSeconds"] == 32
+    assert pod["terminationGracePeriodSeconds"] == 40
     # 30s of imports, 20s of a resource, 45s and 30s of the steps, in tries of 5s
     assert container["startupProbe"] == {
         "httpGet": {"path": "/api/health/startup", "port": "http"},

@@ -1,0 +1,8 @@
+"""Jobs of a plan → runs: each tick once, on any number of processes.
+
+The rooms, in reading order: `run` (what a run is), `claims` (what a store promises), `memory`,
+`sql_tables`, `sql_store`, `redis_scripts`, `redis_store`, `stores` (a resource → its store),
+`context` (what a job is given), `threads`, `job`, `tally`, `link`,
+`voice`, `one_run`, `keeper`, `engine`, `clock` (the only one that imports APScheduler), `siblings`,
+`declared` (a plan's jobs → the engine).
+"""

@@ -1,0 +1,79 @@
+"""What is known about one run of a job.
+
+In: a row of a store, or what a run has just come to. Out: `Run`, as lists, pages and programs show
+it, and `Ending`. Times are milliseconds since the epoch, by the clock of the store: one number
+means the same in every database, and none has a zone that could be lost.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+State = Literal[
+    "running",  # claimed, and its lease is renewed
+    "ok",
+    "failed",  # it raised
+    "timeout",  # it took longer than its `timeout`
+    "cancelled",  # its process was stopped
+    "replaced",  # a later tick of a job with `overlap: replace` took its place
+    "lost",  # its process died, or was away for longer than the lease
+    "missed",  # nobody could claim the tick within its grace
+    "skipped",  # the run before it went on still
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row: a tick of a job, and what became of it."""
+
+    job: str
+    fire_ms: int
+    attempt: int
+    run_id: str
+    owner: str
+    state: State
+    started_ms: int
+    finished_ms: int | None = None
+    lag_ms: int | None = None  # from the tick to the first line of the job
+    duration_ms: int | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run as JSON has it."""
+        return {
+            "job": self.job,
+            "tick": _iso(self.fire_ms),
+            "attempt": self.attempt,
+            "run_id": self.run_id,
+            "owner": self.owner,
+            "outcome": self.state,
+            "started": _iso(self.started_ms),
+            "finished": None if self.finished_ms is None else _iso(self.finished_ms),
+            "lag_milliseconds": self.lag_ms,
+            "milliseconds": self.duration_ms,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a run came to; the text of an error has had its secrets taken out."""
+
+    state: State
+    lag_ms: int
+    duration_ms: int
+    error: str | None = None
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return an aware moment as milliseconds since the epoch."""
+    return round(moment.timestamp() * 1000)
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return the moment, in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _iso(milliseconds: int) -> str:
+    return moment(milliseconds).isoformat(timespec="milliseconds")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from assembler.plan import Plan as Plan
     from assembler.plan import load as load
     from assembler.report import Assembly as Assembly
+    from assembler.scheduler.context import JobContext as JobContext
 
     app: FastAPI
 
@@ -29,6 +30,7 @@ _HOMES = {
     "AssemblerError": "assembler.errors",
     "Assembly": "assembler.report",
     "Diagnostic": "assembler.errors",
+    "JobContext": "assembler.scheduler.context",
     "ManifestError": "assembler.errors",
     "Plan": "assembler.plan",
     "StartupError": "assembler.errors",

@@ -25,9 +25,14 @@ _GRACE_SECONDS = 1.0  # for a cancelled step to clean up
 class StepError(Exception):
     """A step went wrong, and the text says so without the name of an exception."""
 
+    code = "startup-failed"
+    help: str | None = None
+
 
 class StepTimeout(StepError):  # noqa: N818  # reads as what happened
     """A step took longer than its limit; `abandoned` where it ignored its cancellation."""
+
+    code = "startup-timeout"
 
     def __init__(self, limit: timedelta, *, abandoned: bool) -> None:
         self.abandoned = abandoned

@@ -47,6 +47,15 @@ def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
     return _Builder(plan).build(given)
 
 
+def build_for_jobs(plan: Plan) -> Lifespan:
+    """Build what the jobs of `plan` need and no more: its resources, and no clock.
+
+    Nothing is served, and steps of the start and the end are left to those who do. Raises as
+    `build` does.
+    """
+    return _Builder(plan).build_for_jobs()
+
+
 class _Builder:
     """One build: the application as far as it has come."""
 
@@ -67,6 +76,7 @@ class _Builder:
         mounts = self.add_routes()
         startup = [self.running(component, "startup") for component in self.plan.startup]
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
+        jobs = self.job_openings()
         seal(
             self.app,
             lambda layer, error: self.note_layer(layer, error, layers),
@@ -78,11 +88,18 @@ class _Builder:
         shared = dict(self.objects.resources)
         routers = RouterLifespans(self.app)
         inner = [self.router_opening(routers), *self.mount_openings(mounts, shared)]
-        lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown)
+        lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown, jobs)
         self.assembly.checks.update(checks(self.plan, self.objects.resources))
         protocol = LifespanProtocol(lifespan, (shared, routers.state))
         self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole
         return self.app
+
+    def build_for_jobs(self) -> Lifespan:
+        self.configure_logging()
+        resources = self.make_resources({})
+        jobs = self.job_openings(has_clock=False)
+        raise_faults(self.objects.faults)
+        return Lifespan(self.plan, self.assembly, resources, [], [], [], jobs)
 
     def configure_logging(self) -> None:
         if self.plan.logging is None:
@@ -209,6 +226,15 @@ class _Builder:
             opening = Opening(component.id, "mount", inner.open, inner.aclose, component.span)
             openings.append(opening)
         return openings
+
+    def job_openings(self, *, has_clock: bool = True) -> list[Opening]:
+        if not self.plan.jobs:
+            return []
+        from assembler.scheduler.declared import Scheduled  # noqa: PLC0415  # many rooms
+
+        scheduled = Scheduled(self.plan, self.objects, self.assembly)
+        scheduled.has_clock = scheduled.has_clock and has_clock
+        return [scheduled.opening()]
 
     def section(self, name: str) -> Span:
         """Where a section is named, or the start of the document where there is none."""

@@ -67,6 +67,8 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
         yield "resource", ("resources", name), resource
     for index, route in enumerate(manifest.routes):
         yield ("mount" if route.mount is not None else "router"), ("routes", index), route
+    if manifest.scheduler.context is not None:
+        yield "dependency", ("scheduler", "context"), manifest.scheduler.context
     sections: tuple[tuple[Role, NodePath, Any], ...] = (
         ("middleware", ("middleware",), manifest.middleware),
         ("handler", ("exception_handlers",), manifest.exception_handlers),

@@ -64,6 +64,7 @@ class Plan:
     routes: tuple[Component, ...]
     startup: tuple[Component, ...]
     jobs: tuple[Component, ...]
+    job_context: Component | None  # what is called with the ID of each run
     shutdown: tuple[Component, ...]
     logging: dict[str, Any] | None = field(repr=False)
     server: dict[str, Any] = field(repr=False)
@@ -207,7 +208,8 @@ class _Planner:
             faults += found
             if isinstance(part.targets, LateTargets):
                 component = with_late(component, part, self.root, self.imports, declared, resolver)
-            sections.setdefault(part.path[0], []).append(component)
+            key = part.role if part.path[0] == "scheduler" else part.path[0]
+            sections.setdefault(key, []).append(component)
         server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None
         jobs = tuple(check_scheduler(manifest, self.root, declared, is_static=is_static))
@@ -224,7 +226,8 @@ class _Planner:
             configure=tuple(sections.get("configure", ())),
             routes=tuple(sections.get("routes", ())),
             startup=tuple(sections.get("startup", ())),
-            jobs=tuple(sections.get("scheduler", ())),
+            jobs=tuple(sections.get("job", ())),
+            job_context=next(iter(sections.get("dependency", ())), None),
             shutdown=tuple(sections.get("shutdown", ())),
             logging=logging,
             server=server,

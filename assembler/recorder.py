@@ -84,10 +84,12 @@ class Recorder:
 
     def _failure(self, step: Opening | Running, error: Exception, reason: str) -> StartupError:
         is_late = isinstance(error, StepTimeout)
-        code = "startup-timeout" if is_late else "startup-failed"
+        code, remedy = "startup-failed", None
+        if isinstance(error, StepError):
+            code, remedy = error.code, error.help
         trace = () if is_late else tuple(self.plan.secrets.scrub(line) for line in frame_of(error))
         message = f"{step.phase} `{step.id}` {'' if is_late else 'failed: '}{reason}"
-        return StartupError((Diagnostic(code, message, step.span, trace=trace),))
+        return StartupError((Diagnostic(code, message, step.span, trace=trace, help=remedy),))
 
 
 def is_well(step: Step) -> bool:

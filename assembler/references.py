@@ -140,7 +140,7 @@ def is_literal(path: NodePath) -> bool:
     """Tell whether the value at `path` is read as it stands: paths of code, ids, SQL."""
     if not path or "with" in path[:-1] or (path[0] == "logging" and len(path) > 1):
         return False
-    if is_sql(path) or _is_structure(path):
+    if is_sql(path) or _is_structure(path) or path == ("scheduler", "context"):
         return True
     return path[-1] in _PATHS_BY_NAME or (len(path) > 1 and path[-2] == "dependencies")
 

@@ -79,6 +79,7 @@ class Assembly:
     degraded: dict[str, str] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict, repr=False)
     lazy: dict[str, LazyState] = field(default_factory=dict)
+    jobs: Any = None  # what runs them: `tick`, `run_now`, and the `tally` of what became of them
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
 
     @property
@@ -106,6 +107,7 @@ class Assembly:
                 }
                 for step in self.steps
             ],
+            "jobs": None if self.jobs is None else self.jobs.as_dict(),
         }
 
 

@@ -1,7 +1,7 @@
 """What the format has and this version does not run → warnings, and what keeps a start.
 
 In: a manifest and its tree. Out: for each such entry or key a `not-supported` diagnostic, so that
-`check` says it early. Refuses the start where an entry would be left undone: SQL, jobs;
+`check` says it early. Refuses the start where an entry would be left undone: SQL;
 what only adds to a running service is told and left.
 """
 
@@ -32,9 +32,6 @@ def _entries(manifest: Manifest) -> Iterator[tuple[NodePath, str]]:
     for number, step in enumerate(manifest.startup):
         if step.sql is not None:
             yield ("startup", number), "startup SQL"
-    if manifest.scheduler.enabled:
-        for number in range(len(manifest.scheduler.jobs)):
-            yield ("scheduler", "jobs", number), "scheduler jobs"
 
 
 def _told(root: Mapping, path: NodePath, what: str, severity: str) -> Diagnostic:

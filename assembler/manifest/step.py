@@ -157,6 +157,26 @@ class Scheduler(Section):
         description="Where claims are kept, so that a tick runs once over all processes: an engine or cache.",
         examples=["${resources.db}"],
     )
+    lease: Duration = Field(
+        timedelta(seconds=30),
+        description="How long a run may be without a sign of life before it counts as lost; renewed at a third of it.",
+    )
+    close_timeout: Duration = Field(
+        timedelta(seconds=10),
+        description="How long runs may go on when the process stops, before they are cancelled.",
+    )
+    retention: Duration = Field(
+        timedelta(days=7),
+        description="How long a database keeps the rows of runs; at least twice the `grace`, and the last one of a job stays.",
+    )
+    threads: int = Field(
+        8, ge=1, le=1024, description="Synchronous jobs that run at once in one process."
+    )
+    context: ImportPath | None = Field(
+        None,
+        description="A function that is called with the ID of each run, in the run's own context, such as one that sets the request ID for logs.",
+        examples=["shop.logs.set_request_id"],
+    )
     jobs: list[Job] = Field([], description="What runs by the clock.")
 
 

@@ -121,13 +121,11 @@ def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_pat
         resources: {db: {use: $parts.steps.Entered, with: {name: db}}}
         startup:
           - {database: "${resources.db}", sql: [{label: one, run: SELECT 1}]}
-        scheduler:
-          jobs: [{use: $parts.steps.say, every: 5s}]
         expect: [{request: "GET /x"}]
         audit: {suppress: [{rule: a, reason: b, until: "2030-01-01"}]}
         """,
     )
-    whats = ["startup SQL", "scheduler jobs"]
+    whats = ["startup SQL"]
     messages = [f"this version does not run {what} yet" for what in whats]
     idle = [f"this version does not run {what} yet" for what in ("`audit`", "`expect`")]
     assert [item.message for item in plan.warnings] == [*messages, *idle]
@@ -135,7 +133,7 @@ def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_pat
     with pytest.raises(StartupError) as caught, TestClient(build(plan)):
         pass
     assert [item.message for item in caught.value.diagnostics] == messages
-    assert [item.span and item.span.line for item in caught.value.diagnostics] == [4, 6]
+    assert [item.span and item.span.line for item in caught.value.diagnostics] == [4]
 
 
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:

@@ -19,6 +19,15 @@ def request_id() -> str | None:
     return context[0] if context else None
 
 
+def set_request_id(id: str) -> None:
+    """Begin a context of its own for work that is no request, such as a run of a job.
+
+    It holds for the task or thread that calls it, and for those that begin in it. As `context` of a
+    manifest's `scheduler`, the log lines of a run carry the run's ID.
+    """
+    CONTEXT.set((id, None))
+
+
 def traceparent() -> str | None:
     """The caller's valid `traceparent`, to be passed on with outgoing requests."""
     context = CONTEXT.get()

@@ -16,6 +16,7 @@ from assembler.cli.checking import check
 from assembler.cli.clockwork import jobs
 from assembler.cli.exporting import export
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
+from assembler.cli.running import run_job
 from assembler.cli.showing import explain, render, routes, schema
 from assembler.cli.starting import init, serve
 from assembler.errors import AssemblerError, ManifestError
@@ -28,6 +29,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
     routes: "assembler routes manifests/dev.yaml --format json",
     jobs: "assembler jobs manifests/prod.yaml --watch",
+    run_job: "assembler run-job manifests/prod.yaml publish-posts --at 2027-03-28T09:00+01:00",
     schema: "assembler schema > manifests/manifest.schema.json",
     export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",
     serve: "assembler serve manifests/dev.yaml --reload",

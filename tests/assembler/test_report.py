@@ -48,4 +48,5 @@ def test_the_report_is_json() -> None:
                 "error": "away",
             }
         ],
+        "jobs": None,
     }

@@ -15,9 +15,9 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from assembler.scheduler.stores import store_of
-from components.database import engine
 from tests.servers import RedisServer, start_redis
 
 STORES = ("memory", "sqlite", "postgresql", "psycopg", "redis")
@@ -75,7 +75,7 @@ async def opened(kind: str, url: str | None) -> Any:
         finally:
             await client.aclose()
         return
-    db = engine(url=url)
+    db = create_async_engine(url, pool_pre_ping=True)
     try:
         yield store_of(db)
     finally:

@@ -61,8 +61,11 @@ def jobs(
 
 async def _list(plan: "Plan", clock: Clock, format: JobsFormat) -> None:
     from assembler.review import timetable  # noqa: PLC0415  # as above
+    from assembler.scheduler.last_runs import last_runs  # noqa: PLC0415
 
-    jobs = timetable.timetable(plan, clock(), {})
+    with results_apart():
+        runs = await last_runs(plan)
+    jobs = timetable.timetable(plan, clock(), runs)
     as_format = timetable.as_json if format is JobsFormat.json else timetable.as_text
     show(as_format(plan, jobs))
 
@@ -73,11 +76,14 @@ async def _watch(plan: "Plan", clock: Clock, pause: timedelta) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     from assembler.review import timetable  # noqa: PLC0415
+    from assembler.scheduler.last_runs import last_runs  # noqa: PLC0415
 
     with Live(console=Console(), screen=True, auto_refresh=False) as live:
         while True:
             moment = clock()
-            picture = timetable.as_text(plan, timetable.timetable(plan, moment, {}))
+            with results_apart():
+                runs = await last_runs(plan)
+            picture = timetable.as_text(plan, timetable.timetable(plan, moment, runs))
             title = moment.astimezone().isoformat(timespec="seconds")
             live.update(Text(f"{title}\n\n{picture}"), refresh=True)
             await asyncio.sleep(pause.total_seconds())

@@ -42,8 +42,9 @@ class JobContext:
 
         `connection` is an SQLAlchemy async connection or session of the database that keeps the
         claims. Until its transaction ends, nobody can take the run's place: what it writes is
-        written by the one run that may. Elsewhere than in SQL no transaction can hold a claim, and
-        it is only asked for.
+        written by the one run that may. Heartbeats wait for it as well, so it should be shorter than
+        a third of the lease. Elsewhere than in SQL no transaction can hold a claim, and it is only
+        asked for.
         """
         holds = self._holds() if self._fence is None else self._fence(connection)
         if not await holds:

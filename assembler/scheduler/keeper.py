@@ -7,7 +7,6 @@ that is away is asked again in the next round.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -49,7 +48,7 @@ class Keeper:
         pruned = time.monotonic()
         is_caught_up = not self.setting.link.store.shared
         while True:
-            with contextlib.suppress(StoreAwayError):  # told once; the next round asks again
+            try:
                 if not is_caught_up:
                     await self._catch_up(due)
                     is_caught_up = True
@@ -58,6 +57,10 @@ class Keeper:
                 if time.monotonic() > pruned + _PRUNE_SECONDS:
                     pruned = time.monotonic()
                     await self._prune()
+            except StoreAwayError:
+                pass  # told once; the next round asks again
+            except Exception:  # a store of one's own may answer anything, and the rest goes on
+                logger.exception("the claims could not be put in order")
             wake()
             third = self.setting.lease.total_seconds() / 3
             await asyncio.sleep(third * random.uniform(0.8, 1))  # noqa: S311  # no secret

@@ -158,6 +158,9 @@ def test_run_job_claims_the_tick_it_is_given(tmp_path: Path) -> None:
         again = run("run-job", "m.yaml", "note", "--at", at.isoformat(), folder=tmp_path)
         late = (at - dt.timedelta(hours=1)).isoformat()
         missed = run("run-job", "m.yaml", "note", "--at", late, folder=tmp_path)
+        listed = run("jobs", "m.yaml", "--format", "json", folder=tmp_path)
+    [last] = [each["last"] for each in json.loads(listed.out)["jobs"] if each["id"] == "note"]
+    assert (last["outcome"], last["attempt"], last["error"]) == ("ok", 1, None)
     assert (first.status, again.status, missed.status) == (0, 0, 1)
     assert "has run, or runs, elsewhere already" in again.out
     assert "missed: its grace is over" in missed.out

@@ -23,12 +23,13 @@ from assembler.lifespan import Lifespan
 from assembler.manifest.section import Section
 from assembler.mount import SlashMount
 from assembler.objects import MISSING, Objects
-from assembler.openings import MountedLifespan, Opening, RouterLifespans, resource_opening
+from assembler.openings import MountedLifespan, Opening, RouterLifespans
 from assembler.plan import Plan
 from assembler.protocol import LifespanProtocol
-from assembler.recorder import Running
+from assembler.recorder import Group, Running
 from assembler.report import Assembly, LazyState, Phase
 from assembler.stack import seal
+from assembler.startup_sql import sql_groups
 from assembler.task import call
 
 
@@ -67,14 +68,14 @@ class _Builder:
 
     def build(self, given: dict[str, Any]) -> FastAPI:
         self.configure_logging()
-        resources = self.make_resources(given)
+        resources = self.objects.openings(given)
         self.add_handlers()
         layers = self.add_middleware()
         raise_faults(self.objects.faults)
         for component in self.plan.configure:
             self.objects.call(component, partial(component.target.value, self.app), "failed")
         mounts = self.add_routes()
-        startup = [self.running(component, "startup") for component in self.plan.startup]
+        startup = self.startup()
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
         jobs = self.job_openings()
         seal(
@@ -96,7 +97,7 @@ class _Builder:
 
     def build_for_jobs(self) -> Lifespan:
         self.configure_logging()
-        resources = self.make_resources({})
+        resources = self.objects.openings()
         jobs = self.job_openings(has_clock=False)
         raise_faults(self.objects.faults)
         return Lifespan(self.plan, self.assembly, resources, [], [], [], jobs)
@@ -112,22 +113,6 @@ class _Builder:
             raise
         except BaseException as error:  # noqa: BLE001  # handlers and filters are user code
             self.objects.note("`logging` is refused", error, self.section("logging"))
-
-    def make_resources(self, given: dict[str, Any]) -> list[Opening]:
-        openings = []
-        for component in self.plan.resources:
-            if component.id in given:
-                self.objects.resources[component.id] = given[component.id]
-                continue
-            value = self.objects.made(component)
-            if value is not MISSING:
-                self.objects.resources[component.id] = value
-                try:
-                    openings.append(resource_opening(component, value))
-                except Exception as error:  # noqa: BLE001  # an object may raise when it is asked
-                    what = f"`{component.target.name}` cannot be opened"
-                    self.objects.note(what, error, component.span)
-        return openings
 
     def add_handlers(self) -> None:
         for component in self.plan.handlers:
@@ -200,6 +185,13 @@ class _Builder:
         except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd routers
             message = f"`{component.target.name}` cannot be included"
             self.objects.note(message, error, component.span)
+
+    def startup(self) -> list[Running | Group]:
+        """Return functions and SQL in the order of the manifest."""
+        functions = (self.running(component, "startup") for component in self.plan.startup)
+        sql = iter(sql_groups(self.plan, self.objects))
+        entries = self.plan.manifest.startup
+        return [next(functions) if entry.use else next(sql) for entry in entries]
 
     def running(self, component: Component, phase: Phase) -> Running:
         arguments = self.objects.arguments(component) or {}

@@ -54,6 +54,12 @@ CODES = MappingProxyType(
         "more-faults": "a stage found more than 200 faults; repair those that are told",
         "static-unknown": "the source alone does not tell; check without `--static`",
         "stop-too-long": "the times of the stop exceed what the platform waits before it kills",
+        # of startup SQL:
+        "sql-not-found": "the file that a statement names cannot be read",
+        "sql-refused": "a text that is not exactly one statement, or that controls its transaction",
+        "sql-unparsed": "a statement that the parser of its dialect does not know",
+        "sql-not-repeatable": "a statement that fails or does more when it is run again",
+        "sql-dangerous": "a statement that locks a table for long, destroys data or stops what still runs",
         # of building and starting:
         "build-failed": "a constructor, factory or `configure` function raised",
         "startup-failed": "a step of the start raised",

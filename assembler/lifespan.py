@@ -15,16 +15,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from assembler.budget import Budget
 from assembler.errors import StartupError
 from assembler.openings import Opening
 from assembler.plan import Plan
-from assembler.recorder import Recorder, Running, is_well
-from assembler.report import Assembly, Outcome, log
+from assembler.recorder import Group, Recorder, Running, is_well
+from assembler.report import Assembly, Outcome, Told, log
 from assembler.task import Owned, StepTimeout, bounded
 from assembler.transience import is_transient
 
@@ -41,31 +42,30 @@ class Lifespan:
     plan: Plan
     assembly: Assembly
     resources: list[Opening]
-    startup: list[Running]
+    startup: Sequence[Running | Group]
     inner: list[Opening]  # routers' and mounts' own lifespans
     shutdown: list[Running]
     running: list[Opening] = field(default_factory=list)  # works by itself: left before the hooks
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    is_told: InitVar[bool] = True  # by a log record of the start, and one of the stop
     recorder: Recorder = field(init=False)
     _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
     _retries: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.recorder = Recorder(self.plan, self.assembly)
+    def __post_init__(self, is_told: bool) -> None:
+        self.recorder = Recorder(self.plan, self.assembly, is_told)
 
     async def start(self) -> None:
         """Run every step of the start, or unwind and raise `StartupError`."""
         began = time.perf_counter()
         self.assembly.steps.clear()
         self.assembly.degraded.clear()
-        if self.plan.not_run:
-            raise StartupError(self.plan.not_run)
         self.assembly.state = "starting"
         try:
             for opening in self.resources:
                 await self._open(opening)
-            for running in self.startup:
-                await self._run(running)
+            for item in self.startup:
+                await self._run_all(item)
             for opening in [*self.inner, *self.running]:
                 await self._open(opening)
         except BaseException as error:
@@ -141,24 +141,33 @@ class Lifespan:
             else:
                 return owned
 
+    async def _run_all(self, item: Running | Group) -> None:
+        if isinstance(item, Running):
+            await self._run(item)
+            return
+        async with item() as steps:
+            for running in steps:
+                await self._run(running)
+
     async def _run(self, running: Running, limit: timedelta | None = None) -> None:
-        async def run() -> None:
+        async def run() -> Any:
             try:
-                await bounded(limit or running.timeout, running.run)
+                return await bounded(limit or running.timeout, running.run)
             except StepTimeout as error:
                 raise error.of(running.timeout, limit) from None
 
         await self._step(running, run)
 
-    async def _step(self, step: Opening | Running, run: Callable[[], Awaitable[None]]) -> bool:
+    async def _step(self, step: Opening | Running, run: Callable[[], Awaitable[Any]]) -> bool:
         """Run and record one step; return whether it went well, raise where it must."""
         began = time.perf_counter()
         try:
-            await run()
+            told = await run()
         except Exception as error:  # noqa: BLE001  # a step may raise anything
             self.recorder.failed(step, began, error)
             return False
-        self.recorder.record(step, step.phase, began)
+        well = told if isinstance(told, Told) else Told("ok")
+        self.recorder.record(step, step.phase, began, well.outcome, detail=well.detail)
         return True
 
     async def _retry(self, opening: Opening) -> None:

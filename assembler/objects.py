@@ -1,11 +1,13 @@
 """The components of a plan → the objects that they name.
 
 In: the plan, the application, the objects of the resources as they come. Out: what each factory and
-constructor returned, and the arguments of those that are called later. Refuses nothing at once:
+constructor returned, how resources are opened, the arguments of those that are called later.
+Refuses nothing at once:
 what user code raises, and options that a resource does not fit, are noted with the manifest's line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from assembler.component import Component
 from assembler.errors import Diagnostic, Span
 from assembler.failure import failure_of, frame_of
 from assembler.nodes import locate
+from assembler.openings import Opening, resource_opening
 from assembler.plan import Plan
 from assembler.reasons import Fault
 
@@ -29,6 +32,27 @@ class Objects:
         self.app = app
         self.resources: dict[str, Any] = {}
         self.faults: list[Diagnostic] = []
+
+    def openings(
+        self, given: Mapping[str, Any] = MappingProxyType({}), only: Container[str] | None = None
+    ) -> list[Opening]:
+        """Make the resources, all or `only` some; say how each that was not `given` is opened."""
+        found = []
+        for component in self.plan.resources:
+            if component.id in given:
+                self.resources[component.id] = given[component.id]
+                continue
+            if only is not None and component.id not in only:
+                continue
+            value = self.made(component)
+            if value is not MISSING:
+                self.resources[component.id] = value
+                try:
+                    found.append(resource_opening(component, value))
+                except Exception as error:  # noqa: BLE001  # an object may raise when it is asked
+                    what = f"`{component.target.name}` cannot be opened"
+                    self.note(what, error, component.span)
+        return found
 
     def made(self, component: Component) -> Any:
         """Return what the entry stands for: its target, or what that gives; else `MISSING`."""

@@ -39,9 +39,10 @@ from assembler.server_section import check_server
 from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import class_of
+from assembler.sql.statement import SqlStep, check_engines, read_sql
 from assembler.targets import ModuleTargets, Targets
 from assembler.termination import check_termination
-from assembler.unsupported import not_acted_on, not_run
+from assembler.unsupported import not_acted_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,10 @@ class Plan:
     jobs: tuple[Component, ...]
     job_context: Component | None  # what is called with the ID of each run
     shutdown: tuple[Component, ...]
+    sql: tuple[SqlStep, ...]  # startup entries with SQL; `startup` has those with `use`
     logging: dict[str, Any] | None = field(repr=False)
     server: dict[str, Any] = field(repr=False)
     warnings: tuple[Diagnostic, ...]
-    not_run: tuple[Diagnostic, ...]  # entries without which the service must not start
     is_static: bool
 
     @property
@@ -149,8 +150,9 @@ class _Planner:
         parts = [self.part(*entry) for entry in entries(manifest)]
         faults = [fault for part in parts for fault in part.faults]
         logging, found = self.logging(resolver)
-        self.refuse([*faults, *hidden(parts), *found])
-        return self.options(manifest, resolver, parts, logging)
+        sql, refused = read_sql(manifest, self.document, resolver)
+        self.refuse([*faults, *hidden(parts), *found, *refused])
+        return self.options(manifest, resolver, parts, logging, sql)
 
     def part(self, role: Role, path: NodePath, entry: Any) -> Part:
         is_late = self.lazy and role == "mount" and entry.lazy
@@ -198,6 +200,7 @@ class _Planner:
         resolver: Resolver,
         parts: list[Part],
         logging: dict[str, Any] | None,
+        sql: list[SqlStep],
     ) -> Plan:
         declared = {part.entry.id: _declared(part) for part in parts if part.role == "resource"}
         checker = OptionsChecker(declared, self.targets.target)
@@ -213,7 +216,7 @@ class _Planner:
         server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None
         jobs = tuple(check_scheduler(manifest, self.root, declared, is_static=is_static))
-        self.refuse([*faults, *found, *jobs])
+        self.refuse([*faults, *found, *jobs, *check_engines(sql, declared)])
         return Plan(
             name=shown_name(self.document.path),
             document=self.document,
@@ -229,10 +232,10 @@ class _Planner:
             jobs=tuple(sections.get("job", ())),
             job_context=next(iter(sections.get("dependency", ())), None),
             shutdown=tuple(sections.get("shutdown", ())),
+            sql=tuple(sql),
             logging=logging,
             server=server,
             warnings=(*self.warnings(manifest), *jobs, *self.unknown(parts)),
-            not_run=not_run(manifest, self.root),
             is_static=is_static,
         )
 

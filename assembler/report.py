@@ -19,13 +19,32 @@ Outcome = Literal["ok", "skipped", "warned", "degraded", "failed", "timeout"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the start or the stop: its outcome, its time, and what went wrong."""
+    """One step of the start or the stop: its outcome, its time, and what went wrong.
+
+    A statement of SQL has the id of its entry and a `label` of its own; `detail` says more of one
+    that went well, such as why it was skipped.
+    """
 
     id: str
     phase: Phase
     outcome: Outcome
     milliseconds: float
     error: str | None = None
+    label: str | None = None
+    detail: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The id, and the label where there is one."""
+        return named(self.id, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a step may return to say more than that it went well."""
+
+    outcome: Literal["ok", "skipped"]
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +123,18 @@ class Assembly:
                     "outcome": step.outcome,
                     "milliseconds": step.milliseconds,
                     "error": step.error,
+                    "label": step.label,
+                    "detail": step.detail,
                 }
                 for step in self.steps
             ],
             "jobs": None if self.jobs is None else self.jobs.as_dict(),
         }
+
+
+def named(id: str, label: str | None) -> str:
+    """Return how a step is called in messages."""
+    return f"{id}: {label}" if label else id
 
 
 def table(title: str, steps: list[Step]) -> str:
@@ -123,7 +149,8 @@ def table(title: str, steps: list[Step]) -> str:
             f"  {phase:<{widths[0]}}  {name:<{widths[1]}}  "
             f"{outcome:<{widths[2]}}  {milliseconds:>{widths[3]}} ms"
         )
-        lines.append(f"{line}  {' '.join(step.error.split())}" if step.error else line)
+        more = step.error or step.detail
+        lines.append(f"{line}  {' '.join(more.split())}" if more else line)
     return "\n".join(lines)
 
 
@@ -136,4 +163,4 @@ def log(level: int, text: str) -> None:
 
 
 def _cells(step: Step) -> tuple[str, str, str, str]:
-    return step.phase, step.id, step.outcome, f"{step.milliseconds:.1f}"
+    return step.phase, step.name, step.outcome, f"{step.milliseconds:.1f}"

@@ -60,11 +60,18 @@ async def call(function: Callable[..., Any], /, *arguments: Any, **options: Any)
     return await result if inspect.isawaitable(result) else result
 
 
-async def bounded(limit: timedelta, function: Callable[[], Awaitable[Any]]) -> None:
+async def bounded(limit: timedelta, function: Callable[[], Awaitable[Any]]) -> Any:
     """Run `function` in a task of its own, for at most `limit`; raises `StepTimeout`."""
-    owned = Owned(function, nothing)
+    result = None
+
+    async def enter() -> None:
+        nonlocal result
+        result = await function()
+
+    owned = Owned(enter, nothing)
     await owned.enter(limit)
     await owned.leave(limit)
+    return result
 
 
 async def nothing() -> None:

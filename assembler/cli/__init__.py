@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from assembler.cli.applying import sql
 from assembler.cli.checking import check
 from assembler.cli.clockwork import jobs
 from assembler.cli.exporting import export
@@ -32,6 +33,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     run_job: "assembler run-job manifests/prod.yaml publish-posts --at 2027-03-28T09:00+01:00",
     schema: "assembler schema > manifests/manifest.schema.json",
     export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",
+    sql: "assembler sql manifests/prod.yaml --apply",
     serve: "assembler serve manifests/dev.yaml --reload",
     init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
 }

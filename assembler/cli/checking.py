@@ -68,10 +68,12 @@ def _own_manifests() -> list[Path]:
 
 def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
     from assembler.plan import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.sql.lint import lint  # noqa: PLC0415
 
     try:
         with results_apart():
-            return list(load(path, static=static, lazy=False).warnings)
+            plan = load(path, static=static, lazy=False)
+            return [*plan.warnings, *lint(plan.sql)]
     except ManifestError as error:
         return list(error.diagnostics)
 

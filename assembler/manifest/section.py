@@ -11,6 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?\Z")
 _BUILT_IN = re.compile(r"[^\W\d]\w*\Z")
+_DIALECTS = {
+    **dict.fromkeys(("postgres", "postgre", "pg", "psql", "asyncpg", "psycopg"), "postgresql"),
+    **dict.fromkeys(("sqlite3", "aiosqlite"), "sqlite"),
+}
 _RESOURCE = re.compile(r"\$\{resources\.\w+\}\Z")
 
 
@@ -69,6 +73,15 @@ def _catch(value: Any) -> Any:
     return value
 
 
+def _dialect(value: Any) -> Any:
+    if isinstance(value, str):
+        dialect, driver, _ = value.partition("+")
+        meant = _DIALECTS.get(dialect, dialect if driver else "")
+        if meant:  # no engine has that name, so the step would be skipped for ever
+            raise ValueError(f"`{value}` is no dialect: write `{meant}`")
+    return value
+
+
 def _url_path(value: Any) -> Any:
     if isinstance(value, str) and (not value.startswith("/") or value.endswith("/")):
         raise ValueError(f"`{value}` must start with `/` and not end with it")
@@ -80,6 +93,7 @@ def _mount_path(value: Any) -> Any:
 
 
 Catch = Annotated[int | str, BeforeValidator(_catch)]
+Dialect = Annotated[str, BeforeValidator(_dialect)]
 ImportPath = Annotated[
     str,
     BeforeValidator(_import_path),

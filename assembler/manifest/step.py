@@ -11,7 +11,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from assembler.duration import Duration, duration_text
 from assembler.manifest.entry import Entry
-from assembler.manifest.section import Cron, ImportPath, OnError, ResourceText, Section, Timezone
+from assembler.manifest.section import (
+    Cron,
+    Dialect,
+    ImportPath,
+    OnError,
+    ResourceText,
+    Section,
+    Timezone,
+)
 
 _SECOND = timedelta(seconds=1)
 
@@ -75,8 +83,8 @@ class Startup(Section):
     database: ResourceText | None = Field(
         None, description="The engine that runs `sql`.", examples=["${resources.db}"]
     )
-    dialect: str | None = Field(
-        None, description="Run only on this dialect of SQL.", examples=["postgresql"]
+    dialect: Dialect | None = Field(
+        None, description="Run only on this dialect of SQL.", examples=["postgresql", "sqlite"]
     )
     lock_timeout: Duration = Field(
         timedelta(seconds=1), description="Longest wait of a statement for a lock."

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 import assembler
 from assembler.application import build
-from assembler.errors import ManifestError, StartupError, UsageError, render
+from assembler.errors import ManifestError, UsageError, render
 from assembler.plan import load
 from tests.assembler.sample_app.api import noted
 from tests.assembler.sample_app.journal import events
@@ -114,26 +114,17 @@ def test_every_object_that_cannot_be_made_is_reported_at_once(tmp_path: Path) ->
     ]
 
 
-def test_what_this_version_cannot_run_is_warned_of_and_refuses_the_start(tmp_path: Path) -> None:
+def test_what_has_no_effect_yet_is_warned_of(tmp_path: Path) -> None:
     plan = planned(
         tmp_path,
         """
-        resources: {db: {use: $parts.steps.Entered, with: {name: db}}}
-        startup:
-          - {database: "${resources.db}", sql: [{label: one, run: SELECT 1}]}
         expect: [{request: "GET /x"}]
         audit: {suppress: [{rule: a, reason: b, until: "2030-01-01"}]}
         """,
     )
-    whats = ["startup SQL"]
-    messages = [f"this version does not run {what} yet" for what in whats]
-    idle = [f"this version does not run {what} yet" for what in ("`audit`", "`expect`")]
-    assert [item.message for item in plan.warnings] == [*messages, *idle]
+    messages = [f"this version does not run {what} yet" for what in ("`audit`", "`expect`")]
+    assert [item.message for item in plan.warnings] == messages
     assert {item.severity for item in plan.warnings} == {"warning"}
-    with pytest.raises(StartupError) as caught, TestClient(build(plan)):
-        pass
-    assert [item.message for item in caught.value.diagnostics] == messages
-    assert [item.span and item.span.line for item in caught.value.diagnostics] == [4]
 
 
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:

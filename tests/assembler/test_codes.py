@@ -21,6 +21,9 @@ ELSEWHERE = {
     "startup-timeout",
     "not-exported",
     "not-supported",
+    "sql-unparsed",
+    "sql-not-repeatable",
+    "sql-dangerous",
 }
 
 

@@ -21,6 +21,11 @@ def test_without_steps_there_is_only_the_title() -> None:
     assert table("stopped dev.yaml in 0 ms", []) == "stopped dev.yaml in 0 ms"
 
 
+def test_a_statement_is_told_with_its_label_and_what_became_of_it() -> None:
+    text = table("title", [Step("types", "startup", "skipped", 1, None, "kind", "applied before")])
+    assert text.splitlines()[1] == "  startup  types: kind  skipped  1.0 ms  applied before"
+
+
 def test_an_error_of_several_lines_stays_in_its_row() -> None:
     text = table("title", [Step("db", "close", "failed", 1, "first\nsecond")])
     assert text.splitlines() == ["title", "  close  db  failed  1.0 ms  first second"]
@@ -46,6 +51,8 @@ def test_the_report_is_json() -> None:
                 "outcome": "degraded",
                 "milliseconds": 1.5,
                 "error": "away",
+                "label": None,
+                "detail": None,
             }
         ],
         "jobs": None,

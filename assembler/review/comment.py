@@ -40,11 +40,14 @@ Group = tuple[Finding, list[str]]
 
 def as_markdown(
     comparisons: Sequence[Comparison],
+    failures: Sequence[str] = (),
     *,
     limit_bytes: int = LONGEST_BYTES,
     marker: str = "assembler-diff",
 ) -> str:
     """Write the comment, of at most `limit_bytes` (4096 at least), with `marker` in its first line.
+
+    `failures` are sentences that say what could not be compared; they come before all findings.
 
     Raises:
         ValueError: of a bound that is too small, or a marker of more than letters, digits and
@@ -56,10 +59,15 @@ def as_markdown(
         raise ValueError("`marker` takes letters and digits, with single hyphens between them")
     findings = findings_of(comparisons)
     names = list(dict.fromkeys(one.manifest for one in comparisons))
-    head = f"<!-- {marker} -->\n## Manifest review: {counted(findings)}\n"
+    head = f"<!-- {marker} -->\n## Manifest review: {counted(findings, failures)}\n"
     if names:
         head += f"\n{_named(names)}\n"
     comment = _Comment(head, limit_bytes - _NOTICE_BYTES)
+    if failures:
+        items = "".join(f"- {markdown(sentence)}\n" for sentence in failures[:_NAMED])
+        more = len(failures) - _NAMED
+        items += f"- and {more} more\n" if more > 0 else ""
+        comment.add(f"\n### ⛔ Not compared\n\n{items}")
     groups = shared(findings)
     if len(names) == 1:  # which the head has named
         groups = [(finding, []) for finding, _ in groups]
@@ -67,7 +75,7 @@ def as_markdown(
         if grade is Grade.cosmetic:  # which is folded, and the chains belong to what is not
             _write_chains(comment, list(filter(is_restacked, comparisons)))
         _write_grade(comment, grade, [group for group in groups if group[0].grade is grade])
-    return comment.text + _cut(comment, len(groups), limit_bytes)
+    return (comment.text + _cut(comment, len(groups), limit_bytes)).rstrip("\n")
 
 
 class _Comment:
@@ -151,7 +159,7 @@ def _cut(comment: _Comment, groups: int, limit_bytes: int) -> str:
     if not comment.is_full:
         return ""
     untold = groups - comment.written
-    what = f"{untold} of {groups} findings are" if untold else "the middleware is"
+    what = f"{untold} of {groups} findings are" if untold else "a part is"
     return (
         f"\n> **Cut:** {what} not shown, since this comment holds at most {limit_bytes} bytes."
         f" `assembler diff` prints all.\n"

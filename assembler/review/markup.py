@@ -22,7 +22,7 @@ _PLAIN = re.compile(
 )
 _STOPS = ".,;:!?"
 _COMMIT = re.compile(r"[0-9a-fA-F]{7}")  # code hosts link what may be one
-_NUMBERED = re.compile(r"(\d)([.)])")  # `1.` begins a list
+_NUMBERED = re.compile(r"(\d)([.)])(?!\d)")  # `1.` begins a list
 
 
 def shown(text: str, longest: int = LONGEST) -> str:

@@ -25,8 +25,11 @@ from assembler.review.summary import (
 _DETAILS = 40  # lines below a finding
 
 
-def as_html(comparisons: Sequence[Comparison]) -> str:
-    """Write the page; findings are numbered through all manifests, the worst manifest first."""
+def as_html(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> str:
+    """Write the page; findings are numbered through all manifests, the worst manifest first.
+
+    `failures` are sentences that say what could not be compared; they come before all findings.
+    """
     style = files(__package__).joinpath("page.css").read_text("utf-8")
     ordered = sorted(
         comparisons, key=lambda one: -1 if one.worst is None else one.worst, reverse=True
@@ -46,18 +49,17 @@ def as_html(comparisons: Sequence[Comparison]) -> str:
             '<meta name="referrer" content="no-referrer">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>Manifest review: {counted(findings)}</title>",
+            f"<title>Manifest review: {counted(findings, failures)}</title>",
             f"<style>{style}</style>",
             "</head>",
             "<body>",
-            *_header(ordered, findings),
+            *_header(ordered, findings, failures),
             "<main>",
             *sections,
             "</main>",
             *_legend(),
             "</body>",
             "</html>",
-            "",
         ]
     )
 
@@ -67,12 +69,17 @@ def _policy(style: str) -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def _header(comparisons: Sequence[Comparison], findings: Sequence[Finding]) -> Iterator[str]:
+def _header(
+    comparisons: Sequence[Comparison], findings: Sequence[Finding], failures: Sequence[str]
+) -> Iterator[str]:
     yield "<header>"
     yield "<h1>Manifest review</h1>"
+    if failures:
+        items = "".join(f"<li>{html_sentence(sentence)}</li>" for sentence in failures)
+        yield f'<ul class="failures" aria-label="Not compared">{items}</ul>'
     if findings:
         yield f'<ul class="counts" aria-label="Findings by grade">{_counts(findings)}</ul>'
-    else:
+    elif not failures:
         yield "<p>Nothing differs.</p>"
     if len(comparisons) > 1:
         yield '<nav aria-label="Manifests"><ul>'

@@ -29,8 +29,10 @@ _LEVELS = {
 _PLACEHOLDER = re.compile(r"\{(\d+)\}")
 
 
-def as_sarif(comparisons: Sequence[Comparison]) -> str:
+def as_sarif(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> str:
     """Write the findings, the worst first, each at its place on the new side.
+
+    `failures` are sentences that say what could not be compared: the run did not succeed.
 
     A fingerprint holds no line, so a finding stays itself where lines move; it holds the message,
     so that one who dismissed `50` → `100` is told of `50` → `1000`.
@@ -47,10 +49,16 @@ def as_sarif(comparisons: Sequence[Comparison]) -> str:
             "assemblerDiff/v1": marks,
             "primaryLocationLineHash": marks,
         }
-    return log(RULES, results, category="assembler-diff")
+    return log(RULES, results, category="assembler-diff", failures=failures)
 
 
-def log(rules: Mapping[str, str], results: list[dict[str, Any]], *, category: str) -> str:
+def log(
+    rules: Mapping[str, str],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    category: str,
+    failures: Sequence[str] = (),
+) -> str:
     """Return a log of `results`, each of a rule of the table; `category` tells it from others."""
     used = sorted({result["ruleId"] for result in results})
     index = {rule: at for at, rule in enumerate(used)}
@@ -60,6 +68,14 @@ def log(rules: Mapping[str, str], results: list[dict[str, Any]], *, category: st
     }
     run = {
         "tool": {"driver": driver},
+        "invocations": [
+            {
+                "executionSuccessful": not failures,
+                "toolExecutionNotifications": [
+                    {"level": "error", "message": message(one_line(text))} for text in failures
+                ],
+            }
+        ],
         "automationDetails": {"id": f"{category}/"},
         "columnKind": "unicodeCodePoints",
         "results": [

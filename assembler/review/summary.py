@@ -46,10 +46,11 @@ def shared(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
     return [(finding, list(dict.fromkeys(names))) for finding, names in groups.items()]
 
 
-def counted(findings: Iterable[Finding]) -> str:
-    """Return `2 loosened, 1 review`, or `nothing differs`."""
+def counted(findings: Iterable[Finding], failures: Sequence[str] = ()) -> str:
+    """Return `1 not compared, 2 loosened`, or `nothing differs`."""
     counts = Counter(finding.grade for finding in findings)
-    parts = [f"{counts[grade]} {grade.name}" for grade in sorted(counts, reverse=True)]
+    parts = [f"{len(failures)} not compared"] if failures else []
+    parts += [f"{counts[grade]} {grade.name}" for grade in sorted(counts, reverse=True)]
     return ", ".join(parts) or "nothing differs"
 
 

@@ -192,4 +192,5 @@ SETS = {
     "shared": SHARED,
     "cosmetic": [COSMETIC],
     "same": [SAME],
+    "failed": [SAME],
 }

@@ -74,6 +74,7 @@ FRAGMENTS = [
     "",
 ]
 TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=12), max_size=6).map("".join)
+FAILURES = st.lists(TEXT, max_size=2)
 _LINE = st.integers(1, 1000)
 _PLACE = st.builds(Place, TEXT, _LINE, _LINE, _LINE, _LINE) | st.none()
 _ENTRY = st.sampled_from(["middleware.a", "middleware.b", ""])

@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 import cmarkgfm  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 from hypothesis import example, given
+from hypothesis import strategies as st
 
 from assembler.review.comment import LONGEST_BYTES, as_markdown
 from assembler.review.finding import Comparison, Finding, Grade
 from assembler.review.markup import LONGEST, code, markdown
 from tests.assembler.comparisons import COSMETIC, MOVED, SHARED
-from tests.assembler.hostile import COMPARISONS, FRAGMENTS, TEXT
+from tests.assembler.hostile import COMPARISONS, FAILURES, FRAGMENTS, TEXT
 
 OURS = {"h2", "h3", "p", "br", "ul", "li", "code", "pre", "details", "summary"}
 
@@ -64,6 +65,8 @@ def inert(read: Read) -> None:
 @example("x `@a`` b")
 @example("-")
 @example("www`.`evil.example")
+@example("9.")
+@example("9.5 of 7) and 1.")
 def test_a_sentence_is_nothing_but_words_and_code(text: str) -> None:
     read = Read(f"before {markdown(text)} after")
     assert set(read.elements) <= {"p", "code"}
@@ -95,9 +98,11 @@ def test_plain_words_stay_words() -> None:
     )
 
 
-@given(COMPARISONS)
-def test_hostile_manifests_come_out_inert(comparisons: Sequence[Comparison]) -> None:
-    text = as_markdown(comparisons)
+@given(COMPARISONS, FAILURES)
+def test_hostile_manifests_come_out_inert(
+    comparisons: Sequence[Comparison], failures: list[str]
+) -> None:
+    text = as_markdown(comparisons, failures)
     read = Read(text)
     assert set(read.elements) <= OURS
     assert read.comments == [" assembler-diff "]
@@ -106,14 +111,17 @@ def test_hostile_manifests_come_out_inert(comparisons: Sequence[Comparison]) -> 
     findings = {
         replace(one, manifest="", entry="") for each in comparisons for one in each.findings
     }
-    assert read.elements.count("li") == len(findings) + sum(len(one.details) for one in findings)
+    lines = len(failures) + sum(1 + len(one.details) for one in findings)
+    assert read.elements.count("li") == lines
     assert all(char.isprintable() or char == "\n" for char in text)
     inert(read)
 
 
-@given(COMPARISONS)
-def test_a_comment_is_never_longer_than_its_bound(comparisons: Sequence[Comparison]) -> None:
-    assert len(as_markdown(comparisons, limit_bytes=4096).encode()) <= 4096
+@given(COMPARISONS, st.lists(TEXT.map(lambda text: text * 40), max_size=8))
+def test_a_comment_is_never_longer_than_its_bound(
+    comparisons: Sequence[Comparison], failures: list[str]
+) -> None:
+    assert len(as_markdown(comparisons, failures, limit_bytes=4096).encode()) <= 4096
 
 
 @pytest.mark.parametrize("grade", [Grade.loosened, Grade.cosmetic])

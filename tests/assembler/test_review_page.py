@@ -15,7 +15,7 @@ from assembler.review.finding import Comparison
 from assembler.review.page import as_html
 from assembler.review.stacks import as_svg, boxes_of
 from tests.assembler.comparisons import ADDED, COSMETIC, LIMIT, MOVED, SAME, SETS, layer
-from tests.assembler.hostile import COMPARISONS
+from tests.assembler.hostile import COMPARISONS, FAILURES
 
 STYLE = (Path(assembler.review.__file__).parent / "page.css").read_text("utf-8")
 EMPTY = {"meta", "path", "rect", "circle"}
@@ -67,9 +67,11 @@ class Read(HTMLParser):
         return [attributes["href"] for _, attributes in self.elements if "href" in attributes]
 
 
-@given(COMPARISONS)
-def test_hostile_manifests_come_out_inert(comparisons: Sequence[Comparison]) -> None:
-    html = as_html(comparisons)
+@given(COMPARISONS, FAILURES)
+def test_hostile_manifests_come_out_inert(
+    comparisons: Sequence[Comparison], failures: list[str]
+) -> None:
+    html = as_html(comparisons, failures)
     read = Read(html)
     assert {tag for tag, _ in read.elements} <= set(ELEMENTS.split())
     assert {name for _, attributes in read.elements for name in attributes} <= set(

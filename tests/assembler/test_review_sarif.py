@@ -12,11 +12,11 @@ from assembler.review.finding import Comparison, Finding, Grade, Place
 from assembler.review.rules import RULES
 from assembler.review.sarif import as_sarif
 from tests.assembler.comparisons import ADDED, MOVED, REMOVED, SHARED
-from tests.assembler.hostile import COMPARISONS
+from tests.assembler.hostile import COMPARISONS, FAILURES
 
 
-def run_of(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    text = as_sarif(comparisons)
+def run_of(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> dict[str, Any]:
+    text = as_sarif(comparisons, failures)
     SarifLog.model_validate_json(text)
     run: dict[str, Any] = json.loads(text)["runs"][0]
     return run
@@ -32,14 +32,19 @@ def moved_down(place: Place | None) -> Place | None:
     return place and replace(place, line=place.line + 7, end_line=place.end_line + 7)
 
 
-@given(COMPARISONS)
-def test_hostile_manifests_come_out_inert(comparisons: Sequence[Comparison]) -> None:
-    for result in run_of(comparisons)["results"]:
-        text = result["message"]["text"]
+@given(COMPARISONS, FAILURES)
+def test_hostile_manifests_come_out_inert(
+    comparisons: Sequence[Comparison], failures: list[str]
+) -> None:
+    run = run_of(comparisons, failures)
+    (invocation,) = run["invocations"]
+    for told in run["results"] + invocation["toolExecutionNotifications"]:
+        text = told["message"]["text"]
         assert "](" not in text
         assert "{0}" not in text.replace("{{0}}", "")
         assert text.count("\n") <= 3  # between the message and its details
         assert all(char.isprintable() or char == "\n" for char in text)
+    for result in run["results"]:
         assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].isascii()
 
 
@@ -103,3 +108,10 @@ def test_findings_at_one_address_are_told_apart() -> None:
 def test_manifests_that_share_a_finding_share_its_result() -> None:
     (result,) = run_of(SHARED)["results"]
     assert result["properties"]["manifests"] == [one.manifest for one in SHARED]
+
+
+def test_a_run_that_could_not_compare_all_did_not_succeed() -> None:
+    assert run_of([SHARED[0]])["invocations"][0]["executionSuccessful"]
+    assert not run_of([], ["one side is no valid manifest"])["invocations"][0][
+        "executionSuccessful"
+    ]

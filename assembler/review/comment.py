@@ -58,7 +58,7 @@ def as_markdown(
     if not re.fullmatch(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*", marker):
         raise ValueError("`marker` takes letters and digits, with single hyphens between them")
     findings = findings_of(comparisons)
-    names = list(dict.fromkeys(one.manifest for one in comparisons))
+    names = list(dict.fromkeys(finding.manifest for finding in findings))
     head = f"<!-- {marker} -->\n## Manifest review: {counted(findings, failures)}\n"
     if names:
         head += f"\n{_named(names)}\n"

@@ -37,7 +37,8 @@ def as_html(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> 
     findings = findings_of(comparisons)
     first, sections = 1, []
     for index, one in enumerate(ordered):
-        sections.append("\n".join(_section(one, f"m{index}", first)))
+        if one.findings:
+            sections.append("\n".join(_section(one, f"m{index}", first)))
         first += len(one.findings)
     return "\n".join(
         [
@@ -85,7 +86,8 @@ def _header(
         yield '<nav aria-label="Manifests"><ul>'
         for index, one in enumerate(comparisons):
             mark = _mark(one.worst or Grade.cosmetic)
-            link = f'<a href="#m{index}"><code>{html_text(one.manifest)}</code></a>'
+            name = _code(one.manifest)
+            link = f'<a href="#m{index}">{name}</a>' if one.findings else name
             yield f"<li>{mark} {link} {counted(one.findings)}</li>"
         yield "</ul></nav>"
     yield "</header>"
@@ -114,12 +116,11 @@ def _section(comparison: Comparison, prefix: str, first: int) -> Iterator[str]:
     yield f'<section id="{prefix}" aria-labelledby="{prefix}-name">'
     yield f'<h2 id="{prefix}-name"><code>{html_text(comparison.manifest)}</code></h2>'
     yield f'<p class="verdict">{_verdict(comparison)}</p>'
-    if numbered:
-        yield f'<div class="{"sides" if boxes else "alone"}"><div class="findings">'
-        yield from _findings(numbered, anchors)
-        yield "</div>"
-        yield from _figure(comparison, prefix, boxes)
-        yield "</div>"
+    yield f'<div class="{"sides" if boxes else ""}"><div class="findings">'
+    yield from _findings(numbered, anchors)
+    yield "</div>"
+    yield from _figure(comparison, prefix, boxes)
+    yield "</div>"
     yield "</section>"
 
 

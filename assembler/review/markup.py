@@ -38,9 +38,8 @@ def markdown(text: str) -> str:
         if is_code and written and written[-1].endswith("`"):
             written.append(" ")  # or the two would be read as one
         written.append(code(piece) if is_code else piece)
-    return "".join(written).strip(" ") or code(
-        ""
-    )  # a line of nothing would underline the one above
+    # A line of nothing would underline the one above it, and make it a heading.
+    return "".join(written).strip(" ") or code("")
 
 
 def code(text: str) -> str:

@@ -7,7 +7,7 @@ cannot be read, an `extends` that is no path, and a manifest that is no mapping.
 import os
 from pathlib import Path
 
-from assembler.errors import Diagnostic, ManifestError, Span, UsageError, raise_faults
+from assembler.errors import Diagnostic, File, ManifestError, Span, UsageError, raise_faults
 from assembler.nodes import Mapping, Node, Scalar
 from assembler.source import read, read_file
 from assembler.suggestion import did_you_mean
@@ -26,7 +26,7 @@ def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
     while here is not None:
         seen.add(_resolved(here))
         try:
-            layer = _read_layer(here)
+            layer = read_layer(read_file(here, shown_name(here)))
         except UsageError as error:
             if named is None:
                 raise
@@ -45,22 +45,23 @@ def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
     return chain
 
 
-def shown_name(path: Path) -> str:
-    """Return `path` relative to the current folder where it lies below it, else as it is."""
-    try:
-        return _resolved(path).relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
-
-
-def _read_layer(path: Path) -> Mapping:
-    node = read(read_file(path, shown_name(path)))
+def read_layer(file: File) -> Mapping:
+    """Read one file of a chain; an empty one is a mapping without keys."""
+    node = read(file)
     if isinstance(node, Scalar) and node.value is None:
         return Mapping({}, node.span)
     if isinstance(node, Mapping):
         return node
     message, remedy = "a manifest is a mapping of sections", "start with `manifest: 1`"
     raise ManifestError((Diagnostic("bad-value", message, node.span, help=remedy),))
+
+
+def shown_name(path: Path) -> str:
+    """Return `path` relative to the current folder where it lies below it, else as it is."""
+    try:
+        return _resolved(path).relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
 
 
 def _base(path: Path, base: Node, seen: set[Path], faults: list[Diagnostic]) -> Path | None:

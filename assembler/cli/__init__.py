@@ -16,6 +16,7 @@ from assembler.cli.applying import sql
 from assembler.cli.checking import check
 from assembler.cli.clockwork import jobs
 from assembler.cli.exporting import export
+from assembler.cli.formatting import format  # noqa: A004  # the command's name
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
 from assembler.cli.running import run_job
 from assembler.cli.showing import explain, render, routes, schema
@@ -26,6 +27,7 @@ from assembler.review import diagnostics as reports
 
 _COMMANDS: dict[Callable[..., None], str] = {
     check: "assembler check manifests/*.yaml --static --format github",
+    format: "assembler format manifests/*.yaml --check",
     render: "assembler render manifests/prod.yaml --explain resources.db.with",
     explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
     routes: "assembler routes manifests/dev.yaml --format json",

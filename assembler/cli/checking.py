@@ -1,6 +1,6 @@
 """`check`: manifests → what is wrong with them, for people, programs and code hosts.
 
-In: paths of manifests. Out: diagnostics in one of four formats; status 1 where one is an error.
+In: paths of manifests. Out: diagnostics in one of five formats; status 1 where one is an error.
 Refuses a file that cannot be read, and still checks the others.
 """
 
@@ -23,6 +23,15 @@ class CheckFormat(StrEnum):
     json = "json"
     github = "github"
     sarif = "sarif"
+    gitlab = "gitlab"
+
+
+_FORMS = {
+    CheckFormat.json: reports.as_json,
+    CheckFormat.github: reports.as_github,
+    CheckFormat.sarif: reports.as_sarif,
+    CheckFormat.gitlab: reports.as_gitlab,
+}
 
 
 def check(
@@ -39,7 +48,7 @@ def check(
     """Check manifests: text, shape, references, imports and options. Status 1 where one is wrong."""
     found: list[Diagnostic] = []
     unreadable: list[str] = []
-    paths = list(dict.fromkeys(files or _own_manifests()))
+    paths = list(dict.fromkeys(files or own_manifests()))
     for path in paths:
         try:
             checked = _checked(path, static=static)
@@ -59,8 +68,14 @@ def check(
         raise typer.Exit(INVALID)
 
 
-def _own_manifests() -> list[Path]:
+def own_manifests(*, with_expectations: bool = False) -> list[Path]:
+    """Return the manifests in `manifests/`; raises `UsageError` where there is none.
+
+    `prod.expect.yaml` is none: it says what requests to `prod.yaml` must give.
+    """
     found = sorted(path for path in Path("manifests").glob("*") if path.suffix in {".yaml", ".yml"})
+    if not with_expectations:
+        found = [path for path in found if not path.stem.endswith(".expect")]
     if not found:
         raise UsageError("there is no manifest in `manifests/`: name one")
     return found
@@ -82,12 +97,8 @@ def _report(found: list[Diagnostic], format: CheckFormat) -> None:
     told = reports.distinct(found)
     if format is CheckFormat.text:
         text = reports.as_text(told, color=wants_color(sys.stdout))
-    elif format is CheckFormat.json:
-        text = reports.as_json(told)
-    elif format is CheckFormat.github:
-        text = reports.as_github(told)
     else:
-        text = reports.as_sarif(told)
+        text = _FORMS[format](told)
     if text:
         show(text)
 

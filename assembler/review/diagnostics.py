@@ -1,10 +1,13 @@
 """Diagnostics → the formats that `check` prints.
 
 In: diagnostics of any number of manifests. Out: text with carets, JSON (`format: 1`), workflow
-commands of GitHub Actions, or SARIF 2.1.0. Refuses nothing; every string is made inert first.
+commands of GitHub Actions, SARIF 2.1.0, or the code quality report of GitLab. Refuses nothing;
+every string is made inert first.
 """
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +54,33 @@ def as_github(diagnostics: Sequence[Diagnostic]) -> str:
 def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
     """Return one run of SARIF 2.1.0, with the table of codes as its rules."""
     return log(CODES, [_result(item) for item in diagnostics], category="assembler-check")
+
+
+def as_gitlab(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return a code quality report, which GitLab shows at the changed lines.
+
+    A fault keeps its fingerprint while it moves, so that GitLab can tell what a change brings.
+    Source: GitLab, "Code Quality report format".
+    """
+    seen: Counter[str] = Counter()
+    return _dumped([_issue(item, seen) for item in diagnostics])
+
+
+def _issue(item: Diagnostic, seen: Counter[str]) -> dict[str, Any]:
+    facts = item.as_dict()
+    identity = "\0".join((item.code, facts["file"] or "", facts["message"]))
+    seen[identity] += 1  # two faults of one wording are two
+    digest = hashlib.sha256(f"{identity}\0{seen[identity]}".encode())
+    return {
+        "description": facts["message"] + (f" ({facts['help']})" if facts["help"] else ""),
+        "check_name": item.code,
+        "fingerprint": digest.hexdigest(),
+        "severity": "major" if item.severity == "error" else "minor",
+        "location": {
+            "path": facts["file"] or ".",
+            "lines": {"begin": facts["line"] or 1, "end": facts["end_line"] or 1},
+        },
+    }
 
 
 def _command(item: Diagnostic) -> str:

@@ -9,7 +9,7 @@ import pytest
 from tests.assembler.command import PROJECT, Outcome, run, write
 
 GOLDEN = sorted(PROJECT.parent.glob("*.txt"))
-COMMANDS = ["check", "render", "explain", "routes", "jobs", "schema", "export", "serve", "init"]
+COMMANDS = ["check", "format", "render", "explain", "routes", "jobs", "schema", "export", "serve", "init"]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -37,7 +37,7 @@ def _shown(outcome: Outcome) -> str:
 def test_each_format_is_pinned_by_a_golden_file() -> None:
     lines = {path.read_text("utf-8").partition("\n")[0] for path in GOLDEN}
     for command, formats in {
-        "check": ["json", "github", "sarif"],
+        "check": ["json", "github", "sarif", "gitlab"],
         "render": ["json"],
         "explain": ["json", "mermaid"],
         "routes": ["json"],
@@ -181,7 +181,7 @@ def test_no_command_sends_control_characters_to_a_terminal(tmp_path: Path) -> No
     )
     calls = [
         ["check", f"bad{HOSTILE}.yaml", "m.yaml", f"missing{HOSTILE}.yaml"],
-        *(["check", f"bad{HOSTILE}.yaml", f"--format={name}"] for name in ("json", "sarif")),
+        *(["check", f"bad{HOSTILE}.yaml", f"--format={name}"] for name in ("json", "sarif", "gitlab")),
         ["check", f"bad{HOSTILE}.yaml", "--format=github"],
         ["render", "m.yaml"],
         ["render", "m.yaml", "--format=json"],

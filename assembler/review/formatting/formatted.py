@@ -1,0 +1,45 @@
+"""A manifest's file → its text in canonical order and style.
+
+In: a `File`. Out: the text; the same one for what is in that form already. What the text says is
+the same before and after, read by the reader of manifests itself: else nothing is given.
+
+Refuses, with every fault, a text that is no manifest's. The shape is not looked at: a manifest with
+an unknown key can be put in order.
+"""
+
+from assembler.chain import read_layer
+from assembler.errors import AssemblerError, File
+from assembler.nodes import Mapping, Node, Sequence
+from assembler.review.formatting.key_order import put_in_order
+from assembler.review.formatting.layout import text_of
+from assembler.review.formatting.written import read_written
+
+
+def formatted(file: File) -> str:
+    """Return the canonical text of a manifest.
+
+    Raises `ManifestError` with the faults of the text, `AssemblerError` where the form would change
+    what the manifest says: a fault of this program, and no text is given.
+    """
+    before = read_layer(file)
+    text = file.text.replace("\r\n", "\n").replace("\r", "\n")
+    document = read_written(text)
+    put_in_order(document)
+    result = text_of(document)
+    after = read_layer(File(file.name, result))
+    if _said(before) != _said(after) or _comments(text) != _comments(result):
+        raise AssemblerError(f"`{file.name}` would not be the same, so it is left as it is")
+    return result
+
+
+def _said(node: Node) -> object:
+    """Return what a tree says, `1` and `1.0` and `true` told apart, keys in any order."""
+    if isinstance(node, Mapping):
+        return {key: _said(member.value) for key, member in node.members.items()}
+    if isinstance(node, Sequence):
+        return [_said(item) for item in node.items]
+    return type(node.value), node.value
+
+
+def _comments(text: str) -> list[str]:
+    return sorted(read_written(text).comments)

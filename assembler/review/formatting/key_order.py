@@ -1,0 +1,96 @@
+"""A tree as it is written → the same tree, its keys in the order of the format.
+
+In: a `Document`. Out: nothing; the entries of each mapping that the format knows change places.
+What names an entry comes first, then what it uses, what it is given, and the rest as the format
+lists it; unknown keys stay behind. Lists, resources, and all below `with` and `logging` keep their
+order: there it has a meaning, or is the author's. So does a mapping where an anchor of one entry is
+used in another: an alias may not come before its anchor.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+from typing import Any, get_args, get_origin
+
+from assembler.manifest import Manifest
+from assembler.manifest.section import Section
+from assembler.review.formatting.written import Collection, Document, Entry, Leaf
+
+_NAMING = ("id", "$remove", "$replace", "$before", "$after", "catch", "mount")
+_FIRST = ("manifest", "extends", *_NAMING, "use", "prefix", "cron", "every", "with")
+_LAST = ("sql",)
+
+
+def put_in_order(document: Document) -> None:
+    """Sort the keys of every mapping of the format."""
+    anchors = Counter(_anchors(document.root))
+    if not anchors or max(anchors.values()) == 1:  # an anchor set twice means what comes before
+        _sort(document.root, Manifest, is_keyed=False)
+
+
+def _sort(node: Leaf | Collection, model: Any, *, is_keyed: bool) -> None:
+    """Sort a mapping of `model`, or each in a list; `is_keyed` where ids stand between."""
+    if not isinstance(node, Collection):
+        return
+    if not node.is_mapping or is_keyed:
+        for entry in node.entries:
+            _sort(entry.value, model, is_keyed=False)
+        return
+    order, inside = _facts(model)
+    for entry in node.entries:
+        if entry.key is not None and entry.key.value in inside:
+            below, keyed = inside[entry.key.value]
+            _sort(entry.value, below, is_keyed=keyed)
+    if not _refers_across(node.entries):
+        node.entries.sort(key=lambda entry: order.get(entry.key.value if entry.key else "", 10_000))
+
+
+@cache
+def _facts(model: type[Section]) -> tuple[dict[str, int], dict[str, tuple[Any, bool]]]:
+    """Return the place of each key, and the models of those that hold mappings of the format."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    middle = [name for name in fields if name not in _FIRST and name not in _LAST]
+    order = {name: place for place, name in enumerate((*_FIRST, *middle, *_LAST))}
+    found = {name: next(_models(field.annotation), None) for name, field in fields.items()}
+    return order, {name: models for name, models in found.items() if models is not None}
+
+
+def _models(annotation: Any, *, is_keyed: bool = False) -> Iterator[tuple[Any, bool]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation, is_keyed
+        return
+    is_keyed = is_keyed or get_origin(annotation) is dict
+    for argument in get_args(annotation):
+        yield from _models(argument, is_keyed=is_keyed)
+
+
+def _refers_across(entries: list[Entry]) -> bool:
+    """Tell whether an alias of one entry names an anchor of another."""
+    owners = {anchor: index for index, entry in enumerate(entries) for anchor in _set_by(entry)}
+    return any(
+        owners.get(leaf.raw[1:], index) != index
+        for index, entry in enumerate(entries)
+        for leaf in _leaves(entry.value)
+        if leaf.style == "*"
+    )
+
+
+def _set_by(entry: Entry) -> Iterator[str]:
+    return chain([entry.key.anchor] if entry.key else [], _anchors(entry.value))
+
+
+def _anchors(node: Leaf | Collection) -> Iterator[str]:
+    if isinstance(node, Collection):
+        for entry in node.entries:
+            yield from filter(None, _set_by(entry))
+    if node.anchor and getattr(node, "style", "") != "*":
+        yield node.anchor
+
+
+def _leaves(node: Leaf | Collection) -> Iterator[Leaf]:
+    if isinstance(node, Leaf):
+        yield node
+        return
+    for entry in node.entries:
+        yield from _leaves(entry.value)

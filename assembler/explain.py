@@ -95,6 +95,12 @@ def explanation(
     return facts
 
 
+def answering(routes: list[Route], scope: Scope) -> Route | None:
+    """Return the route that takes a request in full, as the application asks them, in order."""
+    matching = (route for route in routes if _asked(route, scope)[0] is Match.FULL)
+    return next(matching, None)
+
+
 _SERVER = ("host", "port", "workers")
 
 

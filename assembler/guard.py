@@ -31,14 +31,22 @@ class Guard:
     is_transparent = True  # layers on both sides may join to one pass: nothing is edited between
 
     def __init__(
-        self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]], scrub: Callable[[str], str]
+        self,
+        app: ASGIApp,
+        handlers: Mapping[Any, Callable[..., Any]],
+        scrub: Callable[[str], str],
+        depth: int = 0,
     ) -> None:
         self.app = app
+        self.depth = depth  # how many layers stand outside
         self.handlers = handlers
         self.scrub = scrub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and answer what it raises, unless the response has started."""
+        trail = scope.get("assembler.trail")
+        if trail is not None:  # who asks how far a request comes: `assembler.expectations`
+            trail.append((self.depth, dict(scope)))
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

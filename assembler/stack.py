@@ -38,8 +38,12 @@ def seal(app: FastAPI, failed: Failed, scrub: Callable[[str], str]) -> None:
 def _guarded(
     layers: list[Middleware], guard: Callable[..., Guard], failed: Failed
 ) -> list[Middleware]:
-    stack = [item for layer in layers for item in (Middleware(guard), _Layer(layer, failed))]
-    return [*stack, Middleware(partial(_innermost, guard))]
+    stack = [
+        item
+        for depth, layer in enumerate(layers)
+        for item in (Middleware(guard, depth=depth), _Layer(layer, failed))
+    ]
+    return [*stack, Middleware(partial(_innermost, partial(guard, depth=len(layers))))]
 
 
 def _innermost(guard: Callable[..., Guard], app: Any) -> ASGIApp:

@@ -13,7 +13,7 @@ from assembler.nodes import Mapping, locate
 
 def not_acted_on(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]:
     """Yield a warning for each key that has no effect yet."""
-    given = {"audit": manifest.audit.suppress, "expect": manifest.expect}
+    given = {"audit": manifest.audit.suppress}
     for name, value in given.items():
         if value:
             node, key = locate(root, (name,))

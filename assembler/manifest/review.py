@@ -38,8 +38,11 @@ class Expectation(Section):
     status: int | None = Field(
         None, ge=100, le=599, description="Status of the answer.", examples=[200]
     )
-    response_headers: dict[str, str] = Field({}, description="Headers that the answer has.")
+    response_headers: dict[str, str | None] = Field(
+        {}, description="Headers that the answer has; null for one that it has not."
+    )
     route: str | None = Field(None, description="Id of the entry that answers.")
     passes: list[str] | None = Field(
-        None, description="Ids of the middleware that the request passes."
+        None,
+        description="Ids of all middleware that hands the request on, outermost first; what answers early is none.",
     )

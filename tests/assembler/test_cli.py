@@ -9,7 +9,19 @@ import pytest
 from tests.assembler.command import PROJECT, Outcome, run, write
 
 GOLDEN = sorted(PROJECT.parent.glob("*.txt"))
-COMMANDS = ["check", "format", "render", "explain", "routes", "jobs", "schema", "export", "serve", "init"]
+COMMANDS = [
+    "check",
+    "format",
+    "render",
+    "explain",
+    "routes",
+    "jobs",
+    "test",
+    "schema",
+    "export",
+    "serve",
+    "init",
+]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "build-failed",
     "startup-failed",
     "startup-timeout",
+    "unmet-expectation",
     "not-exported",
     "not-supported",
     "sql-unparsed",

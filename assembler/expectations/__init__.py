@@ -1,0 +1,1 @@
+"""What `expect` says about an application → whether requests to it give that."""

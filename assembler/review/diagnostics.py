@@ -63,7 +63,7 @@ def as_gitlab(diagnostics: Sequence[Diagnostic]) -> str:
     Source: GitLab, "Code Quality report format".
     """
     seen: Counter[str] = Counter()
-    return _dumped([_issue(item, seen) for item in diagnostics])
+    return json.dumps([_issue(item, seen) for item in diagnostics], indent=2)
 
 
 def _issue(item: Diagnostic, seen: Counter[str]) -> dict[str, Any]:

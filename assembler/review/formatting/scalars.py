@@ -11,7 +11,8 @@ import re
 import yaml
 
 from assembler.composer import plain_value
-from assembler.review.formatting.written import BLOCK_STYLES, Leaf
+from assembler.review.formatting.comments import BLOCK_STYLES
+from assembler.review.formatting.written import Leaf
 
 _RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers  # of YAML 1.1, as most other readers have them
 _TRAILING = re.compile(r"(?<!\\)[ \t]+$")

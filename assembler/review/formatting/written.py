@@ -8,16 +8,14 @@ comment behind and takes another's along.
 In: a text that `source.read` takes, its line ends `\\n`. Out: a `Document`. Refuses nothing.
 """
 
-import re
-from bisect import bisect
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from assembler.review.formatting.comments import BLOCK_STYLES, Comment, comments
+
 _LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
-BLOCK_STYLES = frozenset({"|", ">"})
 _ENDS = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
@@ -72,15 +70,6 @@ def read_written(text: str) -> Document:
     return _Reader(text).document()
 
 
-@dataclass(frozen=True, slots=True)
-class _Comment:
-    index: int
-    line: int
-    column: int
-    text: str
-    stands_alone: bool
-
-
 class _Reader:
     """One pass over the events, with the comments that the gaps between the tokens hold."""
 
@@ -90,7 +79,7 @@ class _Reader:
         tokens = _all(_LOADER(text), "get_token")
         self.scalars = (token for token in tokens if type(token) is yaml.ScalarToken)
         self.dashes = (token for token in tokens if type(token) is yaml.BlockEntryToken)
-        self.comments = list(_comments(text, tokens))
+        self.comments = list(comments(text, tokens))
         self.next_comment = 0
         self.events: list[Any] = _all(_LOADER(text), "get_event")
         self.position = 0
@@ -190,7 +179,7 @@ class _Reader:
             else:
                 entry.comment = comment.text
 
-    def waiting(self, limit: int) -> _Comment | None:
+    def waiting(self, limit: int) -> Comment | None:
         if self.next_comment < len(self.comments):
             comment = self.comments[self.next_comment]
             return comment if comment.index < limit else None
@@ -258,30 +247,3 @@ def _all(loader: Any, method: str) -> list[Any]:
         return list(iter(getattr(loader, method), None))
     finally:
         loader.dispose()
-
-
-def _comments(text: str, tokens: list[Any]) -> Iterator[_Comment]:
-    """Find the comments: between tokens stand only they and white space."""
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
-    for gap, end in _gaps(text, tokens):
-        for match in re.compile("#.*").finditer(text, gap, end):
-            at = match.start()
-            line = bisect(starts, at) - 1
-            first = starts[line]
-            stands_alone = not text[first:at].strip(" \t")
-            yield _Comment(at, line, at - first, match[0].rstrip(" \t"), stands_alone)
-
-
-def _gaps(text: str, tokens: list[Any]) -> Iterator[tuple[int, int]]:
-    end = 0
-    for token in tokens:
-        start = token.start_mark.index
-        yield end, start
-        end = token.end_mark.index
-        if type(token) is yaml.ScalarToken and token.style in BLOCK_STYLES:
-            yield start, _line_end(text, start)  # the header of a block may end in a comment
-
-
-def _line_end(text: str, index: int) -> int:
-    end = text.find("\n", index)
-    return len(text) if end < 0 else end

@@ -18,19 +18,19 @@ from sqlalchemy.pool import NullPool
 
 from components.database import Database, engine, transaction
 from components.database_faults import transient_reason
-from tests.servers import free_port, start_pgbouncer
+from tests.servers import PostgresServer, free_port, start_pgbouncer
 from tests.waiting import until
 
 DRIVERS = ["asyncpg", "psycopg"]
 
 
 @pytest.fixture(scope="session")
-def pgbouncer(postgres: str) -> Iterator[str]:
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[str]:
     if shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         if os.environ.get("CI") == "true":
             raise RuntimeError("PgBouncer must be installed where CI=true")
         pytest.skip("PgBouncer is not installed")
-    with start_pgbouncer(postgres) as url:
+    with start_pgbouncer(postgres_server.url) as url:
         yield url
 
 
@@ -80,7 +80,7 @@ def test_an_opened_engine_is_connected_and_answers(postgres: str, driver: str) -
 
 @pytest.mark.parametrize(
     ("change", "state"),
-    [(("postgres:@", "absent:@"), "28000"), (("/postgres?", "/absent?"), "3D000")],
+    [(("postgres@", "absent@"), "28000"), (("@/test_", "@/absent_"), "3D000")],
 )
 def test_what_cannot_be_used_shows_when_it_is_opened(
     postgres: str, change: tuple[str, str], state: str
@@ -105,7 +105,7 @@ def test_a_wrong_password_shows_when_it_is_opened_and_is_not_repeated(postgres: 
                 with contextlib.suppress(AssertionError):
                     return await opening(engine(url=wrong))
 
-    wrong = postgres.replace("postgres:@", "guarded:wrongword@")
+    wrong = postgres.replace("postgres@", "guarded:wrongword@")
     error = asyncio.run(story())
     assert sqlstate(error) == "28P01"
     assert transient_reason(error) is None

@@ -32,7 +32,7 @@ ONE = 'resources: {db: {use: tests.integration.rows.engine, with: {url: "URL"}, 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
+    with start_postgres(port=True) as server:
         yield server
 
 

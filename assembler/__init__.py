@@ -4,7 +4,8 @@
     app = assembler.build(plan, resources={"cache": my_cache})
 
 `assembler:app` is the application of the manifest that the variable `ASSEMBLY` names, built when a
-server asks for it. Names are imported when they are used: nothing happens at import.
+server asks for it; `assembler.handler` is the same for AWS Lambda. Names are imported when they are
+used: nothing happens at import.
 """
 
 from importlib import import_module
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from assembler.plan import load as load
     from assembler.report import Assembly as Assembly
     from assembler.scheduler.context import JobContext as JobContext
+    from assembler.serverless import Instance
 
     app: FastAPI
+    handler: Instance
 
 _HOMES = {
     "AssemblerError": "assembler.errors",
@@ -42,9 +45,12 @@ __all__ = [*_HOMES]  # noqa: PLE0604  # the same list of strings
 
 
 def __getattr__(name: str) -> Any:
-    """Give a public name its module, and `app` its manifest (PEP 562)."""
+    """Give a public name its module, and `app` and `handler` their manifest (PEP 562)."""
+    value: Any
     if name == "app":
-        value: Any = import_module("assembler.serve").app_from_environment()
+        value = import_module("assembler.serve").app_from_environment()
+    elif name == "handler":
+        value = import_module("assembler.serverless").handler_from_environment()
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

@@ -38,6 +38,9 @@ class Assembled:
         manifest's by id and stay the caller's. The variables of `environment` are set until the
         test ends, and those that are None are not there, for settings classes too. `client` goes
         to the `TestClient`: `raise_server_exceptions=False` answers 500 as a server would.
+
+        The `logging` section is left out unless `override` has one: it is the process's, and
+        what pytest captures would go elsewhere, in later tests too.
         """
         from starlette.testclient import TestClient  # noqa: PLC0415  # for who asks for one
 
@@ -49,5 +52,5 @@ class Assembled:
                 self._monkeypatch.delenv(name, raising=False)
             else:
                 self._monkeypatch.setenv(name, value)
-        app = build(load(manifest, override), resources)
+        app = build(load(manifest, {"logging": None, **(override or {})}), resources)
         return self._stack.enter_context(TestClient(app, **client))

@@ -124,6 +124,20 @@ def test_values_variables_and_resources_are_the_tests_own(project: Path) -> None
     assert "5 passed" in run(project, text)
 
 
+def test_what_a_manifest_says_of_logging_is_not_done_to_the_tests(project: Path) -> None:
+    with (project / "shop.yaml").open("a") as file:
+        file.write("logging: {version: 1, root: {level: ERROR, handlers: []}}\n")
+    text = """
+        import logging
+
+        def test_it_is_captured(assembled, caplog):
+            assembled("shop.yaml")
+            logging.getLogger("shop").warning("sold out")
+            assert "sold out" in caplog.text
+    """
+    assert "1 passed" in run(project, text)
+
+
 def test_two_applications_stop_in_reverse(project: Path) -> None:
     text = """
         import pytest, shop

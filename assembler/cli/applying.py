@@ -32,7 +32,9 @@ class SqlFormat(StrEnum):
 
 
 def sql(
-    file: Annotated[Path, typer.Argument(help="A manifest.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A manifest.", envvar="ASSEMBLY", show_default=False)
+    ],
     apply: Annotated[
         bool,
         typer.Option("--apply", help="Apply what is pending, as a start would, and nothing else."),

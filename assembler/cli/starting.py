@@ -15,7 +15,9 @@ from assembler.cli.output import complain, named, show
 
 
 def serve(
-    file: Annotated[Path, typer.Argument(help="A manifest.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A manifest.", envvar="ASSEMBLY", show_default=False)
+    ],
     reload: Annotated[
         bool, typer.Option("--reload", help="Start again when code or a manifest changes.")
     ] = False,

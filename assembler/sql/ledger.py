@@ -29,7 +29,8 @@ def create(table: str, *, moment: str) -> str:
 
 def select(table: str, hashes: Iterable[str]) -> str:
     """Read the rows of `hashes`."""
-    listed = ", ".join(f"'{hash_}'" for hash_ in dict.fromkeys(hashes))
+    # PostgreSQL takes no empty list
+    listed = ", ".join(f"'{hash_}'" for hash_ in dict.fromkeys(hashes)) or "NULL"
     return (
         "SELECT hash, CAST(applied_at AS CHAR(40)), milliseconds "  # noqa: S608  # hexadecimal
         f"FROM {table} WHERE hash IN ({listed})"

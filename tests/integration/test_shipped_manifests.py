@@ -1,4 +1,4 @@
-"""The manifests of this repository: read by source alone they say what they say when imported."""
+"""The manifests of this repository: what they say, and what is served of them by real servers."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 import assembler
+from assembler.testing import Assembled
+from tests.integration.production import variables
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = sorted((ROOT / "manifests").glob("*.yaml"))
@@ -14,6 +16,8 @@ MANIFESTS = sorted((ROOT / "manifests").glob("*.yaml"))
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    for name, value in variables().items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
@@ -32,8 +36,58 @@ def test_source_alone_tells_the_same_options_as_an_import(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_a_shipped_manifest_builds(path: Path) -> None:
-    app = assembler.build(assembler.load(path))
+    plan = assembler.load(path, {"logging": None})
+    assert plan.warnings == ()
+    app = assembler.build(plan)
     assert app.state.assembly.dispatch == "indexed"
+
+
+def test_the_manifest_of_tests_says_the_same_whatever_the_environment_says(
+    assembled: Assembled,
+) -> None:
+    odd = {
+        "ESTATE_DATABASE_URL": "postgresql://u:p@db.invalid/estate",
+        "ESTATE_LISTINGS": "3",
+        "ESTATE_CURRENCY": "EUR",
+        "ESTATE_PAGE_SIZE": "5",
+        **dict.fromkeys(variables()),
+    }
+    client = assembled("manifests/test.yaml", environment=odd)
+    page = client.get("/api/v1/listings", params={"limit": 100}).json()
+    assert page["total"] > 3
+    assert client.get("/health/ready").json() == {"status": "ready"}
+    preflight = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    answer = client.options("/api/v1/listings", headers=preflight)
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+
+
+def test_the_manifest_of_tests_runs_no_clock_but_its_jobs(assembled: Assembled) -> None:
+    client = assembled("manifests/test.yaml")
+    assembly = client.app.state.assembly  # type: ignore[attr-defined]  # FastAPI's
+    assert client.portal is not None
+    result = client.portal.call(assembly.jobs.run_now, "withdraw-stale")
+    assert result.outcome == "ok"
+
+
+def test_two_applications_of_the_manifest_of_tests_share_nothing(assembled: Assembled) -> None:
+    first, second = assembled("manifests/test.yaml"), assembled("manifests/test.yaml")
+    total = first.get("/api/v1/listings").json()["total"]
+    assert first.delete("/api/v1/listings/1").status_code == 204
+    assert first.get("/api/v1/listings").json()["total"] in {total, total - 1}
+    assert first.get("/api/v1/listings/1").status_code == 404
+    assert second.get("/api/v1/listings/1").status_code == 200
+
+
+def test_the_manifest_of_a_laptop_needs_nothing(assembled: Assembled, tmp_path: Path) -> None:
+    environment = {
+        **dict.fromkeys(variables()),
+        "ESTATE_DATABASE_URL": f"sqlite:///{tmp_path}/e.db",
+    }
+    client = assembled("manifests/dev.yaml", environment=environment)
+    assert client.get("/api/v1/docs").status_code == 200
+    answer = client.get("/api/v1/listings", headers={"origin": "https://anywhere.example"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
 
 
 def test_no_host_that_a_client_names_is_redirected_to() -> None:

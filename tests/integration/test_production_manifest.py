@@ -1,4 +1,7 @@
-"""prod.yaml as it is served: a release job, then four workers over a real PostgreSQL and Redis."""
+"""prod.yaml as it is served: a release job, then four workers over a real PostgreSQL and Redis.
+
+What it sends elsewhere, such as to Sentry, arrives at servers of the tests' own.
+"""
 
 import os
 import signal
@@ -17,6 +20,8 @@ from sqlalchemy import create_engine, inspect
 
 from assembler.testing import RedisServer
 from components.estate.models import Base
+from tests.components.clients.serving import Service, serving
+from tests.components.test_sentry import accept, items
 from tests.integration.production import OPERATIONS_TOKEN, ORIGINS, variables
 from tests.servers import free_port
 
@@ -37,13 +42,14 @@ OPERATOR = {"authorization": f"Bearer {OPERATIONS_TOKEN}"}
 
 
 def environment(database: str, redis: str, **more: str) -> dict[str, str]:
-    return {**os.environ, **variables(database, REDIS_URL=redis), **more}
+    given = variables(database, REDIS_URL=redis, ASSEMBLY="manifests/prod.yaml")
+    return {**os.environ, **given, **more}
 
 
 def apply(database: str) -> str:
     """What the release job says."""
     done = subprocess.run(
-        [sys.executable, "-m", "assembler", "sql", "manifests/prod.yaml", "--apply"],
+        [sys.executable, "-m", "assembler", "sql", "--apply"],
         cwd=ROOT,
         env=environment(database, "redis://redis.invalid"),
         capture_output=True,
@@ -62,16 +68,24 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture
-def service(postgres: str, redis: str, tmp_path: Path) -> Iterator[httpx2.Client]:
+def reports() -> Iterator[Service]:
+    """A Sentry."""
+    with serving(accept) as started:
+        yield started
+
+
+@pytest.fixture
+def service(postgres: str, redis: str, reports: Service, tmp_path: Path) -> Iterator[httpx2.Client]:
     """A client of the whole service, which ends well."""
     apply(postgres)
     port = free_port()
+    dsn = f"{reports.url.replace('http://', 'http://public@')}/1"
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "assembler", "serve"],
             cwd=ROOT,
-            env=environment(postgres, redis, ASSEMBLY="manifests/prod.yaml", PORT=str(port)),
+            env=environment(postgres, redis, PORT=str(port), SENTRY_DSN=dsn, RELEASE="1.2.3"),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -89,7 +103,7 @@ def service(postgres: str, redis: str, tmp_path: Path) -> Iterator[httpx2.Client
 
 @pytest.mark.timeout(180)
 def test_it_serves_what_the_manifest_promises(
-    service: httpx2.Client, redis_server: RedisServer
+    service: httpx2.Client, redis_server: RedisServer, reports: Service, postgres: str
 ) -> None:
     created = service.post("/api/v1/listings", json=LISTING)
     assert created.status_code == 201
@@ -118,9 +132,19 @@ def test_it_serves_what_the_manifest_promises(
     steps = service.get("/health/startup", headers=OPERATOR).json()["steps"]
     assert "schema" in {step["id"] for step in steps}
 
-    counts = Counter(service.get("/api/v1/listings").status_code for _ in range(520))
+    with psycopg.connect(postgres) as connection:
+        connection.execute("DROP TABLE listings CASCADE")
+    failed = service.get("/api/v1/listings/1", headers={"origin": ORIGINS[0]})
+    assert failed.status_code == 500
+    assert "listings" not in failed.json()["error"]["message"]
+    assert failed.headers["access-control-allow-origin"] == ORIGINS[0]
+    until(lambda: bool(items(reports)), "a report")
+    event = next(item for item in items(reports) if item["_type"] == "event")
+    assert (event["environment"], event["release"]) == ("prod", "1.2.3")
+
+    counts = Counter(service.get("/nowhere").status_code for _ in range(520))
     assert 0 < counts[429] <= 520  # of all workers together: each alone would admit 500
-    assert counts[200] < 500
+    assert counts[404] < 500
 
     redis_server.freeze()
     try:

@@ -106,6 +106,7 @@ def test_it_applies_to_a_real_postgresql(postgres: str, tmp_path: Path) -> None:
         "other-dialect",
     )
     assert (table["outcome"], index["outcome"], other["outcome"]) == ("ok", "ok", "skipped")
+    assert sql(path, "--apply")[0] == 0  # the ledger is there now
 
 
 def test_a_manifest_without_sql_says_so(tmp_path: Path) -> None:

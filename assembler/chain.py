@@ -8,12 +8,34 @@ import os
 from pathlib import Path
 
 from assembler.errors import Diagnostic, File, ManifestError, Span, UsageError, raise_faults
-from assembler.nodes import Mapping, Node, Scalar
+from assembler.nodes import Mapping, Node, Scalar, as_written
 from assembler.source import read, read_file
 from assembler.suggestion import did_you_mean
 
 
-def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
+class Shelf:
+    """Where manifests are read from: the disk. A review also has one for a commit of git."""
+
+    def read(self, path: Path) -> File:
+        """Read one manifest; raises `UsageError` where there is none."""
+        return read_file(path, shown_name(path))
+
+    def resolved(self, path: Path) -> Path:
+        """Follow the links of `path`; what cannot be followed stays, and reading it tells why."""
+        return _resolved(path)
+
+    def siblings(self, path: Path) -> list[str]:
+        """Name the files beside `path`, for help with a name that is not there."""
+        try:
+            return [other.name for other in path.parent.iterdir() if other.is_file()]
+        except OSError:
+            return []
+
+
+DISK = Shelf()
+
+
+def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, Mapping]]:
     """Read the file, then its base, then that one's: base first in the result.
 
     Raises `UsageError` where `path` cannot be read, `ManifestError` with every other fault.
@@ -24,13 +46,13 @@ def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
     here: Path | None = path
     named: Span | None = None
     while here is not None:
-        seen.add(_resolved(here))
+        seen.add(shelf.resolved(here))
         try:
-            layer = read_layer(read_file(here, shown_name(here)))
+            layer = read_layer(shelf.read(here))
         except UsageError as error:
             if named is None:
                 raise
-            remedy = did_you_mean(here.name, _siblings(here))
+            remedy = did_you_mean(here.name, shelf.siblings(here))
             faults.append(Diagnostic("extends-not-found", str(error), named, help=remedy))
             break
         except ManifestError as error:
@@ -40,7 +62,11 @@ def read_chain(path: Path) -> list[tuple[Path, Mapping]]:
         chain.insert(0, (here, Mapping(members, layer.span)))
         base = layer.get("extends")
         named = base.span if base else None
-        here = None if base is None else _base(here, base, seen, faults)
+        here = None if base is None else _base(here, base, faults)
+        if base is not None and here is not None and shelf.resolved(here) in seen:
+            message = f"`{as_written(base)}` is already part of this chain"
+            faults.append(Diagnostic("extends-cycle", message, base.span))
+            here = None
     raise_faults(faults)
     return chain
 
@@ -64,7 +90,7 @@ def shown_name(path: Path) -> str:
         return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
 
 
-def _base(path: Path, base: Node, seen: set[Path], faults: list[Diagnostic]) -> Path | None:
+def _base(path: Path, base: Node, faults: list[Diagnostic]) -> Path | None:
     """Return the file that `base`, the `extends` of `path`, names; None after a fault."""
     if not (isinstance(base, Scalar) and isinstance(base.value, str) and base.value):
         message = "`extends` takes the path of one manifest"
@@ -74,12 +100,7 @@ def _base(path: Path, base: Node, seen: set[Path], faults: list[Diagnostic]) -> 
         message, remedy = "`extends` takes no reference", "write the value out"
         faults.append(Diagnostic("misplaced-reference", message, base.span, help=remedy))
         return None
-    following = path.parent / base.value
-    if _resolved(following) in seen:
-        message = f"`{base.value}` is already part of this chain"
-        faults.append(Diagnostic("extends-cycle", message, base.span))
-        return None
-    return following
+    return path.parent / base.value
 
 
 def _resolved(path: Path) -> Path:
@@ -88,10 +109,3 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):  # a circle of links; a name that no file can have
         return path
-
-
-def _siblings(path: Path) -> list[str]:
-    try:
-        return [other.name for other in path.parent.iterdir() if other.is_file()]
-    except OSError:
-        return []

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assembler.chain import read_chain
+from assembler.chain import DISK, Shelf, read_chain
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
 from assembler.errors import Diagnostic, Note, Span, raise_faults
 from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, as_written, walk
@@ -38,12 +38,12 @@ class Document:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def load_document(path: Path) -> Document:
-    """Read `path` and its bases and merge them.
+def load_document(path: Path, shelf: Shelf = DISK) -> Document:
+    """Read `path` and its bases from `shelf` and merge them.
 
     Raises `ManifestError` with all faults of the texts, or else all of the merge.
     """
-    chain = read_chain(path)
+    chain = read_chain(path, shelf)
     merger = _Merger()
     root = Mapping({}, chain[-1][1].span)
     for _, layer in chain:

@@ -16,6 +16,7 @@ from typing import Any
 
 from assembler import manifest as models
 from assembler.chain import shown_name
+from assembler.chain import DISK, Shelf
 from assembler.component import Component, Part, Role, entries, hidden
 from assembler.errors import Diagnostic, raise_faults
 from assembler.import_list import read_import_list
@@ -105,19 +106,21 @@ def load(
 
 
 def load_shape(
-    path: str | Path, override: MappingType[str, Any] | None = None
+    path: str | Path, override: MappingType[str, Any] | None = None, *, shelf: Shelf = DISK
 ) -> tuple[Document, models.Manifest]:
     """Read and check text, shape and the syntax of references: no variables, no code."""
-    document = read_document(Path(path), override)
+    document = read_document(Path(path), override, shelf)
     planner = _Planner(document, None)
     manifest = planner.shape(Resolver(None, None, planner.secrets))
     planner.references(manifest)
     return document, manifest
 
 
-def read_document(path: Path, override: MappingType[str, Any] | None = None) -> Document:
+def read_document(
+    path: Path, override: MappingType[str, Any] | None = None, shelf: Shelf = DISK
+) -> Document:
     """Read and merge the manifest at `path`, with `override` on top."""
-    document = load_document(path)
+    document = load_document(path, shelf)
     return override_document(document, override) if override else document
 
 

@@ -51,6 +51,14 @@ def read_file(path: Path, name: str) -> File:
     except (OSError, ValueError) as error:  # ValueError: no file can have such a name
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read `{one_line(name)}`: {reason}") from error
+    return decoded(raw, name)
+
+
+def decoded(raw: bytes, name: str) -> File:
+    """Return the bytes of a manifest as a text, with or without a byte order mark.
+
+    Raises `ManifestError` as `read_file` does.
+    """
     if len(raw) > MAX_BYTES:
         place = Span(File(name, ""), 1, 1, 1, 1)
         raise_faults([Diagnostic("too-large", f"`{name}` is over 1 MiB", place)])

@@ -5,17 +5,18 @@ its object, with the parameters and the types that the source shows. Refuses wha
 in the same words, and a module whose text is not Python. What only a running process knows takes
 any option, and `SourceReader.unknown` says why.
 
-The rooms in the order to read them: vocabulary, module, names, hints, signatures.
+The rooms in the order to read them: vocabulary, module, names, hints, signatures, looseness.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from assembler.import_list import ImportFault, ImportList
 from assembler.resolve import BEHIND, make_current_folder_importable, module_not_found
 from assembler.signature import Target
+from assembler.static.looseness import Looseness, OptionFacts
 from assembler.static.module import Source
 from assembler.static.names import Found, Names, shown
 from assembler.static.signatures import Signatures
@@ -31,6 +32,7 @@ class SourceReader:
         self._imports = imports
         self._names = Names()
         self._signatures = Signatures(self._names)
+        self._looseness = Looseness(self._names)
         importlib.invalidate_caches()
 
     def target(self, path: str, *, leading: int = 0) -> Target:
@@ -38,6 +40,24 @@ class SourceReader:
 
         `leading` is how many arguments the assembler passes by position.
         """
+        value = self._found(path)
+        target, why = self._signatures.target(path, value, leading)
+        if why is not None:
+            self.unknown[path] = why
+        return target
+
+    def options(self, path: str) -> tuple[str, Mapping[str, OptionFacts] | None]:
+        """Tell where what `path` names is really defined, and the facts of its options.
+
+        Raises `ImportFault` as `target` does.
+        """
+        value = self._found(path)
+        item = shown(value)
+        defined = item.path if item is not None and (item.is_class or item.is_function) else path
+        return defined, self._looseness.options(value)
+
+    def _found(self, path: str) -> Found:
+        """Follow `path`, refusing what the import list does not have."""
         make_current_folder_importable()
         module_path, colon, attributes = path.partition(":")
         self._imports.check(path, module_path)
@@ -52,10 +72,7 @@ class SourceReader:
             value = self._attribute(value, name, ".".join([module.name, *names[:index]]))
         for definer in self._definers(value):
             self._imports.check(path, BEHIND.get(definer, definer))
-        target, why = self._signatures.target(path, value, leading)
-        if why is not None:
-            self.unknown[path] = why
-        return target
+        return value
 
     def _module(self, name: str) -> Source:
         """Return a module, having read its parents as an import would."""

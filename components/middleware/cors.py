@@ -34,7 +34,7 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         allow_methods: Annotated[Sequence[str], _More] = ("GET",),
         allow_headers: Annotated[Sequence[str], _More] = (),
         allow_credentials: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
-        allow_origin_regex: str | None = None,
+        allow_origin_regex: Annotated[str | None, _More] = None,
         allow_private_network: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
         expose_headers: Annotated[Sequence[str], _More] = (),
         max_age: Annotated[int, Field(ge=0, description="seconds")] = 600,

@@ -86,16 +86,25 @@ class RateLimitMiddleware(HeaderLayer):
             Store | None, Field(description="where hits are counted; this process's memory if none")
         ] = None,
         exempt: Annotated[
-            Sequence[str], Field(description="patterns of what is not counted: `/health/*`")
+            Sequence[str],
+            Field(
+                description="patterns of what is not counted: `/health/*`",
+                json_schema_extra={"looser": "longer"},
+            ),
         ] = (),
         routes: Annotated[
-            Sequence[RouteLimit], Field(description="tighter limits for some requests")
+            Sequence[RouteLimit],
+            Field(
+                description="tighter limits for some requests",
+                json_schema_extra={"looser": "shorter"},
+            ),
         ] = (),
         on_store_error: Annotated[
             OnStoreError,
             Field(
                 description="when the store is away: count here at this process's share of the "
-                "limit, let all through, or refuse all with 503"
+                "limit, let all through, or refuse all with 503",
+                json_schema_extra={"looser": "order:deny,local,allow"},
             ),
         ] = "local",
         name: Annotated[

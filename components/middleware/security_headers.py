@@ -36,6 +36,7 @@ PERMISSIONS = (
     "xr-spatial-tracking=(), clipboard-read=(), clipboard-write=(), gamepad=(), hid=(), "
     "idle-detection=(), interest-cohort=(), serial=(), unload=()"
 )
+_Off = Field(json_schema_extra={"looser": "shorter"})  # null leaves a header out
 
 
 class SecurityHeadersMiddleware(HeaderLayer):
@@ -57,17 +58,27 @@ class SecurityHeadersMiddleware(HeaderLayer):
         *,
         hsts: Annotated[
             str | None,
-            Field(description="`Strict-Transport-Security`, over https only (RFC 6797, 7.2)"),
+            Field(
+                description="`Strict-Transport-Security`, over https only (RFC 6797, 7.2)",
+                json_schema_extra={"looser": "shorter"},
+            ),
         ] = "max-age=63072000; includeSubDomains",
         hsts_over_http: Annotated[
             bool, Field(description="send it always, for a proxy that ends TLS and does not say so")
         ] = False,
-        csp: Annotated[str | None, Field(description="`Content-Security-Policy`")] = (
+        csp: Annotated[
+            str | None,
+            Field(description="`Content-Security-Policy`", json_schema_extra={"looser": "shorter"}),
+        ] = (
             "default-src 'self'; form-action 'self'; base-uri 'self'; object-src 'none'; "
             "frame-ancestors 'none'; upgrade-insecure-requests"
         ),
         docs_csp: Annotated[
-            str | None, Field(description="the policy of `docs_paths` instead of `csp`")
+            str | None,
+            Field(
+                description="the policy of `docs_paths` instead of `csp`",
+                json_schema_extra={"looser": "shorter"},
+            ),
         ] = DOCS_CSP,
         docs_paths: Annotated[
             Sequence[str],
@@ -76,14 +87,14 @@ class SecurityHeadersMiddleware(HeaderLayer):
                 json_schema_extra={"looser": "longer"},
             ),
         ] = ("/docs", "/docs/*", "/redoc"),
-        frame_options: Literal["DENY", "SAMEORIGIN"] | None = "DENY",
-        content_type_options: Literal["nosniff"] | None = "nosniff",
-        referrer_policy: str | None = "no-referrer",
-        permissions_policy: str | None = PERMISSIONS,
-        cross_origin_opener_policy: str | None = "same-origin",
-        cross_origin_resource_policy: str | None = "same-origin",
-        cross_origin_embedder_policy: str | None = "require-corp",
-        cross_domain_policies: str | None = "none",
+        frame_options: Annotated[Literal["DENY", "SAMEORIGIN"] | None, _Off] = "DENY",
+        content_type_options: Annotated[Literal["nosniff"] | None, _Off] = "nosniff",
+        referrer_policy: Annotated[str | None, _Off] = "no-referrer",
+        permissions_policy: Annotated[str | None, _Off] = PERMISSIONS,
+        cross_origin_opener_policy: Annotated[str | None, _Off] = "same-origin",
+        cross_origin_resource_policy: Annotated[str | None, _Off] = "same-origin",
+        cross_origin_embedder_policy: Annotated[str | None, _Off] = "require-corp",
+        cross_domain_policies: Annotated[str | None, _Off] = "none",
         dns_prefetch_control: Literal["on", "off"] | None = "off",
         origin_agent_cluster: str | None = "?1",
         xss_protection: Literal["0"] | None = None,

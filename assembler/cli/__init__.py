@@ -15,6 +15,7 @@ import typer
 from assembler.cli.applying import sql
 from assembler.cli.checking import check
 from assembler.cli.clockwork import jobs
+from assembler.cli.comparing import diff
 from assembler.cli.exporting import export
 from assembler.cli.formatting import format  # noqa: A004  # the command's name
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
@@ -29,6 +30,7 @@ from assembler.review import diagnostics as reports
 _COMMANDS: dict[Callable[..., None], str] = {
     check: "assembler check manifests/*.yaml --static --format github",
     format: "assembler format manifests/*.yaml --check",
+    diff: "assembler diff --base origin/main --fail-on review",
     render: "assembler render manifests/prod.yaml --explain resources.db.with",
     explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
     routes: "assembler routes manifests/dev.yaml --format json",

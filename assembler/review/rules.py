@@ -12,7 +12,6 @@ RULES = MappingProxyType(
         "manifest-added": "a manifest is new",
         "manifest-removed": "a manifest is gone",
         "manifest-renamed": "a manifest has another name",
-        "manifest-invalid": "one side is no valid manifest",
         "same-meaning": "the text differs and the resolved manifest is the same",
         # of entries:
         "entry-added": "an entry is new",

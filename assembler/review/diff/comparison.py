@@ -1,0 +1,224 @@
+"""Two sides of a manifest → a `Comparison`: all that differs, and both chains of middleware.
+
+In: the sides, one of which may not be there, and the moment from which fires are told. Out: the
+comparison. Equal hashes prove that two sides mean the same; what differs and no judge knows is
+still told. Refuses nothing.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from assembler.nodes import NodePath
+from assembler.redaction import redact
+from assembler.review.diff.change import Change, change
+from assembler.review.diff.entries import Judge
+from assembler.review.diff.knowledge import Knowledge
+from assembler.review.diff.matching import Entry, Matching, entries_at, match, renamed
+from assembler.review.diff.ordering import compare_chains
+from assembler.review.diff.presence import compare_presence
+from assembler.review.diff.sections import compare_sections
+from assembler.review.diff.side import Side
+from assembler.review.finding import Comparison, Finding, Grade, Layer, Place
+
+_LISTS: tuple[NodePath, ...] = (
+    ("resources",),
+    ("middleware",),
+    ("exception_handlers",),
+    ("configure",),
+    ("routes",),
+    ("startup",),
+    ("scheduler", "jobs"),
+    ("shutdown",),
+)
+_VERBS = {
+    "resources": "opened",
+    "configure": "called",
+    "routes": "matched",
+    "startup": "run",
+    "shutdown": "run",
+}
+_UNORDERED = frozenset({"exception_handlers", "scheduler.jobs"})
+
+
+def compare_sides(
+    name: str, old: Side | None, new: Side | None, knowledge: Knowledge, now: datetime
+) -> Comparison:
+    """Compare two sides of the manifest that findings call `name`."""
+    if old is None or new is None:
+        return _whole(name, old, new)
+    names = old.name, new.name
+    old = _following_renames(old, new)
+    matchings = {
+        path: match(entries_at(old.root, path), entries_at(new.root, path)) for path in _LISTS
+    }
+    chains = _chains(old, new, matchings["middleware",])
+    if old.hash == new.hash:
+        same = [] if old.texts == new.texts else [_same_meaning(name, old, new)]
+        return Comparison(name, *names, tuple(same), *chains)
+    judge = Judge(old, new, knowledge, now)
+    found = [_finding(name, None, item) for item in compare_sections(old, new, knowledge)]
+    for path, matching in matchings.items():
+        found += [_finding(name, *one) for one in _of_list(path, matching, judge)]
+    if not found:
+        message = "the manifest says something else, and no rule knows what that means"
+        told = change(Grade.review, "section-changed", message, old.root, new.root)
+        found = [_finding(name, None, told)]
+    return Comparison(name, *names, tuple(dict.fromkeys(found)), *chains)
+
+
+def with_rename(found: Comparison) -> Comparison:
+    """Add that the manifest has another name than before."""
+    message = f"`{found.old_name}` is now called `{found.new_name}`: commands must name it so"
+    told = Finding(found.manifest, Grade.behaviour, "manifest-renamed", message, "")
+    return dataclasses.replace(found, findings=(told, *found.findings))
+
+
+def _whole(name: str, old: Side | None, new: Side | None) -> Comparison:
+    side = new or old
+    if side is None:
+        raise ValueError("one side must be there")
+    rule = "manifest-removed" if new is None else "manifest-added"
+    message = (
+        "this manifest is gone" if new is None else "this manifest is new: all of it is to be read"
+    )
+    nodes = (side.root, None) if new is None else (None, side.root)
+    found = _finding(name, None, change(Grade.review, rule, message, *nodes))
+    chain = tuple(
+        Layer(entry.address, entry.id, entry.use or "")
+        for entry in entries_at(side.root, ("middleware",))
+    )
+    none: tuple[Layer, ...] = ()
+    old_name = None if old is None else old.name
+    new_name = None if new is None else new.name
+    return Comparison(
+        name,
+        old_name,
+        new_name,
+        (found,),
+        none if old is None else chain,
+        none if new is None else chain,
+    )
+
+
+def _same_meaning(name: str, old: Side, new: Side) -> Finding:
+    message = f"the text differs, and the manifest says the same (SHA-256 {new.hash[:12]})"
+    told = change(Grade.cosmetic, "same-meaning", message, old.root, new.root)
+    return _finding(name, None, told)
+
+
+def _following_renames(old: Side, new: Side) -> Side:
+    """Return the old side with references to renamed resources as the new one writes them.
+
+    What a rename means is told once, at the resource.
+    """
+    pairs = match(*(entries_at(side.root, ("resources",)) for side in (old, new))).pairs
+    names = {
+        f"${{resources.{before.id}}}": f"${{resources.{after.id}}}"
+        for before, after in pairs
+        if before.id != after.id
+    }
+    if not names:
+        return old
+    root = renamed(old.root, names)
+    return Side(dataclasses.replace(old.document, root=root), old.shelf)
+
+
+def _of_list(path: NodePath, matching: Matching, judge: Judge) -> Iterator[tuple[Entry, Change]]:
+    """Yield what differs in one list of entries, each with its entry."""
+    for entries, side, is_new in (
+        (matching.gone, judge.old, False),
+        (matching.more, judge.new, True),
+    ):
+        chain = entries_at(side.root, path) if entries else []
+        for entry in entries:
+            for item in compare_presence(entry, chain, side, judge.knowledge, is_new=is_new):
+                yield entry, item
+    for before, after in matching.pairs:
+        for item in judge.compare(before, after):
+            yield after, item
+    if path == ("middleware",):
+        yield from ((pair[1], item) for pair, item in compare_chains(matching))
+    else:
+        yield from _moves(matching)
+
+
+def _moves(matching: Matching) -> Iterator[tuple[Entry, Change]]:
+    order = [after for _, after in matching.pairs]
+    for place in sorted(matching.moved):
+        before, after = matching.pairs[place]
+        nodes = before.node, after.node
+        if after.section in _UNORDERED and not _shares_catch(after, order):
+            message = f"`{after.id}` stands elsewhere in the list, whose order has no meaning"
+            yield after, change(Grade.cosmetic, "order", message, *nodes)
+            continue
+        where = f"after `{order[place - 1].id}`" if place else "first"
+        message = f"`{after.id}` is now {_VERBS.get(after.section, 'tried')} {where}"
+        grade = Grade.behaviour
+        if after.section == "routes" and _may_shadow(matching, place):
+            grade = Grade.review
+            message += ": a request that it shares with others may be answered by another route"
+        yield after, change(grade, "order", message, *nodes)
+
+
+def _shares_catch(entry: Entry, order: Iterable[Entry]) -> bool:
+    """Tell whether another handler catches the same: then the last one wins."""
+    catch = entry.text("catch")
+    return catch is not None and sum(other.text("catch") == catch for other in order) > 1
+
+
+def _may_shadow(matching: Matching, place: int) -> bool:
+    """Tell whether a route passed one that may match the same request."""
+    before, after = matching.pairs[place]
+    return any(
+        (old.index < before.index) != (new.index < after.index) and _overlap(new, after)
+        for old, new in matching.pairs
+    )
+
+
+def _overlap(one: Entry, other: Entry) -> bool:
+    paths = [
+        (entry.text("mount") or entry.text("prefix") or "").rstrip("/") + "/"
+        for entry in (one, other)
+    ]
+    return paths[0].startswith(paths[1]) or paths[1].startswith(paths[0])
+
+
+def _chains(
+    old: Side, new: Side, matching: Matching
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    moved = {id(entry) for place in matching.moved for entry in matching.pairs[place]}
+    peers: dict[int, int] = {}
+    for before, after in matching.pairs:
+        peers[id(before)] = after.index
+        peers[id(after)] = before.index
+    sides = (
+        [pair[0] for pair in matching.pairs] + list(matching.gone),
+        [pair[1] for pair in matching.pairs] + list(matching.more),
+    )
+    chains = [
+        tuple(
+            Layer(
+                entry.address, entry.id, entry.use or "", peers.get(id(entry)), id(entry) in moved
+            )
+            for entry in sorted(entries, key=lambda entry: entry.index)
+        )
+        for entries in sides
+    ]
+    return chains[0], chains[1]
+
+
+def _finding(manifest: str, entry: Entry | None, item: Change) -> Finding:
+    """Place a change; what a text may still hold of a URL's password is covered last of all."""
+    address = "" if entry is None else redact(entry.address)
+    return Finding(
+        manifest=manifest,
+        grade=item.grade,
+        rule=item.rule,
+        message=redact(item.message),
+        path=redact(".".join([*filter(None, [address]), *item.at])),
+        entry=address,
+        old=None if item.old is None else Place.of(item.old),
+        new=None if item.new is None else Place.of(item.new),
+        details=tuple(map(redact, item.details)),
+    )

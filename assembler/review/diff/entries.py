@@ -1,0 +1,228 @@
+"""One entry on both sides → what differs in it, key by key.
+
+In: a pair of entries, the sides they are of, what is known of code. Out: `Change`s. What has a
+meaning of its own (`on_error`, `lazy`, `dependencies`, `sql`, a clock) has its own judge; all other
+keys are compared as values. Refuses nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
+from assembler.manifest.section import Section
+from assembler.manifest.step import Job, Shutdown, Startup
+from assembler.nodes import Mapping, Node, Sequence, as_written
+from assembler.review.diff.change import Change, change, direction, under
+from assembler.review.diff.defaults import default_of
+from assembler.review.diff.knowledge import Knowledge
+from assembler.review.diff.matching import Entry
+from assembler.review.diff.options import compare_options, compare_value
+from assembler.review.diff.schedule import Clock, compare_clocks
+from assembler.review.diff.side import Side
+from assembler.review.diff.statements import compare_statements
+from assembler.review.finding import Grade
+from assembler.static.looseness import OptionFacts
+
+MODELS: MappingType[str, type[Section]] = MappingProxyType(
+    {
+        "resources": Resource,
+        "middleware": Middleware,
+        "exception_handlers": Handler,
+        "configure": Configure,
+        "routes": Route,
+        "startup": Startup,
+        "scheduler.jobs": Job,
+        "shutdown": Shutdown,
+    }
+)
+_GUARDING = re.compile(
+    r"auth|sign(?:ed)?_?in|logged|login|user|account|token|permi|scope|role|require|verif|guard"
+    r"|admin|api_?key|session|secur|allow|limit|csrf|owner|member",
+    re.IGNORECASE,
+)
+_TOLERANCE = {"fail": 0, "degrade": 1, "warn": 2}
+_OUTCOMES = {
+    "fail": "a failure ends the start",
+    "degrade": "the application serves without it, and readiness says so",
+    "warn": "the application serves without it, and only the log says so",
+}
+_CLOCK = frozenset({"cron", "every", "timezone"})
+_JUDGED_APART = frozenset({"id", "use", "with", "sql", "dependencies", "on_error"}) | _CLOCK
+_MEANINGS = MappingProxyType(
+    {
+        "mount": "the application answers under another path",
+        "prefix": "the routes answer under another path",
+        "catch": "other exceptions are answered",
+        "lazy": "a lazy mount is built on its first request, and a fault in it shows only then",
+        "warmup": "a lazy mount is built in the background after the start",
+        "overlap": "what a tick does while the last run goes on",
+        "on_crash": "what becomes of a run whose process died",
+        "always": "whether the statements run at every start",
+        "grace": "how late a tick may still run",
+        "jitter": "by how much runs are delayed at random",
+        "timeout": "how long it may take",
+        "close_timeout": "how long its end may take",
+        "lock_timeout": "how long a statement waits for a lock, and others wait behind it",
+        "statement_timeout": "how long a statement may run",
+        "tags": "where the documentation lists the routes",
+        "dialect": "on which databases the statements run",
+        "database": "the statements run on another database",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Compares entries of two sides."""
+
+    old: Side
+    new: Side
+    knowledge: Knowledge
+    now: datetime
+
+    def compare(self, before: Entry, after: Entry) -> Iterator[Change]:
+        """Yield what differs between two entries that are the same one."""
+        if before.node is after.node:
+            return
+        if before.id != after.id and _is_rename(before, after):
+            yield _renamed(before, after)
+        if before.section == "scheduler.jobs":  # its zone may be the scheduler's
+            yield from self._clock(before, after)
+        if _text_of(before) == _text_of(after) and not before.node.get("sql"):
+            return
+        yield from self._code(before, after)
+        model = MODELS[after.section]
+        for key in {**before.node.members, **after.node.members}:
+            if key not in _JUDGED_APART:
+                yield from _plain_key(model, key, before.node.get(key), after.node.get(key))
+        yield from under(self._dependencies(before, after), "dependencies")
+        yield from _on_error(before, after)
+        read = self.old.statement, self.new.statement
+        sides = before.node.get("sql"), after.node.get("sql")
+        found = compare_statements(*sides, read, after.text("dialect"))
+        yield from under(found, "sql")
+
+    def _code(self, before: Entry, after: Entry) -> Iterator[Change]:
+        """Compare `use` and `with`."""
+        old, new = before.node.get("use"), after.node.get("use")
+        facts = self.knowledge.of(after.use) if after.use else None
+        if before.use != after.use:
+            earlier = self.knowledge.of(before.use) if before.use else None
+            is_same = facts and earlier and facts.defined and facts.defined == earlier.defined
+            grade = Grade.cosmetic if is_same else Grade.review
+            message = f"`{after.id}` runs other code: `{after.use}` instead of `{before.use}`"
+            if is_same:
+                message = f"`{after.id}` names the same code by another path: `{after.use}`"
+            item = change(grade, "entry-replaced", message, old, new)
+            yield from under([item], "use")
+        is_missing = facts is not None and facts.missing is not None
+        is_same = before.use == after.use and _says_same(before.options, after.options)
+        if facts is not None and is_missing and not is_same:
+            message = f"`{after.use}` is not found in the source: {facts.missing}"
+            yield from under([change(Grade.review, "unknown-code", message, old, new)], "use")
+        known = None if is_missing else facts
+        yield from under(compare_options(before.options, after.options, known), "with")
+
+    def _clock(self, before: Entry, after: Entry) -> Iterator[Change]:
+        clocks = _clock(before, self.old), _clock(after, self.new)
+        found = compare_clocks(after.id, *clocks, self.now)
+        if found is not None:
+            key = "every" if clocks[1].every is not None else "cron"
+            yield from under([found], key)
+
+    def _dependencies(self, before: Entry, after: Entry) -> Iterator[Change]:
+        old, new = _dependencies(before), _dependencies(after)
+        for use in {**old, **new}:
+            sides = old.get(use), new.get(use)
+            if sides[0] is not None and sides[1] is not None:
+                facts = self.knowledge.of(use)
+                options = [
+                    node.get("with") if isinstance(node, Mapping) else None for node in sides
+                ]
+                found = compare_options(options[0], options[1], None if facts.missing else facts)
+                yield from under(found, use, "with")
+                continue
+            is_gone = sides[1] is None
+            grade = direction(is_gone) if _GUARDING.search(use) else Grade.review
+            rule = "dependency-removed" if is_gone else "dependency-added"
+            verb = "no longer runs" if is_gone else "now runs"
+            message = f"`{use}` {verb} before the routes of `{after.id}`"
+            yield from under([change(grade, rule, message, *sides)], use)
+        if [use for use in old if use in new] != [use for use in new if use in old]:
+            message = f"the dependencies of `{after.id}` run in another order"
+            sides = before.node.get("dependencies"), after.node.get("dependencies")
+            yield change(Grade.behaviour, "order", message, *sides)
+
+
+def _is_rename(before: Entry, after: Entry) -> bool:
+    """Tell whether more than a derived name changed, or something is recorded under it."""
+    sections = {"resources", "scheduler.jobs", "startup"}
+    given = [entry.text("id") for entry in (before, after)]
+    return after.section in sections or given != [None, None]
+
+
+def _renamed(before: Entry, after: Entry) -> Change:
+    grade, why = Grade.behaviour, "logs, reports and overlays name it so"
+    if after.section == "resources":
+        grade = Grade.review
+        why = f"code that reads `request.state.{before.id}` no longer finds it"
+    elif after.section in {"scheduler.jobs", "startup"}:
+        why = "what was recorded under the old name does not count for it"
+    message = f"`{before.id}` is now called `{after.id}`: {why}"
+    return change(grade, "entry-renamed", message, before.node, after.node)
+
+
+def _plain_key(
+    model: type[Section], key: str, old: Node | None, new: Node | None
+) -> Iterator[Change]:
+    """Compare a key that is a plain value, beside the default of the format."""
+    fact = OptionFacts(default=default_of(model, key), is_plain=True)
+    for item in compare_value(key, old, new, fact):
+        meaning = _MEANINGS.get(key)
+        if meaning is None or item.grade is Grade.cosmetic:
+            yield item
+            continue
+        message = f"{item.message} ({meaning})"
+        yield Change(item.grade, "section-changed", message, item.at, item.old, item.new)
+
+
+def _on_error(before: Entry, after: Entry) -> Iterator[Change]:
+    old, new = (entry.text("on_error") or "fail" for entry in (before, after))
+    if old == new or old not in _TOLERANCE or new not in _TOLERANCE:
+        return
+    is_looser = _TOLERANCE[new] > _TOLERANCE[old]
+    rule = "failure-tolerated" if is_looser else "failure-fatal"
+    message = f"`{after.id}` is `{new}` instead of `{old}` on error: {_OUTCOMES[new]}"
+    sides = before.node.get("on_error"), after.node.get("on_error")
+    yield from under([change(direction(is_looser), rule, message, *sides)], "on_error")
+
+
+def _clock(entry: Entry, side: Side) -> Clock:
+    zone = entry.text("timezone") or side.text(("scheduler", "timezone")) or "UTC"
+    keys = ("cron", "every", "timezone")
+    node = next((entry.node.get(key) for key in keys if entry.node.get(key)), None)
+    return Clock(entry.text("cron"), entry.text("every"), zone, node)
+
+
+def _dependencies(entry: Entry) -> dict[str, Node]:
+    node = entry.node.get("dependencies")
+    found: dict[str, Node] = {}
+    for item in node.items if isinstance(node, Sequence) else ():
+        written = as_written(item)
+        use = written.get("use") if isinstance(written, dict) else written
+        found[str(use)] = item
+    return found
+
+
+def _text_of(entry: Entry) -> str:
+    return json.dumps(as_written(entry.node), sort_keys=True)
+
+
+def _says_same(old: Node | None, new: Node | None) -> bool:
+    texts = [json.dumps(node and as_written(node), sort_keys=True) for node in (old, new)]
+    return texts[0] == texts[1]

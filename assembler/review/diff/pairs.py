@@ -1,0 +1,121 @@
+"""What the command was given → the manifests to compare, each with its old and new place.
+
+In: two paths, or a commit and any number of paths. Out: `Pair`s, and the comparison of each. A
+changed base brings every manifest beside it that extends it. Raises `UsageError` where there is
+nothing to compare, and `ManifestError` where a side is no valid manifest.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from assembler.chain import DISK, Shelf, read_chain, shown_name
+from assembler.errors import ManifestError, UsageError
+from assembler.review.diff.comparison import compare_sides, with_rename
+from assembler.review.diff.git import Commit, Repository
+from assembler.review.diff.knowledge import Knowledge
+from assembler.review.diff.side import read_side
+from assembler.review.finding import Comparison
+
+_SUFFIXES = frozenset({".yaml", ".yml"})
+_ALIKE = 0.5  # of the lines of a manifest that went and one that came: it was renamed
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One manifest: its path on each side, None where that side does not have it."""
+
+    old: Path | None
+    new: Path | None
+    is_renamed: bool = False
+
+    @property
+    def name(self) -> str:
+        """What findings call it."""
+        path = self.new or self.old
+        return "" if path is None else shown_name(path)
+
+
+class Review:
+    """Compares manifests, one by one: a fault of one does not keep the others from being told."""
+
+    def __init__(self, now: datetime, old: Shelf = DISK) -> None:
+        self._now = now
+        self._old = old
+        self._knowledge = Knowledge()
+
+    def compare(self, pair: Pair) -> Comparison:
+        """Compare one pair; raises `UsageError` or `ManifestError` where a side cannot be read."""
+        old = None if pair.old is None else read_side(pair.old, self._old)
+        new = None if pair.new is None else read_side(pair.new)
+        found = compare_sides(pair.name, old, new, self._knowledge, self._now)
+        return with_rename(found) if pair.is_renamed else found
+
+
+def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[Pair]]:
+    """Return the manifests that may differ from a commit, or from where this branch began.
+
+    Without `files`, all in `manifests/` on either side.
+    """
+    repository = Repository(Path.cwd())
+    base = repository.merge_base() if commit is None else repository.commit(commit)
+    shelf = Commit(repository, base)
+    paths = list(dict.fromkeys(files)) or _all_manifests(shelf)
+    if not paths:
+        raise UsageError("there is no manifest in `manifests/`: name one")
+    for path in paths:
+        if not path.is_file() and not shelf.has(path):
+            message = f"cannot read `{shown_name(path)}`: neither the commit nor the disk has it"
+            raise UsageError(message)
+    if files:
+        paths += [path for path in _extending(paths) if path not in paths]
+    pairs = [
+        Pair(path if shelf.has(path) else None, path if path.is_file() else None) for path in paths
+    ]
+    return shelf, list(_with_renames(pairs, shelf))
+
+
+def _all_manifests(shelf: Commit) -> list[Path]:
+    folder = Path("manifests")
+    on_disk = {path for path in folder.glob("*") if path.suffix in _SUFFIXES}
+    names = shelf.siblings(folder / "any")
+    before = {folder / name for name in names if Path(name).suffix in _SUFFIXES}
+    return sorted(on_disk | before)
+
+
+def _extending(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the manifests beside the given ones that extend one of them."""
+    wanted = {DISK.resolved(path) for path in paths}
+    for folder in dict.fromkeys(path.parent for path in paths):
+        for path in sorted(folder.glob("*")):
+            if path.suffix not in _SUFFIXES or DISK.resolved(path) in wanted:
+                continue
+            try:
+                chain = read_chain(path)
+            except (UsageError, ManifestError):
+                continue  # no manifest, or one that this change has not touched
+            if any(DISK.resolved(file) in wanted for file, _ in chain):
+                yield path
+
+
+def _with_renames(pairs: Sequence[Pair], shelf: Commit) -> Iterator[Pair]:
+    """Join a manifest that went and one that came where most of their lines are the same."""
+    gone = [pair.old for pair in pairs if pair.old is not None and pair.new is None]
+    for pair in pairs:
+        if pair.old is not None or pair.new is None:
+            continue
+        scores = {path: _likeness(shelf.read(path).text, pair.new) for path in gone}
+        best = max(scores, key=lambda path: scores[path], default=None)
+        if best is not None and scores[best] >= _ALIKE:
+            gone.remove(best)
+            yield Pair(best, pair.new, is_renamed=True)
+        else:
+            yield pair
+    yield from (pair for pair in pairs if pair.old is not None and (pair.new or pair.old in gone))
+
+
+def _likeness(old: str, path: Path) -> float:
+    new = DISK.read(path).text
+    return SequenceMatcher(None, old.splitlines(), new.splitlines()).ratio()

@@ -1,0 +1,100 @@
+"""One side of a comparison: a merged document, and where it was read from.
+
+In: the path of a manifest, and a shelf: the disk, or a commit. Out: a `Side`. Raises what reading
+and checking the shape of a manifest raise. Needs no environment and no code.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from assembler.chain import DISK, Shelf
+from assembler.errors import ManifestError, UsageError
+from assembler.nodes import Mapping, Node, NodePath, Scalar, Sequence, as_written
+from assembler.overlay import Document
+from assembler.plan import load_shape
+
+
+@dataclass(frozen=True)
+class Side:
+    """A manifest as one side has it."""
+
+    document: Document
+    shelf: Shelf
+
+    @property
+    def name(self) -> str:
+        """What findings call its file."""
+        return self.shelf.name(self.document.path)
+
+    @property
+    def root(self) -> Mapping:
+        """The merged tree."""
+        return self.document.root
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of what the manifest says: equal ones mean the same.
+
+        The order of resources and the text of SQL files count as well, comments and quotes do not.
+        """
+        resources = self.root.get("resources")
+        order = list(resources.members) if isinstance(resources, Mapping) else []
+        said = [as_written(self.root), order, self._file_texts()]
+        text = json.dumps(said, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the manifest and all that it extends, the base first."""
+        return tuple(self.shelf.read(path).text for path in self.document.files)
+
+    def node(self, path: NodePath) -> Node | None:
+        """Return the node at a path of keys, or None."""
+        node: Node | None = self.root
+        for key in path:
+            node = node.get(str(key)) if isinstance(node, Mapping) else None
+        return node
+
+    def text(self, path: NodePath) -> str | None:
+        """Return the text at a path, or None."""
+        node = self.node(path)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+    def statement(self, node: Mapping) -> str | None:
+        """Return the text of a statement, None where its file cannot be read."""
+        run, file = node.get("run"), node.get("file")
+        if isinstance(run, Scalar):
+            return str(run.value)
+        if not isinstance(file, Scalar) or not isinstance(file.value, str):
+            return None
+        folder = self._folders.get(file.span.file.name, self.document.path.parent)
+        try:
+            return self.shelf.read(folder / file.value).text
+        except (UsageError, ManifestError):
+            return None
+
+    @cached_property
+    def _folders(self) -> dict[str, Path]:
+        return {self.shelf.name(path): path.parent for path in self.document.files}
+
+    def _file_texts(self) -> list[Any]:
+        startup = self.root.get("startup")
+        steps = startup.items if isinstance(startup, Sequence) else ()
+        lists = [step.get("sql") for step in steps if isinstance(step, Mapping)]
+        return [
+            self.statement(item)
+            for node in lists
+            if isinstance(node, Sequence)
+            for item in node.items
+            if isinstance(item, Mapping) and "file" in item.members
+        ]
+
+
+def read_side(path: Path, shelf: Shelf = DISK) -> Side:
+    """Read one side; raises `UsageError` or `ManifestError` where it is no valid manifest."""
+    document, _ = load_shape(path, shelf=shelf)
+    return Side(document, shelf)

@@ -18,7 +18,11 @@ class Shelf:
 
     def read(self, path: Path) -> File:
         """Read one manifest; raises `UsageError` where there is none."""
-        return read_file(path, shown_name(path))
+        return read_file(path, self.name(path))
+
+    def name(self, path: Path) -> str:
+        """Return what messages call a file."""
+        return shown_name(path)
 
     def resolved(self, path: Path) -> Path:
         """Follow the links of `path`; what cannot be followed stays, and reading it tells why."""

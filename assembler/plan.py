@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler import manifest as models
-from assembler.chain import shown_name
-from assembler.chain import DISK, Shelf
+from assembler.chain import DISK, Shelf, shown_name
 from assembler.component import Component, Part, Role, entries, hidden
 from assembler.errors import Diagnostic, raise_faults
 from assembler.import_list import read_import_list

@@ -1,0 +1,244 @@
+"""`assembler diff` over files and over real commits of git: what it prints, and its status."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.assembler.command import call, run, write
+
+LIMIT = """manifest: 1
+middleware:
+  - {{id: per-ip, use: shop.RateLimitMiddleware, with: {{limit: {}}}}}
+"""
+SHOP = """
+from typing import Annotated
+from pydantic import Field
+class RateLimitMiddleware:
+    def __init__(self, app, *, limit: Annotated[str, Field(json_schema_extra={"looser": "higher"})]): ...
+"""
+PLACE = {
+    "type": ["object", "null"],
+    "required": ["file", "line"],
+    "properties": {"file": {"type": "string"}, "line": {"type": "integer", "minimum": 1}},
+}
+DIFFERENCE = {
+    "type": "object",
+    "required": ["format", "worst", "findings"],
+    "additionalProperties": False,
+    "properties": {
+        "format": {"const": 1},
+        "worst": {"enum": ["loosened", "review", "behaviour", "tightened", "cosmetic", None]},
+        "findings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["manifest", "grade", "rule", "message", "path", "old", "new"],
+                "properties": {
+                    "manifest": {"type": "string"},
+                    "grade": {"enum": ["loosened", "review", "behaviour", "tightened", "cosmetic"]},
+                    "rule": {"type": "string"},
+                    "message": {"type": "string"},
+                    "path": {"type": "string"},
+                    "old": PLACE,
+                    "new": PLACE,
+                },
+            },
+        },
+    },
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(folder: Path, files: dict[str, str], message: str = "change") -> str:
+    write(folder, files)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "-q", "-b", "main")
+    commit(tmp_path, {"shop.py": SHOP, "manifests/prod.yaml": LIMIT.format("5/minute")})
+    return tmp_path
+
+
+def rules(*arguments: str, folder: Path) -> list[tuple[str, str, str]]:
+    done = run("diff", *arguments, "--format", "json", folder=folder)
+    assert done.status < 2, done.err
+    found = json.loads(done.out)
+    jsonschema.validate(found, DIFFERENCE)
+    return [(one["manifest"], one["grade"], one["rule"]) for one in found["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("gate", "status"), [("loosened", 1), ("review", 1), ("cosmetic", 1), ("never", 0)]
+)
+def test_the_gate_decides_the_status(tmp_path: Path, gate: str, status: int) -> None:
+    write(tmp_path, {"shop.py": SHOP, "a.yaml": LIMIT.format("5/minute")})
+    write(tmp_path, {"b.yaml": LIMIT.format("50/minute")})
+    done = run("diff", "a.yaml", "b.yaml", "--fail-on", gate, folder=tmp_path)
+    assert (done.status, done.err) == (status, "")
+    assert "loosened   `limit` goes from `5/minute` to `50/minute`" in done.out
+    assert "a.yaml:3 → b.yaml:3" in done.out
+
+
+def test_what_is_tighter_passes_the_default_gate_and_not_a_strict_one(tmp_path: Path) -> None:
+    write(tmp_path, {"shop.py": SHOP, "a.yaml": LIMIT.format("50/minute")})
+    write(tmp_path, {"b.yaml": LIMIT.format("5/minute")})
+    assert run("diff", "a.yaml", "b.yaml", folder=tmp_path).status == 0
+    assert run("diff", "a.yaml", "b.yaml", "--fail-on", "tightened", folder=tmp_path).status == 1
+
+
+def test_equal_files_differ_in_nothing(tmp_path: Path) -> None:
+    write(tmp_path, {"a.yaml": LIMIT.format("5/minute")})
+    done = run("diff", "a.yaml", "a.yaml", "--fail-on", "cosmetic", folder=tmp_path)
+    assert (done.status, done.out) == (0, "nothing differs\n")
+    done = run("diff", "a.yaml", "a.yaml", "--format", "json", folder=tmp_path)
+    assert json.loads(done.out) == {"format": 1, "worst": None, "findings": []}
+
+
+@pytest.mark.parametrize("text", ["manifest: 2\n", "a: [", "extends: missing.yaml\nmanifest: 1\n"])
+def test_a_side_that_is_no_manifest_cannot_be_compared(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"a.yaml": "manifest: 1\n", "bad.yaml": text})
+    for names in (("a.yaml", "bad.yaml"), ("bad.yaml", "a.yaml")):
+        done = run("diff", *names, "--fail-on", "never", folder=tmp_path)
+        assert (done.status, done.out) == (2, "")
+        assert "cannot be compared: one side is no valid manifest" in done.err
+        assert "error[" in done.err
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    write(tmp_path, {"a.yaml": "manifest: 1\n"})
+    done = run("diff", "a.yaml", "b.yaml", folder=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert "cannot read `b.yaml`" in done.err
+
+
+def test_a_branch_is_compared_with_where_it_began(repository: Path) -> None:
+    git(repository, "checkout", "-qb", "feature")
+    commit(repository, {"manifests/prod.yaml": LIMIT.format("50/minute")})
+    git(repository, "checkout", "-q", "main")
+    commit(repository, {"manifests/prod.yaml": LIMIT.format("1/minute")})
+    git(repository, "checkout", "-q", "feature")
+    done = run("diff", folder=repository)
+    assert done.status == 1
+    assert "from `5/minute` to `50/minute`" in done.out
+
+
+def test_the_working_tree_is_what_is_new(repository: Path) -> None:
+    assert rules(folder=repository) == []
+    write(repository, {"manifests/prod.yaml": LIMIT.format("50/minute")})
+    name = "manifests/prod.yaml"
+    assert rules(folder=repository) == [(name, "loosened", "option-loosened")]
+    assert rules("--base", "HEAD", name, folder=repository) == rules(folder=repository)
+    inside = run("diff", "prod.yaml", folder=repository / "manifests")
+    assert "prod.yaml:3 → prod.yaml:3" in inside.out
+
+
+def test_a_changed_base_reports_every_manifest_that_extends_it(repository: Path) -> None:
+    over = "manifest: 1\nextends: base.yaml\n"
+    middle = "manifest: 1\nextends: test.yaml\n"
+    files = {"base.yaml": LIMIT.format("5/minute"), "test.yaml": over, "more.yaml": middle}
+    commit(repository, {f"manifests/{name}": text for name, text in files.items()})
+    write(repository, {"manifests/base.yaml": LIMIT.format("9/minute")})
+    names = ["base", "more", "test"]
+    expected = [(f"manifests/{name}.yaml", "loosened", "option-loosened") for name in names]
+    assert rules(folder=repository) == expected
+    assert rules("manifests/base.yaml", folder=repository) == expected
+
+
+def test_the_base_of_the_old_side_is_read_from_the_commit(repository: Path) -> None:
+    over = "manifest: 1\nextends: base.yaml\n"
+    files = {"manifests/base.yaml": LIMIT.format("5/minute"), "manifests/test.yaml": over}
+    before = commit(repository, files)
+    commit(repository, {"manifests/base.yaml": LIMIT.format("9/minute")})
+    (repository / "manifests/base.yaml").unlink()
+    write(repository, {"manifests/test.yaml": LIMIT.format("9/minute")})
+    done = run("diff", "--base", before, "manifests/test.yaml", folder=repository)
+    assert "manifests/base.yaml:3 → manifests/test.yaml:3" in done.out
+    assert "from `5/minute` to `9/minute`" in done.out
+
+
+def test_links_are_followed_inside_the_commit(repository: Path) -> None:
+    write(repository, {"shared/base.yaml": LIMIT.format("5/minute")})
+    (repository / "manifests/base.yaml").symlink_to("../shared/base.yaml")
+    over = "manifest: 1\nextends: base.yaml\n"
+    commit(repository, {"manifests/test.yaml": over})
+    write(repository, {"shared/base.yaml": LIMIT.format("9/minute")})
+    found = rules("manifests/test.yaml", folder=repository)
+    assert found == [("manifests/test.yaml", "loosened", "option-loosened")]
+
+
+def test_new_deleted_and_renamed_manifests_are_told(repository: Path) -> None:
+    write(repository, {"manifests/other.yaml": "manifest: 1\napp: {title: Other}\n"})
+    added = rules(folder=repository)
+    assert added == [("manifests/other.yaml", "review", "manifest-added")]
+    commit(repository, {})
+    (repository / "manifests/other.yaml").unlink()
+    removed = rules("--base", "HEAD", folder=repository)
+    assert removed == [("manifests/other.yaml", "review", "manifest-removed")]
+    (repository / "manifests/prod.yaml").rename(repository / "manifests/live.yaml")
+    found = rules("--base", "HEAD", folder=repository)
+    assert ("manifests/live.yaml", "behaviour", "manifest-renamed") in found
+    assert [rule for _, _, rule in found].count("manifest-removed") == 1
+
+
+def test_a_sql_file_is_read_from_the_commit(repository: Path) -> None:
+    manifest = (
+        "manifest: 1\nresources: {db: {use: shop.SHOP}}\nstartup:\n"
+        "  - {id: s, database: '${resources.db}', sql: [{label: one, file: ../sql/one.sql}]}\n"
+    )
+    commit(repository, {"manifests/prod.yaml": manifest, "sql/one.sql": "SELECT 1"})
+    write(repository, {"sql/one.sql": "DROP TABLE t"})
+    assert rules(folder=repository) == [("manifests/prod.yaml", "review", "sql-changed")]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "--output=x", "HEAD:manifests", "a b"])
+def test_a_commit_that_is_not_there_cannot_be_compared(repository: Path, name: str) -> None:
+    done = run("diff", f"--base={name}", folder=repository)
+    assert (done.status, done.out) == (2, "")
+    assert "names no commit here" in done.err
+
+
+def test_without_a_repository_git_says_so(tmp_path: Path) -> None:
+    write(tmp_path, {"manifests/a.yaml": "manifest: 1\n"})
+    done = run(
+        "diff", folder=tmp_path, environment={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    )
+    assert done.status == 2
+    assert "error: git: not a git repository" in done.err
+
+
+def test_without_git_the_command_says_what_it_needs(repository: Path) -> None:
+    done = run("diff", folder=repository, environment={"PATH": ""})
+    assert done.status == 2
+    assert "needs the command `git`" in done.err
+
+
+def test_one_bad_manifest_does_not_hide_the_others(repository: Path) -> None:
+    commit(repository, {"manifests/bad.yaml": "manifest: 1\n"})
+    write(repository, {"manifests/bad.yaml": "manifest: [\n"})
+    write(repository, {"manifests/prod.yaml": LIMIT.format("50/minute")})
+    done = run("diff", folder=repository)
+    assert done.status == 2
+    assert "from `5/minute` to `50/minute`" in done.out
+    assert "manifests/bad.yaml cannot be compared" in done.err
+
+
+def test_nothing_of_the_manifest_is_run_or_asked_of_the_environment(repository: Path) -> None:
+    code = "raise SystemExit('imported')\n"
+    manifest = "manifest: 1\nresources: {db: {use: loud.make, with: {url: '${NOT_SET}'}}}\n"
+    commit(repository, {"loud.py": code, "manifests/prod.yaml": manifest})
+    write(repository, {"manifests/prod.yaml": manifest.replace("NOT_SET", "NOR_THIS")})
+    done = call("diff", folder=repository)
+    assert done.returncode == 0, done.stderr
+    assert "`url` comes from `${NOR_THIS}` instead of `${NOT_SET}`" in done.stdout

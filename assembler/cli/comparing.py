@@ -1,6 +1,6 @@
 """`diff`: two manifests, or manifests and a commit → what a change of them means.
 
-In: two paths, or a commit and any number of paths. Out: findings as text or JSON; status 1 where
+In: two paths, or a commit and any number of paths. Out: findings as text, as JSON, or as a document for a code host; status 1 where
 one is as bad as `--fail-on` says, 2 where a side could not be compared. Needs no environment and
 runs no code of the manifests.
 """
@@ -29,6 +29,12 @@ class DiffFormat(StrEnum):
 
     text = "text"
     json = "json"
+    markdown = "markdown"
+    sarif = "sarif"
+    html = "html"
+
+
+_DOCUMENTS = frozenset({DiffFormat.markdown, DiffFormat.sarif, DiffFormat.html})
 
 
 class Gate(StrEnum):
@@ -65,19 +71,20 @@ def diff(
     """Tell what a change of manifests means: looser, other behaviour, tighter, or cosmetic."""
     review, pairs = _given(files or [], base)
     compared: list[Comparison] = []
-    failed = False
+    failures: list[str] = []
     for pair in pairs:
         try:
             compared.append(review.compare(pair))
         except UsageError as error:
             complain(f"error: {error}")
-            failed = True
+            failures.append(str(error))
         except ManifestError as error:
-            _complain_of(pair, error)
-            failed = True
-    if compared:
-        show(_printed(compared, format))
-    if failed:
+            complain(f"error: {_invalid(pair)}")
+            _show_faults(error)
+            failures.append(_invalid(pair))
+    if compared or format in _DOCUMENTS:
+        show(_printed(compared, failures, format))
+    if failures:
         raise typer.Exit(USAGE)
     worst = max((one.worst for one in compared if one.worst is not None), default=None)
     if worst is not None and fail_on is not Gate.never and worst >= _grade(fail_on):
@@ -100,7 +107,9 @@ def _grade(gate: Gate) -> int:
     return Grade[gate.value]
 
 
-def _printed(compared: "Sequence[Comparison]", format: DiffFormat) -> str:
+def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
+    if format in _DOCUMENTS:
+        return _document(compared, failures, format)
     from assembler.review.diff.text import as_text  # noqa: PLC0415  # each command loads what it needs
     from assembler.review.finding import as_dict  # noqa: PLC0415
 
@@ -110,8 +119,26 @@ def _printed(compared: "Sequence[Comparison]", format: DiffFormat) -> str:
     return as_text(compared, color=wants_color(sys.stdout), width=width)
 
 
-def _complain_of(pair: "Pair", error: ManifestError) -> None:
+def _document(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
+    """Write what stands alone elsewhere: it says itself what could not be compared."""
+    if format is DiffFormat.markdown:
+        from assembler.review.comment import as_markdown  # noqa: PLC0415  # each command loads what it needs
+
+        return as_markdown(compared, failures)
+    if format is DiffFormat.sarif:
+        from assembler.review.sarif import as_sarif  # noqa: PLC0415  # each command loads what it needs
+
+        return as_sarif(compared, failures)
+    from assembler.review.page import as_html  # noqa: PLC0415  # each command loads what it needs
+
+    return as_html(compared, failures)
+
+
+def _invalid(pair: "Pair") -> str:
+    return f"{pair.name} cannot be compared: one side is no valid manifest"
+
+
+def _show_faults(error: ManifestError) -> None:
     from assembler.review import diagnostics as reports  # noqa: PLC0415  # each command loads what it needs
 
-    complain(f"error: {pair.name} cannot be compared: one side is no valid manifest")
     warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))

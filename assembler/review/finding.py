@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from assembler.errors import Span, one_line, printable
+from assembler.errors import Span, one_line
 from assembler.review.rules import RULES
 
 
@@ -42,7 +42,7 @@ class Place:
     def as_dict(self) -> dict[str, Any]:
         """Return `file`, `line` and the rest."""
         return {
-            "file": printable(self.file),
+            "file": one_line(self.file),
             "line": self.line,
             "column": self.column,
             "end_line": self.end_line,

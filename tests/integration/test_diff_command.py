@@ -242,3 +242,25 @@ def test_nothing_of_the_manifest_is_run_or_asked_of_the_environment(repository: 
     done = call("diff", folder=repository)
     assert done.returncode == 0, done.stderr
     assert "`url` comes from `${NOR_THIS}` instead of `${NOT_SET}`" in done.stdout
+
+
+@pytest.mark.parametrize("format", ["markdown", "sarif", "html"])
+def test_documents_say_what_could_not_be_compared(repository: Path, format: str) -> None:
+    write(repository, {"manifests/prod.yaml": LIMIT.format("50/minute")})
+    done = run("diff", "--format", format, folder=repository)
+    assert (done.status, done.err) == (1, "")
+    assert "50/minute" in done.out
+    write(repository, {"manifests/prod.yaml": "manifest: ["})
+    done = run("diff", "--format", format, folder=repository)
+    assert done.status == 2
+    assert "cannot be compared" in done.out
+
+
+def test_a_base_that_went_breaks_what_extends_it(repository: Path) -> None:
+    over = "manifest: 1\nextends: prod.yaml\n"
+    commit(repository, {"manifests/test.yaml": over})
+    (repository / "manifests/prod.yaml").unlink()
+    done = run("diff", "manifests/prod.yaml", folder=repository)
+    assert done.status == 2
+    assert "manifests/test.yaml cannot be compared" in done.err
+    assert "this manifest is gone" in done.out

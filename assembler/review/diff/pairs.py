@@ -79,7 +79,7 @@ def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[Pair]
 
 def _all_manifests(shelf: Commit) -> list[Path]:
     folder = Path("manifests")
-    on_disk = {path for path in folder.glob("*") if path.suffix in _SUFFIXES}
+    on_disk = {path for path in folder.glob("*") if path.suffix in _SUFFIXES and path.is_file()}
     names = shelf.siblings(folder / "any")
     before = {folder / name for name in names if Path(name).suffix in _SUFFIXES}
     return sorted(on_disk | before)
@@ -93,10 +93,13 @@ def _extending(paths: Sequence[Path]) -> Iterator[Path]:
             if path.suffix not in _SUFFIXES or DISK.resolved(path) in wanted:
                 continue
             try:
-                chain = read_chain(path)
-            except (UsageError, ManifestError):
-                continue  # no manifest, or one that this change has not touched
-            if any(DISK.resolved(file) in wanted for file, _ in chain):
+                chain = [file for file, _ in read_chain(path)]
+            except UsageError:
+                continue
+            except ManifestError:  # this change may have broken it: comparing it tells
+                raw = path.read_bytes()
+                chain = list(paths) if any(file.name.encode() in raw for file in paths) else []
+            if any(DISK.resolved(file) in wanted for file in chain):
                 yield path
 
 

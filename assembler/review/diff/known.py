@@ -34,7 +34,6 @@ KNOWN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "starlette.applications.Starlette": _OPENAPI_DOCS,
         "uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware": {"trusted_hosts": "longer"},
         "uvicorn.config.Config": {
-            "access_log": "false",
             "backlog": "higher",
             "forwarded_allow_ips": "longer",
             "h11_max_incomplete_event_size": "higher",

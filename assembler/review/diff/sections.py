@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from assembler.manifest.app import App, OpenAPI, Server
 from assembler.manifest.step import Scheduler
-from assembler.nodes import Mapping, Node, Scalar, Sequence, as_written
+from assembler.nodes import Mapping, Node, Scalar, Sequence, as_written, walk
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.defaults import default_of
 from assembler.review.diff.knowledge import Knowledge
@@ -76,9 +76,20 @@ def _settings(old: Side, new: Side) -> Iterator[Change]:
 def _logging(old: Side, new: Side) -> Iterator[Change]:
     for key, before, after in _keys(old, new, "logging"):
         for item in compare_value(key, before, after, OptionFacts(is_plain=True)):
-            is_code = item.at[-1] in _CODE_KEYS or "ext://" in item.message
+            nodes = [side.node(("logging", *item.at)) for side in (old, new)]
+            is_code = item.at[-1] in _CODE_KEYS or any(map(_names_code, nodes))
             grade = Grade.review if is_code and item.grade is not Grade.cosmetic else item.grade
             yield Change(grade, item.rule, item.message, item.at, item.old, item.new)
+
+
+def _names_code(node: Node | None) -> bool:
+    """Tell whether a part of `logging` that one side has brings code of its own."""
+    found = {
+        str(inner.value)
+        for path, inner in (walk(node) if node is not None else ())
+        if path and path[-1] in _CODE_KEYS and isinstance(inner, Scalar)
+    }
+    return any(not name.startswith("logging.") for name in found)
 
 
 def _server(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Change]:

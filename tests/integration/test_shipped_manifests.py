@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 import assembler
 from assembler.testing import Assembled
+from tests.assembler.command import run
 from tests.integration.production import variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,11 @@ def test_a_shipped_manifest_builds(path: Path) -> None:
     assert plan.warnings == ()
     app = assembler.build(plan)
     assert app.state.assembly.dispatch == "indexed"
+
+
+def test_the_shipped_manifests_are_in_canonical_form() -> None:
+    done = run("format", "--check", *map(str, MANIFESTS), folder=ROOT)
+    assert (done.status, done.err) == (0, "")
 
 
 def test_the_manifest_of_tests_says_the_same_whatever_the_environment_says(

@@ -66,6 +66,5 @@ CODES = MappingProxyType(
         "unmet-expectation": "a request did not give what `expect` says",
         "startup-timeout": "a step of the start took longer than its `timeout`",
         "not-exported": "what Kubernetes has nothing for, or would have to read a variable to know",
-        "not-supported": "this version checks the entry, and cannot run it",
     }
 )

@@ -12,7 +12,7 @@ guide with a caret, or a mapping for `--format json`. Refuses a code that is not
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from assembler.codes import CODES
 from assembler.redaction import redact
@@ -20,7 +20,12 @@ from assembler.redaction import redact
 MAX_TOLD = 200  # diagnostics of one stage: nobody reads more, and a text of 1 MiB can have 100 000
 _NEAR = 2048  # columns around a caret that are looked through for passwords
 _WINDOW = 160  # columns of a very long line that are shown around its caret
-_COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "frame": "\x1b[1;34m", "": "\x1b[0m"}
+_COLORS = {
+    **dict.fromkeys(("error", "high"), "\x1b[1;31m"),
+    **dict.fromkeys(("warning", "medium"), "\x1b[1;33m"),
+    **dict.fromkeys(("frame", "low"), "\x1b[1;34m"),
+    "": "\x1b[0m",
+}
 
 
 class File:
@@ -99,6 +104,28 @@ class Diagnostic:
         }
 
 
+class Told(Protocol):
+    """What can be drawn: a `Diagnostic`, or a finding of a review that has a table of its own."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def severity(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def span(self) -> Span | None: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def notes(self) -> tuple[Note, ...]: ...
+    @property
+    def trace(self) -> tuple[str, ...]: ...
+    @property
+    def help(self) -> str | None: ...
+    def as_dict(self) -> dict[str, Any]: ...
+
+
 class AssemblerError(Exception):
     """Everything this package raises on purpose."""
 
@@ -156,7 +183,7 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\u000a")
 
 
-def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
+def render(diagnostic: Told, *, color: bool = False) -> str:
     """Return the text of one diagnostic as the style guide draws it, without a final newline."""
     tint = _Tint(color)
     head = tint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")

@@ -42,7 +42,6 @@ from assembler.signature import class_of
 from assembler.sql.statement import SqlStep, check_engines, read_sql
 from assembler.targets import ModuleTargets, Targets
 from assembler.termination import check_termination
-from assembler.unsupported import not_acted_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +241,7 @@ class _Planner:
         )
 
     def warnings(self, manifest: models.Manifest) -> Iterator[Diagnostic]:
-        """Say what has no effect, and what takes too long."""
-        yield from not_acted_on(manifest, self.root)
+        """Say what takes too long."""
         if self.environment is not None:
             yield from check_termination(manifest, self.root)
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from assembler.cli.applying import sql
+from assembler.cli.auditing import audit
 from assembler.cli.checking import check
 from assembler.cli.clockwork import jobs
 from assembler.cli.comparing import diff
@@ -22,6 +23,7 @@ from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, wa
 from assembler.cli.running import run_job
 from assembler.cli.showing import explain, render, routes, schema
 from assembler.cli.starting import init, serve
+from assembler.cli.tabulating import matrix
 from assembler.cli.testing import test
 from assembler.errors import AssemblerError, ManifestError
 from assembler.failure import failure_of
@@ -31,6 +33,8 @@ _COMMANDS: dict[Callable[..., None], str] = {
     check: "assembler check manifests/*.yaml --static --format github",
     format: "assembler format manifests/*.yaml --check",
     diff: "assembler diff --base origin/main --fail-on review",
+    audit: "assembler audit manifests/prod.yaml --profile prod",
+    matrix: "assembler matrix manifests/dev.yaml manifests/prod.yaml --format markdown",
     render: "assembler render manifests/prod.yaml --explain resources.db.with",
     explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
     routes: "assembler routes manifests/dev.yaml --format json",

@@ -1,8 +1,8 @@
-"""Diagnostics → the formats that `check` prints.
+"""Diagnostics → the formats that `check` and `audit` print.
 
-In: diagnostics of any number of manifests. Out: text with carets, JSON (`format: 1`), workflow
-commands of GitHub Actions, SARIF 2.1.0, or the code quality report of GitLab. Refuses nothing;
-every string is made inert first.
+In: diagnostics or findings of any number of manifests. Out: text with carets, JSON (`format: 1`),
+workflow commands of GitHub Actions, SARIF 2.1.0, or the code quality report of GitLab. Refuses
+nothing; every string is made inert first.
 """
 
 import hashlib
@@ -12,11 +12,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from assembler.codes import CODES
-from assembler.errors import Diagnostic, render
+from assembler.errors import Diagnostic, Told, printable, render
 from assembler.review.sarif import location, log, message
 
+# What GitHub, SARIF and GitLab call each severity.
+_LEVELS = {
+    "error": ("error", "error", "major"),
+    "warning": ("warning", "warning", "minor"),
+    "high": ("error", "error", "major"),
+    "medium": ("warning", "warning", "minor"),
+    "low": ("notice", "note", "info"),
+}
 
-def as_text(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
+
+def as_text(diagnostics: Sequence[Told], *, color: bool = False) -> str:
     """Draw every diagnostic, then count them."""
     if not diagnostics:
         return ""
@@ -29,34 +38,55 @@ def distinct(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
     return list({render(item): item for item in diagnostics}.values())
 
 
-def counted(diagnostics: Sequence[Diagnostic]) -> str:
+def counted(diagnostics: Sequence[Told]) -> str:
     """Return `2 errors, 1 warning`."""
     counts = []
-    for severity in ("error", "warning"):
+    for severity in _LEVELS:
         count = sum(item.severity == severity for item in diagnostics)
         if count:
-            counts.append(f"{count} {severity}{'s' if count > 1 else ''}")
+            is_noun = severity in {"error", "warning"}
+            counts.append(f"{count} {severity}{'s' if is_noun and count > 1 else ''}")
     return ", ".join(counts)
 
 
-def as_json(diagnostics: Sequence[Diagnostic]) -> str:
+def as_json(diagnostics: Sequence[Told]) -> str:
     """Return the mapping that programs read."""
     return json.dumps(
         {"format": 1, "diagnostics": [item.as_dict() for item in diagnostics]}, indent=2
     )
 
 
-def as_github(diagnostics: Sequence[Diagnostic]) -> str:
+def as_github(diagnostics: Sequence[Told]) -> str:
     """Return one workflow command a line, which GitHub shows at the changed lines."""
     return "\n".join(_command(item) for item in diagnostics)
 
 
-def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
+def as_sarif(diagnostics: Sequence[Told]) -> str:
     """Return one run of SARIF 2.1.0, with the table of codes as its rules."""
-    return log(CODES, [_result(item) for item in diagnostics], category="assembler-check")
+    return log(CODES, [result(item) for item in diagnostics], category="assembler-check")
 
 
-def as_gitlab(diagnostics: Sequence[Diagnostic]) -> str:
+def result(item: Told) -> dict[str, Any]:
+    """Return one result of SARIF."""
+    facts = item.as_dict()
+    text = facts["message"] + (f" ({printable(item.help)})" if item.help else "")
+    told: dict[str, Any] = {
+        "ruleId": item.code,
+        "level": _LEVELS[item.severity][1],
+        "message": message(text),
+    }
+    if item.span is not None:
+        region = {
+            "startLine": facts["line"],
+            "startColumn": facts["column"],
+            "endLine": facts["end_line"],
+            "endColumn": facts["end_column"],
+        }
+        told["locations"] = [location(item.span.file.name, region)]
+    return told
+
+
+def as_gitlab(diagnostics: Sequence[Told]) -> str:
     """Return a code quality report, which GitLab shows at the changed lines.
 
     A fault keeps its fingerprint while it moves, so that GitLab can tell what a change brings.
@@ -66,16 +96,16 @@ def as_gitlab(diagnostics: Sequence[Diagnostic]) -> str:
     return json.dumps([_issue(item, seen) for item in diagnostics], indent=2)
 
 
-def _issue(item: Diagnostic, seen: Counter[str]) -> dict[str, Any]:
+def _issue(item: Told, seen: Counter[str]) -> dict[str, Any]:
     facts = item.as_dict()
     identity = "\0".join((item.code, facts["file"] or "", facts["message"]))
     seen[identity] += 1  # two faults of one wording are two
     digest = hashlib.sha256(f"{identity}\0{seen[identity]}".encode())
     return {
-        "description": facts["message"] + (f" ({facts['help']})" if facts["help"] else ""),
+        "description": facts["message"] + (f" ({printable(item.help)})" if item.help else ""),
         "check_name": item.code,
         "fingerprint": digest.hexdigest(),
-        "severity": "major" if item.severity == "error" else "minor",
+        "severity": _LEVELS[item.severity][2],
         "location": {
             "path": facts["file"] or ".",
             "lines": {"begin": facts["line"] or 1, "end": facts["end_line"] or 1},
@@ -83,7 +113,7 @@ def _issue(item: Diagnostic, seen: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _command(item: Diagnostic) -> str:
+def _command(item: Told) -> str:
     facts = item.as_dict()
     places = {
         "file": facts["file"],
@@ -96,8 +126,8 @@ def _command(item: Diagnostic) -> str:
     properties = ",".join(
         f"{key}={_escaped(str(value), ',:')}" for key, value in places.items() if value is not None
     )
-    text = facts["message"] + (f"\nhelp: {facts['help']}" if facts["help"] else "")
-    return f"::{item.severity} {properties}::{_escaped(text, '')}"
+    text = facts["message"] + (f"\nhelp: {printable(item.help)}" if item.help else "")
+    return f"::{_LEVELS[item.severity][0]} {properties}::{_escaped(text, '')}"
 
 
 def _escaped(text: str, more: str) -> str:
@@ -105,22 +135,3 @@ def _escaped(text: str, more: str) -> str:
     for char in "%\r\n" + more:
         text = text.replace(char, f"%{ord(char):02X}")
     return text
-
-
-def _result(item: Diagnostic) -> dict[str, Any]:
-    facts = item.as_dict()
-    text = facts["message"] + (f" ({facts['help']})" if facts["help"] else "")
-    result: dict[str, Any] = {
-        "ruleId": item.code,
-        "level": item.severity,
-        "message": message(text),
-    }
-    if item.span is not None:
-        region = {
-            "startLine": facts["line"],
-            "startColumn": facts["column"],
-            "endLine": facts["end_line"],
-            "endColumn": facts["end_column"],
-        }
-        result["locations"] = [location(item.span.file.name, region)]
-    return result

@@ -114,19 +114,6 @@ def test_every_object_that_cannot_be_made_is_reported_at_once(tmp_path: Path) ->
     ]
 
 
-def test_what_has_no_effect_yet_is_warned_of(tmp_path: Path) -> None:
-    plan = planned(
-        tmp_path,
-        """
-        expect: [{request: "GET /x"}]
-        audit: {suppress: [{rule: a, reason: b, until: "2030-01-01"}]}
-        """,
-    )
-    (warning,) = plan.warnings
-    assert (warning.code, warning.severity) == ("not-supported", "warning")
-    assert warning.message == "this version does not run `audit` yet"
-
-
 def test_secrets_do_not_appear_in_faults(tmp_path: Path) -> None:
     text = "resources: {one: {use: $parts.steps.broken_factory, with: {secret: '${TOKEN}'}}}"
     [fault] = faults_of(tmp_path, text, {"TOKEN": "s3cr3t-value"})

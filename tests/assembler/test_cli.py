@@ -12,6 +12,8 @@ GOLDEN = sorted(PROJECT.parent.glob("*.txt"))
 COMMANDS = [
     "check",
     "format",
+    "audit",
+    "matrix",
     "render",
     "explain",
     "routes",
@@ -54,6 +56,8 @@ def test_each_format_is_pinned_by_a_golden_file() -> None:
         "explain": ["json", "mermaid"],
         "routes": ["json"],
         "jobs": ["json"],
+        "audit": ["json", "github", "gitlab", "sarif"],
+        "matrix": ["json", "markdown", "html"],
     }.items():
         for name in formats:
             assert any(f"{command} " in line and f"--format {name}" in line for line in lines)

@@ -37,6 +37,29 @@ DIAGNOSTICS = {
         },
     },
 }
+AUDIT = {
+    "type": "object",
+    "required": ["format", "findings"],
+    "properties": {
+        "format": {"const": 1},
+        "findings": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["rule", "severity", "message", "file", "line", "fix"],
+                "properties": {
+                    "rule": {"type": "string"},
+                    "severity": {"enum": ["high", "medium", "low"]},
+                    "message": {"type": "string"},
+                    "file": {"type": "string"},
+                    "line": {"type": "integer", "minimum": 1},
+                    "fix": {"type": "string", "minLength": 1},
+                },
+            },
+        },
+    },
+}
 ROUTE = {
     "type": "object",
     "required": ["id", "path", "methods", "endpoint"],
@@ -91,6 +114,11 @@ def test_routes_give_programs_the_keys_of_the_contract() -> None:
     listed = json.loads(shown.out)
     assert listed["format"] == 1
     jsonschema.validate(listed["routes"], {"type": "array", "items": ROUTE, "minItems": 7})
+
+
+def test_audit_gives_programs_the_keys_of_the_contract() -> None:
+    shown = run("audit", "environments/prod.yaml", "--format", "json", folder=PROJECT)
+    jsonschema.validate(json.loads(shown.out), AUDIT)
 
 
 def test_schema_is_a_schema_that_every_manifest_fits() -> None:

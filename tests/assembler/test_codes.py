@@ -21,7 +21,6 @@ ELSEWHERE = {
     "startup-timeout",
     "unmet-expectation",
     "not-exported",
-    "not-supported",
     "sql-unparsed",
     "sql-not-repeatable",
     "sql-dangerous",

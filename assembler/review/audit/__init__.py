@@ -1,0 +1,144 @@
+"""A merged manifest → what to think twice about before it is deployed.
+
+In: a document and its manifest, a profile, a day; for a change, the rules and the suppressions of
+the base side, so that a change cannot silence its own gate. Out: a `Report` with findings, the
+worst first, and with what was silenced. Imports nothing that the manifest names and reads no
+variables. Refuses nothing: a rule that cannot judge says nothing, and code that cannot be read is
+a finding of its own.
+
+The rooms in the order to read them: rule, subject, the rules by what they are about, table.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from assembler.errors import Span, one_line
+from assembler.import_list import ImportList, read_import_list
+from assembler.manifest import Manifest
+from assembler.manifest.review import Suppression
+from assembler.nodes import locate
+from assembler.overlay import Document
+from assembler.review.audit.item import first_line
+from assembler.review.audit.literals import secret_test
+from assembler.review.audit.rule import SEVERITIES, Finding, Profile, Rule, Severity, Sighting
+from assembler.review.audit.subject import Subject
+from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
+from assembler.review.credentials import secret_scalars, veiled, veiled_text
+from assembler.suggestion import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """A finding that a suppression silences, and why."""
+
+    finding: Finding
+    reason: str
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the audit of one manifest found."""
+
+    manifest: str
+    profile: Profile
+    findings: tuple[Finding, ...]
+    silenced: tuple[Silenced, ...]
+
+    def trips(self, severity: Severity) -> bool:
+        """Tell whether a finding is of that severity or a worse one."""
+        reach = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        return any(finding.severity in reach for finding in self.findings)
+
+
+def audit(
+    document: Document,
+    manifest: Manifest,
+    profile: Profile,
+    *,
+    today: date,
+    rules: Mapping[str, Rule] = RULES,
+    suppressions: Sequence[Suppression] | None = None,
+    imports: ImportList | None = None,
+) -> Report:
+    """Judge one manifest.
+
+    Args:
+        document: the merged tree, as `assembler.plan.load_shape` returns it with the manifest.
+        manifest: its models.
+        profile: what the manifest is for.
+        today: the day by which suppressions end.
+        rules: what is judged.
+        suppressions: those that hold, in place of the manifest's own: for a change, those of its
+            base side.
+        imports: what the manifest may import; that of the pyproject.toml above it where none.
+    """
+    subject = Subject(document, manifest, profile, imports or read_import_list(document.path))
+    holding = manifest.audit.suppress if suppressions is None else suppressions
+    running = {one.rule: one for one in holding if one.until >= today}
+    found = list(_found(subject, rules.values()))
+    broken = {rule.id for rule, _ in found}
+    if suppressions is None:
+        found += _of_suppressions(subject, rules, broken, today)
+    findings, silenced = [], []
+    for finding in _safe(subject, found):
+        suppression = running.get(finding.rule) if finding.rule in rules else None
+        if suppression is None:
+            findings.append(finding)
+        else:
+            silenced.append(Silenced(finding, suppression.reason, suppression.until))
+    shown = document.path.as_posix()
+    return Report(shown, profile, tuple(findings), tuple(silenced))
+
+
+def _found(subject: Subject, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Sighting]]:
+    for rule in rules:
+        if subject.profile in rule.profiles:
+            yield from ((rule, sighting) for sighting in rule.find(subject))
+
+
+def _of_suppressions(
+    subject: Subject, rules: Mapping[str, Rule], broken: set[str], today: date
+) -> Iterator[tuple[Rule, Sighting]]:
+    """Find suppressions that silence nothing, or no longer."""
+    for number, one in enumerate(subject.manifest.audit.suppress):
+        node, _ = locate(subject.root, ("audit", "suppress", number))
+        kind, key, message, fix = "", "rule", "", ""
+        if one.rule not in rules:
+            kind, message = "suppression-unknown", f"there is no rule `{one.rule}`"
+            fix = did_you_mean(one.rule, rules) or ""
+        elif one.until < today:
+            kind, key = "suppression-expired", "until"
+            written = locate(node, ("until",))[0]
+            is_known = "${" not in str(getattr(written, "value", ""))
+            end = f"ended on {one.until}" if is_known else "has an end that no variable may tell"
+            message = f"the suppression of `{one.rule}` {end}"
+        elif one.rule not in broken and subject.profile in rules[one.rule].profiles:
+            kind, message = "suppression-unused", f"nothing breaks `{one.rule}` here"
+        if kind:
+            span: Span = first_line(locate(node, (key,))[0].span)
+            yield OF_SUPPRESSIONS[kind], Sighting(span, message, fix)
+
+
+def _safe(subject: Subject, found: list[tuple[Rule, Sighting]]) -> list[Finding]:
+    """Return findings, the worst first, whose words and lines show no credential."""
+    secrets = [node for _, node in secret_scalars(subject.root, secret_test(subject))]
+    files = veiled((sighting.span for _, sighting in found), secrets)
+    findings = {
+        Finding(
+            rule=rule.id,
+            severity=rule.severity,
+            message=one_line(veiled_text(sighting.message)),
+            span=sighting.span._replace(file=files[id(sighting.span.file)]),
+            fix=sighting.fix or rule.fix,
+            why=rule.why,
+        ): None
+        for rule, sighting in found
+    }
+    return sorted(findings, key=_rank)
+
+
+def _rank(finding: Finding) -> tuple[int, str, int, int]:
+    span = finding.span
+    return SEVERITIES.index(finding.severity), span.file.name, span.line, span.column

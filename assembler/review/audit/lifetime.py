@@ -1,0 +1,144 @@
+"""Rules about the start and the end: what they tolerate, and how long they may take.
+
+In: a `Subject`. Out: sightings. Refuses nothing.
+"""
+
+from collections.abc import Iterator
+
+from assembler.review.audit.kinds import PROBE
+from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting
+from assembler.review.audit.subject import Subject
+from assembler.termination import check_termination
+
+_ENDLESS = {
+    "redis": ("socket_timeout", "timeout"),
+    "aioredis": ("socket_timeout", "timeout"),
+    "asyncpg": ("command_timeout", "timeout"),
+    "aiomysql": ("connect_timeout", "timeout"),
+}
+
+
+def _graceful(subject: Subject) -> Iterator[Sighting]:
+    server = subject.server
+    if server.value("timeout_graceful_shutdown", default=0) is None:
+        span = server.place("timeout_graceful_shutdown")
+        yield Sighting(span, "open requests may keep the process from ever ending")
+
+
+def _drain(subject: Subject) -> Iterator[Sighting]:
+    if not subject.server.has("drain"):
+        message = "the process stops listening at once when it is told to end"
+        yield Sighting(subject.server.span, message)
+
+
+def _budget(subject: Subject) -> Iterator[Sighting]:
+    if subject.manifest.server.timeout_graceful_shutdown is not None:
+        for fault in check_termination(subject.manifest, subject.root):
+            yield Sighting(fault.span or subject.top, fault.message)
+
+
+def _tolerated(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.resources:
+        mode = item.node.get("on_error")
+        user = subject.user_of(item.id)
+        if getattr(mode, "value", "") == "warn" and user is not None:
+            message = f"{user.called} needs {item.called}, and a start goes on without it"
+            yield Sighting(subject.place(*item.path, "on_error"), message)
+
+
+def _migrations(subject: Subject) -> Iterator[Sighting]:
+    for item, step in zip(subject.sections["startup"], subject.manifest.startup, strict=True):
+        if step.sql is not None and step.on_error == "warn":
+            message = f"a start goes on where the SQL of {item.called} has failed"
+            yield Sighting(subject.place(*item.path, "on_error"), message)
+
+
+def _timeouts_off(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.items:
+        for key in item.options.members:
+            is_timeout = key == "timeout" or key.endswith("_timeout")
+            if is_timeout and item.value(key, default=0) is None:
+                yield Sighting(item.place(key), f"`{key}` of {item.called} is off")
+
+
+def _clients(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.resources:
+        keys = _ENDLESS.get(item.use.partition(".")[0].partition(":")[0], ())
+        if keys and not any(item.has(key) for key in keys):
+            yield Sighting(
+                item.span, f"{item.called} waits for ever where it is not told otherwise"
+            )
+
+
+def _no_probe(subject: Subject) -> Iterator[Sighting]:
+    texts = (f"{item.id} {item.use}" for item in subject.routes)
+    if subject.manifest.routes and not any(PROBE.search(text) for text in texts):
+        yield Sighting(subject.place("routes"), "no route tells whether the service is ready")
+
+
+RULES = (
+    Rule(
+        "no-graceful-timeout",
+        "medium",
+        "one open stream keeps uvicorn waiting, and the shutdown hooks never run",
+        "give it seconds, or leave it out for 10",
+        _graceful,
+        PROD,
+    ),
+    Rule(
+        "no-drain",
+        "low",
+        "a balancer sends requests for some seconds more, and those are refused",
+        "add `drain: 5s` to `server`",
+        _drain,
+        PROD,
+    ),
+    Rule(
+        "end-exceeds-budget",
+        "medium",
+        "the platform kills what takes longer than its grace, in the middle of a hook",
+        "lower the times, or raise `termination_grace` of `server` to what the platform waits",
+        _budget,
+        PROD,
+    ),
+    Rule(
+        "needed-resource-warns",
+        "medium",
+        "with `on_error: warn` readiness is 200 while every request that needs it fails",
+        "write `on_error: degrade`, or leave it out",
+        _tolerated,
+        SERVED,
+    ),
+    Rule(
+        "failed-sql-warns",
+        "medium",
+        "code that counts on the statement then runs against a database without it",
+        "leave `on_error` out where the code needs what the statement makes",
+        _migrations,
+        SERVED,
+    ),
+    Rule(
+        "timeout-off",
+        "medium",
+        "a peer that does not answer holds a request, and in the end all of them",
+        "write how long to wait",
+        _timeouts_off,
+        SERVED,
+    ),
+    Rule(
+        "client-without-timeout",
+        "medium",
+        "a peer that does not answer holds a request, and in the end all of them",
+        "say how long it may wait for an answer",
+        _clients,
+        SERVED,
+    ),
+    Rule(
+        "no-health-route",
+        "low",
+        "an orchestrator cannot tell a process that serves from one that does not",
+        "add a router with the states live and ready",
+        _no_probe,
+        PROD,
+    ),
+)

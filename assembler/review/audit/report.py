@@ -1,0 +1,95 @@
+"""Reports of audits → text for people, and plain data for programs.
+
+In: `Report`s. Out: drawings with carets, the mapping of `audit --format json`, the table of rules.
+SARIF's results and GitHub's form are those of `review.diagnostics`. Refuses nothing; every string is made
+inert.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from assembler.errors import one_line, printable, render
+from assembler.review import diagnostics
+from assembler.review.audit import Report
+from assembler.review.audit.rule import EVERYWHERE, Finding, Rule
+from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
+from assembler.review.sarif import log
+
+
+def as_text(reports: Sequence[Report], *, color: bool = False) -> str:
+    """Draw every finding, then tell of each manifest its profile, its counts, what is silenced."""
+    drawn = [render(finding, color=color) for finding in all_findings(reports)]
+    return "\n\n".join([*drawn, "\n".join(_summary(reports))])
+
+
+def as_dict(reports: Sequence[Report], failures: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the mapping that programs read; `failures` say what could not be judged."""
+    return {
+        "format": 1,
+        "failures": [one_line(text) for text in failures],
+        "manifests": [
+            {"file": one_line(report.manifest), "profile": report.profile} for report in reports
+        ],
+        "findings": [finding.as_dict() for finding in all_findings(reports)],
+        "silenced": [
+            {
+                **one.finding.as_dict(),
+                "reason": printable(one.reason),
+                "until": one.until.isoformat(),
+            }
+            for report in reports
+            for one in report.silenced
+        ],
+    }
+
+
+def as_sarif(reports: Sequence[Report], failures: Sequence[str] = ()) -> str:
+    """Return one run of SARIF 2.1.0; `failures` say what could not be judged."""
+    meanings = {rule.id: rule.why for rule in (*RULES.values(), *OF_SUPPRESSIONS.values())}
+    results = [diagnostics.result(finding) for finding in all_findings(reports)]
+    return log(meanings, results, category="assembler-audit", failures=failures)
+
+
+def all_findings(reports: Iterable[Report]) -> list[Finding]:
+    """Return the findings of all, those that manifests share through a base only once."""
+    found: dict[Any, Finding] = {}
+    for report in reports:
+        for finding in report.findings:
+            place = (finding.span.file.name, *finding.span[1:])
+            found.setdefault((finding.rule, finding.message, place), finding)
+    return list(found.values())
+
+
+def rules_as_text(rules: Mapping[str, Rule]) -> str:
+    """List the rules: id, severity, profiles; then why, and what to write instead."""
+    lines = []
+    for rule in rules.values():
+        where = "" if rule.profiles == EVERYWHERE else f"  {', '.join(sorted(rule.profiles))}"
+        lines += [f"{rule.id}  {rule.severity}{where}", f"  {rule.why}", f"  fix: {rule.fix}", ""]
+    return "\n".join(lines).rstrip()
+
+
+def rules_as_dict(rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """Return the same for programs."""
+    return {
+        "format": 1,
+        "rules": [
+            {
+                "rule": rule.id,
+                "severity": rule.severity,
+                "profiles": sorted(rule.profiles),
+                "why": rule.why,
+                "fix": rule.fix,
+            }
+            for rule in rules.values()
+        ],
+    }
+
+
+def _summary(reports: Sequence[Report]) -> Iterable[str]:
+    for report in reports:
+        counts = diagnostics.counted(report.findings) or "clean"
+        yield f"{one_line(report.manifest)} as {report.profile}: {counts}"
+        for one in report.silenced:
+            reason = one_line(one.reason)
+            yield f"  silenced until {one.until}: {one.finding.rule}: {reason}"

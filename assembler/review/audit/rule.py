@@ -1,0 +1,87 @@
+"""What a rule of the audit is, and what it finds, as frozen values.
+
+In: facts. Out: `Rule`, `Sighting`, `Finding`. A finding has the words and the place that the
+writers of `review.diagnostics` print. Refuses nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from assembler.errors import Note, Span, one_line, printable
+
+if TYPE_CHECKING:
+    from assembler.review.audit.subject import Subject
+
+Severity = Literal["high", "medium", "low"]
+Profile = Literal["dev", "test", "prod", "serverless"]
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
+EVERYWHERE: frozenset[Profile] = frozenset({"dev", "test", "prod", "serverless"})
+SERVED: frozenset[Profile] = frozenset({"prod", "serverless"})  # strangers can reach it
+PROD: frozenset[Profile] = frozenset({"prod"})
+SERVERLESS: frozenset[Profile] = frozenset({"serverless"})
+DEV: frozenset[Profile] = frozenset({"dev"})
+
+
+class Sighting(NamedTuple):
+    """One place where a rule is broken, and how, in one sentence."""
+
+    span: Span
+    message: str
+    fix: str = ""  # in place of the rule's own
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing to think twice about: `why` is one sentence, `fix` is what to write instead."""
+
+    id: str
+    severity: Severity
+    why: str
+    fix: str
+    find: "Callable[[Subject], Iterable[Sighting]]"
+    profiles: frozenset[Profile] = EVERYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that a manifest breaks; the names are those of a `Diagnostic`."""
+
+    rule: str
+    severity: Severity
+    message: str
+    span: Span
+    fix: str
+    why: str
+    label: str = ""
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The rule."""
+        return self.rule
+
+    @property
+    def help(self) -> str | None:
+        """The fix."""
+        return self.fix or None
+
+    @property
+    def trace(self) -> tuple[str, ...]:
+        """The sentence that says why."""
+        return (self.why,) if self.why else ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keys of `audit --format json`."""
+        return {
+            "rule": self.rule,
+            "severity": self.severity,
+            "message": printable(self.message),
+            "why": printable(self.why),
+            "fix": printable(self.fix),
+            "file": one_line(self.span.file.name),
+            "line": self.span.line,
+            "column": self.span.column,
+            "end_line": self.span.end_line,
+            "end_column": self.span.end_column,
+        }

@@ -1,0 +1,93 @@
+"""Rules about jobs.
+
+In: a `Subject`. Out: sightings. Refuses nothing; a scheduler that is off is not judged.
+"""
+
+from collections.abc import Iterator
+
+from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.subject import Subject
+
+
+def _runs(subject: Subject) -> bool:
+    return subject.section("scheduler").value("enabled", default=True) is not False
+
+
+def _every_worker(subject: Subject) -> Iterator[Sighting]:
+    scheduler = subject.section("scheduler")
+    if _runs(subject) and subject.jobs and not scheduler.has("store") and subject.workers > 1:
+        message = f"{subject.workers} workers without a store: each of them runs every job"
+        yield Sighting(subject.place("scheduler", "jobs"), message)
+
+
+def _every_replica(subject: Subject) -> Iterator[Sighting]:
+    scheduler = subject.section("scheduler")
+    if _runs(subject) and subject.jobs and not scheduler.has("store") and subject.workers == 1:
+        yield Sighting(subject.place("scheduler", "jobs"), "jobs without a store")
+
+
+def _endless(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.jobs if _runs(subject) else ():
+        node = item.node.get("timeout")
+        if node is None or getattr(node, "value", "") is None:
+            yield Sighting(item.span, f"job {item.called} may take for ever")
+
+
+def _crowded(subject: Subject) -> Iterator[Sighting]:
+    for item, job in zip(subject.jobs, subject.manifest.scheduler.jobs, strict=True):
+        if _runs(subject) and job.overlap == "allow" and job.timeout is None:
+            yield Sighting(
+                subject.place(*item.path, "overlap"),
+                f"runs of {item.called} may pile up without an end",
+            )
+
+
+def _dropped_store(subject: Subject) -> Iterator[Sighting]:
+    text = subject.manifest.scheduler.store or ""
+    for item in subject.resources if subject.jobs and _runs(subject) else ():
+        mode = item.node.get("on_error")
+        if text == f"${{resources.{item.id}}}" and getattr(mode, "value", "") == "warn":
+            message = f"jobs keep their claims in {item.called}, and a start goes on without it"
+            yield Sighting(subject.place(*item.path, "on_error"), message)
+
+
+RULES = (
+    Rule(
+        "jobs-in-every-worker",
+        "high",
+        "mails are sent and money is booked as many times as there are processes",
+        "add `store: ${resources.…}`, an engine or a cache that all share",
+        _every_worker,
+    ),
+    Rule(
+        "jobs-without-store",
+        "medium",
+        "a second replica, or the old one during a rollout, runs each of them again",
+        "add `store: ${resources.…}`, an engine or a cache that all share",
+        _every_replica,
+        SERVED,
+    ),
+    Rule(
+        "job-without-timeout",
+        "medium",
+        "a run that hangs keeps every later one from starting",
+        "add a `timeout`",
+        _endless,
+        SERVED,
+    ),
+    Rule(
+        "jobs-pile-up",
+        "medium",
+        "`overlap: allow` without a `timeout` starts another run however many hang",
+        "add a `timeout`, or leave out `overlap`",
+        _crowded,
+    ),
+    Rule(
+        "store-may-be-away",
+        "medium",
+        "no job runs while the store is away, and readiness says nothing of it",
+        "write `on_error: fail` or `degrade`",
+        _dropped_store,
+        SERVED,
+    ),
+)

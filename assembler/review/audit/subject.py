@@ -1,0 +1,158 @@
+"""A document and its manifest → what the rules of the audit look at.
+
+In: a merged document, its models, the profile. Out: a `Subject` with its entries. Runs no code that
+the manifest names and reads no variables. Refuses nothing: of code that cannot be found in the
+source, no signature is known.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from assembler.errors import AssemblerError, Diagnostic, Span
+from assembler.import_list import ImportFault, ImportList
+from assembler.manifest import Manifest
+from assembler.nodes import Mapping, locate
+from assembler.overlay import Document
+from assembler.redaction import Secrets
+from assembler.references import Resolver
+from assembler.review.audit.item import Item, first_line, item_of, texts_of
+from assembler.review.audit.rule import Profile
+from assembler.signature import Target
+from assembler.sql.lint import Finding as SqlFinding
+from assembler.sql.lint import findings
+from assembler.sql.statement import SqlStep, read_sql
+from assembler.static import SourceReader
+
+_SECTIONS = (*("middleware", "exception_handlers", "configure", "routes", "startup", "shutdown"),)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One manifest under one profile."""
+
+    document: Document = field(repr=False)
+    manifest: Manifest = field(repr=False)  # where a variable would tell, a sample stands
+    profile: Profile
+    imports: ImportList
+
+    @property
+    def root(self) -> Mapping:
+        """The merged tree."""
+        return self.document.root
+
+    @cached_property
+    def resources(self) -> tuple[Item, ...]:
+        section = self.root.get("resources")
+        members = section.members if isinstance(section, Mapping) else {}
+        return tuple(
+            item_of("resources", ("resources", name), member.value, name)
+            for name, member in members.items()
+        )
+
+    @cached_property
+    def jobs(self) -> tuple[Item, ...]:
+        return self._listed(("scheduler", "jobs"), self.manifest.scheduler.jobs)
+
+    @cached_property
+    def sections(self) -> dict[str, tuple[Item, ...]]:
+        return {name: self._listed((name,), getattr(self.manifest, name)) for name in _SECTIONS}
+
+    @property
+    def middleware(self) -> tuple[Item, ...]:
+        return self.sections["middleware"]
+
+    @property
+    def routes(self) -> tuple[Item, ...]:
+        return self.sections["routes"]
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """Every entry."""
+        listed = (item for section in self.sections.values() for item in section)
+        return (*self.resources, *listed, *self.jobs)
+
+    @cached_property
+    def sql(self) -> tuple[list[SqlStep], list[Diagnostic]]:
+        """The statements of the start, and what is wrong with their texts and files."""
+        return read_sql(self.manifest, self.document, Resolver(None, None, Secrets()))
+
+    @cached_property
+    def sql_findings(self) -> tuple[SqlFinding, ...]:
+        """What the linter of SQL finds."""
+        return tuple(finding for _, _, finding in findings(self.sql[0]))
+
+    @cached_property
+    def server(self) -> Item:
+        """The section `server`, its keys as options."""
+        return self.section("server")
+
+    @property
+    def workers(self) -> int:
+        value = self.server.value("workers", 1)
+        return value if isinstance(value, int) else 1
+
+    def section(self, *path: str) -> Item:
+        """Return a section as an item; one that is not there is empty, at the top of the file."""
+        node, key = locate(self.root, path)
+        if key is None or not isinstance(node, Mapping):
+            node = Mapping({}, self.root.span)
+        return Item(path[0], path, node, node, key or self.top)
+
+    @property
+    def top(self) -> Span:
+        """The first word of the manifest: the place of what is nowhere in it."""
+        member = self.root.members.get("manifest")
+        return member.key if member else first_line(self.root.span)
+
+    def place(self, *path: str | int) -> Span:
+        """Return where the key of a section or value stands, or else the top."""
+        node, key = locate(self.root, path)
+        if key is not None:
+            return key
+        is_there = bool(path) and isinstance(path[-1], int)
+        return first_line(node.span) if is_there else self.top
+
+    def layers(self, kind: re.Pattern[str]) -> list[tuple[int, Item]]:
+        """Return the middleware of a kind, each with its index; the outermost has 0."""
+        return [(index, item) for index, item in enumerate(self.middleware) if item.is_a(kind)]
+
+    def user_of(self, resource: str) -> Item | None:
+        """Return the first entry that names a resource."""
+        return self._users.get(f"${{resources.{resource}}}")
+
+    def target(self, item: Item) -> Target | str:
+        """Describe what an entry names by its source, or say why that cannot be done."""
+        if item.use not in self._targets:
+            try:
+                self._targets[item.use] = self._reader.target(item.use)
+            except ImportFault as fault:
+                self._targets[item.use] = fault.message
+            except AssemblerError as error:
+                self._targets[item.use] = str(error)
+        return self._targets[item.use]
+
+    @cached_property
+    def _users(self) -> dict[str, Item]:
+        found: dict[str, Item] = {}
+        for item in self.items:
+            for text in texts_of(item.node):
+                found.setdefault(text, item)
+        return found
+
+    @cached_property
+    def _reader(self) -> SourceReader:
+        return SourceReader(self.imports)
+
+    @cached_property
+    def _targets(self) -> dict[str, Target | str]:
+        return {}
+
+    def _listed(self, path: tuple[str, ...], models: Any) -> tuple[Item, ...]:
+        found = []
+        for index, model in enumerate(models):
+            node, _ = locate(self.root, (*path, index))
+            name = str(model.id or getattr(model, "use", "") or "")
+            found.append(item_of(path[0], (*path, index), node, name))
+        return tuple(found)

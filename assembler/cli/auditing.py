@@ -20,6 +20,7 @@ from assembler.review import diagnostics
 
 if TYPE_CHECKING:
     from assembler.review.audit import Report
+    from assembler.review.diff.git import Commit
 
 
 class AuditFormat(StrEnum):
@@ -60,12 +61,11 @@ def audit(
     fail_on: Annotated[
         Bar, typer.Option(help="The least severity that gives status 1.")
     ] = Bar.high,
-    suppressions_of: Annotated[
-        Path | None,
+    base: Annotated[
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help="Let the suppressions of this manifest hold, such as of the branch that a change "
-            "is for, in place of each manifest's own.",
+            metavar="REF",
+            help="Let the suppressions of this commit hold, so that a change cannot silence its own gate.",
         ),
     ] = None,
     format: Annotated[AuditFormat, typer.Option(help="How to print.")] = AuditFormat.text,
@@ -79,9 +79,10 @@ def audit(
         raise UsageError("name a manifest")
     reports: list[Report] = []
     failures: list[str] = []
+    shelf = None if base is None else _commit(base)
     for path in dict.fromkeys(files):
         try:
-            reports.append(_audited(path, profile, suppressions_of))
+            reports.append(_audited(path, profile, shelf))
         except ManifestError as error:
             warn(diagnostics.as_text(error.diagnostics, color=wants_color(sys.stderr)))
             failures.append(f"{named(path)} could not be judged")
@@ -102,15 +103,24 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def _audited(path: Path, profile: ProfileName | None, base: Path | None) -> "Report":
+def _audited(path: Path, profile: ProfileName | None, base: "Commit | None") -> "Report":
     from assembler.plan import load_shape  # noqa: PLC0415  # each command loads what it needs
     from assembler.review.audit import audit as audited  # noqa: PLC0415
     from assembler.review.audit.profile import profile_of  # noqa: PLC0415
 
-    suppressions = None if base is None else load_shape(base)[1].audit.suppress
+    suppressions = None
+    if base is not None:  # a manifest that is new there has none
+        suppressions = load_shape(path, shelf=base)[1].audit.suppress if base.has(path) else ()
     document, manifest = load_shape(path)
     chosen = profile_of(path) if profile is None else profile.value
     return audited(document, manifest, chosen, today=today(), suppressions=suppressions)
+
+
+def _commit(name: str) -> "Commit":
+    from assembler.review.diff.git import Commit, Repository  # noqa: PLC0415  # as above
+
+    repository = Repository(Path.cwd())
+    return Commit(repository, repository.commit(name))
 
 
 def _report(reports: "list[Report]", failures: list[str], format: AuditFormat) -> None:

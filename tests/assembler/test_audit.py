@@ -1,6 +1,7 @@
 """The audit of whole manifests: profiles, suppressions, statuses, and what it never shows."""
 
 import json
+import subprocess
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_a_change_cannot_silence_its_own_gate(tmp_path: Path) -> None:
     assert "reload-on" in broken(audited(tmp_path, new, suppressions=()))
     of_base = [Suppression(rule="reload-on", reason="older", until=TODAY)]
     assert "reload-on" not in broken(audited(tmp_path, RELOADING, suppressions=of_base))
+
+
+def test_the_suppressions_of_a_commit_hold_for_what_changes_them(tmp_path: Path) -> None:
+    silenced = "{rule: reload-on, reason: why not, until: 2999-12-31}"
+    quiet = f"{RELOADING}audit: {{suppress: [{silenced}]}}\n"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    write(tmp_path, {"old/prod.yaml": quiet, "prod.yaml": RELOADING})
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+    write(tmp_path, {"old/prod.yaml": RELOADING, "prod.yaml": quiet, "new-prod.yaml": quiet})
+    for name, status in {"old/prod.yaml": 0, "prod.yaml": 1, "new-prod.yaml": 1}.items():
+        assert run("audit", name, "--base", "HEAD", folder=tmp_path).status == status
+    assert run("audit", "prod.yaml", folder=tmp_path).status == 0
+    outcome = run("audit", "prod.yaml", "--base", "nowhere", folder=tmp_path)
+    assert outcome.status == 2
+    assert "`nowhere` names no commit here" in outcome.err
 
 
 def test_rules_of_another_side_can_be_given(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ FastAPI's 422, and an id that names no listing, as 404.
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +16,7 @@ from components.database import transaction
 from components.estate import listings
 from components.estate.schemas import (
     Currency,
+    ListingId,
     ListingIn,
     ListingOut,
     ListingPatch,
@@ -81,7 +82,6 @@ async def writing(request: Request) -> AsyncIterator[AsyncSession]:
 # 500, and who has read "201" finds the listing
 Reading = Annotated[AsyncSession, Depends(reading, scope="function")]
 Writing = Annotated[AsyncSession, Depends(writing, scope="function")]
-ListingId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 _one_listing = APIRouter(responses={404: {"description": "No such listing"}})
 
@@ -89,6 +89,15 @@ _one_listing = APIRouter(responses={404: {"description": "No such listing"}})
 @_one_listing.get("/listings/{listing_id}", summary="Read a listing")
 async def read_listing(listing_id: ListingId, session: Reading) -> ListingOut:
     return _found(await listings.read(session, listing_id))
+
+
+@_one_listing.get("/listings/{listing_id}/similar", summary="Find similar listings")
+async def similar_listings(
+    listing_id: ListingId, session: Reading, limit: PageSize = 5
+) -> list[ListingOut]:
+    """What is on offer of the same kind: same city first, then near in price."""
+    listing = _found(await listings.read(session, listing_id))
+    return await listings.similar(session, listing, limit=limit)
 
 
 @_one_listing.patch("/listings/{listing_id}", summary="Change a listing")

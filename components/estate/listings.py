@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select
+from sqlalchemy import ColumnElement, UnaryExpression, case, func, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from components.estate.models import Listing
 from components.estate.schemas import ListingIn, ListingOut, ListingPatch, Page, Search
+
+OFFERED = "active"  # the status of what everybody may see
 
 _SORTABLE = {
     "price": Listing.price,
@@ -36,9 +38,14 @@ async def create(session: AsyncSession, offered: ListingIn, *, currency: str) ->
     return ListingOut.model_validate(listing)
 
 
-async def read(session: AsyncSession, listing_id: int) -> ListingOut | None:
+async def read(
+    session: AsyncSession, listing_id: int, *, only_offered: bool = False
+) -> ListingOut | None:
+    """One listing; `only_offered` is for those who may not see drafts and what is gone."""
     listing = await session.get(Listing, listing_id)
-    return None if listing is None else ListingOut.model_validate(listing)
+    if listing is None or (only_offered and listing.status != OFFERED):
+        return None
+    return ListingOut.model_validate(listing)
 
 
 async def update(
@@ -84,6 +91,24 @@ async def search(session: AsyncSession, wanted: Search, *, page_size: int) -> Pa
         limit=limit,
         offset=wanted.offset,
     )
+
+
+async def similar(session: AsyncSession, listing: ListingOut, *, limit: int) -> list[ListingOut]:
+    """What is on offer of the same kind, purpose and currency: same city first, then near in price."""
+    elsewhere = case((func.lower(Listing.city) == listing.city.lower(), 0), else_=1)
+    found = await session.scalars(
+        select(Listing)
+        .where(
+            Listing.id != listing.id,
+            Listing.status == OFFERED,
+            Listing.kind == listing.kind,
+            Listing.purpose == listing.purpose,
+            Listing.currency == listing.currency,
+        )
+        .order_by(elsewhere, func.abs(Listing.price - listing.price), Listing.id)
+        .limit(limit)
+    )
+    return [ListingOut.model_validate(other) for other in found]
 
 
 def _filters(wanted: Search) -> Iterator[ColumnElement[bool]]:

@@ -1,8 +1,8 @@
 """The tables of the estate service.
 
-In: nothing. Out: `Base`, whose metadata creates the tables, and `Listing`. Refused by the
-database: an unknown kind, purpose or status, a negative price, an area of nothing. Refused
-before it: a time without a zone.
+In: nothing. Out: `Base`, whose metadata creates the tables, `Listing` and `Visit`. Refused by the
+database: an unknown kind, purpose or status, a negative price, an area of nothing, a visit to no
+listing. Refused before it: a time without a zone.
 """
 
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Enum,
+    ForeignKey,
     Index,
     Integer,
     String,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from components.estate.schemas import Kind, Purpose, Status
+from components.estate.schemas import Kind, Purpose, Status, VisitStatus
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -58,6 +59,9 @@ def _choice(values: Any, name: str) -> Enum:
     return Enum(*get_args(values), name=name, create_constraint=True)
 
 
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
 class Listing(Base):
     """One property on offer. The price is in whole units of its currency."""
 
@@ -69,7 +73,7 @@ class Listing(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
     title: Mapped[str] = mapped_column(String(200))
     description: Mapped[str] = mapped_column(Text)
     kind: Mapped[Kind] = mapped_column(_choice(Kind, "listing_kind"))
@@ -92,3 +96,22 @@ class Listing(Base):
 
 Index("listings_by_city", func.lower(Listing.city))
 Index("listings_by_age", Listing.created_at, Listing.id)
+
+
+class Visit(Base):
+    """An appointment to see a listing. `visitor` is the ID of a user, who alone sees it."""
+
+    __tablename__ = "visits"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    listing_id: Mapped[int] = mapped_column(ForeignKey("listings.id", ondelete="CASCADE"))
+    visitor: Mapped[str] = mapped_column(String(255))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    note: Mapped[str] = mapped_column(Text)
+    status: Mapped[VisitStatus] = mapped_column(_choice(VisitStatus, "visit_status"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+Index("visits_by_visitor", Visit.visitor, Visit.at)
+Index("visits_by_listing", Visit.listing_id, Visit.at)

@@ -1,7 +1,7 @@
 """What the estate service takes and answers.
 
 In: JSON bodies and query parameters. Out: `ListingIn`, `ListingPatch` and `Search`, checked;
-`ListingOut` and `Page`, ready to send. Refused: unknown fields of a body, numbers that a database
+`ListingOut` and `Page`, ready to send; the same of visits. Refused: unknown fields of a body, numbers that a database
 cannot hold, text with NUL in it, half a position, a least above its most.
 """
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,6 +23,7 @@ from pydantic_core import PydanticCustomError
 Kind = Literal["apartment", "house", "villa", "plot", "office", "shop", "warehouse"]
 Purpose = Literal["sale", "rent"]
 Status = Literal["draft", "active", "sold", "rented", "withdrawn"]
+VisitStatus = Literal["booked", "cancelled"]
 
 # PostgreSQL has no NUL in its texts and fails at the statement
 _WITHOUT_NUL = r"^[^\x00]*$"
@@ -43,6 +45,7 @@ Rooms = Annotated[int, Field(ge=0, le=1000)]
 Area = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False, description="square metres")]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+ListingId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 PageSize = Annotated[int, Field(ge=1, le=100)]
 Sort = Literal["price", "-price", "created_at", "-created_at", "area", "-area"]
 
@@ -215,3 +218,33 @@ class Page(BaseModel):
     total: int
     limit: int
     offset: int
+
+
+class VisitIn(BaseModel):
+    """A visit as it is wished for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"listing_id": 42, "at": "2026-07-01T10:30:00+05:30"}]},
+    )
+
+    listing_id: ListingId
+    at: Annotated[AwareDatetime, Field(description="when, with its offset from UTC")]
+    note: Annotated[str, _text(0, 500), Field(description="what the agent should know")] = ""
+
+
+class VisitOut(BaseModel):
+    """A visit as it is kept."""
+
+    id: int
+    listing_id: int
+    listing_title: str
+    at: datetime
+    note: str
+    status: VisitStatus
+
+
+class VisitList(BaseModel):
+    """The visits of one user, the next one first."""
+
+    items: list[VisitOut]

@@ -1,0 +1,175 @@
+"""What a manifest says of MCP over HTTP -> what a mounted server takes and what it refuses.
+
+In: the public URL, and what else may be asked for or ask. Out: a resource, the `HttpTransport`, which
+several servers share, and whose `guarded` puts its rules before one. Stateless: a request is one
+POST, whichever worker or replica it reaches.
+
+Refuses another Host (421), a foreign Origin (403), another method than POST (405), a body that is too
+long (413), and, unless `anonymous`, a request that no gate has let pass (403): a mount that somebody
+forgot to protect is closed, not open. Makes no connection and imports nothing of the SDK.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.mcp.principal import principal_of
+from components.mcp.protected import checked_url
+from components.middleware.body_limit import BodyLimitMiddleware
+
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?:\d{1,5}|\*))?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_SHORTEST_KEY_BYTES = 32
+_More = Field(json_schema_extra={"looser": "longer"})
+
+
+class HttpTransport:
+    """The rules of MCP over HTTP for one application.
+
+    Raises:
+        ValueError, TypeError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: Annotated[
+            str,
+            Field(
+                description="the public URL of this application, such as https://a.example; its host "
+                "and its origin are allowed"
+            ),
+        ],
+        hosts: Annotated[
+            Sequence[str],
+            _More,
+            Field(description="more values of Host; `a.example:*` is that host at any port"),
+        ] = (),
+        origins: Annotated[
+            Sequence[str],
+            _More,
+            Field(description="more values of Origin, such as `http://localhost:*`"),
+        ] = (),
+        max_body_bytes: Annotated[
+            int,
+            Field(ge=1, description="the longest request", json_schema_extra={"looser": "higher"}),
+        ] = 4 * 1024 * 1024,
+        state_keys: Annotated[
+            Sequence[SecretStr],
+            Field(
+                description="secrets of 32 bytes or more that all workers and replicas share, so that "
+                "a call which asks the user back may go on at another; the first one seals"
+            ),
+        ] = (),
+        streams: Annotated[
+            bool,
+            Field(
+                description="answers may be streams, which carry progress; else each is one JSON text"
+            ),
+        ] = False,
+        anonymous: Annotated[
+            bool,
+            Field(
+                description="serve requests that no gate has let pass",
+                json_schema_extra={"looser": "true"},
+            ),
+        ] = False,
+    ) -> None:
+        if isinstance(hosts, str) or isinstance(origins, str):
+            raise TypeError("`hosts` and `origins` are lists, not one text")
+        if max_body_bytes < 1:
+            raise ValueError(f"`max_body_bytes` must be at least 1: {max_body_bytes}")
+        self.base_url = checked_url("base_url", base_url).rstrip("/")
+        self.state_keys = _checked_keys(state_keys)
+        self.streams = streams
+        self.anonymous = anonymous
+        self.max_body_bytes = max_body_bytes
+        scheme, _, rest = self.base_url.partition("://")
+        own_host = rest.partition("/")[0].lower()
+        self._hosts = _Names([own_host, *map(_checked_host, hosts)], _DEFAULT_PORTS[scheme])
+        self._origins = _Names([f"{scheme}://{own_host}", *map(_checked_origin, origins)])
+
+    def guarded(self, app: ASGIApp) -> ASGIApp:
+        """`app` behind these rules; what is no HTTP request passes as it is."""
+        return _Guarded(app, self)
+
+    def judge(self, scope: Scope) -> None:
+        """Raise the refusal of a request that is not to be served."""
+        hosts = _values(scope, b"host")
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            raise HTTPException(421, "this host is not served here")
+        if any(origin not in self._origins for origin in _values(scope, b"origin")):
+            raise HTTPException(403, "this origin may not ask")
+        if not self.anonymous:
+            try:
+                principal_of(scope)
+            except PermissionError:
+                raise HTTPException(403, "no gate stands before this mount") from None
+        if scope["method"] != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+
+
+class _Guarded:
+    def __init__(self, app: ASGIApp, transport: HttpTransport) -> None:
+        self.app = app
+        self._limited = BodyLimitMiddleware(app, max_bytes=transport.max_body_bytes)
+        self._judge = transport.judge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        self._judge(scope)
+        await self._limited(scope, receive, send)
+
+
+class _Names:
+    """A set of hosts or origins; `:*` at the end of one is any port."""
+
+    def __init__(self, names: Sequence[str], default_port: str = "") -> None:
+        self._exact = {name for name in names if not name.endswith(":*")}
+        if default_port:  # some clients say it
+            self._exact |= {name + default_port for name in self._exact if not _has_port(name)}
+            self._exact |= {name.removesuffix(default_port) for name in self._exact}
+        self._any_port = {name.removesuffix(":*") for name in names} - self._exact
+
+    def __contains__(self, text: object) -> bool:
+        if text in self._exact or text in self._any_port:
+            return True
+        name, colon, port = str(text).rpartition(":")
+        return bool(colon) and name in self._any_port and port.isascii() and port.isdigit()
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1").lower() for key, value in scope["headers"] if key == name]
+
+
+def _has_port(host: str) -> bool:
+    return bool(re.search(r":\d+$", host))
+
+
+def _checked_host(host: str) -> str:
+    if not _HOST.fullmatch(host.lower()):
+        raise ValueError(f"`hosts` has names such as `a.example` or `a.example:*`, not {host!r}")
+    return host.lower()
+
+
+def _checked_origin(origin: str) -> str:
+    scheme, separator, host = origin.lower().partition("://")
+    if not (separator and re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and _HOST.fullmatch(host)):
+        raise ValueError(f"`origins` has texts such as `https://a.example`, not {origin!r}")
+    return origin.lower()
+
+
+def _checked_keys(keys: Sequence[SecretStr]) -> tuple[str, ...]:
+    # A variable that is not set leaves an empty text.
+    texts = [text for key in keys if (text := key.get_secret_value())]
+    if any(len(text.encode()) < _SHORTEST_KEY_BYTES for text in texts):
+        raise ValueError(f"each of `state_keys` must be of {_SHORTEST_KEY_BYTES} bytes or more")
+    if len(set(texts)) != len(texts):
+        raise ValueError("`state_keys` has a key twice")
+    return tuple(texts)

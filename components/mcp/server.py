@@ -1,0 +1,129 @@
+"""A name, a transport, and tools -> an MCP server as an ASGI application to mount.
+
+In: what `mcp_server` takes; then tools, resources and prompts are registered on the SDK's `MCPServer`
+as its documentation says; `http_app` makes the application. Its lifespan runs the SDK's session manager, and
+must be entered, as mounts of a manifest are. It answers at its root only; refusals are
+`HTTPException`s, for the handlers of the application around it.
+
+This module imports the SDK, which takes most of a second: import it from what a lazy mount names,
+not from what a manifest loads at its start.
+"""
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.extension import Extension
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.request_state import RequestStateSecurity
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import CallToolResult, TextContent
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from components.mcp.http_transport import HttpTransport
+from components.mcp.principal import Principal, principal_of
+
+_UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+
+
+def mcp_server(
+    name: str,
+    *,
+    transport: HttpTransport,
+    version: str = "",
+    title: str | None = None,
+    instructions: str | None = None,
+    extensions: Sequence[Extension] = (),
+) -> MCPServer[Any]:
+    """Make a server without tools. `instructions` tell a model what the server is for.
+
+    What a tool keeps with a client between two rounds of a call is sealed by the transport's keys, for
+    the principal of the call. Without keys each process has its own.
+    """
+    with _logging_left_alone():
+        return MCPServer(
+            name,
+            version=version,
+            title=title,
+            instructions=instructions,
+            extensions=extensions,
+            request_state_security=RequestStateSecurity(
+                keys=transport.state_keys or [os.urandom(32)],
+                bind_principal=None if transport.anonymous else _principal,
+            ),
+            # A listener would hear of the changes of one process only.
+            subscriptions=None if transport.streams else False,
+        )
+
+
+def http_app(server: MCPServer[Any], *, transport: HttpTransport) -> ASGIApp:
+    """Make the application of a server, behind the transport's rules."""
+    # It makes the session manager; its routes and its checks are not used.
+    server.streamable_http_app(
+        stateless_http=True,
+        json_response=not transport.streams,
+        transport_security=_UNCHECKED,
+        max_request_body_size=transport.max_body_bytes,
+    )
+    manager = server.session_manager
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        async with manager.run():
+            yield
+
+    endpoint = transport.guarded(StreamableHTTPASGIApp(manager))
+    return Router([Route("/", endpoint)], redirect_slashes=False, lifespan=lifespan)
+
+
+def answer(text: str, content: BaseModel) -> CallToolResult:
+    """A tool's answer: `text` for models to read, `content` for programs and widgets.
+
+    A tool that gives it is annotated `-> Annotated[CallToolResult, ContentModel]`.
+    """
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)],
+        structured_content=content.model_dump(mode="json"),
+    )
+
+
+def request_of(context: Context[Any]) -> Request:
+    """The HTTP request of a tool's call; an error for the model where there is none."""
+    request = context.request_context.request
+    if not isinstance(request, Request):
+        raise ToolError("this tool is for calls over HTTP")
+    return request
+
+
+def caller(context: Context[Any]) -> Principal:
+    """Whom the token of a tool's call speaks for; an error for the model where no gate has seen one."""
+    try:
+        return principal_of(request_of(context))
+    except PermissionError as error:
+        raise ToolError("nobody is logged in") from error
+
+
+@contextmanager
+def _logging_left_alone() -> Iterator[None]:
+    """Keep the SDK from configuring the root logger, which it does where that has no handler."""
+    root, placeholder = logging.getLogger(), logging.NullHandler()
+    root.addHandler(placeholder)
+    try:
+        yield
+    finally:
+        root.removeHandler(placeholder)
+
+
+def _principal(context: ServerRequestContext[Any, Any]) -> str:
+    assert context.request is not None  # noqa: S101  # HTTP is all that is served here
+    principal = principal_of(context.request)
+    return json.dumps([principal.issuer, principal.client_id, principal.id])

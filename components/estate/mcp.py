@@ -31,7 +31,7 @@ def user_app(
     ] = 10,
 ) -> ASGIApp:
     """Listings that are on offer, and the visits of who asks."""
-    widgets = Widgets(_WIDGETS, authority="estate")
+    widgets = Widgets(_WIDGETS, authority="estate", names=["listing-cards"])
     server = mcp_server(
         "estate",
         title="Estate",
@@ -54,7 +54,7 @@ def admin_app(
     ] = "INR",
 ) -> ASGIApp:
     """Listings in every status, counts, and jobs. The mount's gate must ask for a role."""
-    widgets = Widgets(_WIDGETS, authority="estate-admin")
+    widgets = Widgets(_WIDGETS, authority="estate-admin", names=["dashboard"])
     server = mcp_server(
         "estate-admin",
         title="Estate administration",

@@ -13,7 +13,7 @@ Refuses files that are missing, too large or not UTF-8.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,18 @@ _NO_DOMAINS: dict[str, list[str]] = {"connectDomains": [], "resourceDomains": []
 
 
 class Widgets(Apps):
-    """The widgets of a server, by the names of their files.
+    """The widgets of a server: those that `names` says, or all of the folder.
 
     Raises:
-        ValueError: there is no widget in the folder, or one cannot be read.
+        ValueError: a widget is not there or cannot be read.
     """
 
-    def __init__(self, folder: Path, *, authority: str) -> None:
+    def __init__(self, folder: Path, *, authority: str, names: Sequence[str] = ()) -> None:
         super().__init__()
         self._uris: dict[str, str] = {}
-        for file in sorted(folder.glob("*.html")):
-            self._uris[file.stem] = uri = f"ui://{authority}/{file.name}"
-            self.add_resource(_resource(uri, file))
+        for name in names or sorted(file.stem for file in folder.glob("*.html")):
+            self._uris[name] = uri = f"ui://{authority}/{name}.html"
+            self.add_resource(_resource(uri, folder / f"{name}.html"))
         if not self._uris:
             raise ValueError(f"there is no widget in {folder}")
 

@@ -225,12 +225,13 @@ def test_many_changes_at_once_all_succeed(make_app: MakeApp) -> None:
 
 def test_the_description_is_what_a_reader_needs(make_app: MakeApp) -> None:
     paths = make_app().openapi()["paths"]
-    assert set(paths) == {LISTINGS, f"{LISTINGS}/{{listing_id}}"}
+    one = f"{LISTINGS}/{{listing_id}}"
+    assert set(paths) == {LISTINGS, one, f"{one}/similar"}
     operations = {(path, verb): op for path, ops in paths.items() for verb, op in ops.items()}
-    assert len(operations) == 5
+    assert len(operations) == 6
     for (path, _), operation in operations.items():
         assert operation["tags"] == ["listings"]
         assert operation["summary"]
         assert "422" in operation["responses"]
-        assert ("404" in operation["responses"]) == path.endswith("}")
+        assert ("404" in operation["responses"]) == (path != LISTINGS)
     assert "Location" in operations[LISTINGS, "post"]["responses"]["201"]["headers"]

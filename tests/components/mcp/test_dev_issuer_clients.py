@@ -39,10 +39,11 @@ class Storage:
 
 
 class Person:
-    """Who sits before the host, and logs in as Ada."""
+    """Who sits before the host, and logs in."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, user: str = "u-ada") -> None:
         self._url = url
+        self._user = user
         self._told: dict[str, str] = {}
         self.asked = 0
 
@@ -51,7 +52,7 @@ class Person:
 
         def visit() -> dict[str, str]:
             with httpx2.Client(base_url=self._url) as browser:
-                return agree(browser, url, user="u-ada")
+                return agree(browser, url, user=self._user)
 
         self._told = await anyio.to_thread.run_sync(visit)
 
@@ -59,10 +60,12 @@ class Person:
         return AuthorizationCodeResult(**self._told)
 
 
-def provider(url: str, storage: Storage, person: Person, **metadata: Any) -> OAuthClientProvider:
+def provider(
+    url: str, storage: Storage, person: Person, path: str = "/mcp", **metadata: Any
+) -> OAuthClientProvider:
     said = {"client_name": "SDK", "redirect_uris": [AnyUrl(CALLBACK)], **metadata}
     return OAuthClientProvider(
-        f"{url}/mcp",
+        url + path,
         OAuthClientMetadata(**said),
         storage,
         redirect_handler=person.open,

@@ -78,7 +78,7 @@ async def cancel(session: AsyncSession, visit_id: int, *, visitor: str) -> Visit
     row = found.one_or_none()
     if row is None:
         return None
-    visit, title = row.tuple()
+    visit, title = row
     visit.status = "cancelled"
     await session.flush()
     return _out(visit, title)

@@ -17,7 +17,9 @@ def loaded() -> list[str]:
     return [name for name in HEAVY if name in sys.modules]
 
 
-async def ask(app: Any, path: str, token: str = "", body: bytes = b"") -> tuple[int, bytes]:
+async def ask(
+    app: Any, path: str, token: str = "", body: bytes = b"", state: Any = None
+) -> tuple[int, bytes]:
     sent: list[Any] = []
     messages = iter([{"type": "http.request", "body": body}])
 
@@ -48,7 +50,7 @@ async def ask(app: Any, path: str, token: str = "", body: bytes = b"") -> tuple[
         "headers": headers,
         "client": ("127.0.0.1", 1),
         "server": ("a.example", 443),
-        "state": {},
+        "state": dict(state or {}),
     }
     await app(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])

@@ -146,7 +146,7 @@ def add_talking(server: MCPServer[Any]) -> None:
         """Needs a client that can sample."""
         capabilities = context.client_capabilities
         if capabilities is None or capabilities.sampling is None:
-            data = {"requiredCapabilities": {"sampling": {}}}
+            data: dict[str, Any] = {"requiredCapabilities": {"sampling": {}}}
             raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, "sampling is needed", data)
         return "done"
 
@@ -222,7 +222,9 @@ def add_rounds(server: MCPServer[Any]) -> None:
     def capabilities(context: Context) -> Round:
         """Asks for no more than the client can give."""
         declared = context.client_capabilities
-        wanted = {"name": form("Name?", "name")} if declared and declared.elicitation else {}
+        wanted: dict[str, Any] = {}
+        if declared and declared.elicitation is not None:
+            wanted["name"] = form("Name?", "name")
         if declared and declared.sampling is not None:
             wanted["text"] = sample("Say hello")
         return asked(**wanted) if wanted else "nothing to ask"
@@ -283,7 +285,7 @@ def add_prompts(server: MCPServer[Any]) -> None:
         question = form("What context should the prompt use?", "context")
         return f"In the context of {given}" if given else asked(user_context=question)
 
-    @server.completion()
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # so it is in the SDK
     async def complete(reference: Any, argument: Any, context: Any) -> Completion:
         return Completion(values=["paris", "park", "party"], total=3, has_more=False)
 

@@ -29,6 +29,8 @@ def test_source_alone_tells_the_same_options_as_an_import(path: Path) -> None:
     for name in ("resources", "middleware", "handlers", "routes", "startup"):
         for static, running in zip(getattr(read, name), getattr(imported, name), strict=True):
             assert static.target.path == running.target.path
+            if running.target.form == "instance" or running.late:
+                continue  # one is taken as it is, the other is not looked at before it is wanted
             if static.target.path not in {item.message.split("`")[1] for item in read.warnings}:
                 assert list(static.target.signature.parameters) == list(
                     running.target.signature.parameters

@@ -136,7 +136,7 @@ def test_similar_listings_are_near_and_then_alike_in_price(url: str) -> None:
         db = engine(url=url)
         await seed.prepare(db=db, listings=0)
         house = await add(db)
-        for title, changes in {
+        others: dict[str, dict[str, Any]] = {
             "far and equal": {"city": "Delhi"},
             "near and dear": {"price": 5000},
             "near and alike": {"price": 1100, "city": "PUNE"},
@@ -144,7 +144,8 @@ def test_similar_listings_are_near_and_then_alike_in_price(url: str) -> None:
             "to rent": {"purpose": "rent"},
             "a draft": {"status": "draft"},
             "in dollars": {"currency": "USD"},
-        }.items():
+        }
+        for title, changes in others.items():
             await add(db, title=title, **changes)
         async with transaction(db, write=False) as session:
             found = await listings.similar(session, house, limit=5)

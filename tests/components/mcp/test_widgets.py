@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import MCPServer
 
 from components.mcp.http_transport import HttpTransport
@@ -31,25 +32,32 @@ def server(widgets: Widgets) -> MCPServer[Any]:
     return mcp_server("test", transport=transport, extensions=[widgets])
 
 
+def read(made: MCPServer[Any], uri: str) -> tuple[str, dict[str, Any]]:
+    """The text of a resource, and what is said of it."""
+    (content,) = anyio.run(made.read_resource, uri)
+    assert isinstance(content, ReadResourceContents)
+    assert isinstance(content.content, str)
+    assert content.meta is not None
+    return content.content, content.meta
+
+
 def test_a_file_is_a_resource_that_holds_all_it_needs(folder: Path) -> None:
     made = server(Widgets(folder, authority="test"))
     (resource,) = anyio.run(made.list_resources)
     assert (resource.uri, resource.mime_type) == ("ui://test/things.html", APP_MIME_TYPE)
     assert (resource.title, resource.description) == ("A & B", "Shows things.")
-    (content,) = anyio.run(made.read_resource, resource.uri)
-    assert isinstance(content.content, str)
-    assert "function widget(draw)" in content.content
-    assert "p { color: red }" in content.content
-    assert "const own = '\\\\1';" in content.content
-    assert "src=" not in content.content
-    assert "href=" not in content.content
+    text, _ = read(made, resource.uri)
+    assert "function widget(draw)" in text
+    assert "p { color: red }" in text
+    assert "const own = '\\\\1';" in text
+    assert "src=" not in text
+    assert "href=" not in text
 
 
 def test_hosts_are_told_that_a_widget_asks_for_nothing(folder: Path) -> None:
     made = server(Widgets(folder, authority="test"))
     (resource,) = anyio.run(made.list_resources)
-    (content,) = anyio.run(made.read_resource, resource.uri)
-    for meta in (resource.meta, content.meta):
+    for meta in (resource.meta, read(made, resource.uri)[1]):
         assert meta is not None
         assert meta["ui"]["csp"] == {"connectDomains": [], "resourceDomains": []}
         assert meta["openai/widgetCSP"] == {"connect_domains": [], "resource_domains": []}

@@ -1,6 +1,6 @@
 """The estate service for MCP hosts: one server for users, one for administrators.
 
-In: the database that the REST API uses, and how MCP is served. Out: applications for lazy mounts. What
+In: the database that the REST API uses, and how MCP is served, where not as `HttpTransport()` says. Out: applications for lazy mounts. What
 they offer stands in `user_tools` and `admin_tools`. Refused: what the transport refuses, and by each
 tool what its arguments do not allow.
 """
@@ -25,12 +25,13 @@ _WIDGETS = Path(__file__).with_name("widgets")
 def user_app(
     *,
     db: AsyncEngine,
-    transport: HttpTransport,
+    transport: HttpTransport | None = None,
     page_size: Annotated[
         PageSize, Field(description="listings that a search gives when it does not say")
     ] = 10,
 ) -> ASGIApp:
     """Listings that are on offer, and the visits of who asks."""
+    transport = transport or HttpTransport()
     widgets = Widgets(_WIDGETS, authority="estate", names=["listing-cards"])
     server = mcp_server(
         "estate",
@@ -48,12 +49,13 @@ def user_app(
 def admin_app(
     *,
     db: AsyncEngine,
-    transport: HttpTransport,
+    transport: HttpTransport | None = None,
     currency: Annotated[
         Currency, Field(description="currency of a listing that names none")
     ] = "INR",
 ) -> ASGIApp:
     """Listings in every status, counts, and jobs. The mount's gate must ask for a role."""
+    transport = transport or HttpTransport()
     widgets = Widgets(_WIDGETS, authority="estate-admin", names=["dashboard"])
     server = mcp_server(
         "estate-admin",

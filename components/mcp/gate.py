@@ -1,7 +1,8 @@
 """A request to a protected mount -> the same request with its principal, or a refusal.
 
 In: HTTP requests and websocket handshakes with a token in the header `Authorization: Bearer …`.
-Out: `request.user`, `request.auth` and `request.state.principal` say whom the token speaks for.
+Out: `request.user`, `request.auth` and `request.state.principal` say whom the token speaks for, and
+`request.state.protected` by which rules.
 Paths outside the mounts pass as they are.
 
 Refuses, before the mount is even built where it is lazy: no token, an invalid one, one in the query
@@ -56,7 +57,8 @@ class BearerGate:
                 return
             scope["user"] = principal
             scope["auth"] = AuthCredentials(sorted(principal.scopes))
-            scope.setdefault("state", {})["principal"] = principal
+            state = scope.setdefault("state", {})
+            state["principal"], state["protected"] = principal, mount
         await self.app(scope, receive, send)
 
     async def _admitted(self, scope: Scope, mount: Protected) -> Principal:

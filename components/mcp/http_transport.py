@@ -1,6 +1,6 @@
 """What a manifest says of MCP over HTTP -> what a mounted server takes and what it refuses.
 
-In: the public URL, and what else may be asked for or ask. Out: a resource, the `HttpTransport`, which
+In: the public URL, or else the gate's, and what else may be asked for or ask. Out: a resource, the `HttpTransport`, which
 several servers share, and whose `guarded` puts its rules before one. Stateless: a request is one
 POST, whichever worker or replica it reaches.
 
@@ -11,17 +11,18 @@ forgot to protect is closed, not open. Makes no connection and imports nothing o
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from components.mcp.principal import principal_of
 from components.mcp.protected import checked_url
 from components.middleware.body_limit import BodyLimitMiddleware
 
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?:\d{1,5}|\*))?")
+_PORT = re.compile(r":\d+$")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SHORTEST_KEY_BYTES = 32
 _More = Field(json_schema_extra={"looser": "longer"})
@@ -38,12 +39,12 @@ class HttpTransport:
         self,
         *,
         base_url: Annotated[
-            str,
+            str | None,
             Field(
                 description="the public URL of this application, such as https://a.example; its host "
-                "and its origin are allowed"
+                "and its origin are allowed; if none, the one that the gate before the mount has"
             ),
-        ],
+        ] = None,
         hosts: Annotated[
             Sequence[str],
             _More,
@@ -83,15 +84,17 @@ class HttpTransport:
             raise TypeError("`hosts` and `origins` are lists, not one text")
         if max_body_bytes < 1:
             raise ValueError(f"`max_body_bytes` must be at least 1: {max_body_bytes}")
-        self.base_url = checked_url("base_url", base_url).rstrip("/")
+        if anonymous and base_url is None:
+            raise ValueError("`anonymous` needs a `base_url`: no gate tells it")
         self.state_keys = _checked_keys(state_keys)
         self.streams = streams
         self.anonymous = anonymous
         self.max_body_bytes = max_body_bytes
-        scheme, _, rest = self.base_url.partition("://")
-        own_host = rest.partition("/")[0].lower()
-        self._hosts = _Names([own_host, *map(_checked_host, hosts)], _DEFAULT_PORTS[scheme])
-        self._origins = _Names([f"{scheme}://{own_host}", *map(_checked_origin, origins)])
+        self._hosts = [_checked_host(host) for host in hosts]
+        self._origins = [_checked_origin(origin) for origin in origins]
+        url = None if base_url is None else checked_url("base_url", base_url)
+        self._own = None if url is None else self._allowed_at(url)
+        self._known: dict[str, _Allowed] = {}
 
     def guarded(self, app: ASGIApp) -> ASGIApp:
         """`app` behind these rules; what is no HTTP request passes as it is."""
@@ -99,18 +102,39 @@ class HttpTransport:
 
     def judge(self, scope: Scope) -> None:
         """Raise the refusal of a request that is not to be served."""
+        state = scope.get("state", {})
+        gate = state.get("protected")
+        if (self._own or gate) is None or not (self.anonymous or "principal" in state):
+            raise HTTPException(403, "no gate stands before this mount")
+        allowed = self._own or self._allowed_by_gate(gate.url)
         hosts = _values(scope, b"host")
-        if len(hosts) != 1 or hosts[0] not in self._hosts:
+        if len(hosts) != 1 or hosts[0] not in allowed.hosts:
             raise HTTPException(421, "this host is not served here")
-        if any(origin not in self._origins for origin in _values(scope, b"origin")):
+        if any(origin not in allowed.origins for origin in _values(scope, b"origin")):
             raise HTTPException(403, "this origin may not ask")
-        if not self.anonymous:
-            try:
-                principal_of(scope)
-            except PermissionError:
-                raise HTTPException(403, "no gate stands before this mount") from None
         if scope["method"] != "POST":
             raise HTTPException(405, headers={"Allow": "POST"})
+
+    def _allowed_by_gate(self, url: str) -> "_Allowed":
+        if url not in self._known:  # there are as many as there are mounts
+            self._known[url] = self._allowed_at(url)
+        return self._known[url]
+
+    def _allowed_at(self, url: str) -> "_Allowed":
+        scheme, _, rest = url.partition("://")
+        host = rest.partition("/")[0].lower()
+        port = _DEFAULT_PORTS[scheme]  # some clients say it
+        own = {host, host.removesuffix(port), host if _PORT.search(host) else host + port}
+        return _Allowed(
+            _Names([*own, *self._hosts]),
+            _Names([*(f"{scheme}://{name}" for name in own), *self._origins]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    hosts: "_Names"
+    origins: "_Names"
 
 
 class _Guarded:
@@ -132,11 +156,8 @@ class _Guarded:
 class _Names:
     """A set of hosts or origins; `:*` at the end of one is any port."""
 
-    def __init__(self, names: Sequence[str], default_port: str = "") -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._exact = {name for name in names if not name.endswith(":*")}
-        if default_port:  # some clients say it
-            self._exact |= {name + default_port for name in self._exact if not _has_port(name)}
-            self._exact |= {name.removesuffix(default_port) for name in self._exact}
         self._any_port = {name.removesuffix(":*") for name in names} - self._exact
 
     def __contains__(self, text: object) -> bool:
@@ -148,10 +169,6 @@ class _Names:
 
 def _values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1").lower() for key, value in scope["headers"] if key == name]
-
-
-def _has_port(host: str) -> bool:
-    return bool(re.search(r":\d+$", host))
 
 
 def _checked_host(host: str) -> str:

@@ -130,7 +130,7 @@ def test_it_answers_whatever_comes(
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
     }
-    said = {name: value.encode("latin-1") for name, value in {**usual, **more}.items()}
+    said = [(name.encode(), text.encode("latin-1")) for name, text in {**usual, **more}.items()]
     answer = client.post(path, content=body, headers=said)
     assert answer.status_code < 500, (answer.status_code, answer.text)
     assert "Traceback" not in answer.text
@@ -140,24 +140,35 @@ def test_it_answers_whatever_comes(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@example(tool="search_listings", arguments={"q": "\ud800"})
-@example(tool="search_listings", arguments={"city": "\ud800"})
-@example(tool="get_listing", arguments={"listing_id": 2**63 - 1})
-@example(tool="list_visits", arguments={"upcoming": "x"})
+@example(tool="search_listings", arguments={"q": "\ud800"}, is_modern=True)
+@example(tool="search_listings", arguments={"city": "\ud800"}, is_modern=False)
+@example(tool="get_listing", arguments={"listing_id": 2**63 - 1}, is_modern=True)
+@example(tool="run_job", arguments={"job": "\ud800"}, is_modern=True)
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tool=st.sampled_from(TOOLS[:-2]), arguments=st.dictionaries(st.sampled_from(NAMES), values))
+@given(
+    tool=st.sampled_from(TOOLS[:-2]),
+    arguments=st.dictionaries(st.sampled_from(NAMES), values),
+    is_modern=st.booleans(),
+)
 def test_a_tool_is_wrong_about_nothing_that_it_is_given(
-    client: TestClient, caplog: pytest.LogCaptureFixture, tool: str, arguments: dict[str, Any]
+    client: TestClient,
+    caplog: pytest.LogCaptureFixture,
+    tool: str,
+    arguments: dict[str, Any],
+    is_modern: bool,
 ) -> None:
     caplog.clear()
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
-    call = {**body, "params": {"name": tool, "arguments": arguments}}
-    path = "/mcp-admin" if TOOLS.index(tool) > 4 else "/mcp"
+    params: dict[str, Any] = {"name": tool, "arguments": arguments}
     said = {
         "authorization": f"Bearer {TOKEN}",
         "accept": "application/json",
         "content-type": "application/json",
     }
-    answer = client.post(path, content=json.dumps(call).encode(), headers=said)
+    if is_modern:
+        params["_meta"] = {META[0]: MODERN, META[1]: {}}
+        said |= {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": tool}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    path = "/mcp-admin" if TOOLS.index(tool) > 4 else "/mcp"
+    answer = client.post(path, content=json.dumps(body).encode(), headers=said)
     assert answer.status_code in {200, 400}, answer.text
     assert not [record for record in caplog.records if record.exc_info], caplog.text

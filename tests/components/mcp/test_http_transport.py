@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
@@ -17,6 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.mcp.http_transport import HttpTransport
 from components.mcp.principal import Principal
+from components.mcp.protected import Mount as Rules
+from components.mcp.protected import protected
 
 BASE = "https://a.example"
 PRINCIPAL = Principal(id="u", issuer="i", scopes=frozenset())
@@ -128,6 +131,29 @@ def test_no_text_passes_for_the_host_but_the_host(text: str) -> None:
 def test_a_stateless_server_is_asked_by_post_alone(method: str) -> None:
     answer = client().request(method, "/")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_without_a_url_of_its_own_the_gates_holds() -> None:
+    rules = dict.fromkeys(("advertised", "challenged", "enforced"), ("mcp:read",))
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        mount = protected("https://b.example", "https://i", "/mcp", Rules(), rules)
+        scope.setdefault("state", {}).update(principal=PRINCIPAL, protected=mount)
+        await guarded(scope, receive, send)
+
+    guarded = HttpTransport(hosts=["c.example"]).guarded(echo)
+    http = TestClient(served, base_url="https://b.example", raise_server_exceptions=False)
+    assert http.post("/").status_code == 200
+    assert http.post("/", headers={"Host": "c.example"}).status_code == 200
+    assert http.post("/", headers={"Origin": "https://b.example"}).status_code == 200
+    with pytest.raises(HTTPException, match="421"):
+        TestClient(served, base_url="https://d.example").post("/")
+    with pytest.raises(HTTPException, match="403"):
+        TestClient(served, base_url="https://b.example").post(
+            "/", headers={"Origin": "http://b.example"}
+        )
+    with pytest.raises(ValueError, match="needs a `base_url`"):
+        HttpTransport(anonymous=True)
 
 
 def test_a_mount_that_no_gate_protects_is_closed() -> None:

@@ -158,7 +158,7 @@ class _Names:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._exact = {name for name in names if not name.endswith(":*")}
-        self._any_port = {name.removesuffix(":*") for name in names} - self._exact
+        self._any_port = {name[:-2] for name in names if name.endswith(":*")}
 
     def __contains__(self, text: object) -> bool:
         if text in self._exact or text in self._any_port:

@@ -109,7 +109,7 @@ def test_a_foreign_origin_may_not_ask(origin: str, status: int) -> None:
 )
 def test_more_hosts_and_origins_can_be_named(header: str, value: str, is_taken: bool) -> None:
     http = client(
-        hosts=["b.example:*", "C.example"],
+        hosts=["b.example", "b.example:*", "C.example"],
         origins=["http://localhost:*", "vscode-webview://abc"],
     )
     assert (http.post("/", headers={header: value}).status_code == 200) is is_taken

@@ -119,16 +119,21 @@ async def test_the_python_sdk(url: str, visit: Visit, mode: Any) -> None:
 
 @pytest.mark.parametrize("visit", VISITS, ids=lambda visit: visit.path)
 def test_the_typescript_sdk(url: str, visit: Visit, tmp_path: Path) -> None:
-    script = shutil.copy(Path(__file__).with_name("mcp_client.mjs"), node_tools())
+    # It must stand where its imports are; others may run their own copy at this moment.
+    script = node_tools() / f"{os.getpid()}-{tmp_path.name}.mjs"
+    shutil.copy(Path(__file__).with_name("mcp_client.mjs"), script)
     arguments = [url + visit.path, visit.user, visit.tool, json.dumps(visit.arguments)]
-    done = subprocess.run(
-        [node(), str(script), *arguments],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [node(), str(script), *arguments],
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        script.unlink()
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["steps"] == ["register", "authorize", "unauthorized", "token"]

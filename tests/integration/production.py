@@ -11,5 +11,7 @@ def variables(database: str = "postgresql://u:p@db.invalid/estate", **more: str)
         "REDIS_URL": "redis://redis.invalid",
         "CORS_ORIGINS": ",".join(ORIGINS),
         "OPERATIONS_TOKEN": OPERATIONS_TOKEN,
+        "PUBLIC_BASE_URL": "https://api.example",
+        "SUPABASE_URL": "https://project.example",
         **more,
     }

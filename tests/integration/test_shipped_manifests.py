@@ -19,6 +19,7 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for name, value in variables().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PUBLIC_BASE_URL", "http://127.0.0.1:8000")  # dev.yaml stands nowhere else
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)

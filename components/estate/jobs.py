@@ -1,6 +1,7 @@
 """What the estate service does by the clock.
 
-In: an engine. Out: changed listings, and their number in the log. Refused: nothing.
+In: an engine. Out: changed rows, and their number in the log. Refused: nothing. Each job may run
+twice, or in two processes at once: the second finds nothing to do.
 """
 
 import logging
@@ -12,6 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.database import transaction
+from components.estate import posts
 from components.estate.models import Listing
 
 logger = logging.getLogger("components.estate")
@@ -34,3 +36,12 @@ async def withdraw_stale(
         count = len(found.all())
     logger.info("%s listings were withdrawn", count)
     return count
+
+
+async def publish_due_posts(*, db: AsyncEngine) -> list[int]:
+    """Publish the scheduled posts whose time has come; return their ids."""
+    async with transaction(db, write=True) as session:
+        published = await posts.publish_due(session, datetime.now(UTC))
+    if published:
+        logger.info("%s posts were published", len(published))
+    return published

@@ -1,8 +1,9 @@
 """The tables of the estate service.
 
-In: nothing. Out: `Base`, whose metadata creates the tables, `Listing` and `Visit`. Refused by the
-database: an unknown kind, purpose or status, a negative price, an area of nothing, a visit to no
-listing. Refused before it: a time without a zone.
+In: nothing. Out: `Base`, whose metadata creates the tables, `Listing`, `Visit` and `Post`. Refused by
+the database: an unknown kind, purpose or status, a negative price, an area of nothing, a visit to no
+listing, a post that is scheduled or published without a time. Refused before it: a time without a
+zone.
 """
 
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from components.estate.post_schemas import PostStatus
 from components.estate.schemas import Kind, Purpose, Status, VisitStatus
 
 
@@ -115,3 +117,27 @@ class Visit(Base):
 
 Index("visits_by_visitor", Visit.visitor, Visit.at)
 Index("visits_by_listing", Visit.listing_id, Visit.at)
+
+
+class Post(Base):
+    """One article: a draft, scheduled for a time, or public since one."""
+
+    __tablename__ = "posts"
+    __table_args__ = (
+        CheckConstraint("status <> 'scheduled' OR publish_at IS NOT NULL", name="post_scheduled"),
+        CheckConstraint("(status = 'published') = (published_at IS NOT NULL)", name="post_public"),
+        {"sqlite_autoincrement": True},  # as of listings
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    title: Mapped[str] = mapped_column(String(200))
+    body: Mapped[str] = mapped_column(Text)
+    status: Mapped[PostStatus] = mapped_column(_choice(PostStatus, "post_status"))
+    publish_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, onupdate=_now)
+
+
+Index("posts_by_due_time", Post.status, Post.publish_at)
+Index("posts_by_age", Post.created_at, Post.id)

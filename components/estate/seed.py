@@ -1,7 +1,7 @@
 """The first content of an estate database.
 
-In: an engine, the number of listings and a seed. Out: the tables, and in an empty table that many
-plausible listings, always the same for the same seed. Refused: nothing; a table with content is
+In: an engine, the numbers of listings and posts, and a seed. Out: the tables, and in an empty one that
+many plausible rows, always the same for the same seed. Refused: nothing; a table with content is
 left as it is.
 """
 
@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.database import for_writing
-from components.estate.models import Base, Listing
+from components.estate.models import Base, Listing, Post
 from components.estate.schemas import Kind
 
 _ADVISORY_LOCK = 0x657374617465  # "estate"
@@ -27,9 +27,10 @@ async def prepare(
     *,
     db: AsyncEngine,
     listings: Annotated[int, Field(ge=0, le=100_000, description="listings to begin with")] = 300,
+    posts: Annotated[int, Field(ge=0, le=10_000, description="posts to begin with")] = 12,
     seed: Annotated[int, Field(description="another seed gives other listings")] = 7,
 ) -> None:
-    """Create the tables that are absent, and fill an empty one.
+    """Create the tables that are absent, and fill the empty ones.
 
     Any number of processes may do this at once: each waits for the one before, on SQLite by the
     lock that an engine of `components.database` takes. IF NOT EXISTS would not do: on PostgreSQL
@@ -42,12 +43,36 @@ async def prepare(
         empty = await connection.scalar(select(Listing.id).limit(1)) is None
         if empty and listings:
             await connection.execute(insert(Listing), generate(listings, seed=seed))
+        empty = await connection.scalar(select(Post.id).limit(1)) is None
+        if empty and posts:
+            await connection.execute(insert(Post), generate_posts(posts, seed=seed))
 
 
 def generate(count: int, *, seed: int) -> list[dict[str, Any]]:
     """That many rows of `Listing`, without ids: the database gives them, and goes on from there."""
     chance = Random(seed)  # noqa: S311 (repeatable is what is wanted)
     return [_listing(chance) for _ in range(count)]
+
+
+def generate_posts(count: int, *, seed: int) -> list[dict[str, Any]]:
+    """That many rows of `Post`, without ids: two of three published, then a draft."""
+    chance = Random(seed)  # noqa: S311 (repeatable is what is wanted)
+    return [_post(chance, number) for number in range(count)]
+
+
+def _post(chance: Random, number: int) -> dict[str, Any]:
+    city = chance.choice(_CITIES)
+    created = _LATEST - timedelta(minutes=chance.randrange(_MINUTES_IN_A_YEAR))
+    published = created + timedelta(days=1) if number % 3 < 2 else None
+    return {
+        "title": chance.choice(_HEADLINES).format(city=city.name),
+        "body": f"A walk through {' and '.join(city.localities[:2])}, with prices and a map.",
+        "status": "draft" if published is None else "published",
+        "publish_at": published,
+        "published_at": published,
+        "created_at": created,
+        "updated_at": published or created,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +115,12 @@ _CITIES = (
     _City(
         "Toronto", "CAD", 43.653, -79.383, 9_000, ("The Annex", "Leslieville", "Liberty Village")
     ),
+)
+_HEADLINES = (
+    "What a home costs in {city} this year",
+    "Five quiet streets in {city}",
+    "Renting in {city}: what to ask first",
+    "{city} for families: schools, parks and the way to work",
 )
 _HOME = ("lift", "covered parking", "power backup", "balcony", "gym", "pool", "playground")
 _WORK = ("lift", "visitor parking", "power backup", "fibre internet", "air conditioning")

@@ -100,7 +100,8 @@ def test_the_manifest_of_a_laptop_needs_nothing(assembled: Assembled, tmp_path: 
 
 
 def test_no_host_that_a_client_names_is_redirected_to() -> None:
-    override = {"resources.db.with.url": "sqlite+aiosqlite://"}
+    memory = "sqlite+aiosqlite://"
+    override = {"resources.db.with.url": memory}
     app = assembler.build(assembler.load("manifests/dev.yaml", override))
     listings = "/api/v1/listings"
     tails = (
@@ -131,3 +132,21 @@ def test_no_host_that_a_client_names_is_redirected_to() -> None:
                 location = answer.headers.get("location", "/")
                 assert location.startswith("/"), (host, path, location)
                 assert not location.startswith("//"), (host, path, location)
+
+
+def test_a_scheduled_post_is_published_by_the_job_of_the_manifest(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/estate.db"
+    app = assembler.build(assembler.load("manifests/dev.yaml", {"resources.db.with.url": url}))
+    posts = "/api/v1/posts"
+    with TestClient(app) as client:
+        post = client.post(posts, json={"title": "Quiet streets"}).json()
+        path = f"{posts}/{post['id']}"
+        client.post(f"{path}/schedule", json={"publish_at": "2026-01-15T09:00:00+05:30"})
+        assert client.get(path).json()["status"] == "scheduled"
+        assert client.portal is not None
+        result = client.portal.call(app.state.assembly.jobs.run_now, "publish-posts")
+        assert result.outcome in {"ok", "skipped"}  # the clock may be at it in this very moment
+        while client.get(path).json()["status"] != "published":
+            assert result.outcome == "skipped"
+        paths = client.get("/api/v1/openapi.json").json()["paths"]
+    assert f"{posts}/{{post_id}}/publish" in paths

@@ -30,7 +30,7 @@ def make_app(url: str) -> MakeApp:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, AsyncEngine]]:
             opened = db or engine(url=url)
-            await seed.prepare(db=opened, listings=listings)
+            await seed.prepare(db=opened, listings=listings, posts=0)
             yield {"db": opened}
             await opened.dispose()
 

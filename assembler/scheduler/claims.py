@@ -15,6 +15,7 @@ from assembler.scheduler.run import Ending, Run, State
 Overlap = Literal["forbid", "allow", "replace"]
 Verdict = Literal[
     "claimed",
+    "queued",  # it is ours, and workers run it
     "early",  # by the store's clock: ask again in `milliseconds`
     "taken",  # another process has it, or had it
     "skipped",  # the last run goes on
@@ -52,7 +53,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A run whose lease ran out; `rerun_id` where the sweep claimed a second attempt for us."""
+    """A run whose lease ran out; `rerun_id` where the sweep claimed a second attempt for us.
+
+    `is_queued` where the second attempt waits for a worker.
+    """
 
     job: str
     fire_ms: int
@@ -60,6 +64,7 @@ class Lost:
     run_id: str
     owner: str
     rerun_id: str | None = None
+    is_queued: bool = False
 
 
 class Store(Protocol):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 State = Literal[
+    "queued",  # claimed, and waits for a worker
     "running",  # claimed, and its lease is renewed
     "ok",
     "failed",  # it raised

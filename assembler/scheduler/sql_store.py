@@ -52,12 +52,11 @@ class SqlStore:
 
     async def claim(self, claim: Claim) -> Answer:
         """Take the tick, where it is due and free."""
-        values = {"job": claim.job, "fire": claim.fire_ms, "run": claim.run_id}
         for _ in range(_TRIES):
-            started = await self._claimed(claim, values)
+            started = await self._claimed(claim)
             if started is not None:
                 return Answer("claimed", started - claim.fire_ms)
-            answer = await self._refusal(claim, values)
+            answer = await self._refusal(claim)
             if answer is not None:
                 return answer
         return Answer("skipped")  # others come and go; the next tick has its chance
@@ -78,14 +77,7 @@ class SqlStore:
 
     async def finish(self, run_id: str, ending: Ending) -> bool:
         """Record the end of a run that holds its claim."""
-        values = {
-            "run": run_id,
-            "state": ending.state,
-            "lag": ending.lag_ms,
-            "duration": ending.duration_ms,
-            "error": ending.error,
-        }
-        return await self._changed(self._sql.finish, values) > 0
+        return await self._changed(self._sql.finish, ending_values(run_id, ending)) > 0
 
     async def sweep(self, owner: str, lease_ms: int, jobs: Mapping[str, bool]) -> list[Lost]:
         """Mark runs whose lease ran out; both attempts change hands in one transaction."""
@@ -133,29 +125,26 @@ class SqlStore:
         """Forget old runs of a job."""
         return await self._changed(self._sql.prune, {"job": job, "keep": keep_ms})
 
-    async def _claimed(self, claim: Claim, values: dict[str, Any]) -> int | None:
+    async def _claimed(self, claim: Claim) -> int | None:
         """Return when the claim was made by the database's clock, None where it was not."""
-        replaces = claim.overlap == "replace"
-        options = {
-            "owner": claim.owner,
-            "exclusive": int(claim.overlap == "forbid"),
-            "replaces": int(replaces),
-            "rerun": int(claim.rerun),
-            "grace": claim.grace_ms,
-            "lease": claim.lease_ms,
-        }
+        values = claim_values(claim)
         started: int | None
-        if not replaces:
-            started = await self._value(self._sql.claim, {**values, **options})
+        if claim.overlap != "replace":
+            started = await self._value(self._sql.claim, values)
             return started
         async with self._transaction() as connection:
-            started = (await connection.execute(self._sql.claim, {**values, **options})).scalar()
-            if started is not None:
-                earlier = {"job": claim.job, "fire": claim.fire_ms}
-                await connection.execute(self._sql.replace, earlier)
+            return await self._claimed_in(connection, claim, values)
+
+    async def _claimed_in(
+        self, connection: AsyncConnection, claim: Claim, values: dict[str, Any]
+    ) -> int | None:
+        started: int | None = (await connection.execute(self._sql.claim, values)).scalar()
+        if started is not None and claim.overlap == "replace":
+            earlier = {"job": claim.job, "fire": claim.fire_ms}
+            await connection.execute(self._sql.replace, earlier)
         return started
 
-    async def _refusal(self, claim: Claim, values: dict[str, Any]) -> Answer | None:
+    async def _refusal(self, claim: Claim) -> Answer | None:
         """Find what stood in the way of a claim; None where it is gone."""
         tick = {"job": claim.job, "fire": claim.fire_ms}
         async with self._committing.connect() as connection:
@@ -175,21 +164,14 @@ class SqlStore:
             return Answer("stale")
         if since < 0:
             return Answer("early", -since)  # until its time has come, the other may end
-        skipped = await self._value(self._sql.skip, {**values, "owner": claim.owner})
+        facts = {**tick, "run": claim.run_id, "owner": claim.owner}
+        skipped = await self._value(self._sql.skip, facts)
         return Answer("skipped", recorded=skipped is not None)
 
     async def _rerun(
         self, connection: AsyncConnection, row: Any, owner: str, lease_ms: int
     ) -> str | None:
-        values = {
-            "job": row["job"],
-            "fire": row["fire_ms"],
-            "attempt": row["attempt"] + 1,
-            "run": uuid.uuid4().hex,
-            "owner": owner,
-            "exclusive": row["is_exclusive"],
-            "lease": lease_ms,
-        }
+        values = attempt_values(row, owner=owner, lease=lease_ms, state="running")
         return (await connection.execute(self._sql.rerun, values)).scalar()
 
     async def _value(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
@@ -215,3 +197,45 @@ class SqlStore:
                 await connection.exec_driver_sql("ROLLBACK")
                 raise
             await connection.exec_driver_sql("COMMIT")
+
+
+def claim_values(claim: Claim) -> dict[str, Any]:
+    """Return what the statement of a claim takes."""
+    return {
+        "job": claim.job,
+        "fire": claim.fire_ms,
+        "run": claim.run_id,
+        "owner": claim.owner,
+        "exclusive": int(claim.overlap == "forbid"),
+        "replaces": int(claim.overlap == "replace"),
+        "rerun": int(claim.rerun),
+        "grace": claim.grace_ms,
+        "lease": claim.lease_ms,
+        "state": "running",
+    }
+
+
+def attempt_values(row: Any, *, owner: str, lease: int | None, state: State) -> dict[str, Any]:
+    """Return what the statement of the attempt after that of `row` takes."""
+    return {
+        "job": row["job"],
+        "fire": row["fire_ms"],
+        "attempt": row["attempt"] + 1,
+        "run": uuid.uuid4().hex,
+        "owner": owner,
+        "exclusive": row["is_exclusive"],
+        "rerun": row["may_rerun"],
+        "lease": lease,
+        "state": state,
+    }
+
+
+def ending_values(run_id: str, ending: Ending) -> dict[str, Any]:
+    """Return what the statement of an end takes."""
+    return {
+        "run": run_id,
+        "state": ending.state,
+        "lag": ending.lag_ms,
+        "duration": ending.duration_ms,
+        "error": ending.error,
+    }

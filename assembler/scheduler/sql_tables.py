@@ -37,7 +37,7 @@ CREATE = tuple(
         "CREATE UNIQUE INDEX IF NOT EXISTS ${runs}_run ON $runs (run_id)",
         # one run of a job at a time, whoever claims: the promise of `overlap: forbid`
         """CREATE UNIQUE INDEX IF NOT EXISTS ${runs}_alone ON $runs (job)
-            WHERE state = 'running' AND is_exclusive = 1""",
+            WHERE state IN ('queued', 'running') AND is_exclusive = 1""",
         "CREATE INDEX IF NOT EXISTS ${runs}_leases ON $runs (lease_ms) WHERE state = 'running'",
     )
 )
@@ -89,6 +89,8 @@ def statements(dialect: str) -> Statements:
     words = {**own, "runs": TABLE, "clock": f"(SELECT {own['now']} AS now) AS clock"}  # own text
     words["columns"] = "job, fire_ms, attempt, run_id, owner, state, is_exclusive, may_rerun"
     words["early"] = str(EARLY_MS)
+    words["active"] = "state IN ('queued', 'running')"
+    words["never"] = str(2**63 - 1)  # a run that waits for a worker has no lease to run out
     return Statements(
         **{name: text(Template(said).substitute(words)) for name, said in _TEXTS.items()}
     )
@@ -99,21 +101,21 @@ _TEXTS = {
     "claim": """
         INSERT INTO $runs ($columns, started_ms, lease_ms)
         SELECT CAST(:job AS TEXT), CAST(:fire AS BIGINT), 1, CAST(:run AS TEXT),
-               CAST(:owner AS TEXT), 'running', CAST(:exclusive AS INTEGER),
+               CAST(:owner AS TEXT), CAST(:state AS TEXT), CAST(:exclusive AS INTEGER),
                CAST(:rerun AS INTEGER), now, now + CAST(:lease AS BIGINT)
         FROM $clock
         WHERE CAST(:fire AS BIGINT) BETWEEN now - CAST(:grace AS BIGINT) AND now + $early
           AND NOT (CAST(:replaces AS INTEGER) = 1 AND EXISTS (
               SELECT 1 FROM $runs AS newer WHERE newer.job = CAST(:job AS TEXT)
-              AND newer.state = 'running' AND newer.fire_ms > CAST(:fire AS BIGINT)))
+              AND newer.$active AND newer.fire_ms > CAST(:fire AS BIGINT)))
         ON CONFLICT DO NOTHING
         RETURNING started_ms""",
     "explain": """
         SELECT now,
             (SELECT run_id FROM $runs WHERE job = CAST(:job AS TEXT)
              AND fire_ms = CAST(:fire AS BIGINT) ORDER BY attempt LIMIT 1) AS taken_by,
-            (SELECT min(lease_ms) FROM $runs WHERE job = CAST(:job AS TEXT)
-             AND state = 'running') AS busy_until_ms
+            (SELECT min(coalesce(lease_ms, $never)) FROM $runs WHERE job = CAST(:job AS TEXT)
+             AND $active) AS busy_until_ms
         FROM $clock""",
     "skip": """
         INSERT INTO $runs ($columns, started_ms, finished_ms)
@@ -128,7 +130,7 @@ _TEXTS = {
         ON CONFLICT DO NOTHING RETURNING run_id""",
     "replace": """
         UPDATE $runs SET state = 'replaced', finished_ms = $now
-        WHERE job = :job AND state = 'running' AND fire_ms < :fire""",
+        WHERE job = :job AND $active AND fire_ms < :fire""",
     "heartbeat": """
         UPDATE $runs SET lease_ms = $now + CAST(:lease AS BIGINT)
         WHERE run_id = :run AND state = 'running'""",
@@ -147,8 +149,8 @@ _TEXTS = {
     "rerun": """
         INSERT INTO $runs ($columns, started_ms, lease_ms)
         SELECT CAST(:job AS TEXT), CAST(:fire AS BIGINT), CAST(:attempt AS INTEGER),
-               CAST(:run AS TEXT), CAST(:owner AS TEXT), 'running',
-               CAST(:exclusive AS INTEGER), 1, now, now + CAST(:lease AS BIGINT)
+               CAST(:run AS TEXT), CAST(:owner AS TEXT), CAST(:state AS TEXT),
+               CAST(:exclusive AS INTEGER), CAST(:rerun AS INTEGER), now, now + CAST(:lease AS BIGINT)
         FROM $clock WHERE 1 = 1 ON CONFLICT DO NOTHING RETURNING run_id""",
     "last": """
         SELECT job, fire_ms, attempt, run_id, owner, state, started_ms, finished_ms, lag_ms,
@@ -158,7 +160,7 @@ _TEXTS = {
         ORDER BY attempt""",
     "counts": "SELECT job, state, count(*) FROM $runs GROUP BY job, state",
     "prune": """
-        DELETE FROM $runs WHERE job = :job AND state <> 'running'
+        DELETE FROM $runs WHERE job = :job AND NOT $active
         AND fire_ms < $now - CAST(:keep AS BIGINT)
         AND fire_ms < (SELECT max(fire_ms) FROM $runs AS other WHERE other.job = :job)""",
 }

@@ -9,7 +9,7 @@ that are not of the type that an option declares. Opens nothing: that is the lif
 import logging.config
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
@@ -48,13 +48,13 @@ def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
     return _Builder(plan).build(given)
 
 
-def build_for_jobs(plan: Plan) -> Lifespan:
+def build_for_jobs(plan: Plan, part: Literal["once", "worker"] = "once") -> Lifespan:
     """Build what the jobs of `plan` need and no more: its resources, and no clock.
 
     Nothing is served, and steps of the start and the end are left to those who do. Raises as
     `build` does.
     """
-    return _Builder(plan).build_for_jobs()
+    return _Builder(plan).build_for_jobs(part)
 
 
 class _Builder:
@@ -95,10 +95,10 @@ class _Builder:
         self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole
         return self.app
 
-    def build_for_jobs(self) -> Lifespan:
+    def build_for_jobs(self, part: Literal["once", "worker"]) -> Lifespan:
         self.configure_logging()
         resources = self.objects.openings()
-        jobs = self.job_openings(has_clock=False)
+        jobs = self.job_openings(part)
         raise_faults(self.objects.faults)
         return Lifespan(self.plan, self.assembly, resources, [], [], [], jobs)
 
@@ -219,14 +219,12 @@ class _Builder:
             openings.append(opening)
         return openings
 
-    def job_openings(self, *, has_clock: bool = True) -> list[Opening]:
+    def job_openings(self, part: Literal["clock", "once", "worker"] = "clock") -> list[Opening]:
         if not self.plan.jobs:
             return []
         from assembler.scheduler.declared import Scheduled  # noqa: PLC0415  # many rooms
 
-        scheduled = Scheduled(self.plan, self.objects, self.assembly)
-        scheduled.has_clock = scheduled.has_clock and has_clock
-        return [scheduled.opening()]
+        return [Scheduled(self.plan, self.objects, self.assembly, part).opening()]
 
     def section(self, name: str) -> Span:
         """Where a section is named, or the start of the document where there is none."""

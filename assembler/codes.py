@@ -50,7 +50,7 @@ CODES = MappingProxyType(
         # of options:
         "unknown-option": "the callable has no such parameter",
         "missing-option": "a required parameter is not given",
-        "scheduler-without-store": "several processes and no `store`: each would run every job; give the scheduler one",
+        "scheduler-without-store": "several processes, or a queue, and no `store`; give the scheduler one",
         "more-faults": "a stage found more than 200 faults; repair those that are told",
         "static-unknown": "the source alone does not tell; check without `--static`",
         "stop-too-long": "the times of the stop exceed what the platform waits before it kills",

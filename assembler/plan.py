@@ -216,7 +216,9 @@ class _Planner:
             sections.setdefault(key, []).append(component)
         server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None
-        jobs = tuple(check_scheduler(manifest, self.root, declared, is_static=is_static))
+        jobs = tuple(
+            check_scheduler(manifest, self.root, declared, resolver.data, is_static=is_static)
+        )
         self.refuse([*faults, *found, *jobs, *check_engines(sql, declared)])
         return Plan(
             name=shown_name(self.document.path),

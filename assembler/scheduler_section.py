@@ -1,22 +1,26 @@
 """The `scheduler` section → what its jobs and its store could never do.
 
 In: the manifest, its tree, the declared types of its resources. Out: diagnostics. Refuses a store
-that is neither an engine nor a cache, and a jitter as long as the time between two fires; warns of
-several workers without a store, each of which would run every job.
+that is neither an engine nor a cache, a fleet without a PostgreSQL engine or without its library,
+and a jitter as long as the time between two fires; warns of several workers without a store, each of
+which would run every job.
 """
 
+import importlib.util
 import inspect
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assembler.duration import duration_text
 from assembler.errors import Diagnostic, Note
 from assembler.manifest import Manifest
 from assembler.manifest.step import Job
+from assembler.marks import Held, Unknown, revealed
 from assembler.nodes import Mapping as Tree
-from assembler.nodes import Node, locate
+from assembler.nodes import Node, NodePath, locate
 
 if TYPE_CHECKING:
     from assembler.cron import Schedule
@@ -25,19 +29,28 @@ _ANY_DAY = datetime(2001, 1, 1, tzinfo=UTC)
 _FIRES = 10  # that tell the shortest time between two
 _OF_A_STORE = ("claim", "heartbeat", "finish")
 _NAME = len("${resources.")
+_DATABASE = re.compile(r"([a-z]+)(\+[a-z0-9]+)?://")
+_QUEUES = frozenset({"postgres", "postgresql"})
+Data = Callable[[Node, NodePath], Any]
 
 
 def check_scheduler(
-    manifest: Manifest, root: Tree, types: Mapping[str, type | None], *, is_static: bool
+    manifest: Manifest,
+    root: Tree,
+    types: Mapping[str, type | None],
+    data: Data,
+    *,
+    is_static: bool,
 ) -> Iterator[Diagnostic]:
     """Find what is wrong with the section; `types` are the resources' declared classes.
 
-    Where variables are not read (`is_static`), what they tell is left alone.
+    `data` gives what a node says, its references resolved. Where variables are not read (`is_static`), what they tell is left alone.
     """
     section = manifest.scheduler
+    yield from _fleet(manifest, root, types, data, is_static=is_static)
     if section.store is not None:
         yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
-    elif section.enabled and section.jobs and manifest.server.workers > 1:
+    elif section.enabled and section.jobs and not section.has_fleet and manifest.server.workers > 1:
         yield _no_store(manifest.server.workers, root)
     for number, job in enumerate(section.jobs):
         node, _ = locate(root, ("scheduler", "jobs", number))
@@ -54,6 +67,66 @@ def schedule_of(job: Job, zone: str) -> "Schedule":
         return every(job.every, place)
     assert job.cron is not None  # noqa: S101  # a job has one of the two
     return parse(job.cron, place)
+
+
+def _fleet(
+    manifest: Manifest,
+    root: Tree,
+    types: Mapping[str, type | None],
+    data: Data,
+    *,
+    is_static: bool,
+) -> Iterator[Diagnostic]:
+    section = manifest.scheduler
+    if not section.has_fleet:
+        yield from _only_of_a_fleet(manifest, root)
+        return
+    engine, _ = locate(root, ("scheduler", "engine"))
+    if not is_static and importlib.util.find_spec("procrastinate") is None:
+        remedy = "pip install 'fastapi-assembler[fleet]'"
+        message = "`engine: procrastinate` needs Procrastinate, which is not installed"
+        yield Diagnostic("module-not-found", message, engine.span, help=remedy)
+    if section.store is None:
+        message = "`engine: procrastinate` and no `store`: its queue is kept there"
+        remedy = "add `store: ${resources.…}` to `scheduler`, an engine of PostgreSQL"
+        yield Diagnostic("scheduler-without-store", message, engine.span, help=remedy)
+        return
+    yield from _queue(section.store[_NAME:-1], root, types, data)
+
+
+def _queue(
+    name: str, root: Tree, types: Mapping[str, type | None], data: Data
+) -> Iterator[Diagnostic]:
+    """Refuse what is no engine of PostgreSQL, by its type, or by an option that is called `url`."""
+    node, _ = locate(root, ("scheduler", "store"))
+    declared = types.get(name)
+    if declared is not None and _may_store(declared) and not _may_queue(declared):
+        message = f"a queue is kept in PostgreSQL: a `{declared.__name__}` is no engine of it"
+        yield Diagnostic("bad-value", message, node.span)
+    path = ("resources", name, "with", "url")
+    place, key = locate(root, path)
+    if key is None:
+        return
+    url = data(place, path)
+    text = revealed(url.value if isinstance(url, Held) else url)
+    known = _DATABASE.match(text) if isinstance(text, str) else None
+    if known is not None and not isinstance(text, Unknown) and known[1] not in _QUEUES:
+        message = f"a queue is kept in PostgreSQL, not in {known[1]}"
+        yield Diagnostic("bad-value", message, node.span, notes=(Note(place.span, "its URL"),))
+
+
+def _only_of_a_fleet(manifest: Manifest, root: Tree) -> Iterator[Diagnostic]:
+    """Refuse what only workers heed: without them it would say what does not happen."""
+    section = manifest.scheduler
+    places = [("scheduler", name) for name in ("queue", "concurrency")]
+    given: list[NodePath] = [place for place in places if getattr(section, place[1]) is not None]
+    for number, job in enumerate(section.jobs):
+        names = ("retries", "retry_wait")
+        given += [("scheduler", "jobs", number, n) for n in names if n in job.model_fields_set]
+    for place in given:
+        node, key = locate(root, place)
+        message = f"`{place[-1]}` is for `engine: procrastinate`"
+        yield Diagnostic("bad-value", message, key or node.span)
 
 
 def _store(name: str, node: Node, types: Mapping[str, type | None]) -> Iterator[Diagnostic]:
@@ -76,6 +149,13 @@ def _may_store(declared: type) -> bool:
     inits = (getattr(vars(base).get("__init__"), "__code__", None) for base in declared.__mro__)
     assigned = {name for code in inits for name in getattr(code, "co_names", ())}
     return hasattr(declared, "redis") or "redis" in assigned  # which only `__init__` may show
+
+
+def _may_queue(declared: type) -> bool:
+    """Tell whether an object of that class may be an engine."""
+    names = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in declared.__mro__}
+    is_open = inspect.isabstract(declared) or getattr(declared, "_is_protocol", False)
+    return is_open or "sqlalchemy.AsyncEngine" in names
 
 
 def _no_store(workers: int, root: Tree) -> Diagnostic:

@@ -39,7 +39,8 @@ def tick_router(
 ) -> APIRouter:
     """Make the router.
 
-    Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`), 500 where the run did not end
+    Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`), 202 where workers run it
+    (`queued`), 500 where the run did not end
     well, which a clock may send again to no harm: the tick was run. 503 asks for that: nothing was
     run, as the store of claims is away. 401, 404 and 422 are the caller's faults.
 
@@ -72,7 +73,7 @@ def tick_router(
             "outcome": result.outcome,
             "run_id": result.run_id,
         }
-        status = 200 if result.outcome in _WELL else 500
+        status = 202 if result.outcome == "queued" else 200 if result.outcome in _WELL else 500
         return JSONResponse(content, status, _NO_STORE)
 
     return router

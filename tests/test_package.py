@@ -15,7 +15,7 @@ from assembler.codes import CODES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-HEAVY = {"mcp", "redis", "apscheduler", "sentry_sdk"}
+HEAVY = {"mcp", "redis", "apscheduler", "procrastinate", "sentry_sdk"}
 NO_CODE = shutil.ignore_patterns("__pycache__", "*.db", "benchmarks")
 
 

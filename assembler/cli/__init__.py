@@ -25,6 +25,7 @@ from assembler.cli.showing import explain, render, routes, schema
 from assembler.cli.starting import init, serve
 from assembler.cli.tabulating import matrix
 from assembler.cli.testing import test
+from assembler.cli.working import worker
 from assembler.errors import AssemblerError, ManifestError
 from assembler.failure import failure_of
 from assembler.review import diagnostics as reports
@@ -40,6 +41,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     routes: "assembler routes manifests/dev.yaml --format json",
     jobs: "assembler jobs manifests/prod.yaml --watch",
     run_job: "assembler run-job manifests/prod.yaml publish-posts --at 2027-03-28T09:00+01:00",
+    worker: "assembler worker manifests/prod.yaml --concurrency 8",
     test: "assembler test manifests/test.yaml --format junit",
     schema: "assembler schema > manifests/manifest.schema.json",
     export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",

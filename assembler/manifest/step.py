@@ -146,6 +146,17 @@ class Job(Entry):
         description="What becomes of a run whose process died: `skip` leaves it, `rerun` runs it again.",
     )
 
+    retries: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="How often workers try a run again that failed or timed out; for `engine: procrastinate`.",
+    )
+    retry_wait: Duration = Field(
+        timedelta(seconds=10),
+        description="How long the first retry waits; each further one twice as long, up to an hour.",
+    )
+
     @model_validator(mode="after")
     def _has_one_clock(self) -> "Job":
         if (self.cron is None) == (self.every is None):
@@ -164,6 +175,22 @@ class Scheduler(Section):
         None,
         description="Where claims are kept, so that a tick runs once over all processes: an engine or cache.",
         examples=["${resources.db}"],
+    )
+    engine: Literal["process", "procrastinate"] = Field(
+        "process",
+        description="Who runs what the clock claims: `process` itself, or workers (`assembler worker`) that take it from a Procrastinate queue in the store, which is PostgreSQL then.",
+    )
+    queue: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,40}$",
+        description="The queue of `engine: procrastinate`; without it `assembler`.",
+        examples=["mail"],
+    )
+    concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Runs at once in one worker of `engine: procrastinate`; without it 4.",
     )
     lease: Duration = Field(
         timedelta(seconds=30),
@@ -186,6 +213,11 @@ class Scheduler(Section):
         examples=["shop.logs.set_request_id"],
     )
     jobs: list[Job] = Field([], description="What runs by the clock.")
+
+    @property
+    def has_fleet(self) -> bool:
+        """Tell whether workers run the jobs."""
+        return self.engine == "procrastinate"
 
 
 class Shutdown(Entry):

@@ -21,8 +21,9 @@ class JobContext:
     """One run of a job.
 
     `fire_time` is the tick, an aware datetime in the job's zone, whenever the run really began;
-    `attempt` is 2 where the process of the first one died; records of `logger` carry `job`,
-    `run_id` and, for formats made for requests, `request_id`.
+    `attempt` is 2 where the process of the first one died, and counts on where workers try again
+    what failed; records of `logger` carry `job`, `run_id` and, for formats made for requests,
+    `request_id`.
     """
 
     id: str

@@ -3,14 +3,14 @@
 In: a plan, the objects that were made of it, the report of the application. Out: an `Opening`, or
 nothing where there are no jobs. Refuses, as a fault of the build, a store that can keep no claims,
 and at the start several workers without a store. APScheduler is imported at the start, and only
-where jobs run by our own clock.
+where jobs run by our own clock; Procrastinate only by a worker.
 """
 
 import inspect
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from assembler.component import Component
 from assembler.errors import Diagnostic
@@ -32,18 +32,24 @@ from assembler.scheduler_section import schedule_of
 from assembler.signature import job_parameters
 from assembler.task import StepError
 
+Part = Literal["clock", "once", "worker"]
+QUEUE = "assembler"
 _ASK_SECONDS = 5.0  # the longest wait for a store, and never more than a third of the lease
 
 
 class Scheduled:
-    """The jobs of one application; opened and closed any number of times, each time anew."""
+    """The jobs of one application; opened and closed any number of times, each time anew.
 
-    def __init__(self, plan: Plan, objects: Objects, assembly: Assembly) -> None:
+    What is built plays one `part`: `clock` takes ticks as they come, `once` runs what it is told
+    to itself, `worker` runs what is queued.
+    """
+
+    def __init__(self, plan: Plan, objects: Objects, assembly: Assembly, part: Part) -> None:
         self.plan = plan
         self.objects = objects
         self.assembly = assembly
         self.section = plan.manifest.scheduler
-        self.has_clock = self.section.enabled
+        self.part = part
         self._store = self._claims()
         self._arguments = [(job, objects.arguments(job) or {}) for job in plan.jobs]
         self._alone = Alone(plan.hash)
@@ -63,7 +69,7 @@ class Scheduled:
 
     async def open(self) -> None:
         """Make the engine, and start it."""
-        clock = _clock() if self.has_clock else None
+        clock = _clock() if self.part == "clock" and self.section.enabled else None
         if clock is not None and not self._store().shared:
             self._alone.take(self.plan.server["workers"])
         self.assembly.jobs = self._engine(clock)
@@ -80,11 +86,25 @@ class Scheduled:
         value = None if name is None else self.objects.resources.get(name[12:-1], MISSING)
         try:
             if value is not MISSING:
-                store_of(value)
+                self._store_of(value)
         except ValueError as error:
             node, _ = locate(self.plan.document.root, ("scheduler", "store"))
             self.objects.faults.append(Diagnostic("bad-value", f"`store`: {error}", node.span))
-        return partial(store_of, value)
+        return partial(self._store_of, value)
+
+    def _store_of(self, value: Any) -> Store:
+        if not self.section.has_fleet:
+            return store_of(value)
+        from assembler.scheduler.fleet.retry import Retry  # noqa: PLC0415  # only for a fleet
+        from assembler.scheduler.fleet.store import FleetStore  # noqa: PLC0415
+
+        jobs = (component.entry for component in self.plan.jobs)
+        return FleetStore(
+            value,
+            queue=self.section.queue or QUEUE,
+            retries={job.id: Retry(job.retries, job.retry_wait) for job in jobs},
+            runs_here=self.part == "once",
+        )
 
     def _engine(self, clock: Clock | None) -> Jobs:
         scrub, lease = self.plan.secrets.scrub, self.section.lease
@@ -99,6 +119,7 @@ class Scheduled:
             close_timeout=self.section.close_timeout,
             retention=self.section.retention,
             is_paused=lambda: self.assembly.state not in {"starting", "started"},
+            is_worker=self.part == "worker",
         )
 
     def _job(self, component: Component, given: dict[str, Any], threads: Threads) -> Job:

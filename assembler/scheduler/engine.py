@@ -46,6 +46,7 @@ class Jobs:
         retention: timedelta = timedelta(days=7),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         is_paused: Callable[[], bool] = lambda: False,
+        is_worker: bool = False,
     ) -> None:
         self.jobs = {job.id: job for job in jobs}
         self.setting = setting
@@ -54,6 +55,7 @@ class Jobs:
         self._close_timeout = close_timeout
         self._now = now
         self._is_paused = is_paused
+        self._is_worker = is_worker  # runs what others claim, and keeps it in order
         self._keeper = Keeper(self.jobs, setting, self.tally, retention, now, self._again)
         self._keeping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
@@ -67,6 +69,8 @@ class Jobs:
         if self._clock is not None:
             self._clock.start(list(self.jobs.values()), self.due)
             self._keeping = asyncio.create_task(self._keeper.keep(self.due, self._clock.wake))
+        elif self._is_worker:
+            self._keeping = asyncio.create_task(self._keeper.keep())
 
     async def aclose(self) -> None:
         """Pause, let runs end for a bounded time, cancel the rest; a stuck one is left behind."""
@@ -162,9 +166,12 @@ class Jobs:
                 await self._keeper.settle()
             return Result(job.id, fire, "missed")
         if answer.verdict == "claimed":
-            return await self._run(
+            return await self.run(
                 OneRun(self.setting, job, fire_ms, claim.run_id), answer.milliseconds
             )
+        if answer.verdict == "queued":
+            self.tally.count(job.id, "queued")
+            return Result(job.id, fire, "queued", claim.run_id)
         if answer.verdict != "skipped":
             return Result(job.id, fire, "taken")
         if answer.recorded:
@@ -206,7 +213,8 @@ class Jobs:
                 await self._closed.wait()
             raise asyncio.CancelledError
 
-    async def _run(self, run: OneRun, since_ms: int) -> Result:
+    async def run(self, run: OneRun, since_ms: int) -> Result:
+        """Run a tick that is claimed; raises CancelledError where the process stops."""
         if run.job.overlap == "replace":
             for other in self._runs:  # those of other processes notice at their next heartbeat
                 if other.job is run.job and other.fire_ms < run.fire_ms:
@@ -229,4 +237,4 @@ class Jobs:
         assert lost.rerun_id is not None  # noqa: S101  # this is what it is called for
         job = self.jobs[lost.job]
         run = OneRun(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
-        self._spawn(self._run(run, milliseconds(self._now()) - lost.fire_ms))
+        self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))

@@ -42,14 +42,16 @@ class Keeper:
     _unsettled: dict[str, set[int]] = field(default_factory=dict)
 
     async def keep(
-        self, due: Callable[[str, list[datetime]], Any], wake: Callable[[], Any]
+        self,
+        due: Callable[[str, list[datetime]], Any] | None = None,
+        wake: Callable[[], Any] = lambda: None,
     ) -> None:
-        """Go on for ever, three times a lease; `due` takes ticks that were caught up."""
+        """Go on for ever, three times a lease; `due` takes ticks that are caught up."""
         pruned = time.monotonic()
-        is_caught_up = not self.setting.link.store.shared
+        is_caught_up = due is None or not self.setting.link.store.shared
         while True:
             try:
-                if not is_caught_up:
+                if due is not None and not is_caught_up:
                     await self._catch_up(due)
                     is_caught_up = True
                 await self.sweep()
@@ -73,8 +75,15 @@ class Keeper:
         for lost in await setting.link.ask(sweep):
             self.tally.count(lost.job, "lost")
             again = ", and runs again here" if lost.rerun_id else ""
+            again = ", and is queued again" if lost.is_queued else again
             tick = moment(lost.fire_ms).isoformat()
-            logger.error("job `%s`, tick %s: lost with %s%s", lost.job, tick, lost.owner, again)
+            logger.error(
+                "job `%s`, tick %s: lost with %s%s",
+                lost.job,
+                tick,
+                lost.owner or "its place",
+                again,
+            )
             if lost.rerun_id is not None:
                 self.rerun(lost)
 

@@ -17,17 +17,18 @@ from starlette.middleware import Middleware
 from assembler.checks import checks
 from assembler.component import Component
 from assembler.dispatch import index_routes
-from assembler.errors import Diagnostic, Span, UsageError, raise_faults
+from assembler.errors import Diagnostic, UsageError, raise_faults
 from assembler.lazy import LazyMount, maker
 from assembler.lifespan import Lifespan
-from assembler.manifest.section import Section
 from assembler.mount import SlashMount
 from assembler.objects import MISSING, Objects
 from assembler.openings import MountedLifespan, Opening, RouterLifespans
+from assembler.place import Span
 from assembler.plan import Plan
 from assembler.protocol import LifespanProtocol
 from assembler.recorder import Group, Running
 from assembler.report import Assembly, LazyState, Phase
+from assembler.shell import empty_application
 from assembler.stack import seal
 from assembler.startup_sql import sql_groups
 from assembler.task import call
@@ -62,7 +63,7 @@ class _Builder:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.app = _application(plan)
+        self.app = empty_application(plan.manifest.app)
         self.assembly = self.app.state.assembly = Assembly(plan.name, plan.hash)
         self.objects = Objects(plan, self.app)
 
@@ -232,30 +233,3 @@ class _Builder:
         if name in root.members:
             return root.members[name].key
         return root.span._replace(end_line=root.span.line, end_column=root.span.column + 1)
-
-
-def _application(plan: Plan) -> FastAPI:
-    facts = plan.manifest.app
-    docs = facts.openapi.docs
-    tags = [tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags]
-    app = FastAPI(
-        title=facts.title,
-        version=facts.version,
-        summary=facts.summary,
-        description=facts.description,
-        terms_of_service=facts.terms_of_service,
-        contact=_dumped(facts.contact),
-        license_info=_dumped(facts.license),
-        servers=[item.model_dump(exclude_none=True) for item in facts.servers or ()] or None,
-        openapi_url=facts.openapi.path,
-        docs_url=docs,
-        swagger_ui_oauth2_redirect_url=docs and f"{docs}/oauth2-redirect",
-        redoc_url=facts.openapi.redoc,
-        openapi_tags=tags or None,
-    )
-    app.root_path = facts.root_path  # as a parameter it warns: it is meant to be the server's
-    return app
-
-
-def _dumped(section: Section | None) -> dict[str, Any] | None:
-    return section.model_dump(exclude_none=True) if section is not None else None

@@ -8,8 +8,9 @@ import builtins
 import inspect
 from typing import Any
 
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.import_list import ImportFault
+from assembler.place import Span
 from assembler.suggestion import did_you_mean
 from assembler.targets import Targets
 

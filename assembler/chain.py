@@ -7,8 +7,9 @@ cannot be read, an `extends` that is no path, and a manifest that is no mapping.
 import os
 from pathlib import Path
 
-from assembler.errors import Diagnostic, File, ManifestError, Span, UsageError, raise_faults
+from assembler.errors import Diagnostic, ManifestError, UsageError, raise_faults
 from assembler.nodes import Mapping, Node, Scalar, as_written
+from assembler.place import File, Span
 from assembler.source import read, read_file
 from assembler.suggestion import did_you_mean
 

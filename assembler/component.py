@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from assembler import manifest as models
 from assembler.caught import caught
-from assembler.errors import Diagnostic, Note, Span
+from assembler.errors import Diagnostic
 from assembler.import_list import ImportFault
 from assembler.nodes import Mapping, Node, NodePath, locate
 from assembler.options import Options, OptionsChecker
+from assembler.place import Note, Span
 from assembler.references import Resolver
 from assembler.signature import Target, job_parameters, signature_of
 from assembler.targets import Targets

@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from assembler.errors import Diagnostic, File, Note, Span
+from assembler.errors import Diagnostic
 from assembler.nodes import Mapping, Member, Node, Scalar, Sequence
+from assembler.place import File, Note, Span
 
 MAX_DEPTH = 100
 MAX_ALIASES = 100

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assembler.errors import AssemblerError, Diagnostic, Span, UsageError
+from assembler.errors import AssemblerError, Diagnostic, UsageError
+from assembler.place import Span
 from assembler.suggestion import did_you_mean
 
 _LIST_NEEDED = "the standard library takes a list of all packages: `imports` of [tool.assembler] in pyproject.toml"

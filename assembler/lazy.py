@@ -23,7 +23,8 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assembler.component import Component
-from assembler.errors import ManifestError, raise_faults, render
+from assembler.drawing import render
+from assembler.errors import ManifestError, raise_faults
 from assembler.failure import failure_of, frame_of
 from assembler.objects import Objects
 from assembler.openings import MountedLifespan

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
 from typing import Any, NamedTuple
 
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.nodes import Mapping, Node, NodePath, Scalar, walk
+from assembler.place import Span
 from assembler.references import Reference, is_literal, is_sql, parse
 from assembler.suggestion import did_you_mean
 

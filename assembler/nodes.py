@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from assembler.errors import Span
+from assembler.place import Span
 
 NodePath = tuple[str | int, ...]  # keys and indices from the root
 

@@ -13,10 +13,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from assembler.component import Component
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.failure import failure_of, frame_of
 from assembler.nodes import locate
 from assembler.openings import Opening, resource_opening
+from assembler.place import Span
 from assembler.plan import Plan
 from assembler.reasons import Fault
 

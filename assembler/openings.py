@@ -17,8 +17,8 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from assembler.component import Component
-from assembler.errors import Span
 from assembler.failure import failure_of
+from assembler.place import Span
 from assembler.report import Phase
 from assembler.task import StepError, call, nothing
 

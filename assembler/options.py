@@ -14,11 +14,12 @@ from typing import Any, Union
 
 from pydantic import TypeAdapter
 
-from assembler.errors import Diagnostic, Note, Span
+from assembler.errors import Diagnostic
 from assembler.import_list import ImportFault
 from assembler.marks import ResourceRef
 from assembler.nested import dropped
 from assembler.nodes import Mapping, Node, locate
+from assembler.place import Note, Span
 from assembler.reasons import Fault
 from assembler.shape import quoting_help
 from assembler.signature import Target

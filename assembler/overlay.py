@@ -15,8 +15,9 @@ from pathlib import Path
 
 from assembler.chain import DISK, Shelf, read_chain
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
-from assembler.errors import Diagnostic, Note, Span, raise_faults
+from assembler.errors import Diagnostic, raise_faults
 from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, as_written, walk
+from assembler.place import Note, Span
 from assembler.placement import is_placed, placed, unknown_id
 
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")

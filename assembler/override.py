@@ -14,9 +14,10 @@ from typing import Any, cast
 
 from assembler.address import UnknownEntry, path_of
 from assembler.entries import ENTRY_LISTS, entry_id
-from assembler.errors import Diagnostic, File, Span, UsageError, raise_faults
+from assembler.errors import Diagnostic, UsageError, raise_faults
 from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, locate
 from assembler.overlay import Document, duplicate_id
+from assembler.place import File, Span
 
 
 def override_document(document: Document, override: MappingType[str, Any]) -> Document:

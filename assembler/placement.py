@@ -7,8 +7,9 @@ the ids in order. Refuses places beside entries that are not there, beside itsel
 from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.nodes import Mapping, Scalar
+from assembler.place import Span
 from assembler.suggestion import did_you_mean
 
 _Word = Literal["$before", "$after"]

@@ -21,22 +21,15 @@ from assembler.errors import Diagnostic, raise_faults
 from assembler.import_list import read_import_list
 from assembler.late import LateTargets, with_late
 from assembler.logging_section import check_logging
-from assembler.mentions import (
-    check_environment,
-    check_resources,
-    check_settings,
-    check_syntax,
-    mentions,
-)
-from assembler.nodes import Mapping, NodePath, locate
+from assembler.nodes import Mapping, NodePath
 from assembler.options import OptionsChecker
 from assembler.overlay import Document, load_document
 from assembler.override import override_document
 from assembler.redaction import Secrets
 from assembler.references import Resolver
+from assembler.resolution import read_references
 from assembler.scheduler_section import check_scheduler
 from assembler.server_section import check_server
-from assembler.settings import build_settings
 from assembler.shape import read_manifest
 from assembler.signature import class_of
 from assembler.sql.statement import SqlStep, check_engines, read_sql
@@ -167,26 +160,11 @@ class _Planner:
         return manifest
 
     def references(self, manifest: models.Manifest) -> Resolver:
-        found = mentions(self.root)
-        self.refuse([*check_syntax(found), *check_resources(found, self.root.get("resources"))])
-        if self.environment is None:
-            return Resolver(None, None, self.secrets)
-        faults = list(check_environment(found, self.environment))
-        settings, refused = self.settings(manifest.settings)
-        faults += refused or check_settings(found, settings)
+        resolver, faults = read_references(
+            manifest, self.root, self.environment, self.imports, self.secrets
+        )
         self.refuse(faults)
-        resolver = Resolver(self.environment, settings, self.secrets)
-        for mention in found:  # what they hold is secret before others' code could show it
-            for reference, _ in mention.references("environment", "settings"):
-                resolver.value(reference)
-        self.secrets.add_credentials(self.environment)
         return resolver
-
-    def settings(self, path: str | None) -> tuple[Any, list[Diagnostic]]:
-        if path is None:
-            return None, []
-        node, _ = locate(self.root, ("settings",))
-        return build_settings(path, self.imports, node.span, self.environment or {})
 
     def logging(self, resolver: Resolver) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
         node = self.root.get("logging")

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from assembler.drain import Drain
-from assembler.errors import ManifestError, render
+from assembler.drawing import render
+from assembler.errors import ManifestError
 from assembler.failure import failure_of
 from assembler.lifespan import Lifespan
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from assembler.errors import Diagnostic, Span, StartupError
+from assembler.errors import Diagnostic, StartupError
 from assembler.failure import failure_of, frame_of
 from assembler.openings import Opening
+from assembler.place import Span
 from assembler.plan import Plan
 from assembler.report import Assembly, Outcome, Phase, Step, log, named, table
 from assembler.task import StepError, StepTimeout

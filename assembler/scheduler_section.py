@@ -15,12 +15,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from assembler.duration import duration_text
-from assembler.errors import Diagnostic, Note
+from assembler.errors import Diagnostic
 from assembler.manifest import Manifest
 from assembler.manifest.step import Job
 from assembler.marks import Held, Unknown, revealed
 from assembler.nodes import Mapping as Tree
 from assembler.nodes import Node, NodePath, locate
+from assembler.place import Note
 
 if TYPE_CHECKING:
     from assembler.cron import Schedule

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.failure import failure_of, frame_of
 from assembler.import_list import ImportFault, ImportList
+from assembler.place import Span
 from assembler.redaction import Secrets
 from assembler.resolve import import_object
 

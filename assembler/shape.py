@@ -14,10 +14,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assembler.entries import ENTRY_LISTS, SECTIONS, entry_id
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.manifest import Manifest
 from assembler.manifest.section import Section
 from assembler.nodes import Mapping, Node, NodePath, Scalar, locate
+from assembler.place import Span
 from assembler.references import Resolver
 from assembler.suggestion import did_you_mean
 from assembler.values import convert

@@ -18,16 +18,9 @@ from typing import Any
 import yaml
 
 from assembler.composer import Composer
-from assembler.errors import (
-    Diagnostic,
-    File,
-    Note,
-    Span,
-    UsageError,
-    one_line,
-    raise_faults,
-)
+from assembler.errors import Diagnostic, UsageError, raise_faults
 from assembler.nodes import Node, Scalar
+from assembler.place import File, Note, Span, one_line
 
 MAX_BYTES = 1024 * 1024
 _MAX_FORBIDDEN = 20  # a binary file is not told byte by byte

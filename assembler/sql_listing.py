@@ -7,7 +7,7 @@ as text. Refuses nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assembler.errors import printable
+from assembler.place import printable
 from assembler.plan import Plan
 from assembler.report import Step
 from assembler.sql.kinds import runs_alone

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from assembler.duration import duration_text
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.manifest import Manifest
 from assembler.nodes import Mapping
+from assembler.place import Span
 
 _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
 

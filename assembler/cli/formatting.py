@@ -18,7 +18,8 @@ import typer
 
 from assembler.cli.checking import own_manifests
 from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
-from assembler.errors import AssemblerError, ManifestError, printable
+from assembler.errors import AssemblerError, ManifestError
+from assembler.place import printable
 from assembler.review import diagnostics as reports
 
 

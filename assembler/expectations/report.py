@@ -8,8 +8,9 @@ import json
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from assembler.errors import one_line, printable, render
+from assembler.drawing import render
 from assembler.expectations.run import Result
+from assembler.place import one_line, printable
 
 
 def as_text(results: Sequence[Result], *, color: bool = False) -> str:

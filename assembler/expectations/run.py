@@ -16,12 +16,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from assembler.errors import Diagnostic, Span
+from assembler.errors import Diagnostic
 from assembler.expectations.exchange import Answer, exchange
 from assembler.expectations.written import Expected
 from assembler.explain import answering, explanation, routes_of
 from assembler.manifest.review import Expectation
 from assembler.nodes import Node, locate
+from assembler.place import Span
 from assembler.plan import Plan
 from assembler.suggestion import did_you_mean
 

@@ -17,7 +17,7 @@ from itertools import chain, count
 from typing import Literal
 
 from assembler.component import Component
-from assembler.errors import Diagnostic, one_line
+from assembler.errors import Diagnostic
 from assembler.export.bundle import BundledFile, bundle
 from assembler.export.cron_job import cron_job
 from assembler.export.job_clock import JobClock, job_clock
@@ -25,6 +25,7 @@ from assembler.export.pods import Spec, Target, metadata, variables
 from assembler.export.service import deployment, service
 from assembler.export.yaml_text import documents
 from assembler.nodes import Mapping, Node, Scalar, locate
+from assembler.place import one_line
 from assembler.plan import Plan
 from assembler.redaction import redact
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 
 from assembler.composer import plain_value
-from assembler.errors import File, Span
 from assembler.nodes import Mapping, NodePath, Scalar, walk
+from assembler.place import File, Span
 from assembler.redaction import redact, url_secrets
 from assembler.references import Reference, parse
 

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from assembler.codes import CODES
-from assembler.errors import Diagnostic, Told, printable, render
+from assembler.drawing import Told, render
+from assembler.errors import Diagnostic
+from assembler.place import printable
 from assembler.review.sarif import location, log, message
 
 # What GitHub, SARIF and GitLab call each severity.

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from assembler.errors import printable
+from assembler.place import printable
 
 _WIDE = 100  # an option's value is cut there: the manifest has it whole
 Facts = dict[str, Any]

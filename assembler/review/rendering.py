@@ -14,10 +14,10 @@ import yaml
 
 from assembler.address import address_of
 from assembler.composer import plain_value
-from assembler.errors import printable
 from assembler.manifest import Manifest
 from assembler.nodes import Mapping, Node, NodePath, Scalar, as_written, locate, walk
 from assembler.overlay import Document
+from assembler.place import printable
 from assembler.redaction import redact
 
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from assembler.component import Component
-from assembler.errors import printable
 from assembler.nodes import Mapping as Tree
 from assembler.nodes import Node, Scalar
+from assembler.place import printable
 from assembler.plan import Plan
 from assembler.scheduler_section import schedule_of
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.chain import shown_name
-from assembler.errors import Diagnostic, ManifestError, Span, UsageError
+from assembler.errors import Diagnostic, ManifestError, UsageError
 from assembler.manifest import Manifest
 from assembler.manifest.step import Startup
 from assembler.marks import revealed
 from assembler.nodes import Mapping, Scalar, locate
 from assembler.overlay import Document
+from assembler.place import Span
 from assembler.references import Resolver
 from assembler.source import read_file
 from assembler.sql.kinds import controls_transaction

@@ -7,8 +7,8 @@ folds, doubled quotes); where that does not come out even, the place is the firs
 
 from dataclasses import dataclass
 
-from assembler.errors import File, Span
 from assembler.nodes import Scalar
+from assembler.place import File, Span
 
 
 @dataclass(frozen=True, slots=True)

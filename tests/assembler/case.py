@@ -24,7 +24,8 @@ from typing import Any
 from unittest import mock
 
 from assembler.component import Component
-from assembler.errors import ManifestError, UsageError, render
+from assembler.drawing import render
+from assembler.errors import ManifestError, UsageError
 from assembler.nodes import Mapping, Scalar, as_written, walk
 from assembler.plan import Plan, load
 from tests.assembler.project import project

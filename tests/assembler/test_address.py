@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.address import address_of, path_of, stands
-from assembler.errors import File, UsageError
+from assembler.errors import UsageError
 from assembler.nodes import Mapping, walk
+from assembler.place import File
 from assembler.source import read
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assembler.errors import ManifestError, render
+from assembler.drawing import render
+from assembler.errors import ManifestError
 from assembler.import_list import ImportList
 from assembler.manifest.review import Suppression
 from assembler.plan import load_shape

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.errors import render
+from assembler.drawing import render
 from assembler.plan import load_shape
 from assembler.review.audit import Report, audit
 from assembler.review.audit.profile import profile_of

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 import assembler
 from assembler.application import build
-from assembler.errors import ManifestError, UsageError, render
+from assembler.drawing import render
+from assembler.errors import ManifestError, UsageError
 from assembler.plan import load
 from tests.assembler.sample_app.api import noted
 from tests.assembler.sample_app.journal import events

@@ -6,20 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assembler.drawing import render
 from assembler.errors import (
     MAX_TOLD,
     Diagnostic,
-    File,
     ManifestError,
-    Note,
-    Span,
     StartupError,
     UsageError,
     arranged,
-    printable,
     raise_faults,
-    render,
 )
+from assembler.place import File, Note, Span, printable
 from assembler.suggestion import did_you_mean, suggestion
 
 

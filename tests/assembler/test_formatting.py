@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.chain import read_layer
-from assembler.errors import AssemblerError, File, ManifestError
+from assembler.errors import AssemblerError, ManifestError
 from assembler.nodes import Mapping
+from assembler.place import File
 from assembler.review.formatting import formatted as room
 from assembler.review.formatting.formatted import formatted
 from assembler.review.formatting.written import read_written

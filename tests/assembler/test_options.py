@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.errors import Diagnostic, File, Span
+from assembler.errors import Diagnostic
 from assembler.options import Options, OptionsChecker
+from assembler.place import File, Span
 from assembler.reasons import Fault
 from assembler.redaction import Secrets
 from assembler.references import Resolver

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.errors import File, ManifestError, UsageError
+from assembler.errors import ManifestError, UsageError
 from assembler.nodes import Mapping, Scalar, locate
 from assembler.overlay import Document
 from assembler.override import override_document
+from assembler.place import File
 from assembler.source import read
 from tests.assembler.trees import VALUES, plain
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import assembler
-from assembler.errors import File, ManifestError, UsageError
+from assembler.errors import ManifestError, UsageError
 from assembler.nodes import Mapping, as_written
 from assembler.overlay import Document
+from assembler.place import File
 from assembler.plan import load
 from assembler.source import read
 from tests.assembler.project import project

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from assembler.errors import File
 from assembler.marks import Held, ResourceRef, Text, Unknown
 from assembler.mentions import (
     check_environment,
@@ -18,6 +17,7 @@ from assembler.mentions import (
     mentions,
 )
 from assembler.nodes import Mapping
+from assembler.place import File
 from assembler.redaction import Secrets
 from assembler.references import Reference, Resolver, parse
 from assembler.source import read

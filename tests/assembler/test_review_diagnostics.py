@@ -8,7 +8,9 @@ from fluidattacks_core.sarif import SarifLog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.errors import Diagnostic, File, Span, render
+from assembler.drawing import render
+from assembler.errors import Diagnostic
+from assembler.place import File, Span
 from assembler.review.diagnostics import (
     as_github,
     as_json,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.errors import File
 from assembler.manifest import Manifest
 from assembler.nodes import Mapping, as_written
 from assembler.overlay import Document, load_document
+from assembler.place import File
 from assembler.plan import load_shape
 from assembler.redaction import redact
 from assembler.review.rendering import as_json, as_yaml, origins

@@ -14,8 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assembler.composer import MAX_ALIASES, MAX_DEPTH, MAX_NODES, plain_value
-from assembler.errors import Diagnostic, File, ManifestError, Span, UsageError, render
+from assembler.drawing import render
+from assembler.errors import Diagnostic, ManifestError, UsageError
 from assembler.nodes import Mapping, Node, Scalar, locate, walk
+from assembler.place import File, Span
 from assembler.source import MAX_BYTES, read, read_file
 from tests.assembler.trees import VALUES, plain, scalars, text_at
 

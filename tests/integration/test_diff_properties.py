@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.chain import Shelf
-from assembler.errors import File
+from assembler.place import File
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.side import Side, read_side
 from assembler.review.finding import Comparison, Grade, as_dict

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from assembler.errors import Span, one_line
 from assembler.import_list import ImportList, read_import_list
 from assembler.manifest import Manifest
 from assembler.manifest.review import Suppression
 from assembler.nodes import locate
 from assembler.overlay import Document
+from assembler.place import Span, one_line
 from assembler.review.audit.item import first_line
 from assembler.review.audit.literals import secret_test
 from assembler.review.audit.rule import SEVERITIES, Finding, Profile, Rule, Severity, Sighting

@@ -12,9 +12,9 @@ from typing import Any
 
 from assembler.composer import plain_value
 from assembler.duration import parse_duration
-from assembler.errors import Span
 from assembler.marks import Unknown
 from assembler.nodes import Mapping, Node, NodePath, Scalar, Sequence, locate
+from assembler.place import Span
 from assembler.references import Reference, parse
 
 

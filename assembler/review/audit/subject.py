@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from assembler.errors import AssemblerError, Diagnostic, Span
+from assembler.errors import AssemblerError, Diagnostic
 from assembler.import_list import ImportFault, ImportList
 from assembler.manifest import Manifest
 from assembler.nodes import Mapping, locate
 from assembler.overlay import Document
+from assembler.place import Span
 from assembler.redaction import Secrets
 from assembler.references import Resolver
 from assembler.review.audit.item import Item, first_line, item_of, texts_of

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from assembler.chain import Shelf
-from assembler.errors import File, UsageError, one_line
+from assembler.errors import UsageError
+from assembler.place import File, one_line
 from assembler.source import decoded
 
 _TIMEOUT_SECONDS = 60

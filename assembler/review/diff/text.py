@@ -8,7 +8,7 @@ colour the text nor forge a line of it.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from assembler.errors import one_line
+from assembler.place import one_line
 from assembler.review.finding import Comparison, Finding, Grade, Layer, Place, worst_first
 
 _COLORS = {

@@ -8,8 +8,9 @@ an unknown key can be put in order.
 """
 
 from assembler.chain import read_layer
-from assembler.errors import AssemblerError, File
+from assembler.errors import AssemblerError
 from assembler.nodes import Mapping, Node, Sequence
+from assembler.place import File
 from assembler.review.formatting.key_order import put_in_order
 from assembler.review.formatting.layout import text_of
 from assembler.review.formatting.written import read_written

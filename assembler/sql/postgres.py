@@ -60,7 +60,7 @@ class PostgresSession(Session):
     async def apply(self, work: Work) -> End:
         """Apply one statement under the lock, unless the ledger has it."""
         connection = await self._ready()
-        if not await self._lock(connection, work):
+        if not await self._lock_unbuilt(connection, work):
             return End("skipped", "applied before")
         self.is_tainted = True
         began = time.perf_counter()
@@ -96,6 +96,23 @@ class PostgresSession(Session):
                 raise SqlError("the search path names no schema where the ledger could be kept")
             self._table, self._has_ledger = f"{schema}.{ledger.NAME}", has_ledger
         return self._connection
+
+    async def _lock_unbuilt(self, connection: "AsyncConnection", work: Work) -> bool:
+        """As `_lock`, once no connection whose client died still builds the index of `work`.
+
+        A build waits for the end of every transaction that it saw with a snapshot, such as one
+        that looks at it: so none stays open meanwhile.
+        """
+        index = built_index(work.tokens)
+        while await self._lock(connection, work):
+            found = await _invalid(connection, index) if index else None
+            if not (found and found[1]):
+                return True
+            await connection.rollback()
+            if self.clock() >= work.until:
+                raise SqlError(f"another connection still builds `{found[0]}`")
+            await asyncio.sleep(_BUILD_POLL_SECONDS)
+        return False
 
     async def _lock(self, connection: "AsyncConnection", work: Work) -> bool:
         """Begin the transaction of `work` under the lock; return False where it was applied."""
@@ -149,7 +166,7 @@ class PostgresSession(Session):
         try:
             await second.execution_options(isolation_level="AUTOCOMMIT")
             index = built_index(work.tokens)
-            detail = await self._drop_invalid(holder, second, index, work) if index else ""
+            detail = await _drop_invalid(holder, second, index) if index else ""
             if self._is_direct:
                 # Concurrent builds wait for old transactions and keep nobody waiting.
                 lock = "0" if is_concurrent(work.tokens) else duration_text(work.lock_timeout)
@@ -170,20 +187,16 @@ class PostgresSession(Session):
             raise SqlError(f"index `{index.name}` was built, and is not valid")
         return detail
 
-    async def _drop_invalid(
-        self, holder: "AsyncConnection", second: "AsyncConnection", index: BuiltIndex, work: Work
-    ) -> str:
-        """Drop what a failed build left, which `IF NOT EXISTS` would take for the index."""
-        while found := await _invalid(holder, index):
-            await _release_snapshot(holder)
-            name, is_in_progress = found
-            if not is_in_progress:
-                await _simple(second, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-                return f"an invalid `{index.name}` was dropped and built again"
-            if self.clock() >= work.until:
-                raise SqlError(f"another connection still builds `{index.name}`")
-            await asyncio.sleep(_BUILD_POLL_SECONDS)  # its client died, and the server goes on
+
+async def _drop_invalid(
+    holder: "AsyncConnection", second: "AsyncConnection", index: BuiltIndex
+) -> str:
+    """Drop what a failed build left, which `IF NOT EXISTS` would take for the index."""
+    if not (found := await _invalid(holder, index)):
         return ""
+    await _release_snapshot(holder)
+    await _simple(second, f"DROP INDEX CONCURRENTLY IF EXISTS {found[0]}")
+    return f"an invalid `{index.name}` was dropped and built again"
 
 
 async def _run(connection: "AsyncConnection", text: str) -> Any:

@@ -1,11 +1,13 @@
-"""One replica: a process that starts the application of a manifest and prints its steps as JSON.
+"""Replicas: processes that start the application of a manifest and print their steps as JSON.
 
-`python -m tests.assembler.sql.replica MANIFEST` waits for a line on its input before it starts, so
-that many can start in one moment.
+`python -m tests.assembler.sql.replica MANIFEST COUNT` imports what all of them need, once, and then
+becomes that many processes, each with an application of its own. Each waits for a character of the
+input before it starts, so that all of them can start in one moment.
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
 
@@ -21,8 +23,8 @@ async def main(path: str) -> None:
     protocol = app.router.lifespan
     lifespan = protocol.lifespan  # type: ignore[attr-defined]  # what `build` puts there
     lifespan.recorder = Recorder(lifespan.plan, lifespan.assembly, is_told=False)
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    os.write(1, b"ready\n")
+    await asyncio.to_thread(os.read, 0, 1)
     began = time.perf_counter()
     error = None
     try:
@@ -31,9 +33,14 @@ async def main(path: str) -> None:
         error = str(failure)
     seconds = time.perf_counter() - began
     steps = app.state.assembly.as_dict()["steps"]
-    print(json.dumps({"seconds": seconds, "steps": steps, "error": error}), flush=True)
+    answer = json.dumps({"seconds": seconds, "steps": steps, "error": error})
+    os.write(1, answer.encode() + b"\n")  # one line, of one call: the others write beside it
     await lifespan.stop()
 
 
 if __name__ == "__main__":
+    load(sys.argv[1])
+    for _ in range(int(sys.argv[2]) - 1):
+        if not os.fork():
+            break
     asyncio.run(main(sys.argv[1]))

@@ -53,11 +53,12 @@ def outcomes(steps: list[Step]) -> dict[str, str]:
 
 
 class Replica:
-    """A process that starts the application when it is told to."""
+    """A process that starts the application when it is told to, or `count` of them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, count: int = 1) -> None:
+        self.count = count
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.assembler.sql.replica", str(path)],
+            [sys.executable, "-m", "tests.assembler.sql.replica", str(path), str(count)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
@@ -75,28 +76,28 @@ class Replica:
 
     def is_ready(self) -> bool:
         assert self.process.stdout is not None
-        return self.process.stdout.readline() == "ready\n"
+        return all(self.process.stdout.readline() == "ready\n" for _ in range(self.count))
 
     def go(self) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
+        self.process.stdin.write("." * self.count)  # each takes one
         self.process.stdin.flush()
 
-    def result(self) -> dict[str, Any]:
+    def results(self) -> list[dict[str, Any]]:
         out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, err
-        answer: dict[str, Any] = json.loads(out.splitlines()[-1])
+        answers = [json.loads(line) for line in out.splitlines()]
+        assert len(answers) == self.count, err
+        return answers
+
+    def result(self) -> dict[str, Any]:
+        (answer,) = self.results()
         return answer
 
 
 def start_at_once(path: Path, count: int) -> list[dict[str, Any]]:
     """Start that many processes in one moment; return what each said."""
-    replicas = [Replica(path) for _ in range(count)]
-    try:
-        assert all(replica.is_ready() for replica in replicas)
-        for replica in replicas:
-            replica.go()
-        return [replica.result() for replica in replicas]
-    finally:
-        for replica in replicas:
-            replica.__exit__()
+    with Replica(path, count) as replicas:
+        assert replicas.is_ready()
+        replicas.go()
+        return replicas.results()

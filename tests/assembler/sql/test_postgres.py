@@ -234,14 +234,15 @@ def test_a_process_that_is_killed_while_it_builds_an_index_leaves_no_invalid_one
         with transaction(postgres, "INSERT INTO t VALUES (1)"):  # which the build waits for
             replica.go()
             wait_until(postgres, building)
-            (pid,) = rows(postgres, "SELECT pid FROM pg_locks WHERE locktype = 'advisory'")[0]
             replica.process.kill()
-            other.go()  # it meets the build, whose server goes on
-            held = f"SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid <> {pid}"
-            wait_until(postgres, held)
+            wait_until(postgres, "SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'")
+            other.go()  # it meets the build, whose server goes on, and keeps no transaction open
+            looks = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'ROLLBACK%'"
+            wait_until(postgres, f"{looks} AND datname = current_database() AND state = 'idle'")
+            wait_until(postgres, building)
         answer = other.result()
     (step,) = [step for step in answer["steps"] if step["label"]]
-    assert step["outcome"] == "ok", step
+    assert step["outcome"] == "ok", step["error"]
     assert rows(postgres, "SELECT indisvalid FROM pg_index WHERE indrelid = 't'::regclass") == [
         (True,)
     ]

@@ -15,6 +15,7 @@ from assembler.nodes import Mapping
 from assembler.place import Span
 
 _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
+_SECTIONS = {"hooks": "shutdown", "closes": "resources", "jobs": "scheduler"}
 
 
 def check_termination(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]:
@@ -29,6 +30,7 @@ def check_termination(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]
     parts = {
         "drain": server.drain or timedelta(0),
         "open requests": timedelta(seconds=server.timeout_graceful_shutdown),
+        "jobs": _jobs(manifest),
         "hooks": _sum(h.timeout for h in manifest.shutdown if "timeout" in h.model_fields_set),
         "closes": _sum(
             resource.close_timeout
@@ -43,21 +45,27 @@ def check_termination(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]
     grace = duration_text(server.termination_grace)
     message = f"the stop may take {duration_text(whole)} and has {grace}: {told}"
     remedy = "lower them, or raise `termination_grace` of `server` to what the platform waits"
-    span = _place(root, _KEYS)
+    longest = max(_SECTIONS, key=lambda name: parts[name])
+    span = _place(root, _KEYS, _SECTIONS[longest])
     yield Diagnostic("stop-too-long", message, span, help=remedy, severity="warning")
+
+
+def _jobs(manifest: Manifest) -> timedelta:
+    """How long runs may go on, where the manifest says it of a scheduler that runs here."""
+    scheduler = manifest.scheduler
+    is_said = scheduler.enabled and scheduler.jobs and "close_timeout" in scheduler.model_fields_set
+    return scheduler.close_timeout if is_said else timedelta(0)
 
 
 def _sum(times: Iterable[timedelta]) -> timedelta:
     return sum(times, timedelta(0))
 
 
-def _place(root: Mapping, keys: tuple[str, ...]) -> Span:
+def _place(root: Mapping, keys: tuple[str, ...], section: str = "server") -> Span:
     """Where the first of the server's keys stands, or else a section that has times."""
     server = root.get("server")
     members = server.members if isinstance(server, Mapping) else {}
     for key in keys:
         if key in members:
             return members[key].key
-    return next(
-        root.members[name].key for name in ("shutdown", "resources", "server") if root.get(name)
-    )
+    return root.members[section].key

@@ -10,8 +10,6 @@ and 200 with the word `degraded` where one is away that it can do without. In a 
 application the endpoints of `Health` are routes: `Route("/ready", Health().ready)`.
 """
 
-import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
@@ -22,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from components.health_pings import Pings
+from components.reader import has_token, is_local, token_of
 
 _BEFORE = frozenset({"built", "starting", "failed"})
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 def router(
@@ -79,10 +77,7 @@ class Health:
         timeout: timedelta = timedelta(seconds=1),
         cache: timedelta = timedelta(seconds=1),
     ) -> None:
-        secret = None if token is None else token.get_secret_value()
-        if secret is not None and not (secret and secret.isascii() and secret.isprintable()):
-            raise ValueError("`token` must be printable ASCII, and not empty")
-        self._token = None if secret is None else secret.encode()
+        self._token = token_of(token)
         self._loopback = loopback
         self._checks = dict(checks or {})
         self._pings = Pings(timeout=timeout, cache=cache)
@@ -135,27 +130,13 @@ class Health:
         return status, {**degraded, **reasons}
 
     def _may_see(self, request: Request) -> bool:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if self._token is not None and scheme.lower() == "bearer":
-            return hmac.compare_digest(given.strip().encode("latin-1", "replace"), self._token)
-        return self._loopback and _is_local(request)
+        told = None if self._token is None else has_token(request, self._token)
+        return self._loopback and is_local(request) if told is None else told
 
 
 def _assembly(request: Request) -> Any:
     """Return the report of the application whose router this is, if it has one."""
     return getattr(request.app.state, "assembly", None)
-
-
-def _is_local(request: Request) -> bool:
-    """Tell whether the request comes from this machine, and not by a proxy that stands on it."""
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        address = ipaddress.ip_address(request.client.host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def _answer(

@@ -5,7 +5,7 @@ metric families, in a fixed order. Refused: parts of a report that have another 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import (
@@ -39,8 +39,8 @@ def counted(sums: Mapping[Key, float]) -> Iterator[Metric]:
     yield _counters("rate_limit_decisions", text, ("policy", "decision"), parts[LIMIT])
 
 
-def reported(report: Any) -> Iterator[Metric]:
-    """What the application says of its start and of its resources."""
+def reported(report: Any, lost: Container[str] = ()) -> Iterator[Metric]:
+    """What the application says of its start and of its resources; `lost` ones do not answer now."""
     if report is None:
         return
     ready = getattr(report, "ready", None)
@@ -58,7 +58,7 @@ def reported(report: Any) -> Iterator[Metric]:
         if phase not in _ENDED:
             durations.add_metric((phase, name, step.outcome), step.milliseconds / 1000)
         if phase == "resource":
-            resources.add_metric((name,), float(name not in degraded))
+            resources.add_metric((name,), float(name not in degraded and name not in lost))
     yield durations
     yield resources
 

@@ -5,10 +5,9 @@ that accepts it. Refused: readers without the token (401) or, where there is non
 (403); behind a proxy on the same machine everyone seems to be here, so what came by one is refused too.
 """
 
-import hmac
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from ipaddress import ip_address
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -20,14 +19,15 @@ from prometheus_client.registry import Collector
 from pydantic import Field, SecretStr
 from starlette.responses import PlainTextResponse
 
+from components.health_pings import Pings
 from components.metric_families import counted, reported
 from components.metric_values import Values
+from components.reader import has_token, is_local, token_of
 
 KEY = "components.metrics"
 """Where the middleware puts the numbers into a request's scope."""
 
-_FORWARDED = ("forwarded", "x-forwarded-for")
-
+_PING_LIMIT = timedelta(seconds=1)
 
 Token = Annotated[
     str | SecretStr | None, Field(description="what readers send as `Authorization: Bearer …`")
@@ -54,7 +54,7 @@ def router(
     """Make a router with the page alone, for FastAPI; it is not in the OpenAPI schema.
 
     Raises:
-        ValueError: the token is empty.
+        ValueError: the token is empty or not plain ASCII.
     """
     made = APIRouter()
     read = page(token=token, public=public, others=others)
@@ -71,12 +71,10 @@ def page(
     without it nothing, as each worker would tell other numbers.
 
     Raises:
-        ValueError: the token is empty.
+        ValueError: the token is empty or not plain ASCII.
     """
-    secret = token.get_secret_value() if isinstance(token, SecretStr) else token
-    if secret is not None and not secret.strip():
-        raise ValueError("`token` is empty: leave it out, or set one")
-    expected = None if secret is None else f"Bearer {secret}".encode()
+    expected = token_of(token)
+    pings = Pings(timeout=_PING_LIMIT, cache=_PING_LIMIT)
 
     async def metrics(request: Request) -> Response:
         refusal = _refusal(request, expected, public=public)
@@ -85,7 +83,9 @@ def page(
         values = request.scope.get(KEY)
         if values is None:
             return PlainTextResponse("there is no MetricsMiddleware around this page\n", 500)
-        scrape = _Scrape(values, getattr(request.app.state, "assembly", None), others=others)
+        report = getattr(request.app.state, "assembly", None)
+        lost = await pings.reasons(_open_ones(report))
+        scrape = _Scrape(values, report, lost, others=others)
         if "application/openmetrics-text" in request.headers.get("accept", ""):
             body = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]  # it has no hints
             media = openmetrics.CONTENT_TYPE_LATEST
@@ -100,14 +100,21 @@ def page(
 class _Scrape(Collector):
     """What one reading gives; of two families with one name the first."""
 
-    def __init__(self, values: Values, report: Any, *, others: bool) -> None:
+    def __init__(
+        self, values: Values, report: Any, lost: Mapping[str, str], *, others: bool
+    ) -> None:
         self._values = values
         self._report = report
+        self._lost = lost
         self._others = others
 
     def collect(self) -> Iterator[Metric]:
         names = set()
-        for source in (counted(self._values.sums()), reported(self._report), self._rest()):
+        for source in (
+            counted(self._values.sums()),
+            reported(self._report, self._lost),
+            self._rest(),
+        ):
             for family in source:
                 if family.name not in names:
                     names.add(family.name)
@@ -123,22 +130,18 @@ class _Scrape(Collector):
             yield from collector.collect()  # type: ignore[no-untyped-call]  # the same
 
 
+def _open_ones(report: Any) -> dict[str, Any]:
+    """What can be asked how it is; that the others are away is in the report."""
+    checks = getattr(report, "checks", {}) if getattr(report, "ready", False) else {}
+    return {name: check for name, check in checks.items() if name not in report.degraded}
+
+
 def _refusal(request: Request, expected: bytes | None, *, public: bool) -> Response | None:
     if expected is not None:
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if hmac.compare_digest(given, expected):
+        if has_token(request, expected):
             return None
         headers = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
         return PlainTextResponse("a token is needed\n", 401, headers)
-    if public or _is_local(request):
+    if public or is_local(request):
         return None
     return PlainTextResponse("only this machine may read this\n", 403)
-
-
-def _is_local(request: Request) -> bool:
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        return ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False

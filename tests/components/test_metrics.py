@@ -269,6 +269,26 @@ def test_the_start_and_the_resources_are_told() -> None:
     assert ("app_startup_step_seconds", "ok", "close", "db") not in samples
 
 
+def test_a_resource_that_went_after_the_start_is_told_to_be_away() -> None:
+    app = service()
+    opened = [
+        SimpleNamespace(id=name, phase="resource", outcome="ok", milliseconds=1.0)
+        for name in ("db", "cache")
+    ]
+
+    async def answers() -> None: ...
+
+    async def is_away() -> str:
+        return "refused"
+
+    app.state.assembly = SimpleNamespace(
+        ready=True, degraded={}, steps=opened, checks={"db": answers, "cache": is_away}
+    )
+    samples = read(app)
+    assert samples["app_resource_up", "db"] == 1
+    assert samples["app_resource_up", "cache"] == 0
+
+
 def test_two_applications_in_one_process_count_apart() -> None:
     one, other = service(), service()
     client(one).get("/api/items/7")
@@ -330,6 +350,8 @@ def guarded(**options: Any) -> FastAPI:
         ("::1", {}, 200),
         ("127.0.0.1", {"x-forwarded-for": "203.0.113.9"}, 403),
         ("127.0.0.1", {"forwarded": "for=203.0.113.9"}, 403),
+        ("127.0.0.1", {"via": "1.1 a-proxy"}, 403),
+        ("::ffff:127.0.0.1", {}, 200),
         ("203.0.113.9", {}, 403),
         ("203.0.113.9", {"x-forwarded-for": "127.0.0.1"}, 403),
         ("testclient", {}, 403),
@@ -375,7 +397,7 @@ def test_wrong_buckets_are_refused(buckets: list[float]) -> None:
 def test_other_wrong_options_are_refused() -> None:
     with pytest.raises(TypeError, match="`exempt` is a list"):
         MetricsMiddleware(responding(), exempt="/x")
-    with pytest.raises(ValueError, match="`token` is empty"):
+    with pytest.raises(ValueError, match="`token` must be printable ASCII"):
         router(token="")
 
 

@@ -18,10 +18,10 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
 from components.database_url import Pooler, target_of
 
@@ -29,20 +29,38 @@ _SQLITE_LOCK_WAIT = timedelta(seconds=10)
 
 
 class Database(AsyncEngine):
-    """An engine that can be opened and asked how it is."""
+    """An engine that can be opened and asked how it is.
 
-    __slots__ = ()
+    While all of its `most` connections are in use, `spare` asks, which has no pool.
+    """
+
+    __slots__ = ("_most", "_spare")
+
+    def __init__(
+        self, made: Engine, *, most: int | None = None, spare: AsyncEngine | None = None
+    ) -> None:
+        super().__init__(made)
+        self._most = most
+        self._spare = spare
 
     async def open(self) -> None:
         """Connect; raises what the driver raises, where the database cannot be used."""
         await self.ping()
 
     async def ping(self) -> None:
-        """Ask over a connection of the pool; raises unless the database answers.
+        """Ask over a connection; raises unless the database answers. The caller bounds it.
 
-        Waits for a free connection as any statement does: the caller bounds it.
+        A pool that is all in use says nothing of the database, and must not make the load balancer
+        send its requests to the others: then the connection is one beside the pool, and a database
+        in memory, which has no other, is there.
         """
-        async with self.connect() as connection:
+        asked: AsyncEngine = self
+        pool = self.sync_engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedout() == self._most:
+            if self._spare is None:
+                return
+            asked = self._spare
+        async with asked.connect() as connection:
             await connection.exec_driver_sql("SELECT 1")
 
 
@@ -121,17 +139,24 @@ def engine(
         "pool_recycle": -1 if in_memory else pool_recycle.total_seconds(),
         "pool_pre_ping": pre_ping,
     }
-    made = create_async_engine(
-        target.url,
-        connect_args=target.connect_args,
-        echo=echo,
-        hide_parameters=not echo,
-        **(limits if pool == "queue" else {"poolclass": NullPool}),
-    ).sync_engine
+
+    def make(**limits: Any) -> AsyncEngine:
+        return create_async_engine(
+            target.url,
+            connect_args=target.connect_args,
+            echo=echo,
+            hide_parameters=not echo,
+            **limits,
+        )
+
+    without_pool = {"poolclass": NullPool}
+    made = make(**(limits if pool == "queue" else without_pool)).sync_engine
     if _is_sqlite(target.url):
         event.listen(made, "connect", _prepare_sqlite)
         event.listen(made, "begin", _begin_sqlite)
-    return Database(made)
+    if in_memory:
+        return Database(made, most=1)
+    return Database(made, most=pool_size + max_overflow, spare=make(**without_pool))
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from components.database import Database, engine, transaction
 from components.database_faults import transient_reason
-from tests.servers import PostgresServer, free_port, start_pgbouncer
+from tests.servers import PostgresServer, free_port, start_pgbouncer, start_postgres
 from tests.waiting import until
 
 DRIVERS = ["asyncpg", "psycopg"]
@@ -193,3 +193,41 @@ def test_behind_a_transaction_pooler_statements_never_meet(pgbouncer: str, drive
 def test_a_sqlite_file_that_cannot_be_made_shows_when_it_is_opened(tmp_path: Path) -> None:
     error = asyncio.run(opening(engine(url=f"sqlite:///{tmp_path}/absent/file.db")))
     assert isinstance(error, OperationalError)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_pool_that_is_all_in_use_does_not_make_the_database_seem_away(
+    postgres: str, driver: str
+) -> None:
+    async def main() -> None:
+        db = engine(url=with_driver(postgres, driver), pool_size=1, max_overflow=1)
+        async with db.connect(), db.connect():
+            async with asyncio.timeout(5):  # of the ten seconds that it would wait for the pool
+                await db.ping()
+        await db.ping()
+        await db.dispose()
+
+    asyncio.run(main())
+
+
+def test_a_database_that_died_is_away_while_its_pool_is_all_in_use() -> None:
+    async def main(server: PostgresServer) -> None:
+        db = engine(url=server.url, pool_size=1, max_overflow=0)
+        async with db.connect():
+            server.kill()
+            with pytest.raises(OSError, match="No such file"):
+                await db.ping()
+        await db.dispose()
+
+    with start_postgres() as server:
+        asyncio.run(main(server))
+
+
+def test_a_database_in_memory_that_is_in_use_is_there() -> None:
+    async def main() -> None:
+        db = engine(url="sqlite://")
+        async with db.connect():
+            await asyncio.wait_for(db.ping(), 5)
+        await db.dispose()
+
+    asyncio.run(main())

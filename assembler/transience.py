@@ -84,4 +84,6 @@ def _os_verdict(error: OSError) -> bool | None:
     if error.errno is None:
         # asyncio joins the failures of several addresses of one host into one text
         return True if str(error).startswith("Multiple exceptions: ") else None
+    if error.errno == errno.ENOENT and error.filename is None:
+        return True  # a socket, which a server on this machine makes when it starts
     return True if error.errno in _TRANSIENT_ERRNOS else None

@@ -32,6 +32,8 @@ def transient_reason(error: BaseException) -> str | None:
         name = getattr(part, "sqlite_errorname", None)
         if isinstance(name, str):
             return name if name.startswith(_BUSY) else None
+        if isinstance(part, FileNotFoundError) and part.errno and part.filename is None:
+            return "no socket"  # of a server on this machine, which makes it when it starts
         for kind in type(part).__mro__:
             if f"{kind.__module__}.{kind.__qualname__}" in _CLASSES:
                 return kind.__qualname__

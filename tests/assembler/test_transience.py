@@ -46,6 +46,7 @@ TRANSIENT = [
     ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
     ConnectionResetError(errno.ECONNRESET, "reset"),
     OSError(errno.EHOSTUNREACH, "no route"),
+    FileNotFoundError(errno.ENOENT, "no socket"),
     OSError(
         "Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed"
     ),
@@ -66,7 +67,7 @@ PERMANENT = [
     socket.gaierror(socket.EAI_NONAME, "no such host"),
     caused(redis.exceptions.ConnectionError("-2"), socket.gaierror(socket.EAI_NONAME, "no host")),
     redis.exceptions.AuthenticationError("wrong"),
-    FileNotFoundError(errno.ENOENT, "no file"),
+    FileNotFoundError(errno.ENOENT, "no file", "a.pem"),
     PermissionError(errno.EACCES, "not allowed"),
     ConnectionError("of a program's own"),
     ValueError("a bug"),

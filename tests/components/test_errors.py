@@ -580,9 +580,12 @@ def test_lost_connections_refused_ones_and_an_exhausted_pool_are_transient() -> 
     lost = exc.DBAPIError("", {}, Exception("closed"), connection_invalidated=True)
     caused = RuntimeError("no connection")
     caused.__cause__ = ConnectionRefusedError()
-    for error in (lost, exc.TimeoutError(), ConnectionRefusedError(), TimeoutError(), caused):
+    no_socket = FileNotFoundError(2, "a socket")
+    refused = ConnectionRefusedError()
+    for error in (lost, exc.TimeoutError(), refused, no_socket, TimeoutError(), caused):
         assert transient_reason(error)
-    for bug in (exc.NoResultFound(), exc.InvalidRequestError(), FileNotFoundError(), ValueError()):
+    no_file = FileNotFoundError(2, "a file", "a.txt")
+    for bug in (exc.NoResultFound(), exc.InvalidRequestError(), no_file, ValueError()):
         assert transient_reason(bug) is None
 
 

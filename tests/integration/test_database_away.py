@@ -11,9 +11,12 @@ from pathlib import Path
 import httpx2
 import psycopg
 import pytest
+from starlette.testclient import TestClient
 
+import assembler
 from tests.assembler.sample_app.world import Server, assembly_of, built, cycle, failing_start
 from tests.assembler.sample_app.world import until as eventually
+from tests.integration.production import variables
 from tests.integration.serving import Running, serving, until
 from tests.servers import PostgresServer, start_postgres
 
@@ -104,6 +107,26 @@ def assert_no_connection_is_lost(server: Running, postgres: PostgresServer) -> N
     pool = httpx2.get(f"{server.url}/pool").json()
     assert pool["out"] == 0
     assert connections(postgres) <= pool["most"]
+
+
+@pytest.mark.parametrize("way", ["port", "socket"])
+def test_the_manifest_of_production_answers_503_while_its_database_is_away(
+    postgres: PostgresServer, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = f"postgresql://postgres@/postgres?host={postgres.folder}&port={postgres.port}"
+    for name, value in variables(postgres.url if way == "port" else socket).items():
+        monkeypatch.setenv(name, value)
+    plan = assembler.load("manifests/prod.yaml", override={"scheduler.enabled": False})
+    with TestClient(assembler.build(plan)) as client:
+        assert client.get("/api/v1/listings").status_code == 200
+        postgres.kill()
+        try:
+            for _ in range(7):  # more than the pool has connections
+                answer = client.get("/api/v1/listings")
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        finally:
+            postgres.start()
+        assert client.get("/api/v1/listings").status_code == 200
 
 
 def test_a_database_that_is_not_there_yet_is_awaited(

@@ -46,25 +46,28 @@ def started(
 
 def ask(url: str, times: int = 1) -> None:
     """Ask, each time by a connection of its own, so that it may reach any worker."""
-    for _ in range(times):
-        httpx2.get(url, timeout=20).raise_for_status()
+    with _client() as client:
+        for _ in range(times):
+            client.get(url).raise_for_status()
 
 
 def workers(url: str, count: int) -> set[int]:
     """The process numbers of `count` workers that answer."""
     found: set[int] = set()
+    with _client() as client:
 
-    def enough() -> bool:
-        found.add(int(httpx2.get(f"{url}/pid", timeout=20).text))
-        return len(found) >= count
+        def enough() -> bool:
+            found.add(int(client.get(f"{url}/pid").text))
+            return len(found) >= count
 
-    until(enough)
+        until(enough)
     return found
 
 
 def read(url: str) -> dict[str, float]:
     """The samples without labels by their name, those of `/count` and `/hold` by name and route."""
-    text = httpx2.get(f"{url}/metrics", timeout=20).raise_for_status().text
+    with _client() as client:
+        text = client.get(f"{url}/metrics").raise_for_status().text
     return {
         sample.name + sample.labels.get("route", ""): sample.value
         for family in text_string_to_metric_families(text)
@@ -78,3 +81,8 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.02)
+
+
+def _client() -> httpx2.Client:
+    """A client without certificates, which take long to load, and without connections that stay."""
+    return httpx2.Client(timeout=20, verify=False, headers={"connection": "close"})

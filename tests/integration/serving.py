@@ -55,7 +55,8 @@ class Running:
 
     def status(self, path: str) -> int:
         try:
-            return httpx2.get(self.url + path, timeout=5).status_code
+            # to load certificates would take longer than all the rest
+            return httpx2.get(self.url + path, timeout=5, verify=False).status_code
         except httpx2.TransportError:
             return 0
 

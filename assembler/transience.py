@@ -29,7 +29,13 @@ _TRANSIENT_ERRNOS = frozenset(
     | {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EAGAIN}
 )
 # psycopg gives no SQLSTATE while it connects
-_TRANSIENT_WORDS = ("connection refused", "system is starting up", "too many clients")
+_TRANSIENT_WORDS = (
+    *("connection refused", "connection reset", "no such file", "closed the connection"),
+    *("timeout expired", "query_wait_timeout", "the database system is", "too many clients"),
+    *("too many connections", "no more connections", "connection slots"),
+)
+_POOLER = "08P01"  # PgBouncer's one SQLSTATE, whatever it refuses
+_POOLER_REFUSES = ("authentication failed", "does not exist", "no such user", "no such database")
 _TRANSIENT_LOOKUPS = frozenset({socket.EAI_AGAIN})
 _DEEPEST = 10  # exceptions in one chain that are looked at
 
@@ -38,6 +44,11 @@ def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help; one permanent cause in the chain decides."""
     found = [verdict for each in _chain(error) if (verdict := _verdict(each)) is not None]
     return bool(found) and all(found)
+
+
+def is_refused_by_pooler(state: str, error: BaseException) -> bool:
+    """Tell a wrong password and an unknown user or database from a pooler that has no room."""
+    return state == _POOLER and any(words in str(error) for words in _POOLER_REFUSES)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -63,7 +74,7 @@ def _verdict(error: BaseException) -> bool | None:
         return said
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if isinstance(state, str):
-        if state.startswith(_PERMANENT_STATES):
+        if state.startswith(_PERMANENT_STATES) or is_refused_by_pooler(state, error):
             return False
         return state.startswith(_TRANSIENT_STATES)
     if hasattr(error, "pgconn"):

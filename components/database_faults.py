@@ -17,6 +17,8 @@ _CLASSES = {
     "sqlalchemy.exc.TimeoutError",  # no connection of the pool became free
     "sqlalchemy.exc.DisconnectionError",
 }
+_POOLER = "08P01"  # PgBouncer's one SQLSTATE, whatever it refuses
+_POOLER_REFUSES = ("authentication failed", "does not exist", "no such user", "no such database")
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _LONGEST_CHAIN = 8
 
@@ -26,7 +28,8 @@ def transient_reason(error: BaseException) -> str | None:
     for part in _chain(error):
         state = getattr(part, "sqlstate", None) or getattr(part, "pgcode", None)
         if isinstance(state, str):
-            return state if state.startswith(_STATES) else None
+            is_refused = state == _POOLER and any(words in str(part) for words in _POOLER_REFUSES)
+            return state if state.startswith(_STATES) and not is_refused else None
         if getattr(part, "connection_invalidated", False) is True:
             return "connection lost"
         name = getattr(part, "sqlite_errorname", None)

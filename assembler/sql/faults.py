@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass
 
 from assembler.failure import failure_of
+from assembler.transience import is_refused_by_pooler
 
 # lock not available, deadlock, canceled by a timeout, serialization
 _BUSY = frozenset({"55P03", "40P01", "57014", "40001"})
@@ -34,7 +35,7 @@ def said(error: BaseException) -> Said:
     state = getattr(found, "sqlstate", None)
     if isinstance(state, str):
         message, position = _facts(found)
-        is_away = state.startswith(_AWAY)
+        is_away = state.startswith(_AWAY) and not is_refused_by_pooler(state, found)
         return Said(f"{message} ({state})", state in _BUSY, is_away, position)
     name = getattr(found, "sqlite_errorname", None)
     if isinstance(name, str):

@@ -13,8 +13,8 @@ from assembler.transience import is_transient
 
 
 class Stated(Exception):
-    def __init__(self, state: str) -> None:
-        super().__init__(state)
+    def __init__(self, state: str, text: str = "") -> None:
+        super().__init__(text or state)
         self.sqlstate = state
 
 
@@ -40,6 +40,8 @@ def wrapped(state: str) -> Exception:
 
 TRANSIENT = [
     *map(Stated, ("57P03", "57P01", "53300", "53200", "08006", "08P01", "40001", "40P01", "55P03")),
+    Stated("08P01", "query_wait_timeout"),
+    Stated("08P01", "no more connections allowed (max_client_conn)"),
     wrapped("53300"),
     asyncpg.CannotConnectNowError("starting up"),
     asyncpg.TooManyConnectionsError("too many"),
@@ -56,11 +58,15 @@ TRANSIENT = [
     redis.exceptions.BusyLoadingError("loading"),
     OfPsycopg('connection to server at "127.0.0.1" failed: Connection refused'),
     OfPsycopg("FATAL: the database system is starting up"),
+    OfPsycopg("connection timeout expired"),
+    OfPsycopg("FATAL: no more connections allowed (max_client_conn)"),
     Saying(transient=True),
     ExceptionGroup("all", [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]),
 ]
 PERMANENT = [
     *map(Stated, ("28P01", "28000", "3D000", "42501", "57014", "57P04")),
+    Stated("08P01", "SASL authentication failed"),
+    Stated("08P01", 'database "nosuch" does not exist'),
     wrapped("28P01"),
     asyncpg.InvalidPasswordError("wrong"),
     asyncpg.InvalidCatalogNameError("no database"),

@@ -196,6 +196,17 @@ def test_a_sqlite_file_that_cannot_be_made_shows_when_it_is_opened(tmp_path: Pat
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("change", [("word@", "wr0ng@"), ("/postgres", "/nowhere")])
+def test_what_a_pooler_refuses_for_good_is_not_transient(
+    pgbouncer: str, driver: str, change: tuple[str, str]
+) -> None:
+    url = with_driver(change[1].join(pgbouncer.rsplit(change[0], 1)), driver)
+    error = asyncio.run(opening(engine(url=url, pooler="transaction")))
+    assert transient_reason(error) is None
+    assert "wr0ng" not in str(error)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_pool_that_is_all_in_use_does_not_make_the_database_seem_away(
     postgres: str, driver: str
 ) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -59,6 +60,9 @@ class Running:
             return httpx2.get(self.url + path, timeout=5, verify=False).status_code
         except httpx2.TransportError:
             return 0
+
+    def json(self, path: str) -> Any:
+        return httpx2.get(self.url + path, timeout=5, verify=False).json()
 
     def seconds_to_end(self, since: float) -> float:
         self.process.wait(PATIENCE_SECONDS)

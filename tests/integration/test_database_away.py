@@ -1,11 +1,7 @@
 """PostgreSQL that is late, refuses, or dies for a while under load."""
 
 import asyncio
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,6 +12,7 @@ from starlette.testclient import TestClient
 import assembler
 from tests.assembler.sample_app.world import Server, assembly_of, built, cycle, failing_start
 from tests.assembler.sample_app.world import until as eventually
+from tests.integration.load import load
 from tests.integration.production import variables
 from tests.integration.serving import Running, serving, until
 from tests.servers import PostgresServer, start_postgres
@@ -37,37 +34,6 @@ ONE = 'resources: {db: {use: tests.integration.rows.engine, with: {url: "URL"}, 
 def postgres() -> Iterator[PostgresServer]:
     with start_postgres(port=True) as server:
         yield server
-
-
-class Load:
-    """Requests without end by some threads, and what was answered."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.answers: Counter[int] = Counter()
-        self.without_retry_after = 0
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        with httpx2.Client(timeout=30) as client:
-            while not self.ended.is_set():
-                answer = client.get(self.url)
-                self.answers[answer.status_code] += 1
-                if answer.status_code == 503 and "retry-after" not in answer.headers:
-                    self.without_retry_after += 1
-
-
-@contextmanager
-def load(url: str) -> Iterator[Load]:
-    found = Load(url)
-    with ThreadPoolExecutor(4) as pool:
-        threads = [pool.submit(found.run) for _ in range(4)]
-        try:
-            yield found
-        finally:
-            found.ended.set()
-        for thread in threads:
-            thread.result()
 
 
 def connections(postgres: PostgresServer) -> int:

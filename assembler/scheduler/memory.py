@@ -61,6 +61,8 @@ class MemoryStore:
 
     async def state(self, run_id: str) -> State | None:
         """Return the state of a run that is kept."""
+        if run_id in self._running:  # for longer, maybe, than the last runs are kept
+            return "running"
         found = (run for runs in self._runs.values() for run in runs if run.run_id == run_id)
         return next((run.state for run in found), None)
 

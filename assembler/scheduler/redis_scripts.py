@@ -3,7 +3,7 @@
 In: nothing. Out: the texts. All keys begin with one hash tag, so a cluster keeps them together:
 `run:ID` a hash, `tick:JOB:MS` the ID that has the tick (kept for longer than a claim is possible),
 `running:JOB` and `leases` sorted by the end of the lease, `history:JOB` the last IDs, `counts`.
-A run's hash goes when its job's history is longer than what is kept.
+A run's hash goes when its job's history is longer than what is kept, but not while it runs.
 """
 
 PREFIX = "assembler:{jobs}:"
@@ -20,10 +20,22 @@ local function record(id, job, fire, attempt, owner, state, now)
              'run_id', id, 'owner', owner, 'state', state, 'started_ms', now)
   local history = P..'history:'..job
   redis.call('LPUSH', history, id)
-  while redis.call('LLEN', history) > {KEPT} do
-    redis.call('DEL', P..'run:'..redis.call('RPOP', history))
+  for _ = {KEPT} + 1, redis.call('LLEN', history) do
+    local oldest = redis.call('RPOP', history)
+    if redis.call('HGET', P..'run:'..oldest, 'state') == 'running' then
+      redis.call('LPUSH', history, oldest)  -- its claim must not be forgotten
+    else
+      redis.call('DEL', P..'run:'..oldest)
+    end
   end
   redis.call('HINCRBY', P..'counts', state..':'..job, 1)
+end
+local function holder(job, fire)
+  local id = redis.call('GET', P..'tick:'..job..':'..fire)
+  if id then return id end
+  for _, kept in ipairs(redis.call('LRANGE', P..'history:'..job, 0, -1)) do
+    if redis.call('HGET', P..'run:'..kept, 'fire_ms') == fire then return kept end
+  end
 end
 local function ended(id, state, now)
   local run = P..'run:'..id
@@ -55,14 +67,18 @@ local taken = redis.call('GET', key)
 if taken == id then return {'claimed', since, 0} end
 if taken then return {'taken', 0, 0} end
 if since < -tonumber(ARGV[9]) then return {'early', -since - tonumber(ARGV[9]) / 2, 0} end
-if since > grace then return {'late', 0, 0} end
-local running = redis.call('ZRANGE', P..'running:'..job, 0, -1, 'WITHSCORES')
+if since > grace then return {holder(job, ARGV[2]) and 'taken' or 'late', 0, 0} end
+local running = {}
+if ARGV[7] ~= 'allow' then
+  running = redis.call('ZRANGE', P..'running:'..job, 0, -1, 'WITHSCORES')
+end
 local newer = false
 for i = 1, #running, 2 do
   if tonumber(running[i + 1]) < now then return {'stale', 0, 0} end
-  if tonumber(redis.call('HGET', P..'run:'..running[i], 'fire_ms')) > fire then newer = true end
+  local other = redis.call('HGET', P..'run:'..running[i], 'fire_ms')
+  if other and tonumber(other) > fire then newer = true end
 end
-local is_busy = #running > 0 and ARGV[7] ~= 'allow'
+local is_busy = #running > 0
 if is_busy and since < 0 then return {'early', -since, 0} end
 local keep = 2 * grace + lease + tonumber(ARGV[10])
 redis.call('SET', key, id, 'PX', keep)
@@ -118,8 +134,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P..'leases', '-inf', '(' .. now,
   local got = redis.call('HMGET', P..'run:'..id, 'job', 'fire_ms', 'attempt', 'owner',
                          'may_rerun', 'grace_ms')
   local job, attempt = got[1], tonumber(got[3] or 1)
-  if not job then
+  if not job then  -- a Redis that is full may have dropped it
     redis.call('ZREM', P..'leases', id)
+    for each in pairs(fresh) do redis.call('ZREM', P..'running:'..each, id) end
   elseif fresh[job] then
     ended(id, 'lost', now)
     local rerun = ''
@@ -141,9 +158,9 @@ MISS = (
     + """
 local fire, grace, now = tonumber(ARGV[2]), tonumber(ARGV[4]), clock()
 if fire >= now - grace then return -1 end
-local key = P..'tick:'..ARGV[1]..':'..ARGV[2]
+if holder(ARGV[1], ARGV[2]) then return 0 end
 local keep = 2 * (now - fire) + tonumber(ARGV[5])
-if not redis.call('SET', key, ARGV[3], 'NX', 'PX', keep) then return 0 end
+redis.call('SET', P..'tick:'..ARGV[1]..':'..ARGV[2], ARGV[3], 'PX', keep)
 record(ARGV[3], ARGV[1], ARGV[2], 1, '', 'missed', now)
 redis.call('HSET', P..'run:'..ARGV[3], 'finished_ms', now)
 return 1

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from assembler.scheduler.claims import Answer, Claim, Store
+from assembler.scheduler.redis_scripts import PREFIX
+from assembler.scheduler.redis_store import RedisStore
 from assembler.scheduler.run import Ending
 from tests.assembler.scheduler.conftest import SHARED, STORES, opened
 
@@ -138,9 +140,46 @@ def test_a_tick_that_is_early_waits_for_the_last_run(on_store: Callable[[Test], 
     on_store(test)
 
 
+def test_a_run_holds_its_claim_however_many_ticks_are_skipped(
+    on_store: Callable[[Test], None],
+) -> None:
+    async def test(store: Store) -> None:
+        now = await store.now()
+        run, _ = await claim(store, fire=now)
+        for tick in range(now - 120, now):
+            assert (await claim(store, fire=tick))[1].verdict == "skipped"
+        assert await store.heartbeat(run, 30_000)
+        assert await store.state(run) == "running"
+        assert await store.finish(run, OK)
+        assert (await claim(store, fire=now + 1))[1].verdict == "claimed"
+
+    on_store(test)
+
+
+@pytest.mark.parametrize("does", ["claim", "miss"])
+def test_a_tick_that_ran_is_known_after_its_grace(
+    does: str, on_store: Callable[[Test], None]
+) -> None:
+    async def test(store: Store) -> None:
+        run, _ = await claim(store, since=40_000)
+        await store.finish(run, OK)
+        fire = (await store.last_runs(["job"]))["job"].fire_ms
+        if isinstance(store, RedisStore):  # as Redis does it in time
+            await store._client.delete(f"{PREFIX}tick:job:{fire}")
+        if does == "claim":
+            assert (await claim(store, fire=fire, grace_ms=1000))[1].verdict == "taken"
+        else:
+            assert await store.miss("job", [fire], 1000) == {fire: False}
+        assert (await store.counts())["job"] == {"ok": 1}
+
+    on_store(test)
+
+
 def test_allow_runs_beside(on_store: Callable[[Test], None]) -> None:
     async def test(store: Store) -> None:
-        await claim(store, since=2000, overlap="allow")
+        await claim(store, since=3000, overlap="allow")
+        await claim(store, since=2000, overlap="allow", lease_ms=1)
+        await _until_stale(store)
         assert (await claim(store, overlap="allow"))[1].verdict == "claimed"
 
     on_store(test)

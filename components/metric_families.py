@@ -17,14 +17,14 @@ from prometheus_client.core import (
 
 from components.metric_values import Key
 
-REQUEST, SOCKET, LIMIT, LIVE = "request", "websocket", "limit", "live"
+REQUEST, SOCKET, LIMIT, LIVE, JOB = "request", "websocket", "limit", "live", "job"
 SUM = "sum"
 _ROUTE = ("method", "route", "status")
 _ENDED = frozenset({"shutdown", "close"})
 
 
 def counted(sums: Mapping[Key, float]) -> Iterator[Metric]:
-    """What requests did: how many, how long, how many now, and what limits decided."""
+    """What requests did: how many, how long, how many now, and what limits decided; and jobs."""
     parts: dict[str, dict[Key, float]] = defaultdict(dict)
     for key, value in sums.items():
         parts[key[0]][key[1:]] = value
@@ -37,6 +37,8 @@ def counted(sums: Mapping[Key, float]) -> Iterator[Metric]:
     yield _counters("websocket_handshakes", text, ("route", "status"), parts[SOCKET])
     text = "Requests that a rate limit has admitted or refused"
     yield _counters("rate_limit_decisions", text, ("policy", "decision"), parts[LIMIT])
+    text = "Ticks of jobs by what became of them, each counted by one process"
+    yield _counters("job_ticks", text, ("job", "outcome"), parts[JOB])
 
 
 def reported(report: Any, lost: Container[str] = ()) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
 """Requests -> numbers for Prometheus.
 
 In: HTTP requests and websockets. Out: counts and latencies by method, route template and status, what is
-in flight, what rate limits decided; `router` and `page` make what shows them, with how the start went and
+in flight, what rate limits decided, what became of jobs; `router` and `page` make what shows them, with how the start went and
 what is ready. Over several workers the numbers are sums, without any set-up: see
 `components.metric_folder`. Refuses nothing: every request goes on as it came.
 
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.metric_families import LIMIT, LIVE, REQUEST, SOCKET, SUM
+from components.metric_families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
 from components.metric_page import KEY, page, router
 from components.metric_routes import routed, template
 from components.metric_values import Cell, Values
@@ -80,7 +80,7 @@ class MetricsMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind not in ("http", "websocket"):
-            await self.app(scope, receive, send)
+            await self._lifespan(scope, receive, send)
             return
         scope[KEY] = self._values
         if self._exempt(app_path(scope) if scope.get("root_path") else scope["path"]):
@@ -89,6 +89,22 @@ class MetricsMiddleware:
             await self._request(scope, receive, send)
         else:
             await self._websocket(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let what runs jobs, where the application has it, tell what becomes of them."""
+
+        def send_noting(message: Message) -> Awaitable[None]:
+            if message["type"] == "lifespan.startup.complete":
+                state = getattr(scope.get("app"), "state", None)
+                jobs = getattr(getattr(state, "assembly", None), "jobs", None)
+                if jobs is not None:
+                    jobs.watch(self._note_job)
+            return send(message)
+
+        await self.app(scope, receive, send_noting)
+
+    def _note_job(self, job: str, outcome: str, number: int) -> None:
+        self._values.cell((JOB, job, outcome)).add(number)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         root = scope.get("root_path", "")

@@ -30,6 +30,7 @@ logger = logging.getLogger("assembler.job")
 _SHORTEST_RETRY_SECONDS = 0.2
 _LONGEST_RETRY_SECONDS = 2.0
 _MOST_EARLY_MS = 60_000  # of an outside clock
+_ENDS = ("ok", "failed", "timeout", "skipped", "missed", "lost")  # told at once, as 0
 END_SECONDS = 4.0  # for cancelled runs to end and to be recorded
 
 
@@ -123,6 +124,13 @@ class Jobs:
         job = self.jobs[job_id]
         now = await self.setting.link.ask(self.setting.link.store.now)
         return await self._told(self._tick(job, now))
+
+    def watch(self, watcher: Callable[[str, str, int], Any]) -> None:
+        """Tell `watcher` the job, the outcome and the number of all that is counted here."""
+        for job in self.jobs:
+            for state in _ENDS:
+                watcher(job, state, 0)
+        self.tally.watch(watcher)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers of this process as JSON has them."""

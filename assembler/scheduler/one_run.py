@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from assembler.duration import duration_text
+from assembler.errors import printable
 from assembler.failure import failure_of
 from assembler.scheduler.context import JobContext
 from assembler.scheduler.job import Job
@@ -195,7 +196,8 @@ class OneRun:
             return "ok", None
         self._say(logging.ERROR, "failed", error)
         text = str(error) if isinstance(error, StepError) else failure_of(error)
-        return "failed", self.setting.scrub(text)[:_LONGEST_ERROR]
+        # a database refuses a NUL and half of a surrogate pair, and then the end with them
+        return "failed", printable(self.setting.scrub(text))[:_LONGEST_ERROR]
 
     def _run(self, ending: Ending) -> Run:
         now = milliseconds(datetime.now(UTC))

@@ -6,6 +6,7 @@ processes is the truth; the store has the same, as far back as it keeps rows.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,22 @@ class Tally:
 
     runs: dict[str, Counter[State]] = field(default_factory=dict)
     last: dict[str, Run] = field(default_factory=dict)
+    _watchers: list[Callable[[str, State, int], Any]] = field(default_factory=list)
 
     def count(self, job: str, state: State, run: Run | None = None) -> None:
         """Add one."""
         self.runs.setdefault(job, Counter())[state] += 1
+        for watcher in self._watchers:
+            watcher(job, state, 1)
         if run is not None:
             self.last[job] = run
+
+    def watch(self, watcher: Callable[[str, State, int], Any]) -> None:
+        """Call `watcher` with each number that is added, and with what was counted up to now."""
+        for job, counted in self.runs.items():
+            for state, number in counted.items():
+                watcher(job, state, number)
+        self._watchers.append(watcher)
 
     def total(self, state: State) -> int:
         """Return how many runs of any job ended so."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from assembler.errors import printable
 from assembler.scheduler.run import moment
 
 _LOGGER = logging.getLogger("assembler.job")
@@ -38,7 +39,7 @@ class Voice:
         )
         if error is not None:  # formatters print `exc_text` where it is there
             lines = traceback.format_exception(type(error), error, _users(error.__traceback__))
-            record.exc_text = self._scrub("".join(lines).rstrip())
+            record.exc_text = printable(self._scrub("".join(lines).rstrip()))
         _LOGGER.handle(record)
 
 

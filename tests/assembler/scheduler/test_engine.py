@@ -116,6 +116,19 @@ def test_a_failing_job_is_logged_without_secrets_and_stops_nothing(
     assert "hunter2" not in caplog.text
 
 
+def test_the_text_of_an_error_can_be_written_down_by_any_store() -> None:
+    async def run(context: JobContext) -> None:
+        raise ValueError("no \0 and \ud800")
+
+    async def test() -> None:
+        made = jobs(job(run))
+        await made.open()
+        assert (await made.run_now("job")).error == "ValueError: no \\u0000 and \\ud800"
+        await made.aclose()
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
 def test_a_job_that_would_end_the_process_ends_its_run(error: BaseException) -> None:
     async def run(context: JobContext) -> None:

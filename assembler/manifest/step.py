@@ -192,9 +192,9 @@ class Scheduler(Section):
         le=1000,
         description="Runs at once in one worker of `engine: procrastinate`; without it 4.",
     )
-    lease: Duration = Field(
+    lease: _Seconds = Field(
         timedelta(seconds=30),
-        description="How long a run may be without a sign of life before it counts as lost; renewed at a third of it.",
+        description="How long a run may be without a sign of life before it counts as lost, at least 1s; renewed at a third of it.",
     )
     close_timeout: Duration = Field(
         timedelta(seconds=10),

@@ -16,7 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from assembler.scheduler.claims import EARLY_MS, Answer, Claim, Lost
 from assembler.scheduler.run import Ending, Run, State
-from assembler.scheduler.sql_tables import CREATE, IS_THERE, LOCK_TO_CREATE, statements
+from assembler.scheduler.sql_tables import (
+    CREATE,
+    IS_THERE,
+    LOCK_TO_CREATE,
+    LOCK_TO_REPLACE,
+    statements,
+)
 
 _TRIES = 3  # of a claim, while what stands in its way comes and goes
 
@@ -138,6 +144,8 @@ class SqlStore:
     async def _claimed_in(
         self, connection: AsyncConnection, claim: Claim, values: dict[str, Any]
     ) -> int | None:
+        if claim.overlap == "replace" and not self._is_sqlite:
+            await connection.execute(LOCK_TO_REPLACE, {"job": claim.job})
         started: int | None = (await connection.execute(self._sql.claim, values)).scalar()
         if started is not None and claim.overlap == "replace":
             earlier = {"job": claim.job, "fire": claim.fire_ms}

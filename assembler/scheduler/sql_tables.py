@@ -43,6 +43,8 @@ CREATE = tuple(
 )
 IS_THERE = text(f"SELECT to_regclass('{TABLE}_leases')")  # the last thing that is made
 LOCK_TO_CREATE = text(f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'))")
+# two that replace each other at the same moment would not see one another's rows
+LOCK_TO_REPLACE = text(f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'), hashtext(:job))")
 
 _DIALECTS = {
     "postgresql": {

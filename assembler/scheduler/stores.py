@@ -2,7 +2,7 @@
 
 In: what `scheduler.store` names, or nothing. Out: a `Store`. An async SQLAlchemy engine is one; so
 is a `redis.asyncio` client, or an object that has one as its attribute `redis`; so is any object
-with the methods of a `Store`. Refuses everything else.
+with the methods of a `Store`. An SQLite database in memory is the process's own. Refuses everything else.
 """
 
 import sys
@@ -17,6 +17,8 @@ def store_of(value: Any) -> Store:
     if value is None:
         return MemoryStore()
     if _is_a(value, "sqlalchemy.ext.asyncio", "AsyncEngine"):
+        if _is_in_memory(value.url):
+            return MemoryStore()  # each process has a database of its own
         from assembler.scheduler.sql_store import SqlStore  # noqa: PLC0415  # heavy
 
         return SqlStore(value)
@@ -29,6 +31,12 @@ def store_of(value: Any) -> Store:
         return cast("Store", value)
     kind = type(value).__name__
     raise ValueError(f"a {kind} keeps no claims: name a database engine or a Redis cache")
+
+
+def _is_in_memory(url: Any) -> bool:
+    if url.get_backend_name() != "sqlite":
+        return False
+    return not url.database or ":memory:" in url.database or "mode=memory" in str(url)
 
 
 def _is_a(value: Any, module: str, name: str) -> bool:

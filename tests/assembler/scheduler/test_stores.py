@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from assembler.scheduler.claims import Answer, Claim, Store
 from assembler.scheduler.redis_scripts import PREFIX
 from assembler.scheduler.redis_store import RedisStore
 from assembler.scheduler.run import Ending
+from assembler.scheduler.stores import store_of
 from tests.assembler.scheduler.conftest import SHARED, STORES, opened
 
 Test = Callable[[Any], Awaitable[None]]
@@ -201,6 +204,23 @@ def test_replace_ends_the_last_run(on_store: Callable[[Test], None]) -> None:
     on_store(test)
 
 
+def test_of_many_that_replace_one_another_at_once_the_latest_is_left(
+    on_store: Callable[[Test], None],
+) -> None:
+    async def test(store: Store) -> None:
+        now = await store.now()
+        for round_ in range(5):
+            fires = [now - 100 * round_ - n for n in range(8)]
+            made = await asyncio.gather(
+                *(claim(store, job=f"{round_}", fire=fire, overlap="replace") for fire in fires)
+            )
+            states = [await store.state(run) for run, _ in made]
+            assert states[0] == "running"
+            assert states.count("running") == 1
+
+    on_store(test)
+
+
 def test_a_run_ends_once(on_store: Callable[[Test], None]) -> None:
     async def test(store: Store) -> None:
         run, _ = await claim(store)
@@ -308,6 +328,13 @@ def test_old_runs_are_forgotten_and_the_last_one_is_not(on_shared: Callable[[Tes
         assert await store.now() - last.fire_ms < 40_000
 
     on_shared(test)
+
+
+@pytest.mark.parametrize("url", ["", "/:memory:", "/file:x?mode=memory&uri=true"])
+def test_a_database_in_memory_is_shared_with_nobody(url: str) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite://{url}", poolclass=StaticPool)
+    assert not store_of(engine).shared
+    assert store_of(create_async_engine("sqlite+aiosqlite:///claims.db")).shared
 
 
 def test_eight_processes_may_prepare_at_once(url_of: Callable[[str], str]) -> None:

@@ -2,7 +2,8 @@
 
 In: the path of a manifest, the ID of a job, a tick or none. Out: one sentence, and a status: 0 for
 a run that went well and for a tick that another process has, 1 for one that did not go well, 2 for
-a call that is wrong. With a tick it makes the same claim as the scheduler of a service does.
+a call that is wrong. With a tick it makes the same claim as the scheduler of a service does; a job with `on_crash: rerun`
+that runs elsewhere is waited for, as the next one to be started has to make its second attempt.
 """
 
 import asyncio
@@ -65,7 +66,9 @@ async def _run(plan: "Plan", job: str, moment: datetime | None) -> "Result | Non
     await lifespan.start()
     try:
         jobs = lifespan.assembly.jobs
-        done: Result = await (jobs.run_now(job) if moment is None else jobs.tick(job, moment))
+        done: Result = await (
+            jobs.run_now(job) if moment is None else jobs.tick(job, moment, waits=True)
+        )
     except StoreAwayError as error:
         raise UsageError(f"the store of claims is away, so the job did not run: {error}") from None
     except ValueError as error:

@@ -56,9 +56,10 @@ def cron_job(
     running["env"] = [*running["env"], tick]
     script = ["/bin/sh", "-c", verbatim(_RUN_JOB), "run-job"]
     running["command"] = [*script, verbatim(f"{FOLDER}/{manifest}"), verbatim(job.id)]
+    retries = 1 if entry.on_crash == "rerun" else 0
     bound = {}
-    if entry.timeout is not None:
-        bound["activeDeadlineSeconds"] = seconds(_START + entry.timeout)
+    if entry.timeout is not None:  # it counts over all pods of a tick
+        bound["activeDeadlineSeconds"] = seconds((1 + retries) * (_START + entry.timeout))
     spec = pod([running], config, files, restartPolicy="Never")
     return {
         "apiVersion": "batch/v1",
@@ -72,7 +73,7 @@ def cron_job(
             "jobTemplate": {
                 "metadata": {"labels": labels(target)},
                 "spec": {
-                    "backoffLimit": 1 if entry.on_crash == "rerun" else 0,
+                    "backoffLimit": retries,
                     **bound,
                     "template": {"metadata": {"labels": labels(target)}, "spec": spec},
                 },

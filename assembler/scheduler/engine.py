@@ -22,6 +22,7 @@ from assembler.scheduler.job import Clock, Job, Result
 from assembler.scheduler.keeper import Keeper
 from assembler.scheduler.link import StoreAwayError
 from assembler.scheduler.one_run import OneRun, Setting
+from assembler.scheduler.outside import Outside
 from assembler.scheduler.run import milliseconds, moment
 from assembler.scheduler.tally import Tally
 
@@ -58,6 +59,7 @@ class Jobs:
         self._is_paused = is_paused
         self._is_worker = is_worker  # runs what others claim, and keeps it in order
         self._keeper = Keeper(self.jobs, setting, self.tally, retention, now, self._again)
+        self._outside = Outside(setting, self._keeper)
         self._keeping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._closed.set()
@@ -106,24 +108,27 @@ class Jobs:
             self._keeper.give_up(job_id, fire)
         self._spawn(self._tick(self.jobs[job_id], latest, is_patient=True))
 
-    async def tick(self, job_id: str, at: datetime | None = None) -> Result:
+    async def tick(self, job_id: str, at: datetime | None = None, *, waits: bool = False) -> Result:
         """Run the tick of the job that was due at `at`, or now, unless it was run already.
 
         The tick is the latest one of the job's own schedule, or the next where that is nearer and
-        about to come, so that an outside clock which is off, or repeats itself, means the same. Raises KeyError for an unknown job,
+        about to come, so that an outside clock which is off, or repeats itself, means the same.
+        Second attempts that this begins are waited for, as nobody else may be there to do so; with
+        `waits` also a run elsewhere, should it need one. Raises KeyError for an unknown job,
         ValueError where its tick is still to come, `StoreAwayError`.
         """
         job = self.jobs[job_id]
-        fire = job.meant(self._now() if at is None else at)
-        if self._clock is None:
-            await self._keeper.sweep()  # nobody else may be there to do it
-        return await self._told(self._tick(job, milliseconds(fire)))
+        fire_ms = milliseconds(job.meant(self._now() if at is None else at))
+        if self._clock is not None:
+            return await self._told(job, fire_ms)
+        claim = partial(self._told, job, fire_ms)
+        return await self._outside.run(job, fire_ms, claim, waits=waits)
 
     async def run_now(self, job_id: str) -> Result:
         """Run the job at this moment, which is a tick of its own. Raises as `tick` does."""
         job = self.jobs[job_id]
         now = await self.setting.link.ask(self.setting.link.store.now)
-        return await self._told(self._tick(job, now))
+        return await self._told(job, now)
 
     def watch(self, watcher: Callable[[str, str, int], Any]) -> None:
         """Tell `watcher` the job, the outcome and the number of all that is counted here."""
@@ -136,9 +141,9 @@ class Jobs:
         """Return the numbers of this process as JSON has them."""
         return {"store": self.setting.link.away or "ok", "jobs": self.tally.as_dict()}
 
-    async def _told(self, tick: Coroutine[Any, Any, Result]) -> Result:
+    async def _told(self, job: Job, fire_ms: int) -> Result:
         # a caller who goes away does not take the run along
-        return await asyncio.shield(self._spawn(tick))
+        return await asyncio.shield(self._spawn(self._tick(job, fire_ms)))
 
     def _spawn(self, tick: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
         if self._closed.is_set():
@@ -245,4 +250,5 @@ class Jobs:
         assert lost.rerun_id is not None  # noqa: S101  # this is what it is called for
         job = self.jobs[lost.job]
         run = OneRun(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
-        self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))
+        task = self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))
+        self._outside.note(lost, task)

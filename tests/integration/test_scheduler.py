@@ -166,6 +166,35 @@ def test_run_job_claims_the_tick_it_is_given(tmp_path: Path) -> None:
     assert "missed: its grace is over" in missed.out
 
 
+CRASHING = """
+import os, time
+async def once(job):
+    if job.attempt == 1:
+        open("began", "w").close()
+        while True:
+            time.sleep(1)
+"""
+
+
+def test_run_job_makes_the_second_attempt_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    once = (
+        "- {id: once, use: shop.jobs.once, every: 1h, grace: 1h, on_crash: rerun}\n    - {id: note"
+    )
+    text = MANIFEST.replace("- {id: note", once).replace("enabled: false", "lease: 1s")
+    at = dt.datetime.now(dt.UTC).isoformat()
+    command = [sys.executable, "-m", "assembler", "run-job", "m.yaml", "once", "--at", at]
+    with project(tmp_path, {**FILES, "shop/jobs.py": JOBS + CRASHING, "m.yaml": text}):
+        with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT) as first:
+            while not (tmp_path / "began").exists():
+                time.sleep(0.02)
+            first.kill()
+        done = run(*command[3:], folder=tmp_path)
+        listed = run("jobs", "m.yaml", "--format", "json", folder=tmp_path)
+    assert (done.status, ": ok in " in done.out) == (0, True), done.err
+    [last] = [each["last"] for each in json.loads(listed.out)["jobs"] if each["id"] == "once"]
+    assert (last["outcome"], last["attempt"]) == ("ok", 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -45,7 +45,7 @@ scheduler:
   jobs:
     - {id: publish-posts, use: shop.things.publish, cron: "*/5 * * * *", timeout: 2m}
     - {use: shop.things.publish, cron: "0 9 * * 7", timezone: Europe/Paris, overlap: replace, grace: 5m}
-    - {id: "hostile: $(rm) \\"\\n' é", use: shop.things.publish, every: 6h, overlap: allow, on_crash: rerun}
+    - {id: "hostile: $(rm) \\"\\n' é", use: shop.things.publish, every: 6h, overlap: allow, on_crash: rerun, timeout: 1m}
 shutdown:
   - {use: shop.things.fill, timeout: 7s}
 server: {port: 9000, timeout_graceful_shutdown: 10, drain: 5s, termination_grace: 40s}
@@ -132,6 +132,7 @@ def test_a_job_becomes_a_cron_job(project: Path) -> None:
     assert (hostile["schedule"], hostile["timeZone"]) == ("0 */6 * * *", "Etc/UTC")
     assert hostile["concurrencyPolicy"] == "Allow"
     assert hostile["jobTemplate"]["spec"]["backoffLimit"] == 1
+    assert hostile["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 2 * (60 + 60)  # of two pods
 
 
 def expanded(text: str) -> str:

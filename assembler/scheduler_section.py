@@ -21,7 +21,7 @@ from assembler.manifest.step import Job
 from assembler.marks import Held, Unknown, revealed
 from assembler.nodes import Mapping as Tree
 from assembler.nodes import Node, NodePath, locate
-from assembler.place import Note
+from assembler.place import Note, printable
 
 if TYPE_CHECKING:
     from assembler.cron import Schedule
@@ -57,6 +57,11 @@ def check_scheduler(
         node, _ = locate(root, ("scheduler", "jobs", number))
         if job.jitter is not None and (_is_known(node) or not is_static):
             yield from _jitter(job, section.timezone, node)
+
+
+def service_name(manifest: Manifest) -> str:
+    """Return under which name the store keeps the jobs."""
+    return printable(manifest.scheduler.name or manifest.app.title)
 
 
 def schedule_of(job: Job, zone: str) -> "Schedule":

@@ -192,6 +192,12 @@ class Scheduler(Section):
         le=1000,
         description="Runs at once in one worker of `engine: procrastinate`; without it 4.",
     )
+    name: str | None = Field(
+        None,
+        pattern=r"^[^\x00-\x1f\x7f]{1,100}$",
+        description="The service, among those that share the store: what has another name has other jobs. Without it the title of `app`.",
+        examples=["estate"],
+    )
     lease: _Seconds = Field(
         timedelta(seconds=30),
         description="How long a run may be without a sign of life before it counts as lost, at least 1s; renewed at a third of it.",

@@ -24,11 +24,12 @@ from assembler.scheduler.context import JobContext
 from assembler.scheduler.engine import END_SECONDS, Jobs
 from assembler.scheduler.job import Clock, Job
 from assembler.scheduler.link import Link
+from assembler.scheduler.named import named
 from assembler.scheduler.one_run import Setting
 from assembler.scheduler.siblings import Alone
 from assembler.scheduler.stores import store_of
 from assembler.scheduler.threads import Threads
-from assembler.scheduler_section import schedule_of
+from assembler.scheduler_section import schedule_of, service_name
 from assembler.signature import job_parameters
 from assembler.task import StepError
 
@@ -93,18 +94,20 @@ class Scheduled:
         return partial(self._store_of, value)
 
     def _store_of(self, value: Any) -> Store:
+        name = service_name(self.plan.manifest)
         if not self.section.has_fleet:
-            return store_of(value)
+            return named(store_of(value), name)
         from assembler.scheduler.fleet.retry import Retry  # noqa: PLC0415  # only for a fleet
         from assembler.scheduler.fleet.store import FleetStore  # noqa: PLC0415
 
         jobs = (component.entry for component in self.plan.jobs)
-        return FleetStore(
+        store = FleetStore(
             value,
             queue=self.section.queue or QUEUE,
-            retries={job.id: Retry(job.retries, job.retry_wait) for job in jobs},
+            retries={f"{name}/{job.id}": Retry(job.retries, job.retry_wait) for job in jobs},
             runs_here=self.part == "once",
         )
+        return named(store, name)
 
     def _engine(self, clock: Clock | None) -> Jobs:
         scrub, lease = self.plan.secrets.scrub, self.section.lease

@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from assembler.objects import MISSING, Objects
 from assembler.openings import resource_opening
 from assembler.plan import Plan
+from assembler.scheduler.named import named
 from assembler.scheduler.stores import store_of
+from assembler.scheduler_section import service_name
 
 _LIMIT_SECONDS = 3.0
 
@@ -33,7 +35,8 @@ async def last_runs(plan: Plan) -> dict[str, dict[str, Any]]:
         if name == f"${{resources.{component.id}}}":
             try:
                 async with asyncio.timeout(_LIMIT_SECONDS):
-                    runs = await store_of(value).last_runs([job.id for job in plan.jobs])
+                    store = named(store_of(value), service_name(plan.manifest))
+                    runs = await store.last_runs([job.id for job in plan.jobs])
             except Exception:  # noqa: BLE001  # the store is away, or was never used
                 return {}
             finally:

@@ -21,8 +21,8 @@ from functools import partial
 from typing import Any
 
 from assembler.duration import duration_text
-from assembler.errors import printable
 from assembler.failure import failure_of
+from assembler.place import printable
 from assembler.scheduler.context import JobContext
 from assembler.scheduler.job import Job
 from assembler.scheduler.link import Link, StoreAwayError

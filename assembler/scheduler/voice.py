@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from assembler.errors import printable
+from assembler.place import printable
 from assembler.scheduler.run import moment
 
 _LOGGER = logging.getLogger("assembler.job")

@@ -18,6 +18,7 @@ def fail():
 """
 MANIFEST = """
 manifest: 1
+app: {title: Shop}
 resources:
   sentry: {use: components.sentry.init, with: {dsn: "${TEST_DSN:-}"}}
   db: {use: components.database.engine, with: {url: "sqlite+aiosqlite:///claims.db"}}
@@ -44,9 +45,10 @@ def test_metrics_count_each_tick_of_a_job_once_over_all_workers(tmp_path: Path) 
         assert [ticks(url, "ok", state) for state in ("missed", "skipped", "lost")] == [0, 0, 0]
         told = ticks(url, "ok", "ok")
     with sqlite3.connect(folder / "claims.db") as database:
-        [[rows]] = database.execute("SELECT count(*) FROM assembler_job_runs WHERE state = 'ok'")
+        rows = dict(database.execute("SELECT job, count(*) FROM assembler_job_runs GROUP BY job"))
     database.close()
-    assert 3 <= told <= rows
+    assert rows.keys() == {"Shop/ok", "Shop/fail"}
+    assert 3 <= told <= rows["Shop/ok"]
 
 
 def test_a_failing_job_arrives_at_sentry_and_stops_nothing(tmp_path: Path) -> None:

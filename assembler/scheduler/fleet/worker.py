@@ -21,8 +21,8 @@ from procrastinate.jobs import Job as Place
 from assembler.scheduler.engine import END_SECONDS, Jobs
 from assembler.scheduler.fleet.connector import EngineConnector
 from assembler.scheduler.fleet.statements import TASK
-from assembler.scheduler.fleet.store import FleetStore
 from assembler.scheduler.link import StoreAwayError
+from assembler.scheduler.named import NamedStore
 from assembler.scheduler.one_run import OneRun
 
 _POLL_SECONDS = 1.0  # for what nobody tells of: retries, and what was put back
@@ -49,7 +49,7 @@ class Worker:
     """Runs what is queued for the jobs of one process, `concurrency` at once."""
 
     jobs: Jobs
-    store: FleetStore
+    store: NamedStore  # of a `FleetStore`
     concurrency: int
     close_timeout: timedelta
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,6 +107,7 @@ class Worker:
 
     async def _run(self, job: str, run_id: str) -> None:
         """Run what was fetched, where it still waits."""
+        job = self.store.own(job)
         if job not in self.jobs.jobs:
             raise ElsewhereError(job)
         begun = await self._begin(run_id)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from assembler.scheduler.claims import Answer, Claim, Store
+from assembler.scheduler.named import named
 from assembler.scheduler.redis_scripts import PREFIX
 from assembler.scheduler.redis_store import RedisStore
 from assembler.scheduler.run import Ending
@@ -314,6 +315,29 @@ def test_a_missed_tick_is_recorded_once_and_not_before_its_grace_is_over(
         assert (await claim(store, fire=fires[0], grace_ms=200_000))[1].verdict == "taken"
 
     on_store(test)
+
+
+def test_services_of_two_names_share_a_store_and_no_tick(
+    on_shared: Callable[[Test], None],
+) -> None:
+    async def test(store: Store) -> None:
+        shop, estate = named(store, "shop"), named(store, "estate")
+        fire = await store.now()
+        run, mine = await claim(shop, fire=fire, lease_ms=1, rerun=True)
+        _, other = await claim(estate, fire=fire)
+        assert (mine.verdict, other.verdict) == ("claimed", "claimed")
+        await _until_stale(store)
+        assert await estate.sweep("me", 1000, {"job": True}) == []
+        [lost] = await shop.sweep("me", 1000, {"job": True})
+        assert (lost.job, lost.run_id) == ("job", run)
+        assert await shop.counts() == {"job": {"lost": 1, "running": 1}}
+        assert (await estate.last_runs(["job"]))["job"].attempt == 1
+        assert await shop.miss("job", [fire - 90_000], 60_000) == {fire - 90_000: True}
+        assert "missed" not in (await estate.counts())["job"]
+        assert await shop.prune("job", 0) in {0, 1, 2}
+        assert (await estate.last_runs(["job"]))["job"].job == "job"
+
+    on_shared(test)
 
 
 def test_old_runs_are_forgotten_and_the_last_one_is_not(on_shared: Callable[[Test], None]) -> None:

@@ -32,6 +32,8 @@ class Entries(Protocol):
     def state(self) -> Literal["ok", "degraded"]: ...
     @property
     def store(self) -> Store: ...
+    @property
+    def redis(self) -> Any: ...
     async def read(self, key: str) -> bytes | None: ...
     async def write(self, key: str, value: bytes, ttl_seconds: float) -> None: ...
     async def remove(self, keys: Sequence[str]) -> None: ...
@@ -137,6 +139,15 @@ class Cache(Namespace):
     def state(self) -> Literal["ok", "degraded"]:
         """`degraded` while memory stands in for a Redis that is away."""
         return self._entries.state
+
+    @property
+    def redis(self) -> Any:
+        """A client of the same Redis, closed with the cache, such as a scheduler keeps claims by.
+
+        It knows nothing of the cache's prefix, and no memory stands in for it; None for a cache
+        in memory.
+        """
+        return self._entries.redis
 
     def counter(self, limits: tuple[Limit, ...], *, on_error: OnStoreError = "local") -> Counter:
         """Count for a rate limit, where the entries are."""

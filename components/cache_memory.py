@@ -85,6 +85,7 @@ class LocalEntries:
     """Entries in memory, asked as those in Redis are; a limiter counts in memory beside them."""
 
     state: Literal["ok"] = "ok"
+    redis = None
 
     def __init__(self, entries: MemoryEntries) -> None:
         self._entries = entries

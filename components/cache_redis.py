@@ -63,6 +63,7 @@ class RedisEntries:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Any = None  # redis-py's types do not tell its async calls
         self._sentinel: Sentinel | None = None
+        self._lent: tuple[Any, Sentinel | None] | None = None
         self._room = asyncio.Semaphore(max_connections)
         self._unsure: set[str] = set()
         self._unsure_of_all = False
@@ -77,6 +78,14 @@ class RedisEntries:
         if self._store is None:
             self._store = self._make_store()
         return self._store
+
+    @property
+    def redis(self) -> Any:
+        """A client for others, which do not wait for room among the cache's own calls."""
+        if self._lent is None:
+            address = self._address
+            self._lent = (address.cluster(), None) if address.is_cluster else address.server()
+        return self._lent[0]
 
     async def read(self, key: str) -> bytes | None:
         found: bytes | None = await self._ask(
@@ -123,7 +132,10 @@ class RedisEntries:
             await self._client.aclose()
         if self._sentinel is not None:
             await self._sentinel.aclose()
-        self._loop = self._client = self._sentinel = None
+        for lent in self._lent or ():
+            if lent is not None:
+                await lent.aclose()
+        self._loop = self._client = self._sentinel = self._lent = None
         self._memory.clear()
 
     async def _ask(

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from assembler.application import build
+from assembler.errors import ManifestError
 from assembler.plan import load
 from assembler.scheduler.siblings import Alone, SeveralWorkersError
 from components.scheduler import tick_router
@@ -164,6 +165,27 @@ def test_run_job_claims_the_tick_it_is_given(tmp_path: Path) -> None:
     assert (first.status, again.status, missed.status) == (0, 0, 1)
     assert "has run, or runs, elsewhere already" in again.out
     assert "missed: its grace is over" in missed.out
+
+
+def test_a_cache_in_redis_is_a_store_and_one_in_memory_is_refused(
+    tmp_path: Path, redis: str
+) -> None:
+    engine = MANIFEST[MANIFEST.index("  db:") : MANIFEST.index("scheduler:")]
+    cache = f'  db: {{use: components.cache.redis_cache, with: {{url: "{redis}"}}}}\n'
+    text = MANIFEST.replace(engine, cache).replace("enabled: false", "enabled: true")
+    memory = MANIFEST.replace(engine, "  db: {use: components.cache.memory_cache}\n")
+    with project(tmp_path, {**FILES, "m.yaml": text, "memory.yaml": memory}):
+        plan = load("m.yaml")
+        apps = [build(plan), build(plan)]
+        for app in [*apps, apps[0]]:  # the first one twice, each time on a loop of its own
+            with TestClient(app):
+                while app.state.assembly.jobs.tally.total("ok") < 1:
+                    time.sleep(0.02)
+        listed = run("jobs", "m.yaml", "--format", "json", folder=tmp_path)
+        with pytest.raises(ManifestError, match="a Cache keeps no claims"):
+            build(load("memory.yaml"))
+    [last] = [each["last"] for each in json.loads(listed.out)["jobs"] if each["id"] == "note"]
+    assert last["outcome"] == "ok"
 
 
 CRASHING = """

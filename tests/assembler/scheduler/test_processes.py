@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.assembler.scheduler.conftest import opened
+from tests.assembler.scheduler.conftest import driven, opened
 from tests.assembler.scheduler.processes import crew, doubles
+from tests.servers import start_postgres
 
 Urls = Callable[[str], str]
 
@@ -146,6 +147,30 @@ def test_while_the_store_is_away_nothing_runs_and_ticks_within_the_grace_run_onc
         made.until(lambda: [e for e in made.lines() if frozen < e["tick"] < frozen + 3])
         made.stop()
     assert doubles(made.lines()) == []
+
+
+@pytest.mark.timeout(180)
+def test_a_database_that_was_killed_and_is_back_has_each_tick_run_once(tmp_path: Path) -> None:
+    with start_postgres(port=True) as server:
+        url = driven(server.url, "postgresql")
+        options = {"kind": "postgresql", "url": url, "every": 1.0, "grace": 60, "lease": 6.0}
+        with crew(tmp_path / "journal", **options, overlap="allow") as made:
+            for _ in range(3):
+                made.add()
+            made.await_start()
+            made.until(made.lines)
+            server.kill()
+            killed = time.time()
+            before = len(made.lines())
+            time.sleep(4)  # as above
+            away = [each for each in made.lines()[before:] if each["tick"] > killed]
+            server.start()
+            assert away == []
+            wanted = {float(tick) for tick in range(int(killed) + 1, int(killed) + 4)}
+            made.until(lambda: wanted <= {each["tick"] for each in made.lines()})
+            made.stop()
+            lines = made.lines()
+        assert doubles(lines) == []
 
 
 def test_the_journal_is_read_as_it_was_written(tmp_path: Path) -> None:

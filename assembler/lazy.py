@@ -11,6 +11,7 @@ A request that goes away takes nothing with it: it waits for the making, it does
 
 import asyncio
 import contextvars
+import gc
 import logging
 import math
 import time
@@ -159,12 +160,17 @@ class LazyMount:
         """Own the application, from the first request to the end."""
         lifespan: MountedLifespan | None = None
         try:
+            await self._wanted.wait()
+            # Amid the imports one collection of all that the service has would hold the loop for
+            # 100 ms. What a start has made stays to the end, and need not be looked at again.
+            gc.freeze()
             while lifespan is None:
                 await self._wanted.wait()
                 self._wanted.clear()
                 lifespan = await self._tried()
             await self._leaving.wait()
         finally:
+            gc.unfreeze()
             self._app = None
             self._report.built = False
         await lifespan.aclose()

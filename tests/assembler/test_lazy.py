@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import logging
 import sys
 import threading
@@ -347,6 +348,27 @@ def test_one_task_with_a_clean_context_enters_and_leaves_each_lifespan() -> None
         assert (entered[0], left[0]) == ("in", "out")
         assert entered[2] is left[2]
         assert entered[3] == left[3] == "nothing"
+
+
+def test_what_the_service_has_is_not_collected_amid_the_making_nor_kept_for_ever() -> None:
+    frozen: list[int] = []
+
+    def make() -> ASGIApp:
+        frozen.append(gc.get_freeze_count())
+        return Factory()()
+
+    async def run() -> None:
+        mount, _ = mounted(make)
+        await mount.open()
+        frozen.append(gc.get_freeze_count())
+        await ask(mount)
+        await mount.aclose()
+        frozen.append(gc.get_freeze_count())
+
+    asyncio.run(run())
+    before, during, after = frozen
+    assert before == after == 0
+    assert during > 10_000
 
 
 def test_a_mount_that_nobody_asked_for_is_closed_without_being_made() -> None:

@@ -1,8 +1,8 @@
 """The estate service for MCP hosts: one server for users, one for administrators.
 
-In: the database that the REST API uses, and how MCP is served, where not as `HttpTransport()` says. Out: applications for lazy mounts. What
-they offer stands in `user_tools` and `admin_tools`. Refused: what the transport refuses, and by each
-tool what its arguments do not allow.
+In: the database that the REST API uses, and how MCP is served, where not as `HttpTransport()` says.
+Out: applications for lazy mounts. What they offer stands in `user_tools` and `admin_tools`. Refused:
+what the transport refuses, and by each tool what its arguments do not allow.
 """
 
 from pathlib import Path
@@ -54,7 +54,7 @@ def admin_app(
         Currency, Field(description="currency of a listing that names none")
     ] = "INR",
 ) -> ASGIApp:
-    """Listings in every status, counts, and jobs. The mount's gate must ask for a role."""
+    """Listings in every status, counts, and jobs: closed unless the gate before it asks for a role."""
     transport = transport or HttpTransport()
     widgets = Widgets(_WIDGETS, authority="estate-admin", names=["dashboard"])
     server = mcp_server(
@@ -67,4 +67,4 @@ def admin_app(
         "job of the service now. Changes are visible to everybody at once.",
     )
     add_admin_tools(server, db, widgets, currency=currency)
-    return http_app(server, transport=transport)
+    return http_app(server, transport=transport, for_roles=True)

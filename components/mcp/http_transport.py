@@ -6,7 +6,8 @@ POST, whichever worker or replica it reaches.
 
 Refuses another Host (421), a foreign Origin (403), another method than POST (405), a body that is too
 long (413), and, unless `anonymous`, a request that no gate has let pass (403): a mount that somebody
-forgot to protect is closed, not open. Makes no connection and imports nothing of the SDK.
+forgot to protect is closed, not open, and so is one for administrators whose gate lets all users
+pass. Makes no connection and imports nothing of the SDK.
 """
 
 import re
@@ -96,14 +97,19 @@ class HttpTransport:
         self._own = None if url is None else self._allowed_at(url)
         self._known: dict[str, _Allowed] = {}
 
-    def guarded(self, app: ASGIApp) -> ASGIApp:
-        """`app` behind these rules; what is no HTTP request passes as it is."""
-        return _Guarded(app, self)
+    def guarded(self, app: ASGIApp, *, for_roles: bool = False) -> ASGIApp:
+        """`app` behind these rules; what is no HTTP request passes as it is.
 
-    def judge(self, scope: Scope) -> None:
+        With `for_roles` only a gate that asks for a role opens it.
+        """
+        return _Guarded(app, self, for_roles=for_roles)
+
+    def judge(self, scope: Scope, *, for_roles: bool = False) -> None:
         """Raise the refusal of a request that is not to be served."""
         state = scope.get("state", {})
         gate = state.get("protected")
+        if for_roles and (gate is None or not gate.roles):
+            raise HTTPException(403, "no gate that asks for a role stands before this mount")
         if (self._own or gate) is None or not (self.anonymous or "principal" in state):
             raise HTTPException(403, "no gate stands before this mount")
         allowed = self._own or self._allowed_by_gate(gate.url)
@@ -138,8 +144,9 @@ class _Allowed:
 
 
 class _Guarded:
-    def __init__(self, app: ASGIApp, transport: HttpTransport) -> None:
+    def __init__(self, app: ASGIApp, transport: HttpTransport, *, for_roles: bool) -> None:
         self.app = app
+        self._for_roles = for_roles
         self._limited = BodyLimitMiddleware(app, max_bytes=transport.max_body_bytes)
         self._judge = transport.judge
 
@@ -147,7 +154,7 @@ class _Guarded:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self._judge(scope)
+        self._judge(scope, for_roles=self._for_roles)
         # Some servers leave the blanks after a value there, and the SDK compares (RFC 9110, 5.5).
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         await self._limited({**scope, "headers": headers}, receive, send)

@@ -65,8 +65,14 @@ def mcp_server(
         )
 
 
-def http_app(server: MCPServer[Any], *, transport: HttpTransport) -> ASGIApp:
-    """Make the application of a server, behind the transport's rules."""
+def http_app(
+    server: MCPServer[Any], *, transport: HttpTransport, for_roles: bool = False
+) -> ASGIApp:
+    """Make the application of a server, behind the transport's rules.
+
+    `for_roles` is for servers whose tools are not for every user: it stays closed where the gate
+    before it asks for no role, as where a manifest mounts it at another path than the gate knows.
+    """
     # It makes the session manager; its routes and its checks are not used.
     server.streamable_http_app(
         stateless_http=True,
@@ -81,7 +87,7 @@ def http_app(server: MCPServer[Any], *, transport: HttpTransport) -> ASGIApp:
         async with manager.run():
             yield
 
-    endpoint = transport.guarded(StreamableHTTPASGIApp(manager))
+    endpoint = transport.guarded(StreamableHTTPASGIApp(manager), for_roles=for_roles)
     return Router([Route("/", endpoint)], redirect_slashes=False, lifespan=lifespan)
 
 

@@ -22,8 +22,11 @@ from components.estate.mcp import admin_app, user_app
 from components.estate.models import Listing
 from components.mcp.http_transport import HttpTransport
 from components.mcp.principal import Principal
+from components.mcp.protected import Mount as Rules
+from components.mcp.protected import protected
 
 BASE = "https://a.example"
+SCOPES: dict[str, tuple[str, ...]] = {"advertised": (), "challenged": (), "enforced": ()}
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 LISTING = {
     "title": "A house by the sea",
@@ -43,6 +46,7 @@ class Host:
     client: TestClient
     app: Starlette
     user: str = "ada"
+    is_open: bool = False  # whether the gate asks for no role
 
     def ask(self, method: str, path: str = "/mcp/", **params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -94,15 +98,30 @@ def host(url: str) -> Iterator[Host]:
     routes = [Mount("/mcp", app=mounts[0]), Mount("/mcp-admin", app=mounts[1])]
     app = Starlette(routes=routes, lifespan=lifespan)
 
+    host = Host(TestClient(app), app)
+
     async def gated(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             user = dict(scope["headers"])[b"x-user"].decode()
             principal = Principal(id=user, issuer="i", scopes=frozenset())
-            scope.setdefault("state", {})["principal"] = principal
+            mount = scope["path"].rstrip("/")
+            roles = () if host.is_open else ("admin",)
+            rules = protected(BASE, "i", mount, Rules(roles=roles), SCOPES)
+            scope.setdefault("state", {}).update(principal=principal, protected=rules)
         await app(scope, receive, send)
 
     with TestClient(gated, base_url=BASE) as client:
-        yield Host(client, app)
+        host.client = client
+        yield host
+
+
+def test_a_gate_that_asks_for_no_role_does_not_open_the_administrators_tools(host: Host) -> None:
+    assert host.ask("tools/list", ADMIN)["tools"]
+    host.is_open = True
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    headers = {"Accept": "application/json", "X-User": "ada"}
+    assert host.client.post("/mcp/", json=body, headers=headers).status_code == 200
+    assert host.client.post(ADMIN, json=body, headers=headers).status_code == 403
 
 
 def test_tools_say_what_they_do_to_the_world(host: Host) -> None:

@@ -109,11 +109,14 @@ def test_what_is_not_on_offer_is_not_there(url: str, status: str) -> None:
     asyncio.run(story())
 
 
-async def _of_many_one_books(url: str) -> None:
+async def _of_many_one_books(url: str, *, houses: int = 1) -> None:
     db = engine(url=url, pool_size=10)
     await seed.prepare(db=db, listings=0)
-    house = await add(db)
-    tries = (book(db, house.id, 60, visitor=f"visitor-{n}") for n in range(20))
+    ids = [house.id for house in await asyncio.gather(*(add(db) for _ in range(houses)))]
+    tries = (
+        book(db, ids[n % houses], 60, visitor=f"visitor-{n}" if houses == 1 else "ada")
+        for n in range(20)
+    )
     results = await asyncio.gather(*tries, return_exceptions=True)
     refused = [result for result in results if isinstance(result, VisitRefused)]
     booked = [result for result in results if not isinstance(result, BaseException)]
@@ -129,6 +132,14 @@ def test_of_many_at_once_one_books(url: str) -> None:
 
 def test_of_many_at_once_one_books_on_postgresql(postgres: str) -> None:
     asyncio.run(_of_many_one_books(postgres))
+
+
+def test_one_visitor_is_not_at_two_listings_at_a_time(url: str) -> None:
+    asyncio.run(_of_many_one_books(url, houses=20))
+
+
+def test_one_visitor_is_not_at_two_listings_at_a_time_on_postgresql(postgres: str) -> None:
+    asyncio.run(_of_many_one_books(postgres, houses=20))
 
 
 def test_similar_listings_are_near_and_then_alike_in_price(url: str) -> None:

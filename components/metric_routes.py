@@ -40,6 +40,8 @@ def template(scope: Scope, matched: Any, mounted_at: str) -> str:
     if matched is None or isinstance(matched, Mount):
         return f"{front}/*" if front else UNMATCHED
     path = getattr(matched, "path_format", "") or getattr(matched, "path", "")
+    if front and path == "/":
+        return front  # the root of a mount, with or without the slash
     return front + path if path else UNMATCHED
 
 

@@ -35,7 +35,9 @@ async def book(
     listing = await session.get(Listing, wanted.listing_id, with_for_update=True)
     if listing is None or listing.status != OFFERED:
         return None
-    if session.get_bind().dialect.name == "postgresql":  # elsewhere one transaction writes at a time
+    if (
+        session.get_bind().dialect.name == "postgresql"
+    ):  # elsewhere one transaction writes at a time
         # And two of one visitor, who may be booking two listings, follow each other too.
         key = func.hashtextextended(visitor, _LOCKS_OF_VISITORS)
         await session.execute(select(func.pg_advisory_xact_lock(key)))

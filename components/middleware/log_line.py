@@ -129,8 +129,9 @@ def _template(route: object, path: str, root_path: str, outermost: str | None) -
     template = getattr(route, "path", None)
     if not isinstance(template, str) or isinstance(route, Mount):
         return path  # what is inside a mount, and is no route, has no template
-    # A mount has moved its own path to the root_path.
-    return template if outermost is None else root_path[len(outermost) :] + template
+    # A mount has moved its own path to the root_path; its root is that path.
+    front = "" if outermost is None else root_path[len(outermost) :]
+    return front if front and template == "/" else front + template
 
 
 def _user_name(user: Any) -> str | None:

@@ -17,6 +17,8 @@ from starlette.testclient import TestClient
 
 import assembler
 from tests.components.mcp.issuer import SECRET, token
+from tests.integration.production import variables
+from tests.integration.serving import until
 from tests.integration.test_mcp_conformance import MANIFEST as STREAMING
 from tests.servers import free_port, wait_for_port
 
@@ -89,6 +91,23 @@ def test_both_spellings_of_a_mount_answer_alike(client: TestClient) -> None:
             assert client.request(method, path, follow_redirects=False).status_code == 401
 
 
+def test_the_log_shows_the_path_of_the_mount(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="components.access"):
+        client.post("/mcp", json={}, headers=headers(Host="b.example"))
+        call(client, "/mcp/", "search_listings", limit=1)
+        client.get("/nothing")
+        # lines wait a moment, and go together
+        until(lambda: len(caplog.messages) >= 3, "three lines")
+    lines = [json.loads(line) for line in caplog.messages]
+    assert [(line["path"], line["status"]) for line in lines if line["event"] == "request"] == [
+        ("/mcp", 421),
+        ("/mcp", 200),
+        ("/nothing", 404),
+    ]
+
+
 def test_refusals_have_the_shape_and_the_headers_of_the_service(client: TestClient) -> None:
     for more, status in (({"Host": "b.example"}, 421), ({"Origin": "https://b.example"}, 403)):
         answer = client.post("/mcp", json={}, headers=headers(**more))
@@ -117,26 +136,27 @@ def test_hosts_in_browsers_may_send_and_read_what_they_need() -> None:
         assert {"WWW-Authenticate", "Mcp-Session-Id"} <= set(exposed)
 
 
-@pytest.mark.parametrize("name", ["base.yaml", "dev.yaml"])
+@pytest.mark.parametrize("name", ["base.yaml", "dev.yaml", "prod.yaml"])
 def test_a_shipped_manifest_loads_nothing_heavy_before_a_token_comes(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    variables = {
-        **os.environ,
-        **(ENVIRONMENT if name == "base.yaml" else {}),
-        "ESTATE_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/estate.db",
-    }
+    given = {"ESTATE_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/estate.db"}
+    if name == "prod.yaml":
+        redis = request.getfixturevalue("redis")
+        given = variables(request.getfixturevalue("postgres"), REDIS_URL=redis)
+    elif name == "base.yaml":
+        given |= ENVIRONMENT
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.cold_traffic", f"manifests/{name}"],
         cwd=ROOT,
-        env=variables,
+        env={**os.environ, **given},
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
+    facts = json.loads(done.stdout.splitlines()[-1])  # after the access log
     assert facts["statuses"]["/mcp"] == 401
     assert facts["statuses"]["/api/v1/listings"] == 200
     assert facts["loaded"] == []
@@ -146,7 +166,7 @@ def test_a_stream_that_is_open_does_not_keep_the_service_from_stopping(tmp_path:
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text(STREAMING)
     port = free_port()
-    variables = {
+    given = {
         "ASSEMBLY": str(manifest),
         "URL": f"http://127.0.0.1:{port}",
         "SECRET": SECRET,
@@ -159,7 +179,7 @@ def test_a_stream_that_is_open_does_not_keep_the_service_from_stopping(tmp_path:
             *("--timeout-graceful-shutdown", "2", "--log-level", "warning"),
         ],
         cwd=ROOT,
-        env={**os.environ, **variables},
+        env={**os.environ, **given},
     )
     try:
         wait_for_port(port, process)

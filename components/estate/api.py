@@ -2,7 +2,9 @@
 
 In: requests whose lifespan state carries an `AsyncEngine` as `db`. Out: `router`, and
 `listings_router` that makes it with other defaults. Refused: what the schemas refuse, as
-FastAPI's 422, and an id that names no listing, as 404.
+FastAPI's 422, and an id that names no listing, as 404. Who may write is for the gate before it
+(`components.mcp.gate`) to say, and whom it would refuse to let write sees only what is on offer;
+without a gate everybody may do all.
 """
 
 from collections.abc import AsyncIterator
@@ -24,6 +26,8 @@ from components.estate.schemas import (
     PageSize,
     Search,
 )
+from components.mcp.principal import Principal
+from components.mcp.protected import Protected
 
 
 def listings_router(
@@ -39,9 +43,13 @@ def listings_router(
     made = APIRouter(tags=["listings"])
 
     @made.get("/listings", summary="Search listings")
-    async def search_listings(session: Reading, search: Annotated[Search, Query()]) -> Page:
+    async def search_listings(
+        session: Reading, search: Annotated[Search, Query()], only_offered: OnlyOffered
+    ) -> Page:
         """The listings that pass every filter, sorted, a page at a time."""
-        return await listings.search(session, search, page_size=page_size)
+        return await listings.search(
+            session, search, page_size=page_size, only_offered=only_offered
+        )
 
     @made.post(
         "/listings",
@@ -83,20 +91,31 @@ async def writing(request: Request) -> AsyncIterator[AsyncSession]:
 Reading = Annotated[AsyncSession, Depends(reading, scope="function")]
 Writing = Annotated[AsyncSession, Depends(writing, scope="function")]
 
+
+def _only_offered(request: Request) -> bool:
+    rules: Protected | None = getattr(request.state, "protected", None)
+    principal: Principal | None = getattr(request.state, "principal", None)
+    return rules is not None and (principal is None or rules.lacking(principal) is not None)
+
+
+OnlyOffered = Annotated[bool, Depends(_only_offered)]
+
 _one_listing = APIRouter(responses={404: {"description": "No such listing"}})
 
 
 @_one_listing.get("/listings/{listing_id}", summary="Read a listing")
-async def read_listing(listing_id: ListingId, session: Reading) -> ListingOut:
-    return _found(await listings.read(session, listing_id))
+async def read_listing(
+    listing_id: ListingId, session: Reading, only_offered: OnlyOffered
+) -> ListingOut:
+    return _found(await listings.read(session, listing_id, only_offered=only_offered))
 
 
 @_one_listing.get("/listings/{listing_id}/similar", summary="Find similar listings")
 async def similar_listings(
-    listing_id: ListingId, session: Reading, limit: PageSize = 5
+    listing_id: ListingId, session: Reading, only_offered: OnlyOffered, limit: PageSize = 5
 ) -> list[ListingOut]:
     """What is on offer of the same kind: same city first, then near in price."""
-    listing = _found(await listings.read(session, listing_id))
+    listing = _found(await listings.read(session, listing_id, only_offered=only_offered))
     return await listings.similar(session, listing, limit=limit)
 
 

@@ -70,12 +70,14 @@ async def delete(session: AsyncSession, listing_id: int) -> bool:
     return gone.one_or_none() is not None
 
 
-async def search(session: AsyncSession, wanted: Search, *, page_size: int) -> Page:
+async def search(
+    session: AsyncSession, wanted: Search, *, page_size: int, only_offered: bool = False
+) -> Page:
     """One page of what passes every filter; `page_size` is for a search that has no limit.
 
     Equals in the sort order follow each other by id, so that pages neither overlap nor skip.
     """
-    filters = list(_filters(wanted))
+    filters = [*_filters(wanted), *([Listing.status == OFFERED] if only_offered else [])]
     limit = wanted.limit or page_size
     total = await session.scalar(select(func.count()).select_from(Listing).where(*filters))
     found = await session.scalars(

@@ -3,7 +3,8 @@
 In: HTTP requests and websocket handshakes with a token in the header `Authorization: Bearer …`.
 Out: `request.user`, `request.auth` and `request.state.principal` say whom the token speaks for, and
 `request.state.protected` by which rules.
-Paths outside the mounts pass as they are.
+Paths outside the mounts pass as they are, and so does a request without a token by a method that the
+mount has made public.
 
 Refuses, before the mount is even built where it is lazy: no token, an invalid one, one in the query
 string, which ends up in logs and histories (401); two tokens (400); too few rights (403); and while
@@ -55,15 +56,19 @@ class BearerGate:
             except HTTPException as refusal:
                 await _answer(refusal, scope, receive, send)
                 return
-            scope["user"] = principal
-            scope["auth"] = AuthCredentials(sorted(principal.scopes))
             state = scope.setdefault("state", {})
-            state["principal"], state["protected"] = principal, mount
+            state["protected"] = mount
+            if principal is not None:
+                scope["user"] = state["principal"] = principal
+                scope["auth"] = AuthCredentials(sorted(principal.scopes))
         await self.app(scope, receive, send)
 
-    async def _admitted(self, scope: Scope, mount: Protected) -> Principal:
-        """The principal of the request; raises the refusal."""
-        token = _token_of(scope, mount)
+    async def _admitted(self, scope: Scope, mount: Protected) -> Principal | None:
+        """The principal of the request, if it needs or has one; raises the refusal."""
+        is_public = scope.get("method") in mount.public_methods
+        token = _token_of(scope, mount, is_needed=not is_public)
+        if token is None:
+            return None
         try:
             principal = await self._server.principal(mount, token)
         except InvalidToken as error:
@@ -71,20 +76,22 @@ class BearerGate:
         except KeysUnavailable as error:
             text = "tokens cannot be verified at the moment"
             raise HTTPException(503, text, {"Retry-After": str(error.seconds)}) from None
-        lacking = mount.lacking(principal)
+        lacking = None if is_public else mount.lacking(principal)
         if lacking is not None:
             raise _refusal(403, lacking, mount, "insufficient_scope")
         return principal
 
 
-def _token_of(scope: Scope, mount: Protected) -> str:
-    """The one token of the request; raises the refusal where there is none, or more."""
+def _token_of(scope: Scope, mount: Protected, *, is_needed: bool) -> str | None:
+    """The one token of the request; raises the refusal where one is needed and missing, or more."""
     given = [value for name, value in scope["headers"] if name == b"authorization"]
     is_in_query = _names_a_token(scope.get("query_string", b""))
     if len(given) > 1 or (given and is_in_query):
         raise _refusal(400, "more than one token came", mount, "invalid_request")
     if is_in_query:
         raise _refusal(401, "a token in the query string is not taken", mount)
+    if not given and not is_needed:
+        return None
     word, _, rest = given[0].strip().partition(b" ") if given else (b"", b"", b"")
     token: bytes = rest.strip()
     if word.lower() != b"bearer" or not token:

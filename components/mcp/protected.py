@@ -17,6 +17,7 @@ from components.mcp.principal import Principal
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3
+_METHOD = re.compile(r"[A-Z]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _URL = re.compile(r"https?://[!#$%&'*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")  # nothing that ends a header
 
@@ -30,6 +31,14 @@ class Mount:
         Field(description="the user's role must be one of these; without any it does not matter"),
     ] = ()
     name: Annotated[str, Field(description="what people read when they are asked to log in")] = ""
+    public_methods: Annotated[
+        tuple[str, ...],
+        Field(
+            description="methods such as GET that need no token and no rights; one that comes is "
+            "judged, so that the endpoint knows who asks",
+            json_schema_extra={"looser": "longer"},
+        ),
+    ] = ()
     advertised: tuple[str, ...] | None = None
     challenged: tuple[str, ...] | None = None
     enforced: tuple[str, ...] | None = None
@@ -47,6 +56,7 @@ class Protected:
     roles: frozenset[str]
     enforced: tuple[str, ...]
     challenged: tuple[str, ...]
+    public_methods: frozenset[str]
 
     def lacking(self, principal: Principal) -> str | None:
         """Say what `principal` lacks to use the mount, or None."""
@@ -97,7 +107,14 @@ def protected(
         roles=frozenset(mount.roles),
         enforced=own["enforced"],
         challenged=own["challenged"],
+        public_methods=_checked_methods(f"mounts.{path}.public_methods", mount.public_methods),
     )
+
+
+def _checked_methods(option: str, methods: Sequence[str]) -> frozenset[str]:
+    if isinstance(methods, str) or not all(_METHOD.fullmatch(method) for method in methods):
+        raise ValueError(f"`{option}` must be a list of methods such as `GET`")
+    return frozenset(methods)
 
 
 def document(url: str, issuer: str, scopes: Sequence[str], name: str = "") -> dict[str, Any]:

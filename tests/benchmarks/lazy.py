@@ -85,7 +85,7 @@ def _story(manifest: Path, requests: int) -> dict[str, Any]:
 
 
 def _median(stories: list[dict[str, Any]], name: str) -> float:
-    return statistics.median(story[name] for story in stories)
+    return float(statistics.median(story[name] for story in stories))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, inspect
 from assembler.testing import RedisServer
 from components.estate.models import Base
 from tests.components.clients.serving import Service, serving
+from tests.components.mcp.issuer import SECRET, token
 from tests.components.test_sentry import accept, items
 from tests.integration.production import OPERATIONS_TOKEN, ORIGINS, variables
 from tests.servers import free_port
@@ -85,7 +86,14 @@ def service(postgres: str, redis: str, reports: Service, tmp_path: Path) -> Iter
         process = subprocess.Popen(
             [sys.executable, "-m", "assembler", "serve"],
             cwd=ROOT,
-            env=environment(postgres, redis, PORT=str(port), SENTRY_DSN=dsn, RELEASE="1.2.3"),
+            env=environment(
+                postgres,
+                redis,
+                PORT=str(port),
+                SENTRY_DSN=dsn,
+                RELEASE="1.2.3",
+                SUPABASE_JWT_SECRET=SECRET,
+            ),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -105,8 +113,16 @@ def service(postgres: str, redis: str, reports: Service, tmp_path: Path) -> Iter
 def test_it_serves_what_the_manifest_promises(
     service: httpx2.Client, redis_server: RedisServer, reports: Service, postgres: str
 ) -> None:
-    created = service.post("/api/v1/listings", json=LISTING)
+    admin = {"authorization": f"Bearer {token(app_metadata={'role': 'admin'})}"}
+    for given, status in (({}, 401), ({"authorization": f"Bearer {token()}"}, 403)):
+        refused = service.post("/api/v1/listings", json=LISTING, headers=given)
+        assert refused.status_code == status
+    created = service.post("/api/v1/listings", json=LISTING, headers=admin)
     assert created.status_code == 201
+    draft = service.post("/api/v1/listings", json={**LISTING, "status": "draft"}, headers=admin)
+    assert service.get(draft.headers["location"]).status_code == 404
+    assert service.get(draft.headers["location"], headers=admin).status_code == 200
+    assert service.get("/api/v1/listings").json()["total"] == 1
     assert service.get(created.headers["location"]).json()["city"] == "Lisbon"
     assert service.get("/api/v1/listings/0").status_code == 422
 
@@ -121,7 +137,7 @@ def test_it_serves_what_the_manifest_promises(
 
     for path in ("/api/v1/docs", "/api/v1/redoc", "/api/v1/openapi.json", "/docs", "/openapi.json"):
         assert service.get(path).status_code == 404
-    too_long = service.post("/api/v1/listings", content=b"x" * 1_048_577)
+    too_long = service.post("/api/v1/listings", content=b"x" * 1_048_577, headers=admin)
     assert too_long.status_code == 413
 
     assert service.get("/health/ready").json()["status"] == "ready"

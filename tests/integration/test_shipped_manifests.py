@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 import assembler
 from assembler.testing import Assembled
 from tests.assembler.command import run
+from tests.components.mcp.issuer import token
 from tests.integration.production import variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,11 +81,16 @@ def test_the_manifest_of_tests_runs_no_clock_but_its_jobs(assembled: Assembled) 
 
 def test_two_applications_of_the_manifest_of_tests_share_nothing(assembled: Assembled) -> None:
     first, second = assembled("manifests/test.yaml"), assembled("manifests/test.yaml")
-    total = first.get("/api/v1/listings").json()["total"]
-    assert first.delete("/api/v1/listings/1").status_code == 204
-    assert first.get("/api/v1/listings").json()["total"] in {total, total - 1}
-    assert first.get("/api/v1/listings/1").status_code == 404
-    assert second.get("/api/v1/listings/1").status_code == 200
+    page = first.get("/api/v1/listings").json()
+    listing = f"/api/v1/listings/{page['items'][0]['id']}"
+    assert first.delete(listing).status_code == 401
+    secret = "what-tests-sign-their-tokens-with"
+    admin = token(secret, iss="https://issuer.example", app_metadata={"role": "admin"})
+    bearer = {"authorization": f"Bearer {admin}"}
+    assert first.delete(listing, headers=bearer).status_code == 204
+    assert first.get("/api/v1/listings").json()["total"] == page["total"] - 1
+    assert first.get(listing).status_code == 404
+    assert second.get(listing).status_code == 200
 
 
 def test_the_manifest_of_a_laptop_needs_nothing(assembled: Assembled, tmp_path: Path) -> None:

@@ -95,6 +95,35 @@ def bearer(text: str | None = None, **changes: Any) -> dict[str, str]:
 # Who passes
 
 
+OPEN_TO_READ = {"/mcp": Mount(public_methods=("GET",), roles=("admin",))}
+ADMIN = {"app_metadata": {"role": "admin"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "status", "user"),
+    [
+        ("GET", {}, 200, None),
+        ("GET", bearer(), 200, USER),  # who has no right to write may read all the same
+        ("GET", bearer("a.b.c"), 401, None),
+        ("HEAD", {}, 401, None),
+        ("POST", {}, 401, None),
+        ("POST", bearer(), 403, None),
+        ("POST", bearer(**ADMIN), 405, None),  # it reached the route
+    ],
+)
+def test_a_public_method_needs_no_token_and_no_rights(
+    method: str, given: dict[str, str], status: int, user: str | None
+) -> None:
+    with client(mounts=OPEN_TO_READ) as http:
+        answer = http.request(method, "/mcp/x", headers=given)
+        assert answer.status_code == status
+        if status == 200:
+            assert answer.json()["user"] == user
+        assert http.get("/mcp/x?access_token=a").status_code == 401
+        with pytest.raises(WebSocketDenialResponse), http.websocket_connect("/mcp/ws"):
+            pass
+
+
 def test_a_token_brings_its_user_and_scopes() -> None:
     with client() as http:
         answer = http.get("/mcp/x", headers=bearer(scope="mcp:read mcp:write extra"))
@@ -448,6 +477,7 @@ _GATE = BearerGate(_unreachable, resource_server=resource_server())
         ({"mounts": {"mcp": Mount()}}, "`mounts` has a path such as `/mcp`"),
         ({"mounts": {"/": Mount()}}, "`mounts` has a path such as `/mcp`"),
         ({"mounts": {"/mcp/": Mount()}}, "`mounts` has a path such as `/mcp`"),
+        ({"mounts": {"/mcp": Mount(public_methods=("get",))}}, "`mounts./mcp.public_methods` must"),
         ({"mounts": {"/mcp": Mount(enforced=('a"b',))}}, "`mounts./mcp.enforced` must be a list"),
         ({"scopes_enforced": "mcp:read"}, "`scopes_enforced` must be a list"),
         ({"scopes_challenged": ["a b"]}, "`scopes_challenged` must be a list"),

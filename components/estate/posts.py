@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from components.estate.models import Post
 from components.estate.post_schemas import PostIn, PostOut, PostPage, PostSearch
 
+PUBLIC = "published"  # the status of what everybody may see
+
 
 class PublishedError(Exception):
     """The post is public, and cannot be scheduled any more."""
@@ -27,15 +29,22 @@ async def create(session: AsyncSession, written: PostIn) -> PostOut:
     return PostOut.model_validate(post)
 
 
-async def read(session: AsyncSession, post_id: int) -> PostOut | None:
+async def read(session: AsyncSession, post_id: int, *, only_public: bool = False) -> PostOut | None:
+    """One post; `only_public` is for those who may not see what is to come."""
     post = await session.get(Post, post_id)
-    return None if post is None else PostOut.model_validate(post)
+    if post is None or (only_public and post.status != PUBLIC):
+        return None
+    return PostOut.model_validate(post)
 
 
-async def search(session: AsyncSession, wanted: PostSearch, *, page_size: int) -> PostPage:
+async def search(
+    session: AsyncSession, wanted: PostSearch, *, page_size: int, only_public: bool = False
+) -> PostPage:
     """One page of posts, the newest first; `page_size` is for a search that has no limit."""
     limit = wanted.limit or page_size
     filters = [] if wanted.status is None else [Post.status == wanted.status]
+    if only_public:
+        filters.append(Post.status == PUBLIC)
     total = await session.scalar(select(func.count()).select_from(Post).where(*filters))
     order = (Post.created_at.desc(), Post.id.desc())
     chosen = select(Post).where(*filters).order_by(*order)

@@ -3,7 +3,7 @@
 In: requests whose lifespan state carries an `AsyncEngine` as `db`. Out: `router`, and
 `posts_router` that makes it with another default. Refused: what the
 schemas refuse, as FastAPI's 422, an id that names no post, as 404, and another time for a post that
-is public already, as 409.
+is public already, as 409. Who may write, and see what is not public, is as for listings.
 """
 
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import Field
 
 from components.estate import posts
-from components.estate.api import Reading, Writing
+from components.estate.api import OnlyOffered, Reading, Writing
 from components.estate.post_schemas import PostIn, PostOut, PostPage, PostSearch, ScheduleIn
 from components.estate.schemas import PageSize
 
@@ -29,9 +29,11 @@ def posts_router(
     made = APIRouter(tags=["posts"])
 
     @made.get("/posts", summary="List posts")
-    async def list_posts(session: Reading, search: Annotated[PostSearch, Query()]) -> PostPage:
+    async def list_posts(
+        session: Reading, search: Annotated[PostSearch, Query()], only_public: OnlyOffered
+    ) -> PostPage:
         """The posts that pass the filter, the newest first, a page at a time."""
-        return await posts.search(session, search, page_size=page_size)
+        return await posts.search(session, search, page_size=page_size, only_public=only_public)
 
     made.include_router(_routes)
     return made
@@ -62,8 +64,8 @@ async def create_post(
 
 
 @_routes.get("/posts/{post_id}", summary="Read a post", responses=_MISSING)
-async def read_post(post_id: PostId, session: Reading) -> PostOut:
-    return _found(await posts.read(session, post_id))
+async def read_post(post_id: PostId, session: Reading, only_public: OnlyOffered) -> PostOut:
+    return _found(await posts.read(session, post_id, only_public=only_public))
 
 
 @_routes.post(

@@ -186,11 +186,12 @@ def listing_text(listing: ListingOut) -> str:
     """A listing on one line, for a model to read."""
     month = " a month" if listing.purpose == "rent" else ""
     rooms = f", {listing.bedrooms} bedrooms" if listing.bedrooms else ""
-    return (
+    text = (
         f"{listing.id}: {listing.title} ({listing.kind}, {listing.status}): "
         f"{listing.price:,} {listing.currency}{month}, {listing.area_m2:g} m²{rooms}, "
         f"{listing.locality}, {listing.city}"
     )
+    return " ".join(text.split())  # a title of two lines is not two listings
 
 
 def _checked_search(**wanted: Any) -> Search:

@@ -82,7 +82,7 @@ def diff(
             complain(f"error: {_invalid(pair)}")
             _show_faults(error)
             failures.append(_invalid(pair))
-    if compared or format in _DOCUMENTS:
+    if compared or format is not DiffFormat.text:
         show(_printed(compared, failures, format))
     if failures:
         raise typer.Exit(USAGE)
@@ -114,9 +114,9 @@ def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: 
     from assembler.review.finding import as_dict  # noqa: PLC0415
 
     if format is DiffFormat.json:
-        return json.dumps(as_dict(compared), indent=2)
+        return json.dumps(as_dict(compared, failures), indent=2)
     width = shutil.get_terminal_size((100, 24)).columns
-    return as_text(compared, color=wants_color(sys.stdout), width=width)
+    return as_text(compared, failures, color=wants_color(sys.stdout), width=width)
 
 
 def _document(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:

@@ -144,12 +144,13 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -finding.grade)
 
 
-def as_dict(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return the mapping of `diff --format json`."""
+def as_dict(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the mapping of `diff --format json`; `failures` say what could not be compared."""
     worst = max((one.worst for one in comparisons if one.worst is not None), default=None)
     findings = worst_first(finding for one in comparisons for finding in one.findings)
     return {
         "format": 1,
         "worst": None if worst is None else worst.name,
         "findings": [finding.as_dict() for finding in findings],
+        "failures": [one_line(sentence) for sentence in failures],
     }

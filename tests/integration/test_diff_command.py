@@ -26,10 +26,11 @@ PLACE = {
 }
 DIFFERENCE = {
     "type": "object",
-    "required": ["format", "worst", "findings"],
+    "required": ["format", "worst", "findings", "failures"],
     "additionalProperties": False,
     "properties": {
         "format": {"const": 1},
+        "failures": {"type": "array", "items": {"type": "string"}},
         "worst": {"enum": ["loosened", "review", "behaviour", "tightened", "cosmetic", None]},
         "findings": {
             "type": "array",
@@ -103,7 +104,7 @@ def test_equal_files_differ_in_nothing(tmp_path: Path) -> None:
     done = run("diff", "a.yaml", "a.yaml", "--fail-on", "cosmetic", folder=tmp_path)
     assert (done.status, done.out) == (0, "nothing differs\n")
     done = run("diff", "a.yaml", "a.yaml", "--format", "json", folder=tmp_path)
-    assert json.loads(done.out) == {"format": 1, "worst": None, "findings": []}
+    assert json.loads(done.out) == {"format": 1, "worst": None, "findings": [], "failures": []}
 
 
 @pytest.mark.parametrize("text", ["manifest: 2\n", "a: [", "extends: missing.yaml\nmanifest: 1\n"])
@@ -154,6 +155,20 @@ def test_a_changed_base_reports_every_manifest_that_extends_it(repository: Path)
     expected = [(f"manifests/{name}.yaml", "loosened", "option-loosened") for name in names]
     assert rules(folder=repository) == expected
     assert rules("manifests/base.yaml", folder=repository) == expected
+    text = run("diff", folder=repository).out
+    assert text.startswith("manifests/base.yaml, manifests/more.yaml, manifests/test.yaml\n")
+    assert text.count("from `5/minute` to `9/minute`") == 1
+
+
+def test_what_could_not_be_compared_is_told_beside_what_could(repository: Path) -> None:
+    write(repository, {"manifests/bad.yaml": "manifest: 2\n"})
+    done = run("diff", folder=repository)
+    assert done.status == 2
+    assert done.out == "1 not compared\n"
+    done = run("diff", "--format", "json", folder=repository)
+    assert done.status == 2
+    sentence = "manifests/bad.yaml cannot be compared: one side is no valid manifest"
+    assert json.loads(done.out)["failures"] == [sentence]
 
 
 def test_the_base_of_the_old_side_is_read_from_the_commit(repository: Path) -> None:

@@ -11,12 +11,14 @@ from assembler.nodes import Mapping, Node
 from assembler.review.diff.change import ABSENT, Change, change, direction, under
 from assembler.review.diff.knowledge import Facts
 from assembler.review.diff.lists import Item, keyed, natural_key, without
+from assembler.review.diff.openness import compare_openness
 from assembler.review.diff.pairing import NOTHING, Pair, is_code, item_of, items_of, told_of
 from assembler.review.diff.scalars import compare, is_equal, same
 from assembler.review.diff.secrecy import is_secret_key, reference_text, shown
 from assembler.review.finding import Grade
 from assembler.static.looseness import OptionFacts
 
+_HIDDEN = "a value that is not shown"
 _BY_LENGTH = frozenset({"longer", "shorter"})
 _RULES = {Grade.loosened: "option-loosened", Grade.tightened: "option-tightened"}
 
@@ -78,7 +80,7 @@ class _Judge:
 
     def _differing(self, pair: Pair) -> Iterator[Change]:
         if any(map(reference_text, pair.values)):
-            yield self._reference(pair)
+            yield from self._reference(pair)
             return
         are_lists = all(isinstance(item, list) or item is ABSENT for item in pair.values)
         if are_lists and compare(pair.fact.looser, *pair.values) is None:
@@ -86,22 +88,30 @@ class _Judge:
         else:
             yield self._scalar(pair)
 
-    def _reference(self, pair: Pair) -> Change:
+    def _reference(self, pair: Pair) -> Iterator[Change]:
         texts = [reference_text(value) for value in pair.values]
         told = [
-            text or shown(value, is_secret=pair.is_secret) or "a value that is not shown"
+            text or shown(value, is_secret=pair.is_secret) or _HIDDEN
             for text, value in zip(texts, pair.values, strict=True)
             if value is not ABSENT and value is not None
         ]
         if texts[0] == texts[1]:
             message = f"`{pair.key}` differs around {told[0]}"
         elif len(told) == 2:
-            message = f"`{pair.key}` comes from {told[1]} instead of {told[0]}"
+            verb = "comes from" if texts[1] else "is"
+            message = f"`{pair.key}` {verb} {told[1]} instead of {told[0]}"
         else:
             message = f"`{pair.key}` is {'now' if texts[1] else 'no longer'} {told[0]}"
+        verdict = compare_openness(pair)
+        if verdict is not None:
+            is_hidden = pair.is_secret or _HIDDEN in told
+            rule = "secret-changed" if is_hidden else _RULES.get(verdict.grade, "reference-changed")
+            yield change(verdict.grade, rule, f"{message}: {verdict.reason}", *pair.nodes)
+            if not is_hidden or verdict.grade is Grade.loosened:
+                return  # where a credential went, what came for it is to be reviewed still
         are_resources = all(text and "${resources." in text for text in texts)
         grade = Grade.behaviour if are_resources else Grade.review
-        return change(grade, "reference-changed", message, *pair.nodes)
+        yield change(grade, "reference-changed", message, *pair.nodes)
 
     def _scalar(self, pair: Pair) -> Change:
         told = told_of(pair)
@@ -145,7 +155,7 @@ class _Judge:
     def _item(self, pair: Pair, item: Item, *, is_more: bool, is_wild: bool) -> Change:
         text = shown(item.value, is_secret=pair.is_secret)
         verb = "gains" if is_more else "loses"
-        message = f"`{pair.key}` {verb} {text or 'a value that is not shown'}"
+        message = f"`{pair.key}` {verb} {text or _HIDDEN}"
         sides = (
             (None, item.node or pair.new.node) if is_more else (item.node or pair.old.node, None)
         )

@@ -1,15 +1,15 @@
 """Comparisons → text for a terminal.
 
-In: comparisons, whether to colour, and how wide. Out: the worst first; where layers changed, both
+In: comparisons, what could not be compared, whether to colour, and how wide. Out: the worst first; where layers changed, both
 chains side by side. Refuses nothing; every string is made inert, so that a manifest can neither
 colour the text nor forge a line of it.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from assembler.place import one_line
-from assembler.review.finding import Comparison, Finding, Grade, Layer, Place, worst_first
+from assembler.review.finding import Comparison, Finding, Grade, Layer
+from assembler.review.summary import counted, findings_of, is_restacked, place_text, shared
 
 _COLORS = {
     Grade.loosened: "\x1b[1;31m",
@@ -22,26 +22,27 @@ _END = "\x1b[0m"
 _NARROW = 24  # columns of one chain at least
 
 
-def as_text(comparisons: Sequence[Comparison], *, color: bool = False, width: int = 100) -> str:
-    """Draw all comparisons, then count their findings."""
-    ordered = sorted(comparisons, key=lambda one: -(-1 if one.worst is None else one.worst))
-    parts = ["\n".join(_drawn(one, color=color, width=width)) for one in ordered if one.findings]
-    return "\n\n".join([*parts, _counted(comparisons)])
+def as_text(
+    comparisons: Sequence[Comparison],
+    failures: Sequence[str] = (),
+    *,
+    color: bool = False,
+    width: int = 100,
+) -> str:
+    """Draw all comparisons, then count their findings and the `failures` to compare.
 
-
-def _drawn(comparison: Comparison, *, color: bool, width: int) -> Iterator[str]:
-    yield _title(comparison)
-    for finding in worst_first(comparison.findings):
-        yield ""
-        yield from _told(finding, color=color)
-    if any(layer.moved or layer.peer is None for layer in _layers(comparison)):
-        yield ""
-        yield from _chains(comparison, width)
-
-
-def _layers(comparison: Comparison) -> tuple[Layer, ...]:
-    both = comparison.old_name is not None and comparison.new_name is not None
-    return (*comparison.old_chain, *comparison.new_chain) if both else ()
+    What several manifests share, since they extend one base, is told once below all their names.
+    """
+    found = findings_of(comparisons)
+    titles = {one.manifest: _title(one) for one in comparisons}
+    blocks: dict[tuple[str, ...], list[str]] = {}
+    for finding, names in shared(found):
+        block = blocks.setdefault(tuple(titles[name] for name in names), [])
+        block += ["", *_told(finding, color=color)]
+    for names, one in _restacked(comparisons, titles):
+        blocks.setdefault(names, []).extend(["", *_chains(one, width)])
+    parts = ["\n".join([", ".join(names), *lines]) for names, lines in blocks.items()]
+    return "\n\n".join([*parts, counted(found, failures)])
 
 
 def _title(comparison: Comparison) -> str:
@@ -55,15 +56,22 @@ def _told(finding: Finding, *, color: bool) -> Iterator[str]:
     if color:
         grade = f"{_COLORS[finding.grade]}{grade}{_END}"
     yield f"  {grade}  {one_line(finding.message)}"
-    where = " → ".join(_place(place) for place in (finding.old, finding.new) if place)
+    where = " → ".join(one_line(place_text(one)) for one in (finding.old, finding.new) if one)
     facts = [one_line(finding.path), f"[{finding.rule}]", where]
     yield f"             {'  '.join(filter(None, facts))}"
     for line in finding.details:
         yield f"             {one_line(line)}"
 
 
-def _place(place: Place) -> str:
-    return f"{one_line(place.file)}:{place.line}"
+def _restacked(
+    comparisons: Sequence[Comparison], titles: Mapping[str, str]
+) -> Iterator[tuple[tuple[str, ...], Comparison]]:
+    """Yield one comparison of each pair of chains that differ, with the titles of all that have it."""
+    alike: dict[object, list[Comparison]] = {}
+    for one in filter(is_restacked, comparisons):
+        alike.setdefault(one.rows, []).append(one)
+    for group in alike.values():
+        yield tuple(titles[one.manifest] for one in group), group[0]
 
 
 def _chains(comparison: Comparison, width: int) -> Iterator[str]:
@@ -89,10 +97,3 @@ def _named(layer: Layer | None, sign: str, *, is_alone: bool) -> str:
 def _cut(text: str, width: int) -> str:
     """Shorten a dotted path from the left: its last part names it."""
     return text if len(text) <= width else f"{text[:2]}…{text[len(text) - width + 3 :]}"
-
-
-def _counted(comparisons: Sequence[Comparison]) -> str:
-    counts = Counter(finding.grade for one in comparisons for finding in one.findings)
-    if not counts:
-        return "nothing differs"
-    return ", ".join(f"{counts[grade]} {grade.name}" for grade in sorted(counts, reverse=True))

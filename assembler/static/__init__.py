@@ -17,7 +17,7 @@ from assembler.import_list import ImportFault, ImportList
 from assembler.resolve import BEHIND, make_current_folder_importable, module_not_found
 from assembler.signature import Target
 from assembler.static.looseness import Looseness, OptionFacts
-from assembler.static.module import Source
+from assembler.static.module import Earlier, Source
 from assembler.static.names import Found, Names, shown
 from assembler.static.signatures import Signatures
 from assembler.static.vocabulary import Known, Unknown
@@ -25,12 +25,15 @@ from assembler.suggestion import did_you_mean
 
 
 class SourceReader:
-    """Describes what import paths name, from source alone; each module is read once."""
+    """Describes what import paths name, from source alone; each module is read once.
 
-    def __init__(self, imports: ImportList) -> None:
+    What `earlier` gives for a file stands in the place of its text.
+    """
+
+    def __init__(self, imports: ImportList, earlier: Earlier | None = None) -> None:
         self.unknown: dict[str, str] = {}
         self._imports = imports
-        self._names = Names()
+        self._names = Names(earlier)
         self._signatures = Signatures(self._names)
         self._looseness = Looseness(self._names)
         importlib.invalidate_caches()

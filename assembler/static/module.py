@@ -10,6 +10,7 @@ import functools
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,9 @@ from assembler.resolve import failed
 
 if TYPE_CHECKING:
     import griffe  # at run time only where a source is read: an app that starts must not pay for it
+
+
+Earlier = Callable[[Path], str | None]
 
 
 class Import(NamedTuple):
@@ -38,7 +42,7 @@ class Binding(NamedTuple):
 class Source:
     """A module as it lies on disk; its text is parsed when it is first looked into."""
 
-    def __init__(self, name: str, spec: ModuleSpec) -> None:
+    def __init__(self, name: str, spec: ModuleSpec, text: str | None = None) -> None:
         folders = spec.submodule_search_locations
         self.name = name
         self.file = spec.origin if spec.has_location else None
@@ -46,10 +50,13 @@ class Source:
         self.wildcards: list[str] = []  # filled, as the bindings are, when the tree is read
         self._bindings: dict[int, dict[str, list[Binding]]] = {}
         self._spec = spec
+        self._text = text  # what stands in the place of the one on disk
 
     @functools.cached_property
     def code(self) -> str | None:
         """The text; None where there is none, as for a compiled module."""
+        if self._text is not None:
+            return self._text
         if self._spec.loader is None:
             return ""  # a namespace package
         get_source = getattr(self._spec.loader, "get_source", None)
@@ -105,15 +112,21 @@ class Source:
             self.wildcards.append(path)
 
 
-def find(name: str, folders: list[str] | None) -> Source | None:
-    """Find a module in the folders of its parent, or on the path."""
+def find(name: str, folders: list[str] | None, earlier: Earlier | None) -> Source | None:
+    """Find a module in the folders of its parent, or on the path.
+
+    What `earlier` gives for a file stands in the place of its text.
+    """
     # The last segment alone: by its whole name, a namespace package inside another one would look
     # for its parent in `sys.modules`, where it is not.
     spec = PathFinder.find_spec(name.rpartition(".")[2], folders)
     for finder in sys.meta_path:  # builtin modules and editable installs
         if spec is None and finder is not PathFinder and hasattr(finder, "find_spec"):
             spec = finder.find_spec(name, folders, None)
-    return Source(name, spec) if spec is not None else None
+    if spec is None:
+        return None
+    file = spec.origin if spec.has_location else None
+    return Source(name, spec, earlier(Path(file)) if earlier and file else None)
 
 
 def _recorder(source: Source) -> griffe.Extension:

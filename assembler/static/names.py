@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from assembler.import_list import ImportFault
-from assembler.static.module import Binding, Import, Source, find
+from assembler.static.module import Binding, Earlier, Import, Source, find
 from assembler.static.vocabulary import MADE, NO_INIT, Known, Unknown, known
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ _Result = TypeVar("_Result")
 class Names:
     """Finds what names stand for; each module is read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Earlier | None) -> None:
+        self._earlier = earlier
         self._loaded: dict[str, Source | None] = {}
         self._active: set[Hashable] = set()
 
@@ -45,7 +46,7 @@ class Names:
             parent = self.load(name.rpartition(".")[0]) if "." in name else None
             folders = parent.folders if parent is not None else None
             reachable = name and ("." not in name or folders is not None)
-            self._loaded[name] = find(name, folders) if reachable else None
+            self._loaded[name] = find(name, folders, self._earlier) if reachable else None
         return self._loaded[name]
 
     def step(self, value: Found, name: str) -> Found | None:

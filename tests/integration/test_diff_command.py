@@ -124,6 +124,33 @@ def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     assert "cannot read `b.yaml`" in done.err
 
 
+TURNED = SHOP.replace('"higher"', '"lower"')
+AS_DEFAULT = SHOP.replace("})])", '})] = "50/minute")')
+UNMARKED = SHOP.replace(', Field(json_schema_extra={"looser": "higher"})', ", 0")
+
+
+@pytest.mark.parametrize("source", [TURNED, AS_DEFAULT, UNMARKED, "", "no Python"])
+def test_a_change_cannot_turn_the_direction_by_which_it_is_judged(
+    repository: Path, source: str
+) -> None:
+    write(repository, {"shop.py": source, "manifests/prod.yaml": LIMIT.format("50/minute")})
+    found = rules(folder=repository)
+    direction = ("manifests/prod.yaml", "loosened", "option-loosened")
+    assert (
+        found == [direction]
+        if source.startswith("\nfrom")
+        else {one[1] for one in found} == {"review"}
+    )
+
+
+def test_a_default_that_is_other_than_before_is_not_known(repository: Path) -> None:
+    commit(repository, {"shop.py": SHOP.replace("})])", '})] = "5/minute")')})
+    write(repository, {"shop.py": AS_DEFAULT})
+    without = LIMIT.format("").replace(", with: {limit: }", "")
+    write(repository, {"manifests/prod.yaml": without})
+    assert {one[1] for one in rules(folder=repository)} == {"review"}
+
+
 def test_a_branch_is_compared_with_where_it_began(repository: Path) -> None:
     git(repository, "checkout", "-qb", "feature")
     commit(repository, {"manifests/prod.yaml": LIMIT.format("50/minute")})

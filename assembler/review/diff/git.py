@@ -7,6 +7,7 @@ commit; which files a folder of it has; the merge base with the default branch. 
 
 import os
 import subprocess
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -113,6 +114,25 @@ class Commit(Shelf):
         folder = self._inside(path.parent)
         names = (Path(name) for name in self._names)
         return [name.name for name in names if folder is not None and name.parent == Path(folder)]
+
+    def earlier_sources(self) -> Callable[[Path], str | None] | None:
+        """Return what gives the text that a Python file has here, where it has another on disk.
+
+        None where they all have the same; a new file has no earlier text.
+        """
+        told = self._repository.run(
+            *("diff", "-z", "--name-only", "--diff-filter=MT", "--no-ext-diff"),
+            *(self._commit, "--", ":(top)*.py"),
+        )
+        top = self._repository.top.resolve()
+        names = {top / name for name in told.decode("utf-8", "surrogateescape").split("\0") if name}
+
+        def earlier(file: Path) -> str | None:
+            path = file.resolve()
+            raw = self._blob(path.relative_to(top).as_posix()) if path in names else None
+            return None if raw is None else raw.decode("utf-8", "replace")
+
+        return earlier if names else None
 
     @cached_property
     def _names(self) -> frozenset[str]:

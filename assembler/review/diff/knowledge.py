@@ -1,17 +1,18 @@
 """An import path → what is known of its options, from its source and the table of well-known ones.
 
-In: the `use` of an entry. Out: `Facts`, read once for each path. Nothing is imported or run, and
+In: the `use` of an entry, the sources that the old side has otherwise. Out: `Facts`, read once for each path. Nothing is imported or run, and
 what cannot be found is told as such. Refuses nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from assembler.errors import UsageError
 from assembler.import_list import ImportFault, ImportList
 from assembler.review.diff.known import KNOWN
 from assembler.static import SourceReader
-from assembler.static.looseness import OptionFacts
+from assembler.static.looseness import UNTOLD, OptionFacts
+from assembler.static.module import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +30,62 @@ class Facts:
 
 @dataclass(slots=True)
 class Knowledge:
-    """Looks up callables of the working tree; both sides are judged by the same signatures."""
+    """Looks up callables: both sides are judged by the same facts.
 
+    `sources` finds the texts that the old side has otherwise. What they say of an option holds, so
+    that a change cannot turn the direction by which it is judged.
+    """
+
+    sources: Callable[[], Earlier | None] | None = None
     _facts: dict[str, Facts] = field(default_factory=dict)
-    _reader: SourceReader | None = None
+    _readers: list[SourceReader] = field(default_factory=list)
 
     def of(self, use: str) -> Facts:
         """Return what is known of the callable that `use` names."""
         if use not in self._facts:
-            self._facts[use] = self._read(use)
+            self._facts[use] = self._looked_up(use)
         return self._facts[use]
 
-    def _read(self, use: str) -> Facts:
-        self._reader = self._reader or SourceReader(ImportList(None, None))
-        try:
-            defined, options = self._reader.options(use)
-        except ImportFault as fault:
-            return Facts(missing=fault.message)
-        except (UsageError, RecursionError) as error:
-            return Facts(missing=str(error))
-        known = KNOWN.get(defined, {})
-        if options is None:
-            return Facts(defined=defined)
-        merged = {
-            name: replace(fact, looser=fact.looser or known.get(name))
-            for name, fact in options.items()
-        }
-        return Facts(defined=defined, options=merged)
+    def _looked_up(self, use: str) -> Facts:
+        if not self._readers:
+            everything, earlier = ImportList(None, None), self.sources and self.sources()
+            self._readers = [SourceReader(everything)]
+            self._readers += [SourceReader(everything, earlier)] if earlier else []
+        now, *before = (_read(reader, use) for reader in self._readers)
+        if not before or not before[0].options or now.missing is not None:
+            return now
+        return replace(now, options=_held(before[0].options, now.options or {}))
+
+
+def _read(reader: SourceReader, use: str) -> Facts:
+    try:
+        defined, options = reader.options(use)
+    except ImportFault as fault:
+        return Facts(missing=fault.message)
+    except (UsageError, RecursionError) as error:
+        return Facts(missing=str(error))
+    known = KNOWN.get(defined, {})
+    if options is None:
+        return Facts(defined=defined)
+    merged = {
+        name: replace(fact, looser=fact.looser or known.get(name)) for name, fact in options.items()
+    }
+    return Facts(defined=defined, options=merged)
+
+
+def _held(
+    before: Mapping[str, OptionFacts], now: Mapping[str, OptionFacts]
+) -> dict[str, OptionFacts]:
+    """Return the earlier facts, and the new ones of what is new."""
+    both = {name: _joined(fact, now[name]) for name, fact in before.items() if name in now}
+    return {**before, **now, **both}
+
+
+def _joined(before: OptionFacts, now: OptionFacts) -> OptionFacts:
+    return replace(
+        before,
+        default=before.default if repr(before.default) == repr(now.default) else UNTOLD,
+        is_secret=before.is_secret or now.is_secret,
+        is_plain=before.is_plain and now.is_plain,
+        fields=_held(before.fields, now.fields),
+    )

@@ -44,7 +44,7 @@ class Review:
     def __init__(self, now: datetime, old: Shelf = DISK) -> None:
         self._now = now
         self._old = old
-        self._knowledge = Knowledge()
+        self._knowledge = Knowledge(old.earlier_sources if isinstance(old, Commit) else None)
 
     def compare(self, pair: Pair) -> Comparison:
         """Compare one pair; raises `UsageError` or `ManifestError` where a side cannot be read."""

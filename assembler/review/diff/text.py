@@ -36,11 +36,11 @@ def as_text(
     found = findings_of(comparisons)
     titles = {one.manifest: _title(one) for one in comparisons}
     blocks: dict[tuple[str, ...], list[str]] = {}
-    for finding, names in shared(found):
-        block = blocks.setdefault(tuple(titles[name] for name in names), [])
+    for finding, manifests in shared(found):
+        block = blocks.setdefault(tuple(titles[name] for name in manifests), [])
         block += ["", *_told(finding, color=color)]
-    for names, one in _restacked(comparisons, titles):
-        blocks.setdefault(names, []).extend(["", *_chains(one, width)])
+    for group, one in _restacked(comparisons, titles):
+        blocks.setdefault(group, []).extend(["", *_chains(one, width)])
     parts = ["\n".join([", ".join(names), *lines]) for names, lines in blocks.items()]
     return "\n\n".join([*parts, counted(found, failures)])
 

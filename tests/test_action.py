@@ -1,7 +1,7 @@
 """The GitHub Action and the hooks of pre-commit: their form, and their steps run for real.
 
 GitHub is a server of this test that keeps comments as its API documents them; git, bash, curl and
-the command are the real ones. Only `assembler diff` is a stand-in that prints what a test wants.
+the command are the real ones. Where a test says what `assembler diff` prints, that is a stand-in.
 """
 
 import base64
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
 TOKEN = "token-sesame"
-MARKER = "<!-- assembler: what the change of manifests means -->\n"
+MARKER = "<!-- assembler-diff -->\n"
 
 needs_bash = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "git"))), reason="bash, curl and git run the steps"
@@ -145,7 +145,7 @@ def github() -> Iterator[GitHub]:
 
 
 STAND_IN = """#!/usr/bin/env bash
-if [ "$1" = diff ]; then
+if [ "$1" = diff ] && [ -e "$RUNNER_TEMP/wanted.md" ]; then
   printf '%s\\n' "$@" > "$RUNNER_TEMP/asked"
   cat "$RUNNER_TEMP/wanted.md"
   exit "$(cat "$RUNNER_TEMP/wanted.status")"
@@ -227,22 +227,25 @@ def runner(tmp_path: Path, github: GitHub) -> Runner:
     made.git("init", "-q")
     made.git("add", "-A")
     made.git("commit", "-q", "-m", "base")
-    made.differs("", 0)
     return made
 
 
 @needs_bash
 def test_one_comment_is_written_and_then_changed(runner: Runner) -> None:
-    runner.differs("# CORS is open\n`\"'$(id)`\n", 1)
+    prod = runner.folder / "manifests/prod.yaml"
+    prod.write_text("manifest: 1\napp: {openapi: {docs: /d}}\n", "utf-8")
+    runner.git("commit", "-qam", "docs")
+    prod.write_text("manifest: 1\nserver: {forwarded_allow_ips: '*'}\n", "utf-8")
     runner.compare()
+    assert runner.output() == "status=1\n"
     assert runner.comment().returncode == 0
     (written,) = runner.github.comments
-    assert written["body"] == f"{MARKER}# CORS is open\n`\"'$(id)`\n"
-    assert (runner.temp / "summary").read_text("utf-8").startswith("# CORS is open")
-    runner.differs("other\n", 0)
+    assert written["body"].startswith(f"{MARKER}## Manifest review: 1 loosened")
+    assert "`forwarded_allow_ips`" in (runner.temp / "summary").read_text("utf-8")
+    runner.differs(f"{MARKER}`\"'$(id)`\n", 0)
     runner.compare()
     assert runner.comment().returncode == 0
-    assert [one["body"] for one in runner.github.comments] == [f"{MARKER}other\n"]
+    assert [one["body"] for one in runner.github.comments] == [f"{MARKER}`\"'$(id)`\n"]
 
 
 @needs_bash
@@ -251,12 +254,9 @@ def test_a_change_that_is_taken_back_is_said_in_the_comment_that_is_there(runner
     assert runner.comment().returncode == 0
     assert runner.github.comments == []
     runner.github.comments.append(comment(3, "github-actions[bot]", f"{MARKER}old"))
-    assert runner.comment().returncode == 0
     runner.compare()
     assert runner.comment().returncode == 0
-    assert runner.github.comments[0]["body"].endswith(
-        "The manifests say what they say on the base.\n"
-    )
+    assert runner.github.comments[0]["body"] == f"{MARKER}## Manifest review: nothing differs\n"
 
 
 @needs_bash
@@ -286,11 +286,14 @@ def test_a_token_that_may_not_write_is_a_warning_and_never_shown(runner: Runner)
 
 @needs_bash
 def test_a_comment_is_never_longer_than_github_takes(runner: Runner) -> None:
-    runner.differs("é" * 100_000, 1)
+    entries = "".join(f"  - {{use: 'shop.{'é' * 90}{n}'}}\n" for n in range(1000))
+    (runner.folder / "manifests/prod.yaml").write_text(
+        f"manifest: 1\nconfigure:\n{entries}", "utf-8"
+    )
     runner.compare()
     assert runner.comment().returncode == 0
-    assert 60_000 < len(runner.github.comments[0]["body"]) < 65_536
-    assert runner.github.comments[0]["body"].endswith("the summary of the job has it.")
+    assert 30_000 < len(runner.github.comments[0]["body"]) <= 65_536
+    assert "**Cut:**" in runner.github.comments[0]["body"]
 
 
 @needs_bash
@@ -310,6 +313,7 @@ def test_patterns_name_files_with_any_characters(runner: Runner) -> None:
     for name in (odd, "-x.yaml", "a.expect.yaml"):
         (runner.folder / "manifests" / name).write_text("manifest: 1\n", "utf-8")
     (runner.folder / "-y.yaml").write_text("manifest: 1\n", "utf-8")
+    runner.differs("", 0)
     runner.compare("manifests/*.yaml\n  *.yaml")
     asked = (runner.temp / "asked").read_text("utf-8").splitlines()
     assert sorted(asked[asked.index("--") + 1 :]) == sorted(
@@ -338,6 +342,7 @@ def test_a_base_that_a_shallow_checkout_lacks_is_fetched(runner: Runner, tmp_pat
         ["git", "clone", "-q", "--depth=1", f"file://{runner.folder}", str(shallow)], check=True
     )
     runner.folder = shallow
+    runner.differs("", 0)
     runner.step("Find manifests", MANIFESTS="")
     assert runner.step("Compare", BASE=base, FAIL_ON="review").returncode == 0
     asked = (runner.temp / "asked").read_text("utf-8").splitlines()
@@ -358,10 +363,24 @@ def test_the_job_passes_where_both_are_well_and_nowhere_else(
 
 @needs_bash
 def test_a_comparison_that_failed_is_said_and_fails(runner: Runner) -> None:
-    runner.differs("", 2)
+    shutil.rmtree(runner.folder / "manifests")
+    runner.git("commit", "-qam", "none")
     runner.compare()
     assert runner.output() == "status=2\n"
-    assert "could not be compared" in (runner.temp / "summary").read_text("utf-8")
+    assert runner.comment().returncode == 0
+    sentence = "The manifests could not be compared with the base.\n"
+    assert (runner.temp / "summary").read_text("utf-8") == sentence
+    assert [one["body"] for one in runner.github.comments] == [MARKER + sentence]
+
+
+@needs_bash
+def test_a_manifest_that_cannot_be_compared_is_named_in_the_comment(runner: Runner) -> None:
+    (runner.folder / "manifests/prod.yaml").write_text("manifest: 2\n", "utf-8")
+    runner.compare()
+    assert runner.output() == "status=2\n"
+    assert runner.comment().returncode == 0
+    assert "Not compared" in runner.github.comments[0]["body"]
+    assert "prod.yaml" in runner.github.comments[0]["body"]
 
 
 @needs_bash

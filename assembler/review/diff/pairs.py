@@ -79,10 +79,14 @@ def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[Pair]
 
 def _all_manifests(shelf: Commit) -> list[Path]:
     folder = Path("manifests")
-    on_disk = {path for path in folder.glob("*") if path.suffix in _SUFFIXES and path.is_file()}
-    names = shelf.siblings(folder / "any")
-    before = {folder / name for name in names if Path(name).suffix in _SUFFIXES}
+    on_disk = {path for path in folder.glob("*") if _is_manifest(path) and path.is_file()}
+    before = {folder / name for name in shelf.siblings(folder / "any") if _is_manifest(Path(name))}
     return sorted(on_disk | before)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Tell it by the name; `prod.expect.yaml` holds expectations alone."""
+    return path.suffix in _SUFFIXES and not path.stem.endswith(".expect")
 
 
 def _extending(paths: Sequence[Path]) -> Iterator[Path]:
@@ -90,7 +94,7 @@ def _extending(paths: Sequence[Path]) -> Iterator[Path]:
     wanted = {DISK.resolved(path) for path in paths}
     for folder in dict.fromkeys(path.parent for path in paths):
         for path in sorted(folder.glob("*")):
-            if path.suffix not in _SUFFIXES or DISK.resolved(path) in wanted:
+            if not _is_manifest(path) or DISK.resolved(path) in wanted:
                 continue
             try:
                 chain = [file for file, _ in read_chain(path)]

@@ -72,6 +72,9 @@ def compare(looser: str | None, old: Any, new: Any) -> Verdict | None:
     if (old is None) != (new is None) and _is_left_out(looser, old, new):
         reason = "`null` leaves it out" if new is None else "it is there now"
         return Verdict(direction((new is None) == (looser == "shorter")), reason)
+    wild = [isinstance(side, list) and "*" in side for side in (old, new)]
+    if looser == "longer" and None in (old, new) and any(wild):
+        return Verdict(direction(wild[1]), "`*` is all there is")
     sizes = _size(looser, old), _size(looser, new)
     if sizes[0] is None or sizes[1] is None:
         return None

@@ -210,6 +210,23 @@ def test_the_base_of_the_old_side_is_read_from_the_commit(repository: Path) -> N
     assert "from `5/minute` to `9/minute`" in done.out
 
 
+def test_names_may_hold_any_character(repository: Path) -> None:
+    names = ["manifests/-x.yaml", "manifests/a b\nc.yaml", "manifests/\udcff.yaml"]
+    commit(repository, dict.fromkeys(names, LIMIT.format("5/minute")))
+    write(repository, dict.fromkeys(names, LIMIT.format("9/minute")))
+    assert [one[1] for one in rules(folder=repository)] == ["loosened"] * 3
+
+
+def test_a_manifest_outside_the_repository_is_not_new(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "prod.yaml"
+    outside.write_text("manifest: 1\n", "utf-8")
+    done = run("diff", str(outside), folder=repository)
+    assert (done.status, done.out) == (2, "")
+    assert "it is outside the repository" in done.err
+
+
 def test_links_are_followed_inside_the_commit(repository: Path) -> None:
     write(repository, {"shared/base.yaml": LIMIT.format("5/minute")})
     (repository / "manifests/base.yaml").symlink_to("../shared/base.yaml")

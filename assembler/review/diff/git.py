@@ -103,6 +103,10 @@ class Commit(Shelf):
             self._read[inside] = decoded(raw, name)
         return self._read[inside]
 
+    def may_have(self, path: Path) -> bool:
+        """Tell whether a path lies in the repository."""
+        return self._inside(path) is not None
+
     def has(self, path: Path) -> bool:
         """Tell whether the commit has a file there."""
         return self._inside(path) in self._names
@@ -152,8 +156,11 @@ class Commit(Shelf):
         return None
 
     def _blob(self, inside: str) -> bytes | None:
-        if "\n" in inside:  # the question to git is one line
-            return None
+        if "\n" in inside:  # a question to `--batch` is one line
+            try:
+                return self._repository.run("cat-file", "blob", f"{self._commit}:{inside}")
+            except UsageError:
+                return None
         question = f"{self._commit}:{inside}\n".encode("utf-8", "surrogateescape")
         told = self._repository.run("cat-file", "--batch", "--follow-symlinks", given=question)
         head, _, rest = told.partition(b"\n")

@@ -66,6 +66,8 @@ def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[Pair]
     if not paths:
         raise UsageError("there is no manifest in `manifests/`: name one")
     for path in paths:
+        if not shelf.may_have(path):
+            raise UsageError(f"cannot compare `{shown_name(path)}`: it is outside the repository")
         if not path.is_file() and not shelf.has(path):
             message = f"cannot read `{shown_name(path)}`: neither the commit nor the disk has it"
             raise UsageError(message)

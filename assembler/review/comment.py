@@ -58,8 +58,9 @@ def as_markdown(
     if not re.fullmatch(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*", marker):
         raise ValueError("`marker` takes letters and digits, with single hyphens between them")
     findings = findings_of(comparisons)
+    groups = shared(findings)
     names = list(dict.fromkeys(finding.manifest for finding in findings))
-    head = f"<!-- {marker} -->\n## Manifest review: {counted(findings, failures)}\n"
+    head = f"<!-- {marker} -->\n## Manifest review: {counted((finding for finding, _ in groups), failures)}\n"
     if names:
         head += f"\n{_named(names)}\n"
     comment = _Comment(head, limit_bytes - _NOTICE_BYTES)
@@ -68,7 +69,6 @@ def as_markdown(
         more = len(failures) - _NAMED
         items += f"- and {more} more\n" if more > 0 else ""
         comment.add(f"\n### ⛔ Not compared\n\n{items}")
-    groups = shared(findings)
     if len(names) == 1:  # which the head has named
         groups = [(finding, []) for finding, _ in groups]
     for grade in sorted(Grade, reverse=True):

@@ -33,16 +33,16 @@ def as_text(
 
     What several manifests share, since they extend one base, is told once below all their names.
     """
-    found = findings_of(comparisons)
+    groups = shared(findings_of(comparisons))
     titles = {one.manifest: _title(one) for one in comparisons}
     blocks: dict[tuple[str, ...], list[str]] = {}
-    for finding, manifests in shared(found):
+    for finding, manifests in groups:
         block = blocks.setdefault(tuple(titles[name] for name in manifests), [])
         block += ["", *_told(finding, color=color)]
     for group, one in _restacked(comparisons, titles):
         blocks.setdefault(group, []).extend(["", *_chains(one, width)])
     parts = ["\n".join([", ".join(names), *lines]) for names, lines in blocks.items()]
-    return "\n\n".join([*parts, counted(found, failures)])
+    return "\n\n".join([*parts, counted((finding for finding, _ in groups), failures)])
 
 
 def _title(comparison: Comparison) -> str:

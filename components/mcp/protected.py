@@ -28,8 +28,11 @@ class Mount:
 
     roles: Annotated[
         tuple[str, ...],
-        Field(description="the user's role must be one of these; without any it does not matter"),
-    ] = ()
+        Field(
+            description="the user's role must be one of these; `*` stands for any, and for none",
+            json_schema_extra={"looser": "longer"},
+        ),
+    ] = ("*",)
     name: Annotated[str, Field(description="what people read when they are asked to log in")] = ""
     public_methods: Annotated[
         tuple[str, ...],
@@ -41,7 +44,9 @@ class Mount:
     ] = ()
     advertised: tuple[str, ...] | None = None
     challenged: tuple[str, ...] | None = None
-    enforced: tuple[str, ...] | None = None
+    enforced: Annotated[tuple[str, ...] | None, Field(json_schema_extra={"looser": "shorter"})] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Protected:
         """Say what `principal` lacks to use the mount, or None."""
         if not principal.scopes.issuperset(self.enforced):
             return "the token lacks a scope"
-        if self.roles and principal.role not in self.roles:
+        if "*" not in self.roles and principal.role not in self.roles:
             return "the user has none of the roles that are needed"
         return None
 

@@ -76,6 +76,10 @@ class _Judge:
         passed = OptionFacts(is_secret=fact.is_secret or is_secret_key(pair.key))
         for key in {**before, **after}:
             below = fact.of(key) or passed
+            if fact.looser in _BY_LENGTH and (key in before) != (key in after):
+                nodes = before.get(key), after.get(key)
+                yield from under([self._gained(pair, key, *nodes)], key)
+                continue
             yield from self.value(key, before.get(key), after.get(key), below)
 
     def _differing(self, pair: Pair) -> Iterator[Change]:
@@ -159,6 +163,7 @@ class _Judge:
         sides = (
             (None, item.node or pair.new.node) if is_more else (item.node or pair.old.node, None)
         )
+        sides = sides if any(sides) else pair.nodes  # a default came or went with what was written
         if reference_text(item.value):
             return change(Grade.review, "reference-changed", message, *sides)
         if pair.fact.looser in _BY_LENGTH and not is_wild:
@@ -180,18 +185,25 @@ class _Judge:
             if old is not None and new is not None:
                 inner = Pair(name, old, new, below)
                 yield from under(self._compared(inner), shown_name(name))
-                continue
-            grade, rule, why = self._otherwise, "option-changed", ""
-            if pair.fact.looser in _BY_LENGTH:
-                grade = direction((old is None) == (pair.fact.looser == "longer"))
-                rule = _RULES[grade]
-                why = ": looser" if grade is Grade.loosened else ": tighter"
-            verb = "gains" if old is None else "loses"
-            message = f"`{pair.key}` {verb} {shown(name) or 'an entry'}{why}"
-            yield change(grade, rule, message, old and old.node, new and new.node)
+            else:
+                yield self._gained(pair, name, old and old.node, new and new.node)
         if [name for name in before if name in after] != [name for name in after if name in before]:
             message = f"`{pair.key}` has entries in another order"
             yield change(self._otherwise, "option-reordered", message, *pair.nodes)
+
+    def _gained(self, pair: Pair, name: str, old: Node | None, new: Node | None) -> Change:
+        """Tell of an entry that only one side has."""
+        grade, rule, why = self._otherwise, "option-changed", ""
+        if pair.fact.looser in _BY_LENGTH:
+            grade = direction((old is None) == (pair.fact.looser == "longer"))
+            rule = _RULES[grade]
+            amount = "more" if old is None else "fewer"
+            word = "looser" if grade is Grade.loosened else "tighter"
+            why = f": {amount} of them are {word}"
+        verb = "gains" if old is None else "loses"
+        return change(
+            grade, rule, f"`{pair.key}` {verb} {shown(name) or 'an entry'}{why}", old, new
+        )
 
 
 def shown_name(name: str) -> str:

@@ -113,11 +113,12 @@ def _compare_switches(looser: str, old: Any, new: Any) -> Verdict | None:
 
 
 def _is_left_out(looser: str, old: Any, new: Any) -> bool:
-    """Tell whether null is less than a text, and not a bound that is not there."""
+    """Tell whether null is less than a text, and not a bound, or a list, that is not there."""
     is_text = all(
         item is None or (isinstance(item, str) and not is_time(item)) for item in (old, new)
     )
-    return looser == "shorter" or (looser == "longer" and is_text)
+    is_list = isinstance(old, list) or isinstance(new, list)
+    return (looser == "shorter" and not is_list) or (looser == "longer" and is_text)
 
 
 def _compare_words(words: list[str], old: Any, new: Any) -> Verdict | None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assembler.cli.output import INVALID, named, results_apart, show, wants_color
-from assembler.errors import UsageError
 
 if TYPE_CHECKING:
     from assembler.expectations.run import Result
@@ -39,7 +38,7 @@ def test(
     from assembler.expectations import report  # noqa: PLC0415  # each command loads what it needs
 
     with results_apart():
-        results = asyncio.run(_results(file))
+        results = _results(file)
     if format is TestFormat.json:
         show(report.as_json(named(file), results))
     elif format is TestFormat.junit:
@@ -50,17 +49,8 @@ def test(
         raise typer.Exit(INVALID)
 
 
-async def _results(file: Path) -> "list[Result]":
-    from assembler.application import build  # noqa: PLC0415  # as above
-    from assembler.expectations.exchange import started  # noqa: PLC0415
-    from assembler.expectations.run import run  # noqa: PLC0415
-    from assembler.expectations.written import expectations_of  # noqa: PLC0415
-    from assembler.plan import load  # noqa: PLC0415
+def _results(file: Path) -> "list[Result]":
+    from assembler.expectations.trial import try_all  # noqa: PLC0415  # as above
+    from assembler.plan import load  # noqa: PLC0415  # as above
 
-    plan = load(file)
-    expected = expectations_of(plan, os.environ)
-    if not expected:
-        raise UsageError(f"{named(file)} expects nothing: write requests under `expect`")
-    app = build(plan)
-    async with started(app) as state:
-        return await run(plan, app, expected, state=state)
+    return asyncio.run(try_all(load(file), os.environ))

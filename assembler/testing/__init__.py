@@ -5,6 +5,7 @@ their types, and the servers for who starts them by hand. Nothing heavy is impor
 """
 
 from assembler.testing.assembled import Assembled as Assembled
+from assembler.testing.expectations import Expectations as Expectations
 from assembler.testing.postgres import PostgresServer as PostgresServer
 from assembler.testing.postgres import start_postgres as start_postgres
 from assembler.testing.redis import RedisServer as RedisServer

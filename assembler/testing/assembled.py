@@ -47,10 +47,17 @@ class Assembled:
         from assembler.application import build  # noqa: PLC0415  # as above
         from assembler.plan import load  # noqa: PLC0415  # as above
 
-        for name, value in (environment or {}).items():
-            if value is None:
-                self._monkeypatch.delenv(name, raising=False)
-            else:
-                self._monkeypatch.setenv(name, value)
+        set_variables(self._monkeypatch, environment)
         app = build(load(manifest, {"logging": None, **(override or {})}), resources)
         return self._stack.enter_context(TestClient(app, **client))
+
+
+def set_variables(
+    monkeypatch: "pytest.MonkeyPatch", environment: Mapping[str, str | None] | None
+) -> None:
+    """Set variables until the test ends; those that are None are not there."""
+    for name, value in (environment or {}).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)

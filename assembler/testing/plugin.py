@@ -1,7 +1,7 @@
 """The fixtures that pytest finds by the entry point `pytest11`.
 
-In: tests that name a fixture. Out: `assembled`, which starts the application of a manifest, and
-real servers: `postgres` and `redis` give the URL of an empty database, `postgres_server` and
+In: tests that name a fixture. Out: `assembled`, which starts the application of a manifest,
+`expectations`, which sends it the requests of `expect`, and real servers: `postgres` and `redis` give the URL of an empty database, `postgres_server` and
 `redis_server` the servers behind them. A server starts when the first test wants it, once in each
 process of the tests, so that those of pytest-xdist never meet. Where the package that brings a
 server is not installed, the tests that want it are skipped, and say so.
@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import pytest
 
 from assembler.testing.assembled import Assembled
+from assembler.testing.expectations import Expectations
 from assembler.testing.postgres import PostgresServer, start_postgres
 from assembler.testing.redis import RedisServer, start_redis
 
@@ -23,6 +24,12 @@ def assembled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Assembled]:
     """Start applications: `client = assembled("manifests/test.yaml", {"app.title": "Shop"})`."""
     with ExitStack() as stack:
         yield Assembled(stack, monkeypatch)
+
+
+@pytest.fixture
+def expectations(monkeypatch: pytest.MonkeyPatch) -> Expectations:
+    """Fail where a manifest's application does not give what it expects: `expectations("m.yaml")`."""
+    return Expectations(monkeypatch)
 
 
 @pytest.fixture(scope="session")

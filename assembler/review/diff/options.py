@@ -160,7 +160,7 @@ class _Judge:
         text = shown(item.value, is_secret=pair.is_secret)
         verb = "gains" if is_more else "loses"
         message = f"`{pair.key}` {verb} {text or _HIDDEN}"
-        sides = (
+        sides: tuple[Node | None, Node | None] = (
             (None, item.node or pair.new.node) if is_more else (item.node or pair.old.node, None)
         )
         sides = sides if any(sides) else pair.nodes  # a default came or went with what was written

@@ -124,6 +124,38 @@ def test_values_variables_and_resources_are_the_tests_own(project: Path) -> None
     assert "5 passed" in run(project, text)
 
 
+def test_expectations_are_a_test(project: Path) -> None:
+    expected = """
+expect:
+  - {request: GET /, status: 200, route: shop.router}
+  - {request: GET /none, status: "${NONE}"}
+"""
+    with (project / "shop.yaml").open("a", encoding="utf-8") as file:
+        file.write(expected)
+    text = """
+        import shop
+
+        def test_met(expectations):
+            results = expectations("shop.yaml", environment={"NONE": "404"})
+            assert [result.status for result in results] == [200, 404]
+            assert shop.events == ["open", "close"]
+
+        def test_unmet(expectations):
+            expectations("shop.yaml", {"app.title": "Other"}, environment={"NONE": "200"})
+    """
+    told = run(project, text)
+    assert "1 failed, 1 passed" in told
+    assert "error[unmet-expectation]" in told
+    assert "--> shop.yaml:9" in told
+    assert "1 of 2 expectations met" in told
+
+
+def test_expectations_that_are_none_fail(project: Path) -> None:
+    told = run(project, "def test_none(expectations): expectations('shop.yaml')")
+    assert "1 failed" in told
+    assert "shop.yaml expects nothing" in told
+
+
 def test_what_a_manifest_says_of_logging_is_not_done_to_the_tests(project: Path) -> None:
     with (project / "shop.yaml").open("a") as file:
         file.write("logging: {version: 1, root: {level: ERROR, handlers: []}}\n")

@@ -72,6 +72,21 @@ def effects(text: str, dialect: str | None) -> list[Effect]:
         logger.level = level
 
 
+def columns(text: str, dialect: str | None) -> dict[str, str]:
+    """Return the columns of a table that `text` creates, by name; nothing where that is not told."""
+    try:
+        import sqlglot  # noqa: PLC0415  # as above
+        from sqlglot import exp  # noqa: PLC0415
+
+        tree = sqlglot.parse_one(text[:_LONGEST], read=_DIALECTS.get(dialect or "postgresql"))
+    except Exception:  # noqa: BLE001  # as above
+        return {}
+    if not isinstance(tree, exp.Create) or not isinstance(tree.this, exp.Schema):
+        return {}
+    found = (item for item in tree.this.expressions if isinstance(item, exp.ColumnDef))
+    return {_named(item): item.sql() for item in found}
+
+
 def _is_text(token: Any) -> bool:
     return "STRING" in token.token_type.name
 

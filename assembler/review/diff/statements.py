@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from assembler.nodes import Mapping, Node, Scalar, Sequence
 from assembler.review.diff.change import Change, change
 from assembler.review.diff.secrecy import shown
-from assembler.review.diff.sql import Effect, effects
+from assembler.review.diff.sql import Effect, columns, effects
 from assembler.review.finding import Grade
 
 Reader = Callable[[Mapping], str | None]  # a statement → its text, None where its file is not there
@@ -58,10 +58,31 @@ def _differing(
         grade = _FLIPPED.get(effect.grade, Grade.behaviour)
         yield change(grade, "sql-changed", message, *nodes)
     if not gone and not more:
+        told = _columns(*(columns(text or "", dialect) for text in texts))
+        if told:
+            message = f"{label} creates its table {told}: one that stands already stays as it is"
+            yield change(Grade.review, "sql-changed", message, *nodes)
+            return
         known = all(effect.grade is not Grade.review for effect in done[1])
         message = f"{label} differs, and runs again: {_listed(done[1])}"
         grade = Grade.behaviour if known else Grade.review
         yield change(grade, "sql-changed", message, *nodes)
+
+
+def _columns(old: dict[str, str], new: dict[str, str]) -> str:
+    """Say how the columns of a created table differ."""
+    if not old or not new:
+        return ""
+    sides = {
+        "with": [name for name in new if name not in old],
+        "without": [name for name in old if name not in new],
+        "with another": [name for name in new if name in old and old[name] != new[name]],
+    }
+    return ", ".join(
+        f"{word} column {', '.join(names[:3])}" + (" and more" if len(names) > 3 else "")
+        for word, names in sides.items()
+        if names
+    )
 
 
 def _labelled(node: Node | None) -> dict[tuple[str, int], Mapping]:

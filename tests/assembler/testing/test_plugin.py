@@ -146,7 +146,7 @@ expect:
     told = run(project, text)
     assert "1 failed, 1 passed" in told
     assert "error[unmet-expectation]" in told
-    assert "--> shop.yaml:9" in told
+    assert "shop.yaml:10" in told
     assert "1 of 2 expectations met" in told
 
 

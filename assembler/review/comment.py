@@ -16,8 +16,8 @@ from assembler.review.summary import (
     MEANINGS,
     counted,
     findings_of,
-    is_restacked,
     place_text,
+    restacked,
     shared,
     short_name,
 )
@@ -73,7 +73,7 @@ def as_markdown(
         groups = [(finding, []) for finding, _ in groups]
     for grade in sorted(Grade, reverse=True):
         if grade is Grade.cosmetic:  # which is folded, and the chains belong to what is not
-            _write_chains(comment, list(filter(is_restacked, comparisons)))
+            _write_chains(comment, restacked(comparisons))
         _write_grade(comment, grade, [group for group in groups if group[0].grade is grade])
     return (comment.text + _cut(comment, len(groups), limit_bytes)).rstrip("\n")
 
@@ -134,11 +134,11 @@ def _named(manifests: Sequence[str]) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def _write_chains(comment: _Comment, comparisons: list[Comparison]) -> None:
-    for one in comparisons:
-        lines = [line.rstrip() for line in _chain(one)]
+def _write_chains(comment: _Comment, groups: Sequence[Sequence[Comparison]]) -> None:
+    for group in groups:
+        lines = [line.rstrip() for line in _chain(group[0])]
         fence = "`" * max(3, 1 + longest_run("\n".join(lines)))
-        title = f"The middleware of {code(one.manifest)}, the outermost first:"
+        title = f"The middleware of {_named([one.manifest for one in group])}, the outermost first:"
         comment.add("\n".join(["", title, "", f"{fence}text", *lines, fence, ""]))
 
 

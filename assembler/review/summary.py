@@ -64,6 +64,14 @@ def short_name(layer: Layer) -> str:
     return layer.id if layer.id != layer.use else re.split("[.:]", layer.use)[-1]
 
 
+def restacked(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Return the comparisons whose layers came, went or moved; those of the same chains together."""
+    alike: dict[object, list[Comparison]] = {}
+    for one in filter(is_restacked, comparisons):
+        alike.setdefault(one.rows, []).append(one)
+    return list(alike.values())
+
+
 def is_restacked(comparison: Comparison) -> bool:
     """Whether layers came, went or moved between two sides that both exist."""
     if comparison.old_name is None or comparison.new_name is None:

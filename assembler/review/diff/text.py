@@ -5,11 +5,11 @@ chains side by side. Refuses nothing; every string is made inert, so that a mani
 colour the text nor forge a line of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from assembler.place import one_line
 from assembler.review.finding import Comparison, Finding, Grade, Layer
-from assembler.review.summary import counted, findings_of, is_restacked, place_text, shared
+from assembler.review.summary import counted, findings_of, place_text, restacked, shared
 
 _COLORS = {
     Grade.loosened: "\x1b[1;31m",
@@ -39,8 +39,9 @@ def as_text(
     for finding, manifests in groups:
         block = blocks.setdefault(tuple(titles[name] for name in manifests), [])
         block += ["", *_told(finding, color=color)]
-    for group, one in _restacked(comparisons, titles):
-        blocks.setdefault(group, []).extend(["", *_chains(one, width)])
+    for group in restacked(comparisons):
+        names = tuple(titles[one.manifest] for one in group)
+        blocks.setdefault(names, []).extend(["", *_chains(group[0], width)])
     parts = ["\n".join([", ".join(names), *lines]) for names, lines in blocks.items()]
     return "\n\n".join([*parts, counted((finding for finding, _ in groups), failures)])
 
@@ -61,17 +62,6 @@ def _told(finding: Finding, *, color: bool) -> Iterator[str]:
     yield f"             {'  '.join(filter(None, facts))}"
     for line in finding.details:
         yield f"             {one_line(line)}"
-
-
-def _restacked(
-    comparisons: Sequence[Comparison], titles: Mapping[str, str]
-) -> Iterator[tuple[tuple[str, ...], Comparison]]:
-    """Yield one comparison of each pair of chains that differ, with the titles of all that have it."""
-    alike: dict[object, list[Comparison]] = {}
-    for one in filter(is_restacked, comparisons):
-        alike.setdefault(one.rows, []).append(one)
-    for group in alike.values():
-        yield tuple(titles[one.manifest] for one in group), group[0]
 
 
 def _chains(comparison: Comparison, width: int) -> Iterator[str]:

@@ -138,11 +138,8 @@ class _Merger:
 
     def entry(self, base: Node | None, item: Node, path: NodePath) -> Node:
         here = (*path, "*")
-        if (
-            isinstance(base, Mapping)
-            and isinstance(item, Mapping)
-            and not self.is_set(item, "$replace")
-        ):
+        is_whole = self.is_set(item, "$replace")
+        if isinstance(base, Mapping) and isinstance(item, Mapping) and not is_whole:
             merged: Node = self.mapping(base, item, here)
         else:
             merged = self.onto_nothing(item, here)

@@ -1,4 +1,6 @@
-"""The option that rewrites golden files, and how hypothesis runs: without a clock."""
+"""The option that rewrites golden files, how many processes test, and hypothesis without a clock."""
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,3 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update", action="store_true", help="rewrite the expected text of golden cases"
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for each core: half of the time they wait for servers and other processes."""
+    return 2 * (os.cpu_count() or 1)

@@ -7,18 +7,18 @@ that are not of the type that an option declares. Opens nothing: that is the lif
 """
 
 import logging.config
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from assembler.checks import checks
 from assembler.component import Component
 from assembler.dispatch import index_routes
 from assembler.errors import Diagnostic, UsageError, raise_faults
-from assembler.lazy import LazyMount, maker
 from assembler.lifespan import Lifespan
 from assembler.mount import SlashMount
 from assembler.objects import MISSING, Objects
@@ -30,7 +30,6 @@ from assembler.recorder import Group, Running
 from assembler.report import Assembly, LazyState, Phase
 from assembler.shell import empty_application
 from assembler.stack import seal
-from assembler.startup_sql import sql_groups
 from assembler.task import call
 
 
@@ -154,7 +153,9 @@ class _Builder:
             self.assembly.owners.setdefault(id(self.app.router.routes[-1]), component.id)
         return mounts
 
-    def lazy_mount(self, component: Component) -> LazyMount:
+    def lazy_mount(self, component: Component) -> ASGIApp:
+        from assembler.lazy import LazyMount, maker  # noqa: PLC0415  # few manifests have one
+
         report = LazyState(component.id, component.target.path)
         self.assembly.lazy[component.id] = report
         shared = dict(self.objects.resources)
@@ -190,7 +191,11 @@ class _Builder:
     def startup(self) -> list[Running | Group]:
         """Return functions and SQL in the order of the manifest."""
         functions = (self.running(component, "startup") for component in self.plan.startup)
-        sql = iter(sql_groups(self.plan, self.objects))
+        sql: Iterator[Group] = iter(())
+        if self.plan.sql:
+            from assembler.startup_sql import sql_groups  # noqa: PLC0415  # many rooms
+
+            sql = iter(sql_groups(self.plan, self.objects))
         entries = self.plan.manifest.startup
         return [next(functions) if entry.use else next(sql) for entry in entries]
 
@@ -211,11 +216,9 @@ class _Builder:
         openings = []
         # What warms up in the background begins when all else is open.
         for component, mount in sorted(mounts, key=lambda pair: pair[0].entry.lazy):
-            inner: LazyMount | MountedLifespan = (
-                mount.app
-                if isinstance(mount.app, LazyMount)
-                else MountedLifespan(mount.app, shared, own=mount.state)
-            )
+            app: Any = mount.app
+            is_lazy = component.entry.lazy
+            inner = app if is_lazy else MountedLifespan(app, shared, own=mount.state)
             opening = Opening(component.id, "mount", inner.open, inner.aclose, component.span)
             openings.append(opening)
         return openings

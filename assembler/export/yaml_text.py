@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from assembler.block_style import BlockDumper, escaped
+
 _PLAIN = re.compile(r"[A-Za-z/][\w./-]*( [\w./-]+)*\Z", re.ASCII)
 _WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
-_INVISIBLE = re.compile(r"[^\x20-\x7e\n]")
 
 
 def documents(values: Iterable[Any]) -> str:
@@ -26,17 +27,11 @@ def documents(values: Iterable[Any]) -> str:
         explicit_start=True,
         width=1000,
     )
-    return _INVISIBLE.sub(_escape, text)
+    return escaped(text)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key, and writes nothing by reference."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
-        return super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+class _Dumper(BlockDumper):
+    """Quotes what any reader of YAML could take for something else."""
 
 
 def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
@@ -48,14 +43,6 @@ def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     else:
         style = None if _PLAIN.match(value) and value.lower() not in _WORDS else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-def _escape(match: re.Match[str]) -> str:
-    """Write what does not print as an escape: it stands in double quotes."""
-    if match[0].isprintable():
-        return match[0]
-    code = ord(match[0])
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 _Dumper.add_representer(str, _string)

@@ -6,13 +6,13 @@ each value which file and line it came from. Refuses nothing; needs no environme
 """
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from assembler.address import address_of
+from assembler.block_style import BlockDumper, escaped
 from assembler.composer import plain_value
 from assembler.manifest import Manifest
 from assembler.nodes import Mapping, Node, NodePath, Scalar, as_written, locate, walk
@@ -32,7 +32,7 @@ def as_yaml(document: Document) -> str:
         width=100,
     )
     # What is not printable stands in double quotes, where it can be an escape.
-    return _INVISIBLE.sub(_escape, text)
+    return escaped(text)
 
 
 def as_json(document: Document) -> str:
@@ -78,28 +78,8 @@ def _shown(value: Any) -> Any:
     return value
 
 
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return (
-        match[0]
-        if match[0].isprintable()
-        else f"\\u{code:04x}"
-        if code < 0x10000
-        else f"\\U{code:08x}"
-    )
-
-
-_INVISIBLE = re.compile(r"[^\x20-\x7e\n]")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes by this format's rules as well, and indents lists below their key."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
-        return super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+class _Dumper(BlockDumper):
+    """Quotes by this format's rules as well."""
 
 
 def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

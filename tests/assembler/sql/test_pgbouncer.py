@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -21,7 +19,7 @@ from tests.assembler.sql.replicas import (
     started,
 )
 from tests.assembler.sql.statements import THIRTEEN
-from tests.servers import free_port, wait_for_port
+from tests.servers import start_pgbouncer
 
 
 @pytest.fixture
@@ -32,29 +30,9 @@ def pooled(postgres: str) -> Iterator[str]:
         if os.environ.get("CI") == "true":
             pytest.fail("pgbouncer is not installed: `apt-get install pgbouncer`")
         pytest.skip("pgbouncer is not installed: `apt-get install pgbouncer`")
-    parts = urlsplit(postgres)
-    host = parse_qs(parts.query)["host"][0]
-    name, folder, port = parts.path[1:], tempfile.mkdtemp(prefix="pgbouncer-"), free_port()
-    Path(folder, "users.txt").write_text('"postgres" ""\n', "utf-8")
-    settings = Path(folder, "pgbouncer.ini")
-    settings.write_text(
-        f"[databases]\n{name} = host={host} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = trust\n"
-        f"auth_file = {folder}/users.txt\npool_mode = transaction\ndefault_pool_size = 6\n"
-        "unix_socket_dir =\nlogfile =\n",
-        "utf-8",
-    )
-    Path(folder).chmod(0o755)
-    # It refuses to be root, and must reach the socket file of the server.
-    user = ["-u", Path(host).owner()] if os.geteuid() == 0 else []
-    process = subprocess.Popen([program, "-q", *user, str(settings)], stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(port, process)
-        yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder)
+    name = urlsplit(postgres).path
+    with start_pgbouncer(postgres, default_pool_size="6") as url:
+        yield url.removesuffix("/postgres") + name
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -14,32 +14,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from assembler.application import build as build
-    from assembler.errors import AssemblerError as AssemblerError
-    from assembler.errors import Diagnostic as Diagnostic
-    from assembler.errors import ManifestError as ManifestError
-    from assembler.errors import StartupError as StartupError
-    from assembler.errors import UsageError as UsageError
-    from assembler.plan import Plan as Plan
-    from assembler.plan import load as load
-    from assembler.report import Assembly as Assembly
-    from assembler.scheduler.context import JobContext as JobContext
-    from assembler.serverless import Instance
+    from assembler.application.build import build as build
+    from assembler.aws_lambda import Instance
+    from assembler.diagnostics.errors import AssemblerError as AssemblerError
+    from assembler.diagnostics.errors import Diagnostic as Diagnostic
+    from assembler.diagnostics.errors import ManifestError as ManifestError
+    from assembler.diagnostics.errors import StartupError as StartupError
+    from assembler.diagnostics.errors import UsageError as UsageError
+    from assembler.plan.load import Plan as Plan
+    from assembler.plan.load import load as load
+    from assembler.runtime.report import Assembly as Assembly
+    from assembler.runtime.scheduler.context import JobContext as JobContext
 
     app: FastAPI
     handler: Instance
 
 _HOMES = {
-    "AssemblerError": "assembler.errors",
-    "Assembly": "assembler.report",
-    "Diagnostic": "assembler.errors",
-    "JobContext": "assembler.scheduler.context",
-    "ManifestError": "assembler.errors",
-    "Plan": "assembler.plan",
-    "StartupError": "assembler.errors",
-    "UsageError": "assembler.errors",
-    "build": "assembler.application",
-    "load": "assembler.plan",
+    "AssemblerError": "assembler.diagnostics.errors",
+    "Assembly": "assembler.runtime.report",
+    "Diagnostic": "assembler.diagnostics.errors",
+    "JobContext": "assembler.runtime.scheduler.context",
+    "ManifestError": "assembler.diagnostics.errors",
+    "Plan": "assembler.plan.load",
+    "StartupError": "assembler.diagnostics.errors",
+    "UsageError": "assembler.diagnostics.errors",
+    "build": "assembler.application.build",
+    "load": "assembler.plan.load",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604  # the same list of strings
 
@@ -48,9 +48,9 @@ def __getattr__(name: str) -> Any:
     """Give a public name its module, and `app` and `handler` their manifest (PEP 562)."""
     value: Any
     if name == "app":
-        value = import_module("assembler.serve").app_from_environment()
+        value = import_module("assembler.asgi").app_from_environment()
     elif name == "handler":
-        value = import_module("assembler.serverless").handler_from_environment()
+        value = import_module("assembler.aws_lambda").handler_from_environment()
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.codes import CODES
+from assembler.diagnostics.codes import CODES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -73,21 +73,21 @@ print(assembler.__file__)
 
 
 QUICK = [
-    "address",
-    "build",
-    "cases",
-    "cli",
-    "codes",
-    "explain",
-    "mount",
-    "review_diagnostics",
-    "review_picture",
+    "document/test_address",
+    "application/test_build",
+    "test_cases",
+    "cli/test_cli",
+    "diagnostics/test_codes",
+    "describe/test_explain",
+    "application/test_mount",
+    "review/test_diagnostics",
+    "describe/test_picture",
 ]
 
 
 def test_the_tests_of_assembler_pass_without_components(alone: Path) -> None:
     """Those that are quick and see every room: a plan, a build, the command and its answers."""
-    files = [f"tests/assembler/test_{name}.py" for name in QUICK]
+    files = [f"tests/assembler/{name}.py" for name in QUICK]
     done = subprocess.run(
         [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
         cwd=alone,
@@ -124,7 +124,11 @@ print(json.dumps(sorted(sys.modules)))
     loaded = set(json.loads(python(code, folder=ROOT).splitlines()[-1]))
     assert "sqlalchemy" in loaded
     assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
-    assert loaded & {"typer", "rich", "griffe", "assembler.static", "assembler.schema"} == set()
+    assert (
+        loaded
+        & {"typer", "rich", "griffe", "assembler.plan.static", "assembler.describe.schema.manifest"}
+        == set()
+    )
 
 
 @pytest.fixture

@@ -111,9 +111,13 @@ def test_the_wheel_has_the_packages_and_no_tests(wheel: Path) -> None:
         licence = next(name for name in names if name.endswith("/licenses/LICENSE"))
         assert b"\nRequires-Dist: fastapi" in archive.read(metadata)
     assert licence
-    assert {"assembler/py.typed", "assembler/cli/__init__.py", "components/database.py"} <= {*names}
-    templates = {path.name for path in (ROOT / "assembler/templates").rglob("*") if path.is_file()}
-    shipped = {Path(name).name for name in names if name.startswith("assembler/templates/")}
+    assert {"assembler/py.typed", "assembler/cli/__init__.py", "components/database/__init__.py"} <= {*names}
+    templates = {
+        path.name for path in (ROOT / "assembler/cli/init/templates").rglob("*") if path.is_file()
+    }
+    shipped = {
+        Path(name).name for name in names if name.startswith("assembler/cli/init/templates/")
+    }
     assert shipped == {name for name in templates if not name.endswith(".pyc")}
     assert "components/__init__.py" not in names
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}

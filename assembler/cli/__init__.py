@@ -12,22 +12,23 @@ from typing import Annotated
 
 import typer
 
-from assembler.cli.applying import sql
-from assembler.cli.auditing import audit
-from assembler.cli.checking import check
-from assembler.cli.clockwork import jobs
-from assembler.cli.comparing import diff
-from assembler.cli.exporting import export
-from assembler.cli.formatting import format  # noqa: A004  # the command's name
-from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
-from assembler.cli.running import run_job
-from assembler.cli.showing import explain, render, routes, schema
-from assembler.cli.starting import init, serve
-from assembler.cli.tabulating import matrix
-from assembler.cli.testing import test
-from assembler.cli.working import worker
-from assembler.errors import AssemblerError, ManifestError
-from assembler.failure import failure_of
+from assembler.cli.audit import audit
+from assembler.cli.check import check
+from assembler.cli.diff import diff
+from assembler.cli.export import export
+from assembler.cli.format import format  # noqa: A004  # the command's name
+from assembler.cli.jobs import jobs
+from assembler.cli.matrix import matrix
+from assembler.cli import output
+from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
+from assembler.cli.run_job import run_job
+from assembler.cli.serve import init, serve
+from assembler.cli.show import explain, render, routes, schema
+from assembler.cli.sql import sql
+from assembler.cli.test import test
+from assembler.cli.worker import worker
+from assembler.diagnostics.errors import AssemblerError, ManifestError
+from assembler.diagnostics.exceptions import failure_of
 from assembler.review import diagnostics as reports
 
 _COMMANDS: dict[Callable[..., None], str] = {
@@ -87,7 +88,7 @@ def command() -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        show(f"assembler {version('fastapi-assembler')}")
+        output.show(f"assembler {version('fastapi-assembler')}")
         raise typer.Exit
 
 

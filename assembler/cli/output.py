@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
-from assembler.place import one_line, printable
+from assembler.diagnostics.span import one_line, printable
 
 INVALID = 1
 USAGE = 2

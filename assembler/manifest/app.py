@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from assembler.duration import Duration
+from assembler.manifest.duration import Duration
 from assembler.manifest.section import Section, UrlPath
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from assembler.duration import Duration
+from assembler.manifest.duration import Duration
 from assembler.manifest.section import Catch, ImportPath, MountPath, OnError, Section, UrlPath
 
 

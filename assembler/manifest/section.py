@@ -45,7 +45,7 @@ def _import_path(value: Any) -> Any:
 def _timezone(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    from assembler.cron import read_zone  # noqa: PLC0415  # only a manifest with jobs needs it
+    from assembler.manifest.schedule import read_zone  # noqa: PLC0415  # only a manifest with jobs needs it
 
     return read_zone(value).key
 
@@ -55,7 +55,7 @@ def _cron(value: Any) -> Any:
         return value
     if "${" in value:
         raise ValueError("takes a crontab line")
-    from assembler.cron import parse  # noqa: PLC0415  # as above
+    from assembler.manifest.schedule import parse  # noqa: PLC0415  # as above
 
     parse(value)
     return value

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from assembler.duration import Duration, duration_text
+from assembler.manifest.duration import Duration, duration_text
 from assembler.manifest.entry import Entry
 from assembler.manifest.section import (
     Cron,

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 
-from assembler.composer import plain_value
-from assembler.nodes import Mapping, NodePath, Scalar, walk
-from assembler.place import File, Span
-from assembler.redaction import redact, url_secrets
-from assembler.references import Reference, parse
+from assembler.diagnostics.secrets import redact, url_secrets
+from assembler.diagnostics.span import File, Span
+from assembler.document.interpolation import Reference, parse
+from assembler.document.nodes import Mapping, NodePath, Scalar, walk
+from assembler.document.parser import plain_value
 
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _SECRET = re.compile(

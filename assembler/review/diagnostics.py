@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from assembler.codes import CODES
-from assembler.drawing import Told, render
-from assembler.errors import Diagnostic
-from assembler.place import printable
+from assembler.diagnostics.codes import CODES
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.render import Told, render
+from assembler.diagnostics.span import printable
 from assembler.review.sarif import location, log, message
 
 # What GitHub, SARIF and GitLab call each severity.

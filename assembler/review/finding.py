@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from assembler.place import Span, one_line
+from assembler.diagnostics.span import Span, one_line
 from assembler.review.rules import RULES
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from operator import itemgetter
 
-from assembler.place import one_line
+from assembler.diagnostics.span import one_line
 
 LONGEST = 600  # characters of one text that are shown: the manifest has it whole
 

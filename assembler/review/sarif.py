@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from assembler.place import one_line, printable
+from assembler.diagnostics.span import one_line, printable
 from assembler.review.finding import Comparison, Finding, Grade, Place
 from assembler.review.rules import RULES
 from assembler.review.summary import findings_of, place_text, shared

@@ -44,8 +44,8 @@ class Assembled:
         """
         from starlette.testclient import TestClient  # noqa: PLC0415  # for who asks for one
 
-        from assembler.application import build  # noqa: PLC0415  # as above
-        from assembler.plan import load  # noqa: PLC0415  # as above
+        from assembler.application.build import build  # noqa: PLC0415  # as above
+        from assembler.plan.load import load  # noqa: PLC0415  # as above
 
         set_variables(self._monkeypatch, environment)
         app = build(load(manifest, {"logging": None, **(override or {})}), resources)

@@ -15,7 +15,7 @@ import pytest
 from assembler.testing.assembled import set_variables
 
 if TYPE_CHECKING:
-    from assembler.expectations.run import Result
+    from assembler.testing.expect.run import Result
 
 
 class Expectations:
@@ -36,9 +36,9 @@ class Expectations:
 
         The arguments are those of `assembled`; `logging` is left out as there.
         """
-        from assembler.expectations.report import as_text  # noqa: PLC0415  # for who asks for one
-        from assembler.expectations.trial import try_all  # noqa: PLC0415  # as above
-        from assembler.plan import load  # noqa: PLC0415  # as above
+        from assembler.plan.load import load  # noqa: PLC0415  # as above
+        from assembler.testing.expect.check import try_all  # noqa: PLC0415  # as above
+        from assembler.testing.expect.report import as_text  # noqa: PLC0415  # for who asks for one
 
         __tracebackhide__ = True
         set_variables(self._monkeypatch, environment)

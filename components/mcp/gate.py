@@ -27,13 +27,13 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from components.error_answer import ErrorResponse, fault_of
+from components.http.error_response import ErrorResponse, fault_of
+from components.http.paths import app_path
 from components.mcp.keys import KeysUnavailable
 from components.mcp.principal import Principal
 from components.mcp.protected import Protected
 from components.mcp.resource_server import ResourceServer
 from components.mcp.tokens import InvalidToken
-from components.middleware.path_patterns import app_path
 
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _MISSING = "a bearer token in the Authorization header is needed"

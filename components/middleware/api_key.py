@@ -19,9 +19,9 @@ from pydantic import Field
 from starlette.authentication import AuthCredentials, SimpleUser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
-from components.middleware.header_text import header_name
-from components.middleware.path_patterns import any_path_test, app_path
+from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
+from components.http.headers import header_name
+from components.http.paths import any_path_test, app_path
 
 
 class KeyHolder(SimpleUser):

@@ -12,8 +12,8 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
-from components.middleware.path_patterns import any_path_test, app_path
+from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
+from components.http.paths import any_path_test, app_path
 
 _MOST_DIGITS = 18  # an exabyte is over any limit, however many more follow
 

@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.middleware.entity_tag import ConditionalSend
+from components.http.etag import ConditionalSend
+from components.http.headers import header_name, header_value
+from components.http.paths import PathTest, app_path, path_test
 from components.middleware.header_layer import Fields, HeaderLayer, Rule
-from components.middleware.header_text import header_name, header_value
-from components.middleware.path_patterns import PathTest, app_path, path_test
 
 _DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
 

@@ -15,8 +15,8 @@ from pydantic import Field
 from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
+from components.http.paths import any_path_test, app_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule
-from components.middleware.path_patterns import any_path_test, app_path
 
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _REMEMBERED_ORIGINS = 256

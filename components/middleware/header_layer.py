@@ -17,7 +17,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.middleware.header_text import ordinary_names
+from components.http.headers import ordinary_names
 
 Fields = list[tuple[bytes, bytes]]
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})

@@ -11,9 +11,9 @@ from typing import Annotated
 from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
-from components.middleware.path_patterns import app_path, matcher
-from components.middleware.trusted_peers import TrustedPeers
+from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
+from components.http.paths import app_path, matcher
+from components.http.trusted_peers import TrustedPeers
 
 
 class IPAllowListMiddleware:

@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field, with_config
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
+from components.http.paths import app_path, matcher
 from components.middleware.header_layer import HeaderLayer, Step
-from components.middleware.path_patterns import app_path, matcher
 from components.middleware.rate_plan import Plan, refuse
 from components.rate_limit.answer import (
     BodyShape,

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from starlette.types import ASGIApp, Scope
 
+from components.http.headers import header_name
+from components.http.trusted_peers import TrustedPeers
+from components.http.uuid7 import process_ids
 from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
-from components.middleware.header_text import header_name
-from components.middleware.sortable_ids import process_ids
-from components.middleware.trusted_peers import TrustedPeers
 from components.request_context import CONTEXT
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-"

@@ -17,10 +17,10 @@ from typing import Annotated
 from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.middleware.log_line import LogLine, who
-from components.middleware.log_sink import LogSink
-from components.middleware.path_patterns import any_path_test, app_path
-from components.middleware.websocket_log import WebSocketLog
+from components.access_log.line import LogLine, who
+from components.access_log.sink import LogSink
+from components.access_log.websocket import WebSocketLog
+from components.http.paths import any_path_test, app_path
 
 _GONE = frozenset({"ClientDisconnect", "CancelledError"})
 

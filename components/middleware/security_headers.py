@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from starlette.types import ASGIApp, Scope
 
+from components.http.headers import header_value
+from components.http.paths import any_path_test, app_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule
-from components.middleware.header_text import header_value
-from components.middleware.path_patterns import any_path_test, app_path
 
 DOCS_CSP = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "

@@ -16,8 +16,8 @@ from pydantic import Field
 from starlette.datastructures import URL
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.http.paths import app_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule
-from components.middleware.path_patterns import app_path
 
 _KEPT_BY_REDIRECTS = ":/%#?=@[]!$&'()*+,;"  # of Starlette's RedirectResponse
 

@@ -15,10 +15,10 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.error_answer import BodyOption, ErrorResponse, Fault, valid_shape
+from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
+from components.http.headers import header_name
+from components.http.paths import app_path, matcher
 from components.middleware.body_limit import declared_bytes
-from components.middleware.header_text import header_name
-from components.middleware.path_patterns import app_path, matcher
 
 _MOST_DIGITS = 12  # of a time; more are milliseconds, or no time at all
 

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from components.rate_limit.redis_script import LUA, SHA, command
-from components.redis_address import Address, address_of
+from components.redis.address import Address, address_of
 
 
 class RefusedError(Exception):

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from components.breaker import Breaker
 from components.rate_limit.redis_link import Link, RefusedError
 from components.rate_limit.redis_script import decisions
 from components.rate_limit.store import Decision, Limit
+from components.redis.circuit_breaker import Breaker
 
 MOST_HITS = 256  # of one call: Redis serves nobody else while the script runs
 _GRACE_SECONDS = 0.005

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from assembler.component import Component
-from assembler.drawing import render
-from assembler.errors import ManifestError, UsageError
-from assembler.nodes import Mapping, Scalar, as_written, walk
-from assembler.plan import Plan, load
+from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.diagnostics.render import render
+from assembler.document.nodes import Mapping, Scalar, as_written, walk
+from assembler.plan.component import Component
+from assembler.plan.load import Plan, load
 from tests.assembler.project import project
 
 SEPARATOR = "----\n"

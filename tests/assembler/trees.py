@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from assembler.nodes import Mapping, Node, Scalar, Sequence
+from assembler.document.nodes import Mapping, Node, Scalar, Sequence
 
 SAFE = st.characters(
     codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"], exclude_characters="\u2028\u2029\ufeff"

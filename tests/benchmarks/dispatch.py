@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from assembler.dispatch import index_routes
+from assembler.application.route_index import index_routes
 
 ROUNDS = 15
 ROUTES_PER_ROUTER = 25

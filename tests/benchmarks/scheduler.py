@@ -17,18 +17,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from assembler.cron import every, parse
-from assembler.scheduler.claims import Claim
-from assembler.scheduler.clock import APSchedulerClock
-from assembler.scheduler.context import JobContext
-from assembler.scheduler.engine import Jobs
-from assembler.scheduler.job import Job
-from assembler.scheduler.link import Link
-from assembler.scheduler.memory import MemoryStore
-from assembler.scheduler.one_run import Setting
-from assembler.scheduler.run import Ending
-from tests.assembler.scheduler.conftest import driven, opened
-from tests.assembler.scheduler.processes import crew, doubles
+from assembler.manifest.schedule import every, parse
+from assembler.runtime.scheduler.claims import Claim
+from assembler.runtime.scheduler.clock import APSchedulerClock
+from assembler.runtime.scheduler.context import JobContext
+from assembler.runtime.scheduler.engine import Jobs
+from assembler.runtime.scheduler.execution import Setting
+from assembler.runtime.scheduler.job import Job
+from assembler.runtime.scheduler.memory import MemoryStore
+from assembler.runtime.scheduler.run import Ending
+from assembler.runtime.scheduler.store_client import Link
+from tests.assembler.runtime.scheduler.conftest import driven, opened
+from tests.assembler.runtime.scheduler.processes import crew, doubles
 from tests.servers import start_postgres, start_redis
 
 PROCESSES = 8

@@ -36,9 +36,9 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Message
 
 import assembler
+from components.access_log.buffer import _flushed_before_fork
 from components.middleware.cache_control import CacheControlMiddleware, CacheRule
 from components.middleware.cors import CORSMiddleware
-from components.middleware.line_buffer import _flushed_before_fork
 from components.middleware.rate_limit import RateLimitMiddleware
 from components.middleware.request_id import RequestIDMiddleware
 from components.middleware.request_logging import RequestLoggingMiddleware

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import assembler
-from assembler.errors import ManifestError
+from assembler.diagnostics.errors import ManifestError
 from tests.assembler.project import project
 
 LIST = '[tool.assembler]\nimports = ["components"]\n'

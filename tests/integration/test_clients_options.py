@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from assembler.application import build
-from assembler.errors import ManifestError, StartupError
-from assembler.plan import Plan, load
+from assembler.application.build import build
+from assembler.diagnostics.errors import ManifestError, StartupError
+from assembler.plan.load import Plan, load
 from components.clients.ai import AnthropicClient, OpenAIClient
 from components.clients.sms import SMSClient
 from tests.assembler.project import project

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 import assembler
-from assembler.drawing import render
-from assembler.errors import ManifestError
+from assembler.diagnostics.errors import ManifestError
+from assembler.diagnostics.render import render
 from tests.assembler.project import project
 from tests.mcp_flow import log_in
 

@@ -11,8 +11,8 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic.fields import FieldInfo
 
-from assembler.import_list import ImportList
-from assembler.static import SourceReader
+from assembler.plan.allow_list import ImportList
+from assembler.plan.static import SourceReader
 from tests.benchmarks.diff import prepare, timed
 
 COMPONENTS = Path(__file__).parents[2] / "components"

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.chain import Shelf
-from assembler.place import File
+from assembler.diagnostics.span import File
+from assembler.document.extends import Shelf
+from assembler.document.source import decoded
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.side import Side, read_side
 from assembler.review.finding import Comparison, Grade, as_dict
-from assembler.source import decoded
 from tests.assembler.project import project
 from tests.integration.diff_case import compared, directions, grades, told
 

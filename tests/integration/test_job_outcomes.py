@@ -8,7 +8,7 @@ import httpx2
 
 from tests.components.clients.serving import serving
 from tests.components.numbers import started, until
-from tests.components.test_sentry import accept, items
+from tests.components.sentry.test_sentry import accept, items
 from tests.servers import free_port
 
 JOBS = """

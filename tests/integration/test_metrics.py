@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.testclient import TestClient
 
-from assembler.application import build
-from assembler.errors import ManifestError
-from assembler.plan import load
+from assembler.application.build import build
+from assembler.diagnostics.errors import ManifestError
+from assembler.plan.load import load
 from components.request_context import RequestContextFilter
 from tests.assembler.project import project
 from tests.components.numbers import ask, read, started, workers

@@ -22,7 +22,7 @@ from assembler.testing import RedisServer
 from components.estate.models import Base
 from tests.components.clients.serving import Service, serving
 from tests.components.mcp.issuer import SECRET, token
-from tests.components.test_sentry import accept, items
+from tests.components.sentry.test_sentry import accept, items
 from tests.integration.production import OPERATIONS_TOKEN, ORIGINS, variables
 from tests.servers import free_port
 

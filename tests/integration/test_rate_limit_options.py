@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from assembler.errors import ManifestError
-from assembler.plan import Plan, load
+from assembler.diagnostics.errors import ManifestError
+from assembler.plan.load import Plan, load
 from tests.assembler.project import project
 
 CODE = "def tenant(scope): ...\n"

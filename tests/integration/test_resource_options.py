@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 import assembler
-from assembler.errors import ManifestError
+from assembler.diagnostics.errors import ManifestError
 from tests.assembler.project import project
 from tests.components.clients.serving import serving
 from tests.servers import start_redis

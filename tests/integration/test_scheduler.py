@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from assembler.application import build
-from assembler.errors import ManifestError
-from assembler.plan import load
-from assembler.scheduler.siblings import Alone, SeveralWorkersError
+from assembler.application.build import build
+from assembler.diagnostics.errors import ManifestError
+from assembler.plan.load import load
+from assembler.runtime.scheduler.single_process import Alone, SeveralWorkersError
 from components.scheduler import tick_router
 from tests.assembler.command import ENVIRONMENT, call, run
 from tests.assembler.project import project

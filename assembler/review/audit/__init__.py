@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from assembler.import_list import ImportList, read_import_list
+from assembler.diagnostics.span import Span, one_line
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.merge import Document
+from assembler.document.nodes import locate
 from assembler.manifest import Manifest
 from assembler.manifest.review import Suppression
-from assembler.nodes import locate
-from assembler.overlay import Document
-from assembler.place import Span, one_line
+from assembler.plan.allow_list import ImportList, read_import_list
 from assembler.review.audit.item import first_line
 from assembler.review.audit.literals import secret_test
 from assembler.review.audit.rule import SEVERITIES, Finding, Profile, Rule, Severity, Sighting
 from assembler.review.audit.subject import Subject
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
 from assembler.review.credentials import secret_scalars, veiled, veiled_text
-from assembler.suggestion import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def audit(
     """Judge one manifest.
 
     Args:
-        document: the merged tree, as `assembler.plan.load_shape` returns it with the manifest.
+        document: the merged tree, as `assembler.plan.load.load_shape` returns it with the manifest.
         manifest: its models.
         profile: what the manifest is for.
         today: the day by which suppressions end.

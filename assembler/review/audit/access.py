@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from assembler.nodes import Mapping, Scalar, Sequence, locate
+from assembler.document.nodes import Mapping, Scalar, Sequence, locate
 from assembler.review.audit.item import Item
 from assembler.review.audit.kinds import GUARD
 from assembler.review.audit.rule import SERVED, Rule, Sighting

@@ -7,7 +7,7 @@ cheat sheets on sessions and errors.
 import re
 from collections.abc import Iterator
 
-from assembler.marks import Unknown
+from assembler.document.provenance import Unknown
 from assembler.review.audit.kinds import HEADERS, HOSTS, SESSION
 from assembler.review.audit.rule import DEV, SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject

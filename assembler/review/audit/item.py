@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.composer import plain_value
-from assembler.duration import parse_duration
-from assembler.marks import Unknown
-from assembler.nodes import Mapping, Node, NodePath, Scalar, Sequence, locate
-from assembler.place import Span
-from assembler.references import Reference, parse
+from assembler.diagnostics.span import Span
+from assembler.document.interpolation import Reference, parse
+from assembler.document.nodes import Mapping, Node, NodePath, Scalar, Sequence, locate
+from assembler.document.parser import plain_value
+from assembler.document.provenance import Unknown
+from assembler.manifest.duration import parse_duration
 
 
 @dataclass(frozen=True, slots=True)

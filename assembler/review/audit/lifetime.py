@@ -5,10 +5,10 @@ In: a `Subject`. Out: sightings. Refuses nothing.
 
 from collections.abc import Iterator
 
+from assembler.plan.sections.shutdown_budget import check_termination
 from assembler.review.audit.kinds import PROBE
 from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject
-from assembler.termination import check_termination
 
 _ENDLESS = {
     "redis": ("socket_timeout", "timeout"),

@@ -7,8 +7,8 @@ resource consumption) and API2 (broken authentication).
 import re
 from collections.abc import Iterator
 
-from assembler.marks import Unknown
-from assembler.nodes import Scalar
+from assembler.document.nodes import Scalar
+from assembler.document.provenance import Unknown
 from assembler.review.audit.item import Item, texts_of
 from assembler.review.audit.kinds import BODY, LIMITER, PROBE, PROXY, TIMEOUT
 from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting

@@ -6,10 +6,10 @@ In: a `Subject`. Out: sightings, whose words never repeat a value. Refuses nothi
 from collections.abc import Iterator
 from typing import get_args
 
-from assembler.address import address_of
-from assembler.nodes import NodePath, Scalar, walk
-from assembler.redaction import url_secrets
-from assembler.references import Reference, parse
+from assembler.diagnostics.secrets import url_secrets
+from assembler.document.address import address_of
+from assembler.document.interpolation import Reference, parse
+from assembler.document.nodes import NodePath, Scalar, walk
 from assembler.review.audit.item import Item, first_line
 from assembler.review.audit.rule import SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject

@@ -6,7 +6,7 @@ unless it has a default. Sources: PostgreSQL's `max_connections` (100, of which 
 
 from collections.abc import Iterator
 
-from assembler.nodes import Scalar
+from assembler.document.nodes import Scalar
 from assembler.review.audit.item import Item
 from assembler.review.audit.kinds import ENGINE, LIMITER, MEMORY
 from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting

@@ -8,8 +8,8 @@ inert.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from assembler.drawing import render
-from assembler.place import one_line, printable
+from assembler.diagnostics.render import render
+from assembler.diagnostics.span import one_line, printable
 from assembler.review import diagnostics
 from assembler.review.audit import Report
 from assembler.review.audit.rule import EVERYWHERE, Finding, Rule

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from assembler.place import Note, Span, one_line, printable
+from assembler.diagnostics.span import Note, Span, one_line, printable
 
 if TYPE_CHECKING:
     from assembler.review.audit.subject import Subject

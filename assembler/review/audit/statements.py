@@ -1,4 +1,4 @@
-"""Rules about startup SQL: the table of `assembler.sql`, as rules of the audit.
+"""Rules about startup SQL: the table of `assembler.plan.sql`, as rules of the audit.
 
 In: a `Subject`. Out: sightings, at their place in the manifest or in the SQL file. Refuses nothing;
 what could not be parsed is told by `check`.
@@ -6,9 +6,9 @@ what could not be parsed is told by `check`.
 
 from collections.abc import Callable, Iterator
 
+from assembler.plan.sql import rules as table
 from assembler.review.audit.rule import SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject
-from assembler.sql import rules as table
 
 _WHY = {
     table.AGAIN: "a statement whose text changes is applied again, to what the older text has made",

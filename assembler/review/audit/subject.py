@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from assembler.errors import AssemblerError, Diagnostic
-from assembler.import_list import ImportFault, ImportList
+from assembler.diagnostics.errors import AssemblerError, Diagnostic
+from assembler.diagnostics.secrets import Secrets
+from assembler.diagnostics.span import Span
+from assembler.document.interpolation import Resolver
+from assembler.document.merge import Document
+from assembler.document.nodes import Mapping, locate
 from assembler.manifest import Manifest
-from assembler.nodes import Mapping, locate
-from assembler.overlay import Document
-from assembler.place import Span
-from assembler.redaction import Secrets
-from assembler.references import Resolver
+from assembler.plan.allow_list import ImportFault, ImportList
+from assembler.plan.signature import Target
+from assembler.plan.sql.lint import Finding as SqlFinding
+from assembler.plan.sql.lint import findings
+from assembler.plan.sql.statement import SqlStep, read_sql
+from assembler.plan.static import SourceReader
 from assembler.review.audit.item import Item, first_line, item_of, texts_of
 from assembler.review.audit.rule import Profile
-from assembler.signature import Target
-from assembler.sql.lint import Finding as SqlFinding
-from assembler.sql.lint import findings
-from assembler.sql.statement import SqlStep, read_sql
-from assembler.static import SourceReader
 
 _SECTIONS = (*("middleware", "exception_handlers", "configure", "routes", "startup", "shutdown"),)
 

@@ -7,7 +7,7 @@ tokens), RFC 7518, 3.2 (length of keys).
 import re
 from collections.abc import Iterator
 
-from assembler.nodes import Scalar, Sequence
+from assembler.document.nodes import Scalar, Sequence
 from assembler.review.audit.item import Item, first_line, seconds_of
 from assembler.review.audit.rule import SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject

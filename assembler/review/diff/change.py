@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assembler.nodes import Node
-from assembler.place import Span
+from assembler.diagnostics.span import Span
+from assembler.document.nodes import Node
 from assembler.review.finding import Grade
 
 ABSENT: Any = object()  # a side does not say the value, and nothing tells its default

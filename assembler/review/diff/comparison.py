@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from assembler.nodes import NodePath
-from assembler.redaction import redact
+from assembler.diagnostics.secrets import redact
+from assembler.document.nodes import NodePath
 from assembler.review.diff.change import Change, change
 from assembler.review.diff.entries import Judge
 from assembler.review.diff.knowledge import Knowledge

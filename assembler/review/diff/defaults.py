@@ -7,9 +7,9 @@ there is none. Refuses nothing.
 from datetime import timedelta
 from typing import Any
 
-from assembler.duration import duration_text
+from assembler.manifest.duration import duration_text
 from assembler.manifest.section import Section
-from assembler.static.looseness import UNTOLD
+from assembler.plan.static.looseness import UNTOLD
 
 
 def default_of(model: type[Section], key: str) -> Any:

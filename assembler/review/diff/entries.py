@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
+from assembler.document.nodes import Mapping, Node, Sequence, as_written
 from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
 from assembler.manifest.section import Section
 from assembler.manifest.step import Job, Shutdown, Startup
-from assembler.nodes import Mapping, Node, Sequence, as_written
+from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.defaults import default_of
 from assembler.review.diff.knowledge import Knowledge
@@ -26,7 +27,6 @@ from assembler.review.diff.schedule import Clock, compare_clocks
 from assembler.review.diff.side import Side
 from assembler.review.diff.statements import compare_statements
 from assembler.review.finding import Grade
-from assembler.static.looseness import OptionFacts
 
 MODELS: MappingType[str, type[Section]] = MappingProxyType(
     {

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from assembler.chain import Shelf
-from assembler.errors import UsageError
-from assembler.place import File, one_line
-from assembler.source import decoded
+from assembler.diagnostics.errors import UsageError
+from assembler.diagnostics.span import File, one_line
+from assembler.document.extends import Shelf
+from assembler.document.source import decoded
 
 _TIMEOUT_SECONDS = 60
 _DEFAULTS = ("origin/HEAD", "origin/main", "origin/master", "main", "master")

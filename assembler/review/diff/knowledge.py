@@ -7,12 +7,12 @@ what cannot be found is told as such. Refuses nothing.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from assembler.errors import UsageError
-from assembler.import_list import ImportFault, ImportList
+from assembler.diagnostics.errors import UsageError
+from assembler.plan.allow_list import ImportFault, ImportList
+from assembler.plan.static import SourceReader
+from assembler.plan.static.looseness import UNTOLD, OptionFacts
+from assembler.plan.static.module import Earlier
 from assembler.review.diff.known import KNOWN
-from assembler.static import SourceReader
-from assembler.static.looseness import UNTOLD, OptionFacts
-from assembler.static.module import Earlier
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from assembler.nodes import Node
+from assembler.document.nodes import Node
 
 _NATURAL_KEYS = ("id", "match", "path", "name", "rule", "url", "label", "prefix")
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.entries import entry_id
-from assembler.nodes import Mapping, Member, Node, NodePath, Scalar, as_written
-from assembler.nodes import Sequence as ListNode
+from assembler.document.nodes import Mapping, Member, Node, NodePath, Scalar, as_written
+from assembler.document.nodes import Sequence as ListNode
+from assembler.document.sections import entry_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ nobody knows. Refuses nothing.
 
 from typing import Any
 
-from assembler.composer import plain_value
-from assembler.references import Reference, parse
+from assembler.document.interpolation import Reference, parse
+from assembler.document.parser import plain_value
 from assembler.review.diff.change import ABSENT, direction
 from assembler.review.diff.pairing import Pair
 from assembler.review.diff.scalars import Verdict, compare

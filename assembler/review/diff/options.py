@@ -7,7 +7,8 @@ nothing.
 
 from collections.abc import Iterator
 
-from assembler.nodes import Mapping, Node
+from assembler.document.nodes import Mapping, Node
+from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import ABSENT, Change, change, direction, under
 from assembler.review.diff.knowledge import Facts
 from assembler.review.diff.lists import Item, keyed, natural_key, without
@@ -16,7 +17,6 @@ from assembler.review.diff.pairing import NOTHING, Pair, is_code, item_of, items
 from assembler.review.diff.scalars import compare, is_equal, same
 from assembler.review.diff.secrecy import is_secret_key, reference_text, shown
 from assembler.review.finding import Grade
-from assembler.static.looseness import OptionFacts
 
 _HIDDEN = "a value that is not shown"
 _BY_LENGTH = frozenset({"longer", "shorter"})

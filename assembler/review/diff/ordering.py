@@ -6,7 +6,7 @@ from one table of what must run outside what. Refuses nothing.
 
 from collections.abc import Iterator, Sequence
 
-from assembler.nodes import Scalar
+from assembler.document.nodes import Scalar
 from assembler.review.diff.change import Change, change, direction
 from assembler.review.diff.matching import Entry, Matching, Pair
 from assembler.review.diff.orders import BY_ROLES, Order

@@ -7,11 +7,11 @@ shown, whether it names code. Refuses nothing.
 import re
 from typing import Any, NamedTuple
 
-from assembler.nodes import Node, Sequence, as_written
+from assembler.document.nodes import Node, Sequence, as_written
+from assembler.plan.static.looseness import UNTOLD, OptionFacts
 from assembler.review.diff.change import ABSENT
 from assembler.review.diff.lists import Item
 from assembler.review.diff.secrecy import is_harmless, is_secret_key, shown
-from assembler.static.looseness import UNTOLD, OptionFacts
 
 NOTHING = OptionFacts()
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+(?::[^\W\d]\w*(?:\.[^\W\d]\w*)*)?\Z")

@@ -11,8 +11,8 @@ from datetime import datetime
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from assembler.chain import DISK, Shelf, read_chain, shown_name
-from assembler.errors import ManifestError, UsageError
+from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.document.extends import DISK, Shelf, read_chain, shown_name
 from assembler.review.diff.comparison import compare_sides, with_rename
 from assembler.review.diff.git import Commit, Repository
 from assembler.review.diff.knowledge import Knowledge

@@ -6,7 +6,7 @@ what it is for, code by its being new, SQL by what it does. Refuses nothing.
 
 from collections.abc import Iterator, Sequence
 
-from assembler.nodes import Mapping, as_written
+from assembler.document.nodes import Mapping, as_written
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.matching import Entry

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from assembler.duration import is_duration, parse_duration
+from assembler.manifest.duration import is_duration, parse_duration
 from assembler.review.diff.change import ABSENT, direction
 from assembler.review.finding import Grade
 

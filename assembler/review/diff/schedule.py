@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import NamedTuple
 
-from assembler import cron
-from assembler.cron import Schedule
-from assembler.duration import parse_duration
-from assembler.nodes import Node
+from assembler.document.nodes import Node
+from assembler.manifest import schedule as cron
+from assembler.manifest.duration import parse_duration
+from assembler.manifest.schedule import Schedule
 from assembler.review.diff.change import Change, change
 from assembler.review.finding import Grade
 

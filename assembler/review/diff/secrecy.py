@@ -9,10 +9,10 @@ import json
 import re
 from typing import Any
 
-from assembler.composer import plain_value
-from assembler.duration import is_duration
-from assembler.redaction import redact
-from assembler.references import Reference, parse
+from assembler.diagnostics.secrets import redact
+from assembler.document.interpolation import Reference, parse
+from assembler.document.parser import plain_value
+from assembler.manifest.duration import is_duration
 
 _LONGEST = 60  # characters of a value that a sentence shows
 _LISTED = 6  # values of a list that a sentence shows

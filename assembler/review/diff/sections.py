@@ -7,9 +7,10 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 
+from assembler.document.nodes import Mapping, Node, Scalar, Sequence, as_written, walk
 from assembler.manifest.app import App, OpenAPI, Server
 from assembler.manifest.step import Scheduler
-from assembler.nodes import Mapping, Node, Scalar, Sequence, as_written, walk
+from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.defaults import default_of
 from assembler.review.diff.knowledge import Knowledge
@@ -18,7 +19,6 @@ from assembler.review.diff.options import compare_value
 from assembler.review.diff.secrecy import shown
 from assembler.review.diff.side import Side
 from assembler.review.finding import Grade
-from assembler.static.looseness import OptionFacts
 
 _TLS = frozenset({"ssl_certfile", "ssl_keyfile", "ssl_ca_certs"})
 _CODE_KEYS = frozenset({"()", "class", "factory"})

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from assembler.chain import DISK, Shelf
-from assembler.errors import ManifestError, UsageError
-from assembler.nodes import Mapping, Node, NodePath, Scalar, Sequence, as_written
-from assembler.overlay import Document
-from assembler.plan import load_shape
+from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.document.extends import DISK, Shelf
+from assembler.document.merge import Document
+from assembler.document.nodes import Mapping, Node, NodePath, Scalar, Sequence, as_written
+from assembler.plan.load import load_shape
 
 
 @dataclass(frozen=True)

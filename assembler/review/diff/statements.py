@@ -7,7 +7,7 @@ A statement is known by its text, so a changed one runs again. Refuses nothing.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from assembler.nodes import Mapping, Node, Scalar, Sequence
+from assembler.document.nodes import Mapping, Node, Scalar, Sequence
 from assembler.review.diff.change import Change, change
 from assembler.review.diff.secrecy import shown
 from assembler.review.diff.sql import Effect, columns, effects

@@ -7,7 +7,7 @@ colour the text nor forge a line of it.
 
 from collections.abc import Iterator, Sequence
 
-from assembler.place import one_line
+from assembler.diagnostics.span import one_line
 from assembler.review.finding import Comparison, Finding, Grade, Layer
 from assembler.review.summary import counted, findings_of, place_text, restacked, shared
 

@@ -7,10 +7,10 @@ Refuses, with every fault, a text that is no manifest's. The shape is not looked
 an unknown key can be put in order.
 """
 
-from assembler.chain import read_layer
-from assembler.errors import AssemblerError
-from assembler.nodes import Mapping, Node, Sequence
-from assembler.place import File
+from assembler.diagnostics.errors import AssemblerError
+from assembler.diagnostics.span import File
+from assembler.document.extends import read_layer
+from assembler.document.nodes import Mapping, Node, Sequence
 from assembler.review.formatting.key_order import put_in_order
 from assembler.review.formatting.layout import text_of
 from assembler.review.formatting.written import read_written

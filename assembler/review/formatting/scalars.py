@@ -10,7 +10,7 @@ import re
 
 import yaml
 
-from assembler.composer import plain_value
+from assembler.document.parser import plain_value
 from assembler.review.formatting.comments import BLOCK_STYLES
 from assembler.review.formatting.written import Leaf
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from assembler.composer import plain_value
-from assembler.entries import ENTRY_LISTS, entry_id
+from assembler.document.merge import Document
+from assembler.document.nodes import Mapping, Node, NodePath, Scalar, as_written, locate
+from assembler.document.nodes import Sequence as Items
+from assembler.document.parser import plain_value
+from assembler.document.sections import ENTRY_LISTS, entry_id
 from assembler.manifest import Manifest
-from assembler.nodes import Mapping, Node, NodePath, Scalar, as_written, locate
-from assembler.nodes import Sequence as Items
-from assembler.overlay import Document
 from assembler.review.credentials import IsSecret, literal_text, veiled_text
 
 State = Literal["same", "differs", "gap"]

@@ -9,7 +9,7 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from assembler.place import one_line
+from assembler.diagnostics.span import one_line
 from assembler.review.markup import code, html_text
 from assembler.review.matrix import Matrix, Row
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from assembler.application import build
-from assembler.lifespan import Lifespan
-from assembler.plan import Plan, load
-from assembler.report import Assembly
+from assembler.application.build import build
+from assembler.plan.load import Plan, load
+from assembler.runtime.lifespan import Lifespan
+from assembler.runtime.report import Assembly
 
 PARTS = "tests.assembler.sample_app"
 

@@ -21,12 +21,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from components.access_log.line import who
 from components.errors import forbidden, unauthorized
 from components.mcp.gate import BearerGate
 from components.mcp.principal import Principal, principal_of
 from components.mcp.protected import Mount
 from components.mcp.resource_server import ResourceServer
-from components.middleware.log_line import who
 from components.rate_limit.keys import subject_of
 from tests.components.mcp.issuer import (
     ISSUER,

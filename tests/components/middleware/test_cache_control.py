@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from components.http.etag import is_known
 from components.middleware.cache_control import CacheControlMiddleware, CacheRule
-from components.middleware.entity_tag import is_known
 from tests.components.middleware.exchange import Answer, exchange, http_scope, responding
 
 RULES = [

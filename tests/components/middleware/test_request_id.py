@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from components import request_context
+from components.http.uuid7 import SortableIDs, process_ids
 from components.middleware.request_id import RequestIDMiddleware
-from components.middleware.sortable_ids import SortableIDs, process_ids
 from tests.components.middleware.exchange import exchange, http_scope, responding, websocket_scope
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

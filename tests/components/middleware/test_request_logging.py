@@ -28,7 +28,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from components.middleware.log_line import LogLine, who
+from components.access_log.line import LogLine, who
 from components.middleware.request_id import RequestIDMiddleware
 from components.middleware.request_logging import RequestLoggingMiddleware
 from tests.components.middleware.exchange import exchange, http_scope, responding, websocket_scope

@@ -1,0 +1,1 @@
+"""Plan → FastAPI: routes, handlers and the stack, built at once."""

@@ -1,0 +1,238 @@
+"""Plan → FastAPI application, sealed.
+
+In: a `Plan`, and objects that stand for its resources. Out: a FastAPI application whose middleware
+stack is built, so that a constructor that fails shows now, with the manifest's line. Refuses, as a
+`ManifestError`, whatever a constructor, a factory or a `configure` function raises, and resources
+that are not of the type that an option declares. Opens nothing: that is the lifespan's.
+"""
+
+import logging.config
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from assembler.application.middleware import seal
+from assembler.application.mount import SlashMount
+from assembler.application.route_index import index_routes
+from assembler.application.shell import empty_application
+from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
+from assembler.diagnostics.span import Span
+from assembler.plan.component import Component
+from assembler.plan.load import Plan
+from assembler.runtime.asgi_lifespan import LifespanProtocol
+from assembler.runtime.health_checks import checks
+from assembler.runtime.hooks import MountedLifespan, Opening, RouterLifespans
+from assembler.runtime.instances import MISSING, Objects
+from assembler.runtime.lifespan import Lifespan
+from assembler.runtime.recorder import Group, Running
+from assembler.runtime.report import Assembly, LazyState, Phase
+from assembler.runtime.task import call
+
+
+def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
+    """Build the application of `plan`.
+
+    `resources` replace those of the plan by id; they stay the caller's, so the application neither
+    opens nor closes them. Raises `ManifestError` (`build-failed`, `bad-value`)
+    where something that the manifest names cannot be made, `UsageError` for an id that the
+    manifest does not have.
+    """
+    given = dict(resources or {})
+    unknown = sorted(given.keys() - {component.id for component in plan.resources})
+    if unknown:
+        raise UsageError(f"`{plan.name}` has no resource `{unknown[0]}` to replace")
+    return _Builder(plan).build(given)
+
+
+def build_for_jobs(plan: Plan, part: Literal["once", "worker"] = "once") -> Lifespan:
+    """Build what the jobs of `plan` need and no more: its resources, and no clock.
+
+    Nothing is served, and steps of the start and the end are left to those who do. Raises as
+    `build` does.
+    """
+    return _Builder(plan).build_for_jobs(part)
+
+
+class _Builder:
+    """One build: the application as far as it has come."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.app = empty_application(plan.manifest.app)
+        self.assembly = self.app.state.assembly = Assembly(plan.name, plan.hash)
+        self.objects = Objects(plan, self.app)
+
+    def build(self, given: dict[str, Any]) -> FastAPI:
+        self.configure_logging()
+        resources = self.objects.openings(given)
+        self.add_handlers()
+        layers = self.add_middleware()
+        raise_faults(self.objects.faults)
+        for component in self.plan.configure:
+            self.objects.call(component, partial(component.target.value, self.app), "failed")
+        mounts = self.add_routes()
+        startup = self.startup()
+        shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
+        jobs = self.job_openings()
+        seal(
+            self.app,
+            lambda layer, error: self.note_layer(layer, error, layers),
+            self.plan.secrets.scrub,
+        )
+        raise_faults(self.objects.faults)
+        index = index_routes(self.app)
+        self.assembly.dispatch = "indexed" if index.active else f"FastAPI's own: {index.reason}"
+        shared = dict(self.objects.resources)
+        routers = RouterLifespans(self.app)
+        inner = [self.router_opening(routers), *self.mount_openings(mounts, shared)]
+        lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown, jobs)
+        self.assembly.checks.update(checks(self.plan, self.objects.resources))
+        protocol = LifespanProtocol(lifespan, (shared, routers.state))
+        self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole
+        return self.app
+
+    def build_for_jobs(self, part: Literal["once", "worker"]) -> Lifespan:
+        self.configure_logging()
+        resources = self.objects.openings()
+        jobs = self.job_openings(part)
+        raise_faults(self.objects.faults)
+        return Lifespan(self.plan, self.assembly, resources, [], [], [], jobs)
+
+    def configure_logging(self) -> None:
+        if self.plan.logging is None:
+            return
+        # Python's default would silence the loggers of the server and of every imported module.
+        options = {"disable_existing_loggers": False, **self.plan.logging}
+        try:
+            logging.config.dictConfig(options)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # handlers and filters are user code
+            self.objects.note("`logging` is refused", error, self.section("logging"))
+
+    def add_handlers(self) -> None:
+        for component in self.plan.handlers:
+            handler = self.objects.made(component)
+            if handler is not MISSING:
+                self.app.add_exception_handler(component.caught, handler)
+
+    def add_middleware(self) -> dict[Middleware, Component]:
+        """Put the layers on the app; return the component of each."""
+        layers: dict[Middleware, Component] = {}
+        for component in self.plan.middleware:
+            layer = Middleware(component.target.value, **self.objects.arguments(component) or {})
+            self.app.user_middleware.append(layer)
+            layers[layer] = component
+        return layers
+
+    def note_layer(
+        self, layer: Middleware, error: BaseException, layers: dict[Middleware, Component]
+    ) -> None:
+        component = layers.get(layer)
+        span = component.span if component else self.section("configure")
+        name = component.target.name if component else getattr(layer.cls, "__name__", "middleware")
+        self.objects.note(f"`{name}` could not be made", error, span)
+
+    def add_routes(self) -> list[tuple[Component, SlashMount]]:
+        mounts = []
+        for component in self.plan.routes:
+            is_lazy = component.role == "mount" and component.entry.lazy
+            value = self.lazy_mount(component) if is_lazy else self.objects.made(component)
+            if value is MISSING:
+                continue
+            if component.role == "mount":
+                mount = SlashMount(component.entry.mount, value)
+                self.app.router.routes.append(mount)
+                mounts.append((component, mount))
+            else:
+                self.include(component, value)
+            self.assembly.owners.setdefault(id(self.app.router.routes[-1]), component.id)
+        return mounts
+
+    def lazy_mount(self, component: Component) -> ASGIApp:
+        from assembler.runtime.lazy_mount import LazyMount, maker  # noqa: PLC0415  # few manifests have one
+
+        report = LazyState(component.id, component.target.path)
+        self.assembly.lazy[component.id] = report
+        shared = dict(self.objects.resources)
+        return LazyMount(
+            maker(component, self.plan, self.app, shared),
+            shared,
+            report,
+            warmup=component.entry.warmup,
+            scrub=self.plan.secrets.scrub,
+            is_ready=lambda: self.assembly.state in {"started", "draining"},
+        )
+
+    def include(self, component: Component, router: Any) -> None:
+        if not issubclass(type(router), APIRouter):  # an object may raise when asked for its class
+            kind = type(router).__name__
+            message = f"`{component.target.path}` gives a {kind}, not a FastAPI router"
+            remedy = "an ASGI application is mounted: `{mount: /path, use: …}`"
+            fault = Diagnostic("not-callable", message, component.span, help=remedy)
+            self.objects.faults.append(fault)
+            return
+        dependencies = [self.objects.made(item) for item in component.dependencies]
+        try:
+            self.app.include_router(
+                router,
+                prefix=component.entry.prefix,
+                tags=list(component.entry.tags) or None,
+                dependencies=[Depends(item) for item in dependencies if item is not MISSING],
+            )
+        except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd routers
+            message = f"`{component.target.name}` cannot be included"
+            self.objects.note(message, error, component.span)
+
+    def startup(self) -> list[Running | Group]:
+        """Return functions and SQL in the order of the manifest."""
+        functions = (self.running(component, "startup") for component in self.plan.startup)
+        sql: Iterator[Group] = iter(())
+        if self.plan.sql:
+            from assembler.runtime.sql.steps import sql_groups  # noqa: PLC0415  # many rooms
+
+            sql = iter(sql_groups(self.plan, self.objects))
+        entries = self.plan.manifest.startup
+        return [next(functions) if entry.use else next(sql) for entry in entries]
+
+    def running(self, component: Component, phase: Phase) -> Running:
+        arguments = self.objects.arguments(component) or {}
+        entry = component.entry
+        run = partial(call, component.target.value, **arguments)
+        on_error = getattr(entry, "on_error", "fail")
+        return Running(component.id, phase, run, component.span, entry.timeout, on_error)
+
+    def router_opening(self, routers: RouterLifespans) -> Opening:
+        place = self.section("routes")
+        return Opening("routers", "router", routers.open, routers.aclose, place)
+
+    def mount_openings(
+        self, mounts: list[tuple[Component, SlashMount]], shared: dict[str, Any]
+    ) -> list[Opening]:
+        openings = []
+        # What warms up in the background begins when all else is open.
+        for component, mount in sorted(mounts, key=lambda pair: pair[0].entry.lazy):
+            app: Any = mount.app
+            is_lazy = component.entry.lazy
+            inner = app if is_lazy else MountedLifespan(app, shared, own=mount.state)
+            opening = Opening(component.id, "mount", inner.open, inner.aclose, component.span)
+            openings.append(opening)
+        return openings
+
+    def job_openings(self, part: Literal["clock", "once", "worker"] = "clock") -> list[Opening]:
+        if not self.plan.jobs:
+            return []
+        from assembler.runtime.scheduler.build import Scheduled  # noqa: PLC0415  # many rooms
+
+        return [Scheduled(self.plan, self.objects, self.assembly, part).opening()]
+
+    def section(self, name: str) -> Span:
+        """Where a section is named, or the start of the document where there is none."""
+        root = self.plan.document.root
+        if name in root.members:
+            return root.members[name].key
+        return root.span._replace(end_line=root.span.line, end_column=root.span.column + 1)

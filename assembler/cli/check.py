@@ -1,0 +1,107 @@
+"""`check`: manifests → what is wrong with them, for people, programs and code hosts.
+
+In: paths of manifests. Out: diagnostics in one of five formats; status 1 where one is an error.
+Refuses a file that cannot be read, and still checks the others.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assembler.cli.output import INVALID, USAGE, complain, named, results_apart, show, wants_color
+from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
+from assembler.review import diagnostics as reports
+
+
+class CheckFormat(StrEnum):
+    """How `check` prints what it found."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+    sarif = "sarif"
+    gitlab = "gitlab"
+
+
+_FORMS = {
+    CheckFormat.json: reports.as_json,
+    CheckFormat.github: reports.as_github,
+    CheckFormat.sarif: reports.as_sarif,
+    CheckFormat.gitlab: reports.as_gitlab,
+}
+
+
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Manifests; without any, those in `manifests/`.", show_default=False),
+    ] = None,
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="Read source instead of importing it, and no variables."),
+    ] = False,
+    format: Annotated[CheckFormat, typer.Option(help="How to print.")] = CheckFormat.text,
+) -> None:
+    """Check manifests: text, shape, references, imports and options. Status 1 where one is wrong."""
+    found: list[Diagnostic] = []
+    unreadable: list[str] = []
+    paths = list(dict.fromkeys(files or own_manifests()))
+    for path in paths:
+        try:
+            checked = _checked(path, static=static)
+        except UsageError as error:
+            unreadable.append(f"error: {error}")
+            continue
+        found += checked
+        if format is CheckFormat.text and not _has_errors(checked):
+            show(f"{named(path)}: ok")
+    if len(unreadable) < len(paths):
+        _report(found, format)
+    for message in unreadable:
+        complain(message)
+    if unreadable:
+        raise typer.Exit(USAGE)
+    if _has_errors(found):
+        raise typer.Exit(INVALID)
+
+
+def own_manifests(*, with_expectations: bool = False) -> list[Path]:
+    """Return the manifests in `manifests/`; raises `UsageError` where there is none.
+
+    `prod.expect.yaml` is none: it says what requests to `prod.yaml` must give.
+    """
+    found = sorted(path for path in Path("manifests").glob("*") if path.suffix in {".yaml", ".yml"})
+    if not with_expectations:
+        found = [path for path in found if not path.stem.endswith(".expect")]
+    if not found:
+        raise UsageError("there is no manifest in `manifests/`: name one")
+    return found
+
+
+def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
+    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.plan.sql.lint import lint  # noqa: PLC0415
+
+    try:
+        with results_apart():
+            plan = load(path, static=static, lazy=False)
+            return [*plan.warnings, *lint(plan.sql)]
+    except ManifestError as error:
+        return list(error.diagnostics)
+
+
+def _report(found: list[Diagnostic], format: CheckFormat) -> None:
+    told = reports.distinct(found)
+    if format is CheckFormat.text:
+        text = reports.as_text(told, color=wants_color(sys.stdout))
+    else:
+        text = _FORMS[format](told)
+    if text:
+        show(text)
+
+
+def _has_errors(diagnostics: list[Diagnostic]) -> bool:
+    return any(item.severity == "error" for item in diagnostics)

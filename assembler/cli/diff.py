@@ -1,0 +1,144 @@
+"""`diff`: two manifests, or manifests and a commit → what a change of them means.
+
+In: two paths, or a commit and any number of paths. Out: findings as text, as JSON, or as a document for a code host; status 1 where
+one is as bad as `--fail-on` says, 2 where a side could not be compared. Needs no environment and
+runs no code of the manifests.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
+from assembler.diagnostics.errors import ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from assembler.review.diff.pairs import Pair, Review
+    from assembler.review.finding import Comparison
+
+
+class DiffFormat(StrEnum):
+    """How `diff` prints what it found."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+    sarif = "sarif"
+    html = "html"
+
+
+_DOCUMENTS = frozenset({DiffFormat.markdown, DiffFormat.sarif, DiffFormat.html})
+
+
+class Gate(StrEnum):
+    """The mildest grade that gives status 1."""
+
+    loosened = "loosened"
+    review = "review"
+    behaviour = "behaviour"
+    tightened = "tightened"
+    cosmetic = "cosmetic"
+    never = "never"
+
+
+def diff(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="OLD and NEW; or manifests to compare with a commit, without any those in `manifests/`.",
+            show_default=False,
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Compare with this commit; without it, and without OLD and NEW, with where the default branch was left.",
+        ),
+    ] = None,
+    fail_on: Annotated[
+        Gate, typer.Option(help="End with status 1 from this grade on.")
+    ] = Gate.loosened,
+    format: Annotated[DiffFormat, typer.Option(help="How to print.")] = DiffFormat.text,
+) -> None:
+    """Tell what a change of manifests means: looser, other behaviour, tighter, or cosmetic."""
+    review, pairs = _given(files or [], base)
+    compared: list[Comparison] = []
+    failures: list[str] = []
+    for pair in pairs:
+        try:
+            compared.append(review.compare(pair))
+        except UsageError as error:
+            complain(f"error: {error}")
+            failures.append(str(error))
+        except ManifestError as error:
+            complain(f"error: {_invalid(pair)}")
+            _show_faults(error)
+            failures.append(_invalid(pair))
+    if compared or format is not DiffFormat.text:
+        show(_printed(compared, failures, format))
+    if failures:
+        raise typer.Exit(USAGE)
+    worst = max((one.worst for one in compared if one.worst is not None), default=None)
+    if worst is not None and fail_on is not Gate.never and worst >= _grade(fail_on):
+        raise typer.Exit(INVALID)
+
+
+def _given(files: Sequence[Path], base: str | None) -> "tuple[Review, list[Pair]]":
+    from assembler.review.diff.pairs import Pair, Review, since  # noqa: PLC0415  # each command loads what it needs
+
+    now = datetime.now(UTC)
+    if base is None and len(files) == 2:
+        return Review(now), [Pair(files[0], files[1])]
+    shelf, pairs = since(base, files)
+    return Review(now, shelf), pairs
+
+
+def _grade(gate: Gate) -> int:
+    from assembler.review.finding import Grade  # noqa: PLC0415  # each command loads what it needs
+
+    return Grade[gate.value]
+
+
+def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
+    if format in _DOCUMENTS:
+        return _document(compared, failures, format)
+    from assembler.review.diff.text import as_text  # noqa: PLC0415  # each command loads what it needs
+    from assembler.review.finding import as_dict  # noqa: PLC0415
+
+    if format is DiffFormat.json:
+        return json.dumps(as_dict(compared, failures), indent=2)
+    width = shutil.get_terminal_size((100, 24)).columns
+    return as_text(compared, failures, color=wants_color(sys.stdout), width=width)
+
+
+def _document(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
+    """Write what stands alone elsewhere: it says itself what could not be compared."""
+    if format is DiffFormat.markdown:
+        from assembler.review.comment import as_markdown  # noqa: PLC0415  # each command loads what it needs
+
+        return as_markdown(compared, failures)
+    if format is DiffFormat.sarif:
+        from assembler.review.sarif import as_sarif  # noqa: PLC0415  # each command loads what it needs
+
+        return as_sarif(compared, failures)
+    from assembler.review.page import as_html  # noqa: PLC0415  # each command loads what it needs
+
+    return as_html(compared, failures)
+
+
+def _invalid(pair: "Pair") -> str:
+    return f"{pair.name} cannot be compared: one side is no valid manifest"
+
+
+def _show_faults(error: ManifestError) -> None:
+    from assembler.review import diagnostics as reports  # noqa: PLC0415  # each command loads what it needs
+
+    warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))

@@ -1,0 +1,1 @@
+"""The command `init`: a folder → a small project that runs."""

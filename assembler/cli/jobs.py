@@ -1,0 +1,111 @@
+"""`jobs`: one manifest → when its jobs fire, and what their last runs came to.
+
+In: the path of a manifest. Out: text, or JSON for programs; with `--watch` a picture that is drawn
+anew until Ctrl-C. Refuses what `check` refuses, and a moment without a zone.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assembler.cli.output import results_apart, show
+from assembler.diagnostics.errors import UsageError
+
+if TYPE_CHECKING:
+    from assembler.plan.load import Plan
+
+Clock = Callable[[], datetime]
+
+
+class JobsFormat(StrEnum):
+    """How `jobs` prints its list."""
+
+    text = "text"
+    json = "json"
+
+
+def jobs(
+    file: Annotated[Path, typer.Argument(help="A manifest.", show_default=False)],
+    format: Annotated[JobsFormat, typer.Option(help="How to print.")] = JobsFormat.text,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Fires after this time, such as 2027-03-28T00:00+01:00."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Draw it anew until Ctrl-C.")] = False,
+    interval: Annotated[
+        str, typer.Option(metavar="DURATION", help="How often `--watch` draws.")
+    ] = "2s",
+) -> None:
+    """List the jobs: the clock of each in plain words, its next fires, its last run."""
+    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+
+    clock = _clock(after)
+    pause = _pause(interval)
+    if watch and (format is JobsFormat.json or not sys.stdout.isatty()):
+        raise UsageError("`--watch` draws on a terminal")
+    with results_apart():
+        plan = load(file)
+    if watch:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_watch(plan, clock, pause))
+    else:
+        asyncio.run(_list(plan, clock, format))
+
+
+async def _list(plan: "Plan", clock: Clock, format: JobsFormat) -> None:
+    from assembler.describe import jobs as timetable  # noqa: PLC0415  # as above
+    from assembler.runtime.scheduler.last_runs import last_runs  # noqa: PLC0415
+
+    with results_apart():
+        runs = await last_runs(plan)
+    jobs = timetable.timetable(plan, clock(), runs)
+    as_format = timetable.as_json if format is JobsFormat.json else timetable.as_text
+    show(as_format(plan, jobs))
+
+
+async def _watch(plan: "Plan", clock: Clock, pause: timedelta) -> None:
+    from rich.console import Console  # noqa: PLC0415  # as above
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from assembler.describe import jobs as timetable  # noqa: PLC0415
+    from assembler.runtime.scheduler.last_runs import last_runs  # noqa: PLC0415
+
+    with Live(console=Console(), screen=True, auto_refresh=False) as live:
+        while True:
+            moment = clock()
+            with results_apart():
+                runs = await last_runs(plan)
+            picture = timetable.as_text(plan, timetable.timetable(plan, moment, runs))
+            title = moment.astimezone().isoformat(timespec="seconds")
+            live.update(Text(f"{title}\n\n{picture}"), refresh=True)
+            await asyncio.sleep(pause.total_seconds())
+
+
+def _clock(after: str | None) -> Clock:
+    if after is None:
+        return lambda: datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(after)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        example = "2027-03-28T00:00+01:00"
+        raise UsageError(f"`--after` takes a time with its offset, such as `{example}`")
+    return lambda: moment
+
+
+def _pause(interval: str) -> timedelta:
+    from assembler.manifest.duration import parse_duration  # noqa: PLC0415  # as above
+
+    try:
+        return parse_duration(interval)
+    except ValueError as error:
+        raise UsageError(f"`--interval` {error}") from None

@@ -1,0 +1,109 @@
+"""`sql`: a manifest → its startup SQL, what of it is applied where, and its application alone.
+
+In: the path of a manifest. Out: one line for each statement, or JSON. Status 0; with `--apply` 1
+where a statement failed, whatever its `on_error`; 2 where a database cannot be reached to apply to.
+"""
+
+import asyncio
+import json
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assembler.cli.output import INVALID, complain, results_apart, show
+from assembler.diagnostics.errors import ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from assembler.plan.load import Plan
+    from assembler.runtime.sql.listing import Known
+    from assembler.runtime.sql.steps import SqlAlone
+
+_LOOK_LIMIT = timedelta(seconds=3)
+
+
+class SqlFormat(StrEnum):
+    """How `sql` prints its list."""
+
+    text = "text"
+    json = "json"
+
+
+def sql(
+    file: Annotated[
+        Path, typer.Argument(help="A manifest.", envvar="ASSEMBLY", show_default=False)
+    ],
+    apply: Annotated[
+        bool,
+        typer.Option("--apply", help="Apply what is pending, as a start would, and nothing else."),
+    ] = False,
+    format: Annotated[SqlFormat, typer.Option(help="How to print.")] = SqlFormat.text,
+) -> None:
+    """Show the startup SQL and what of it is applied; with `--apply`, apply it."""
+    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.runtime.recorder import is_well  # noqa: PLC0415
+    from assembler.runtime.sql import listing as sql_listing  # noqa: PLC0415
+    from assembler.runtime.sql.steps import sql_alone  # noqa: PLC0415
+
+    failure: ManifestError | None = None
+    with results_apart():
+        plan = load(file)
+        alone = sql_alone(plan, applies=apply)
+        try:
+            known = asyncio.run(_run(plan, alone, is_apply=apply))
+        except ManifestError as error:
+            failure, known = error, {}
+    facts = sql_listing.facts(plan, known, alone.assembly.steps if apply else None)
+    if format is SqlFormat.json:
+        show(json.dumps(facts, indent=2))
+    else:
+        show(sql_listing.as_text(facts))
+    if failure is not None:
+        raise failure
+    if apply and not all(map(is_well, alone.assembly.steps)):
+        raise typer.Exit(INVALID)
+
+
+async def _run(plan: "Plan", alone: "SqlAlone", *, is_apply: bool) -> "dict[str, Known]":
+    """Open the resources, look into each ledger (after applying, if asked), close them."""
+    if is_apply:
+        await _reach(plan, alone)
+    await alone.lifespan.start()
+    try:
+        return await _known(plan, alone)
+    finally:
+        await alone.lifespan.stop()
+
+
+async def _reach(plan: "Plan", alone: "SqlAlone") -> None:
+    """Raise one clear error for a database that cannot be reached."""
+    from assembler.runtime.sql.applying import look  # noqa: PLC0415
+    from assembler.runtime.sql.work import SqlError  # noqa: PLC0415
+
+    for step in plan.sql:
+        try:
+            await look(alone.engines[step.database], [], step.entry.timeout / 2)
+        except SqlError as error:
+            reason = plan.secrets.scrub(str(error))
+            raise UsageError(f"database `{step.database}` cannot be reached: {reason}") from None
+
+
+async def _known(plan: "Plan", alone: "SqlAlone") -> "dict[str, Known]":
+    """Return what each database has of the plan's statements; None for one that is away."""
+    from assembler.runtime.sql.applying import look  # noqa: PLC0415
+    from assembler.runtime.sql.work import SqlError  # noqa: PLC0415
+
+    known: dict[str, Known] = {}
+    for name in dict.fromkeys(step.database for step in plan.sql):
+        steps = [step for step in plan.sql if step.database == name]
+        hashes = [item.hash for step in steps for item in step.statements]
+        engine = alone.engines[name]
+        try:
+            known[name] = (engine.dialect.name, await look(engine, hashes, _LOOK_LIMIT))
+        except SqlError as error:
+            known[name] = (engine.dialect.name, None)
+            reason = plan.secrets.scrub(str(error))
+            complain(f"note: database `{name}` cannot be reached: {reason}")
+    return known

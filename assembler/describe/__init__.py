@@ -1,0 +1,1 @@
+"""Plans and components → what they are, told to people and to programs."""

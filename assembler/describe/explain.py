@@ -1,0 +1,228 @@
+"""A built application → the whole trip of a request, as plain data.
+
+In: a plan, its application, a method and a path. Out: what stands between the socket and the
+answer: the server, the middleware from outside in with their options, the route that wins and
+those it shadows, the handlers that would catch what is raised. Options stand as they are written,
+so no secret can appear. Refuses nothing; sends no request: the routes are asked whether they match,
+as the application would ask them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette._utils import get_route_path
+from starlette.routing import Match, WebSocketRoute
+from starlette.types import Scope
+
+from assembler.diagnostics.secrets import redact
+from assembler.document.nodes import Mapping, Node, as_written
+from assembler.plan.component import Component
+from assembler.plan.load import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of the application: the entry it came from, its path and what answers there."""
+
+    id: str
+    path: str
+    methods: tuple[str, ...]
+    endpoint: str
+    dependencies: tuple[str, ...]
+    matches: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keys that programs read."""
+        return {
+            "id": self.id,
+            "path": self.path,
+            "methods": list(self.methods),
+            "endpoint": self.endpoint,
+            "dependencies": list(self.dependencies),
+        }
+
+
+def routes_of(plan: Plan, app: FastAPI) -> list[Route]:
+    """List the routes in the order in which they are tried."""
+    owners = app.state.assembly.owners
+    mounts = {part.id: part.target.path for part in plan.routes if part.role == "mount"}
+    found = []
+    for owner in app.router.routes:
+        for context in iter_route_contexts([owner]):
+            entry = owners.get(id(owner))
+            answering = context.endpoint or getattr(context.route, "app", context.route)
+            route = Route(
+                id=entry or context.name or "",
+                path=plan.secrets.scrub(context.path or "/"),
+                methods=tuple(sorted(context.methods or ())) or (_kind(context.original_route),),
+                endpoint=mounts.get(entry) or _name_of(answering),
+                dependencies=tuple(dict.fromkeys(_dependencies(context))),
+                matches=context.matches,
+            )
+            found.append(route)
+    return found
+
+
+def explanation(
+    plan: Plan, app: FastAPI, method: str | None = None, path: str | None = None
+) -> dict[str, Any]:
+    """Return what `explain --format json` prints; without a path, for the application as a whole."""
+    routes = routes_of(plan, app)
+    facts: dict[str, Any] = {
+        "format": 1,
+        "manifest": plan.name,
+        "server": {name: plan.server[name] for name in _SERVER}
+        | _written(plan.document.root.get("server")),
+        "dispatch": app.state.assembly.dispatch,
+        "resources": [_entry(component) for component in plan.resources],
+        "middleware": list(_layers(plan, app))[::-1],
+    }
+    if method is None or path is None:
+        sections = {"startup": plan.startup, "jobs": plan.jobs, "shutdown": plan.shutdown}
+        for name, components in sections.items():
+            facts[name] = [_entry(component) for component in components]
+        facts |= {"route": None, "shadowed": [], "routes": [route.as_dict() for route in routes]}
+    else:
+        asked = plan.secrets.scrub(f"{method.upper()} {path}")
+        facts |= {"request": asked} | _outcome(app, routes, method.upper(), path)
+        facts["answer"] = facts["answer"] and plan.secrets.scrub(facts["answer"])
+    facts["handlers"] = list(_handlers(plan, app))
+    return facts
+
+
+def answering(routes: list[Route], scope: Scope) -> Route | None:
+    """Return the route that takes a request in full, as the application asks them, in order."""
+    matching = (route for route in routes if _asked(route, scope)[0] is Match.FULL)
+    return next(matching, None)
+
+
+_SERVER = ("host", "port", "workers")
+
+
+def _kind(route: Any) -> str:
+    return "WEBSOCKET" if isinstance(route, WebSocketRoute) else "MOUNT"
+
+
+def _name_of(value: Any) -> str:
+    """Return the import path of a function or class, or of an object's class."""
+    while isinstance(value, partial):
+        value = value.func
+    if not hasattr(value, "__qualname__"):
+        value = type(value)
+    name = f"{value.__module__}.{value.__qualname__}"
+    return name.replace(".<locals>", "").removeprefix("builtins.")
+
+
+def _dependencies(context: Any) -> Iterator[str]:
+    """Yield what FastAPI calls before the endpoint, in the order in which it does."""
+    for item in getattr(getattr(context, "dependant", context), "dependencies", ()):
+        yield from _dependencies(item)
+        if getattr(item, "call", None) is not None:
+            yield _name_of(item.call)
+
+
+def _written(node: Node | None) -> dict[str, Any]:
+    return _covered(as_written(node)) if isinstance(node, Mapping) else {}
+
+
+def _covered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _covered(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_covered(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
+
+
+def _entry(component: Component) -> dict[str, Any]:
+    node = component.node.get("with") if isinstance(component.node, Mapping) else None
+    return {"id": component.id, "use": component.target.path, "options": _written(node)}
+
+
+def _layers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:
+    """Yield the layers from inside out: code of `configure` may have put more around them."""
+    own = list(plan.middleware)
+    for layer in reversed(app.user_middleware):
+        if own and layer.cls is own[-1].target.value:
+            yield _entry(own.pop())
+        else:  # its options are values, which may be secrets
+            name = _name_of(layer.cls)
+            yield {"id": name, "use": name, "options": {}, "added_by": "code"}
+
+
+def _handlers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:
+    """Yield the handlers of the manifest, then those that FastAPI and other code have added."""
+    for component in plan.handlers:
+        yield {"id": component.id, "catch": component.entry.catch, "use": component.target.path}
+    own = {component.caught for component in plan.handlers}
+    for key, handler in app.exception_handlers.items():
+        if key not in own:
+            catch = key if isinstance(key, int) else _name_of(key)
+            name = _name_of(handler)
+            by = "fastapi" if name.startswith("fastapi.") else "code"
+            yield {"id": str(catch), "catch": catch, "use": name, "added_by": by}
+
+
+def _outcome(app: FastAPI, routes: list[Route], method: str, path: str) -> dict[str, Any]:
+    """Ask the routes in order, as the application does."""
+    scope = _scope(app, method, path)
+    matches = [(route, *_asked(route, scope)) for route in routes]
+    full = [(route, child) for route, match, child in matches if match is Match.FULL]
+    if not full:
+        partial = [route for route, match, _ in matches if match is Match.PARTIAL]
+        answer = _refusal(app, routes, scope, partial)
+        return {"route": None, "shadowed": [], "answer": answer}
+    (route, child), *others = full
+    won = route.as_dict()
+    won["parameters"] = {name: str(value) for name, value in child.get("path_params", {}).items()}
+    if route.methods == ("MOUNT",):
+        won["inside"] = get_route_path({**scope, **child})
+    return {"route": won, "shadowed": [other.as_dict() for other, _ in others], "answer": None}
+
+
+def _refusal(app: FastAPI, routes: list[Route], scope: Scope, partial: list[Route]) -> str:
+    if scope["type"] == "websocket":
+        return "403: no websocket has this path"
+    if partial:
+        allowed = sorted({name for route in partial for name in route.methods})
+        return f"405: this path takes {', '.join(allowed)}"
+    path = scope["path"]
+    other = path.rstrip("/") if path.endswith("/") else path + "/"
+    redirected = {**scope, "path": other}
+    if (
+        app.router.redirect_slashes
+        and get_route_path(scope) != "/"
+        and any(_asked(route, redirected)[0] is not Match.NONE for route in routes)
+    ):
+        # A layer may rewrite the path before any route sees it.
+        unless = ", unless a middleware rewrites the path" if app.user_middleware else ""
+        return f"307: redirects to {other}{unless}"
+    # FastAPI has no public way to ask for what it tries last.
+    last = getattr(app.router, "_match_low_priority", None)
+    if last is not None and last(dict(scope))[0] is Match.FULL:
+        return "no route has this path: the files of a frontend may"
+    return "404: no route has this path"
+
+
+def _asked(route: Route, scope: Scope) -> tuple[Match, Scope]:
+    match, child = route.matches(dict(scope))
+    return Match(match), child
+
+
+def _scope(app: FastAPI, method: str, path: str) -> Scope:
+    path, _, query = path.partition("?")
+    return {
+        "type": "websocket" if method == "WEBSOCKET" else "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode("utf-8", "surrogateescape"),
+        "root_path": app.root_path,
+        "query_string": query.encode("utf-8", "surrogateescape"),
+        "headers": [],
+        "app": app,
+        "router": app.router,
+    }

@@ -1,0 +1,81 @@
+"""The clock of a job → `schedule` and `timeZone` of a CronJob, or why there are none.
+
+In: a job's entry and the scheduler's zone. Out: a line of five fields that Kubernetes' parser
+(robfig/cron, v3) reads as the same fires. Refuses, with a reason, seconds, days told by their rank
+in the month, days joined by AND other than by a plain `*`, and intervals that no line gives.
+"""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from assembler.manifest.crontab import Crontab, Field
+from assembler.manifest.schedule import parse
+from assembler.manifest.step import Job
+
+_MINUTE, _HOUR, _DAY, _WEEK = (
+    timedelta(minutes=1),
+    timedelta(hours=1),
+    timedelta(days=1),
+    timedelta(days=7),
+)
+
+
+class JobClock(NamedTuple):
+    """What a CronJob says of time."""
+
+    schedule: str
+    zone: str
+
+
+def job_clock(job: Job, zone: str) -> JobClock | str:
+    """Return the clock, or the reason why Kubernetes has none like it."""
+    if job.every is not None:
+        line = _interval(job.every)
+        return JobClock(line, "Etc/UTC") if line else "no crontab line is this interval"
+    assert job.cron is not None  # noqa: S101  # a job has one of the two
+    schedule = parse(job.cron, job.timezone or zone)
+    assert schedule.crontab is not None  # noqa: S101  # it was parsed from one
+    reason = _reason(schedule.crontab)
+    return reason or JobClock(_line(schedule.crontab), schedule.zone.key)
+
+
+def _interval(every: timedelta) -> str | None:
+    """Return the line that fires at the multiples of `every` since the epoch, in UTC."""
+    if every == _WEEK:
+        return "0 0 * * 4"  # the epoch was a Thursday
+    for unit, whole, line in (
+        (_MINUTE, _HOUR, "{} * * * *"),
+        (_HOUR, _DAY, "0 {} * * *"),
+        (_DAY, _DAY, "0 0 * * *"),
+    ):
+        if every % unit == timedelta() and whole % every == timedelta() and every <= whole:
+            count = every // unit
+            if every < whole or unit == whole:
+                return line.format("*" if count == 1 else f"*/{count}")
+    return None
+
+
+def _reason(line: Crontab) -> str | None:
+    if line.second.numbers != (0,):
+        return "Kubernetes has no seconds"
+    if not (line.day.is_plain and line.weekday.is_plain):
+        return "Kubernetes has no `L`, `LW` and `#`"
+    starred = [field for field in (line.day, line.weekday) if field.is_starred]
+    if starred and not any(field.is_every for field in starred):
+        return "Kubernetes takes `*/n` beside a weekday or day of the month for OR"
+    return None
+
+
+def _line(line: Crontab) -> str:
+    """Write five fields; those that the two parsers could read differently as numbers."""
+    return " ".join(map(_field, line.fields[1:]))
+
+
+def _field(field: Field) -> str:
+    if field.is_starred and field.is_every:
+        return "*"
+    has_star = "*" in field.text.removeprefix("*")
+    is_weekday_7 = field.kind.name == "weekday" and "7" in field.text
+    if has_star or is_weekday_7 or (field.is_starred and "," in field.text):
+        return ",".join(map(str, field.numbers))
+    return field.text

@@ -1,0 +1,101 @@
+"""What the containers of a service and of its jobs share → their specification.
+
+In: the names of the objects, the files, the variables that the manifest refers to. Out: plain data
+for `spec.containers` and `spec.volumes`. Refuses nothing. A `$` in a command is doubled, since
+Kubernetes puts variables where it finds `$(NAME)`.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from assembler.describe.export.bundle import BundledFile
+from assembler.document.interpolation_checks import mentions
+from assembler.document.nodes import Mapping
+
+FOLDER = "/etc/assembler"
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a cluster is to call the objects, and what it may spend on each pod."""
+
+    name: str
+    image: str
+    secret: str
+    namespace: str | None = None
+    replicas: int = 1
+    cpu: str = "100m"
+    memory: str = "256Mi"
+
+
+def metadata(target: Target, name: str, **more: Any) -> Spec:
+    """Return the metadata of an object that is called `name`."""
+    place = {"namespace": target.namespace} if target.namespace else {}
+    return {"name": name, **place, "labels": labels(target), **more}
+
+
+def labels(target: Target) -> Spec:
+    """Return the labels of every object."""
+    return {"app.kubernetes.io/name": target.name, "app.kubernetes.io/managed-by": "assembler"}
+
+
+def variables(root: Mapping, secret: str, *, has_settings: bool) -> Spec:
+    """Return where a container's variables come from: one secret has them all."""
+    needed: dict[str, bool] = {}  # each variable, and whether it must be there
+    for mention in mentions(root):
+        for reference, _ in mention.references("environment"):
+            needed[reference.name] = needed.get(reference.name, False) or reference.operator != "-"
+    env = [_variable(name, secret, must) for name, must in needed.items() if name != "ASSEMBLY"]
+    # A settings class reads variables that the manifest does not name.
+    source = [{"secretRef": {"name": secret, "optional": True}}] if has_settings else []
+    return {"env": env} | ({"envFrom": source} if source else {})
+
+
+def container(target: Target, name: str, given: Spec, manifest: str) -> Spec:
+    """Return one container that reads the manifest at `manifest`, a path below the folder."""
+    env = [{"name": "ASSEMBLY", "value": verbatim(f"{FOLDER}/{manifest}")}, *given["env"]]
+    return {
+        "name": name,
+        "image": target.image,
+        **given,
+        "env": env,
+        "resources": {
+            "requests": {"cpu": target.cpu, "memory": target.memory},
+            "limits": {"memory": target.memory},  # a limit on CPU would stall the event loop
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "manifest", "mountPath": FOLDER, "readOnly": True}],
+    }
+
+
+def pod(containers: list[Spec], config: str, files: list[BundledFile], **more: Any) -> Spec:
+    """Return the specification of a pod whose folder holds the files of the config map."""
+    items = [{"key": file.key, "path": file.path} for file in files]
+    return {
+        **more,
+        "automountServiceAccountToken": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": containers,
+        "volumes": [{"name": "manifest", "configMap": {"name": config, "items": items}}],
+    }
+
+
+def verbatim(text: str) -> str:
+    """Return `text` as a command or variable has it where nothing is to be put into it."""
+    return text.replace("$", "$$")
+
+
+def seconds(duration: timedelta) -> int:
+    """Return whole seconds, rounded up."""
+    return math.ceil(duration.total_seconds())
+
+
+def _variable(name: str, secret: str, must: bool) -> Spec:
+    key = {"name": secret, "key": name} | ({} if must else {"optional": True})
+    return {"name": name, "valueFrom": {"secretKeyRef": key}}

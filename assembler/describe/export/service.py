@@ -1,0 +1,104 @@
+"""A plan → the deployment that serves it, and the service in front.
+
+In: the plan, the files, the overlay that it reads. Out: a `Deployment` with probes, at the routes
+of the health router if the manifest has one, and with the time that a start and an end may take by
+the manifest's own bounds; a `Service`. Refuses nothing.
+"""
+
+import math
+from datetime import timedelta
+
+from assembler.describe.export.bundle import BundledFile
+from assembler.describe.export.pods import (
+    FOLDER,
+    Spec,
+    Target,
+    container,
+    labels,
+    metadata,
+    pod,
+    seconds,
+    verbatim,
+)
+from assembler.document.nodes import Mapping
+from assembler.plan.component import Component
+from assembler.plan.load import Plan
+
+_PROBE = timedelta(seconds=5)  # between two tries
+_IMPORTS = timedelta(seconds=30)  # for Python to load the application, before its steps count
+_PART = {"app.kubernetes.io/component": "service"}
+
+
+def deployment(
+    plan: Plan,
+    target: Target,
+    given: Spec,
+    config: str,
+    files: list[BundledFile],
+    overlay: str,
+    port: int,
+) -> Spec:
+    """Return the object; its pods read the manifest at `overlay`, and listen on `port`."""
+    serving = {
+        **container(target, "service", given, overlay),
+        "command": ["assembler", "serve", verbatim(f"{FOLDER}/{overlay}")],
+        "ports": [{"name": "http", "containerPort": port}],
+        **_probes(plan),
+    }
+    spec = pod(
+        [serving],
+        config,
+        files,
+        terminationGracePeriodSeconds=seconds(plan.manifest.server.termination_grace),
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(target, target.name),
+        "spec": {
+            "replicas": target.replicas,
+            "selector": {"matchLabels": _selector(target)},
+            "template": {"metadata": {"labels": labels(target) | _PART}, "spec": spec},
+        },
+    }
+
+
+def service(target: Target) -> Spec:
+    """Return the object that sends requests to the pods."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(target, target.name),
+        "spec": {
+            "selector": _selector(target),
+            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+        },
+    }
+
+
+def _selector(target: Target) -> Spec:
+    return {"app.kubernetes.io/name": target.name} | _PART
+
+
+def _probes(plan: Plan) -> Spec:
+    start = sum((each.timeout for each in plan.manifest.resources.values()), _IMPORTS)
+    start += sum((step.timeout for step in plan.manifest.startup), timedelta())
+    starting = {"periodSeconds": seconds(_PROBE), "failureThreshold": math.ceil(start / _PROBE)}
+    prefix = next((route.entry.prefix for route in plan.routes if _is_health(route)), None)
+    if prefix is None:
+        asked = {"tcpSocket": {"port": "http"}}
+        return {"startupProbe": asked | starting, "readinessProbe": asked}
+    server = plan.document.root.get("server")
+    has_tls = isinstance(server, Mapping) and server.get("ssl_certfile") is not None
+    scheme = {"scheme": "HTTPS"} if has_tls else {}
+    paths = {"startupProbe": "startup", "livenessProbe": "live", "readinessProbe": "ready"}
+    found: Spec = {
+        probe: {"httpGet": {"path": f"{prefix}/{path}", "port": "http"} | scheme}
+        for probe, path in paths.items()
+    }
+    found["startupProbe"] |= starting
+    return found
+
+
+def _is_health(route: Component) -> bool:
+    return route.role == "router" and "health" in route.target.path.replace(":", ".").split(".")

@@ -1,0 +1,1 @@
+"""The format and the options of components as JSON Schema."""

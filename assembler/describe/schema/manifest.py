@@ -1,0 +1,240 @@
+"""The format, and what the components of one manifest take → JSON Schema 2020-12 for editors.
+
+In: the models of `manifest`, or a `Plan`. Out: a mapping in a fixed order, so that its text is the
+same bytes each time. A manifest names it in its first line:
+
+    # yaml-language-server: $schema=./manifest.schema.json
+
+The schema accepts what loads, and asks two things more: `manifest: 1` in each file, and sections,
+entries and `with` that are written out and not referred to. What only the merged document or the
+imports can tell, it leaves to `check`: a file with `extends` is one layer of a document, so there
+no entry lacks anything.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+
+from assembler.describe.schema.generator import ITEM, SHARED, VALUE, Schema, SchemaGenerator, Shaper
+from assembler.describe.schema.options import options_schema
+from assembler.document.nodes import NodePath
+from assembler.manifest import Manifest
+from assembler.plan.component import Component
+from assembler.plan.load import Plan
+from assembler.plan.signature import job_parameters, target_of
+
+_EXTENDS: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "description": "The manifest that this one changes: a path, relative to this file.",
+    "examples": ["base.yaml"],
+    "not": {"pattern": r"\$\{"},
+}
+_IDENTIFIER = r"^([^\W\d]\w*|\$remove|\$replace)$"
+_SQL_ONLY = ("database", "dialect", "lock_timeout", "statement_timeout", "always")
+_ROUTER_ONLY = ("prefix", "tags", "dependencies")
+
+
+def manifest_schema() -> Schema:
+    """Return the schema of the format; `with` takes anything."""
+    raw = Manifest.model_json_schema(schema_generator=SchemaGenerator)
+    models = raw["$defs"]
+    _refine(models)
+    definitions: dict[str, Schema] = {}
+    shaper = Shaper(models, definitions)
+    sections = {
+        key: _or_null(shaper.value(section, (key,), merges=True, refers=False))
+        for key, section in raw["properties"].items()
+        if key != "manifest"
+    }
+    sections["resources"]["anyOf"][0]["propertyNames"] = {"pattern": _IDENTIFIER}
+    complete: Schema = {}
+    for path, keys in shaper.required.items():
+        _at(complete, path)["required"] = keys
+    for path, rule in _RULES.items():
+        _at(complete, path).update(rule)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Assembler manifest",
+        "description": raw["description"],
+        "type": "object",
+        "properties": {
+            "manifest": raw["properties"]["manifest"],
+            "extends": _EXTENDS,
+            **sections,
+        },
+        "required": ["manifest"],
+        "additionalProperties": False,
+        "if": {"required": ["extends"]},
+        "else": complete,
+        "$defs": {**SHARED, **definitions},
+    }
+
+
+def schema_for(plan: Plan) -> Schema:
+    """Return the schema of the format in which `with` takes what the plan's components take."""
+    schema = manifest_schema()
+    described: set[str] = set()
+    for component in _components(plan):
+        model = type(component.entry).__name__
+        use = component.target.path
+        name = f"{model}.{use}"
+        if name not in described:
+            described.add(name)
+            given = frozenset({"app"})
+            if component.role == "job":
+                given |= job_parameters(component.target.signature)
+            required = options_schema(component.target, name, schema["$defs"], given=given)
+            is_used = {"properties": {"use": {"const": use}}, "required": ["use"]}
+            _add(schema["$defs"][model], is_used, name)
+            if required:
+                place = _at(schema["else"], _PLACES[model])
+                place.setdefault("allOf", []).append({"if": is_used, "then": _demands(required)})
+        _name(schema, component, name)
+    _add_server(schema)
+    return schema
+
+
+def schema_text(schema: Schema) -> str:
+    """Return the text of a schema as it stands in a file."""
+    text = json.dumps(schema, indent=2, ensure_ascii=False)
+    # Docstrings may hold what deceives a terminal; JSON has escapes for all of it.
+    return "".join(map(_inert, text)) + "\n"
+
+
+def _inert(char: str) -> str:
+    return char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1]
+
+
+def _refine(models: dict[str, Schema]) -> None:
+    """Say in the schema what the models say in validators."""
+    for name, model in models.items():
+        properties = model["properties"]
+        if "with" in properties and name != "Dependency":
+            properties["with"] = _or_null(properties["with"])
+        for key in ("id", "catch", "mount"):
+            said = properties.get(key, {})
+            for form in said.get("anyOf", [said]):
+                if form.get("type") == "string":
+                    form["not"] = {"pattern": r"\$\{"}
+    jobs = models["Scheduler"]["properties"]
+    jobs["jobs"] = _or_null(jobs["jobs"])
+    models["Handler"]["properties"]["catch"]["anyOf"][0] |= {"minimum": 400, "maximum": 599}
+    models["Statement"]["oneOf"] = [_given("run"), _given("file")]
+
+
+def _given(key: str) -> Schema:
+    return {"properties": {key: {"not": {"type": "null"}}}, "required": [key]}
+
+
+_RULES: dict[NodePath, Schema] = {
+    ("routes", ITEM): {
+        "if": _given("mount"),
+        "then": {"properties": dict.fromkeys(_ROUTER_ONLY, False)},
+        "else": {"properties": {key: {"not": {"const": True}} for key in ("lazy", "warmup")}},
+        "dependentSchemas": {
+            "warmup": {
+                "anyOf": [
+                    {"properties": {"warmup": {"not": {"const": True}}}},
+                    {"properties": {"lazy": {"not": {"const": False}}}, "required": ["lazy"]},
+                ]
+            }
+        },
+    },
+    ("startup", ITEM): {
+        "oneOf": [
+            {"allOf": [_given("use"), {"properties": dict.fromkeys(_SQL_ONLY, False)}]},
+            {
+                "allOf": [
+                    _given("sql"),
+                    _given("database"),
+                    {"properties": {"with": {"type": "null"}}},
+                ]
+            },
+        ]
+    },
+    ("scheduler", "jobs", ITEM): {"oneOf": [_given("cron"), _given("every")]},
+}
+# Where the entries of each model stand.
+_PLACES: dict[str, NodePath] = {
+    "Resource": ("resources", VALUE),
+    "Middleware": ("middleware", ITEM),
+    "Handler": ("exception_handlers", ITEM),
+    "Configure": ("configure", ITEM),
+    "Route": ("routes", ITEM),
+    "Dependency": ("routes", ITEM, "dependencies", ITEM),
+    "Startup": ("startup", ITEM),
+    "Job": ("scheduler", "jobs", ITEM),
+    "Shutdown": ("shutdown", ITEM),
+}
+
+
+def _or_null(schema: Schema) -> Schema:
+    about: Schema = {
+        key: schema[key] for key in ("description", "default", "examples") if key in schema
+    }
+    core = {key: item for key, item in schema.items() if key not in about}
+    arms = core.get("anyOf", [core])
+    return {**about, "anyOf": [*arms, *([] if {"type": "null"} in arms else [{"type": "null"}])]}
+
+
+def _at(schema: Schema, path: NodePath) -> Schema:
+    """Return the schema of what stands at `path` of `schema`, made where there is none."""
+    for step in path:
+        if step == ITEM:
+            schema = schema.setdefault("items", {})
+        elif step == VALUE:
+            schema = schema.setdefault("additionalProperties", {})
+        else:
+            schema = schema.setdefault("properties", {}).setdefault(step, {})
+    return schema
+
+
+def _demands(required: dict[NodePath, list[str]]) -> Schema:
+    demands: Schema = {}
+    if ("with",) in required:
+        demands = {"properties": {"with": {"type": "object"}}, "required": ["with"]}
+    for path, keys in required.items():
+        _at(demands, path)["required"] = keys
+    return demands
+
+
+def _components(plan: Plan) -> Iterator[Component]:
+    """Yield what is called with options, dependencies after the router that names them."""
+    sections = (plan.resources, plan.middleware, plan.handlers, plan.configure, plan.routes)
+    for component in chain(*sections, plan.startup, plan.jobs, plan.shutdown):
+        for part in (component, *component.dependencies):
+            if part.called and type(part.entry).__name__ in _PLACES:
+                yield part
+
+
+def _add(schema: Schema, condition: Schema, options: str) -> None:
+    then = {"properties": {"with": {"$ref": f"#/$defs/{options}"}}}
+    schema.setdefault("allOf", []).append({"if": condition, "then": then})
+
+
+def _name(schema: Schema, component: Component, options: str) -> None:
+    """Describe the options of an entry in a layer that names it without its `use`."""
+    without_use = {"not": {"required": ["use"]}}
+    name = component.id
+    if component.role == "resource":
+        section = schema["properties"]["resources"]["anyOf"][0]
+        entry = section["properties"].setdefault(name, {"$ref": "#/$defs/Resource"})
+        _add(entry, without_use, options)
+    elif component.role != "dependency" and name != component.target.path:
+        named = {"properties": {"id": {"const": name}}, "required": ["id"], **without_use}
+        _add(schema["$defs"][type(component.entry).__name__], named, options)
+
+
+def _add_server(schema: Schema) -> None:
+    """Describe uvicorn's options beside the format's own."""
+    from uvicorn import Config  # noqa: PLC0415  # only who asks for a plan's schema needs it
+
+    target = target_of("server", Config, leading=1)
+    definitions: dict[str, Schema] = {}
+    options_schema(target, "Server", definitions, given=frozenset())
+    options = definitions.pop("Server")
+    server = schema["$defs"]["Server"]
+    server["properties"] = {**options["properties"], **server["properties"]}
+    server["additionalProperties"] = False
+    schema["$defs"].update(definitions)

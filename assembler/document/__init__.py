@@ -1,0 +1,1 @@
+"""YAML text → nodes that know file, line and column, what they extend merged in."""

@@ -1,0 +1,116 @@
+"""A manifest and all that it extends → their trees, the last base first.
+
+In: a path. Out: the path and the tree of each file, without `extends`. Refuses cycles, bases that
+cannot be read, an `extends` that is no path, and a manifest that is no mapping.
+"""
+
+import os
+from pathlib import Path
+
+from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, raise_faults
+from assembler.diagnostics.span import File, Span
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.nodes import Mapping, Node, Scalar, as_written
+from assembler.document.source import read, read_file
+
+
+class Shelf:
+    """Where manifests are read from: the disk. A review also has one for a commit of git."""
+
+    def read(self, path: Path) -> File:
+        """Read one manifest; raises `UsageError` where there is none."""
+        return read_file(path, self.name(path))
+
+    def name(self, path: Path) -> str:
+        """Return what messages call a file."""
+        return shown_name(path)
+
+    def resolved(self, path: Path) -> Path:
+        """Follow the links of `path`; what cannot be followed stays, and reading it tells why."""
+        return _resolved(path)
+
+    def siblings(self, path: Path) -> list[str]:
+        """Name the files beside `path`, for help with a name that is not there."""
+        try:
+            return [other.name for other in path.parent.iterdir() if other.is_file()]
+        except OSError:
+            return []
+
+
+DISK = Shelf()
+
+
+def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, Mapping]]:
+    """Read the file, then its base, then that one's: base first in the result.
+
+    Raises `UsageError` where `path` cannot be read, `ManifestError` with every other fault.
+    """
+    chain: list[tuple[Path, Mapping]] = []
+    faults: list[Diagnostic] = []
+    seen: set[Path] = set()
+    here: Path | None = path
+    named: Span | None = None
+    while here is not None:
+        seen.add(shelf.resolved(here))
+        try:
+            layer = read_layer(shelf.read(here))
+        except UsageError as error:
+            if named is None:
+                raise
+            remedy = did_you_mean(here.name, shelf.siblings(here))
+            faults.append(Diagnostic("extends-not-found", str(error), named, help=remedy))
+            break
+        except ManifestError as error:
+            faults += error.diagnostics
+            break
+        members = {key: member for key, member in layer.members.items() if key != "extends"}
+        chain.insert(0, (here, Mapping(members, layer.span)))
+        base = layer.get("extends")
+        named = base.span if base else None
+        here = None if base is None else _base(here, base, faults)
+        if base is not None and here is not None and shelf.resolved(here) in seen:
+            message = f"`{as_written(base)}` is already part of this chain"
+            faults.append(Diagnostic("extends-cycle", message, base.span))
+            here = None
+    raise_faults(faults)
+    return chain
+
+
+def read_layer(file: File) -> Mapping:
+    """Read one file of a chain; an empty one is a mapping without keys."""
+    node = read(file)
+    if isinstance(node, Scalar) and node.value is None:
+        return Mapping({}, node.span)
+    if isinstance(node, Mapping):
+        return node
+    message, remedy = "a manifest is a mapping of sections", "start with `manifest: 1`"
+    raise ManifestError((Diagnostic("bad-value", message, node.span, help=remedy),))
+
+
+def shown_name(path: Path) -> str:
+    """Return `path` relative to the current folder where it lies below it, else as it is."""
+    try:
+        return _resolved(path).relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
+
+
+def _base(path: Path, base: Node, faults: list[Diagnostic]) -> Path | None:
+    """Return the file that `base`, the `extends` of `path`, names; None after a fault."""
+    if not (isinstance(base, Scalar) and isinstance(base.value, str) and base.value):
+        message = "`extends` takes the path of one manifest"
+        faults.append(Diagnostic("bad-value", message, base.span))
+        return None
+    if "${" in base.value:
+        message, remedy = "`extends` takes no reference", "write the value out"
+        faults.append(Diagnostic("misplaced-reference", message, base.span, help=remedy))
+        return None
+    return path.parent / base.value
+
+
+def _resolved(path: Path) -> Path:
+    """Follow the links of `path`; what cannot be followed stays, and reading it tells why."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links; a name that no file can have
+        return path

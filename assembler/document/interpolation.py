@@ -1,0 +1,191 @@
+"""`${…}` in a document's values → marked data.
+
+In: a tree, an environment, a settings object. Out: plain data in which every leaf that a reference
+made carries its mark (see `marks`), and the secrets it brought. References are resolved in the
+tree, after parsing, so that no value can change the structure. Refuses nothing: `mentions` tells
+before what is wrong with them.
+"""
+
+import re
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from assembler.diagnostics.secrets import Secrets, url_secrets
+from assembler.document.nodes import Mapping, Node, NodePath, Sequence
+from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
+
+_BODY = re.compile(
+    r"(?P<object>settings|resources)\.(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\Z"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<operator>[-?])(?P<argument>.*))?\Z",
+    re.ASCII | re.DOTALL,
+)
+_TOKEN = re.compile(r"\$\$|\$\{(?P<body>[^}]*)(?P<end>\}?)")
+_SHOWN = 60  # characters of what cannot be read that a message repeats
+_PATHS_BY_NAME = {"use", "id", "catch", "mount", "extends"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One `${…}`: what it names, and the text it is written as."""
+
+    kind: Literal["environment", "settings", "resource", "bad"]
+    name: str
+    text: str
+    operator: str | None = None
+    argument: str = ""
+
+
+def parse(text: str) -> tuple[str | Reference, ...]:
+    """Split `text` at its references; `$$` becomes `$`, a `$` before anything else stays.
+
+    What starts with `${` and cannot be read is a `Reference` of kind `bad`, whose `argument` says
+    why; after one that is not closed the rest is literal. Without any reference the result is one string, or none for an empty text.
+    """
+    parts: list[str | Reference] = []
+    literal, at = "", 0
+    for match in _TOKEN.finditer(text):
+        literal += text[at : match.start()]
+        at = match.end()
+        if match[0] == "$$":
+            literal += "$"
+            continue
+        if literal:
+            parts.append(literal)
+        literal = ""
+        if not match["end"]:  # nor is any after it
+            parts.append(Reference("bad", "", "${", argument="`${` is not closed"))
+            literal, at = text[match.start() + 2 :].replace("$$", "$"), len(text)
+            break
+        parts.append(_reference(match[0], match["body"]))
+    literal += text[at:]
+    return (*parts, literal) if literal else tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Where references get their values: None for the environment leaves them `Unknown`."""
+
+    environment: MappingType[str, str] | None
+    settings: Any
+    secrets: Secrets
+
+    def data(self, node: Node, path: NodePath = ()) -> Any:
+        """Return the node's plain data, every reference resolved; faults were found before."""
+        if isinstance(node, Mapping):
+            members = node.members.items()
+            return {key: self.data(member.value, (*path, key)) for key, member in members}
+        if isinstance(node, Sequence):
+            return [self.data(item, (*path, index)) for index, item in enumerate(node.items)]
+        value = node.value
+        if not isinstance(value, str) or "$" not in value or is_literal(path):
+            return value
+        return self.text(value)
+
+    def outline(self, node: Node, path: NodePath = ()) -> Any:
+        """Return what tells the shape: every `with` is empty, and a resource is `Unknown`."""
+        if isinstance(node, Mapping):
+            if path and path[-1] == "with":
+                return {}
+            members = node.members.items()
+            return {key: self.outline(member.value, (*path, key)) for key, member in members}
+        if isinstance(node, Sequence):
+            return [self.outline(item, (*path, index)) for index, item in enumerate(node.items)]
+        value = self.data(node, path)
+        if isinstance(value, Held):  # the format itself takes text: a title, a host
+            return Text(str(revealed(value.value)), value.shown)
+        return Unknown(value.shown) if isinstance(value, ResourceRef) else value
+
+    def text(self, value: str) -> Any:
+        """Resolve the references of one string."""
+        parts = parse(value)
+        references = [part for part in parts if isinstance(part, Reference)]
+        if not references:
+            return "".join(part for part in parts if isinstance(part, str))
+        if len(parts) == 1 and references[0].kind == "resource":
+            return ResourceRef(references[0].name)
+        if self.environment is None:
+            return Unknown(value)
+        if len(parts) == 1 and references[0].kind == "settings":
+            return self.held(references[0])
+        texts = [
+            part if isinstance(part, str) else str(revealed(self.value(part))) for part in parts
+        ]
+        return Text("".join(texts), value)
+
+    def held(self, reference: Reference) -> Any:
+        """Return a settings field: text is marked, other plain data stays, objects are held."""
+        value = self.value(reference)
+        if isinstance(value, str):
+            return Text(value, reference.text)
+        return value if _is_plain(value) else Held(value, reference.text)
+
+    def value(self, reference: Reference) -> Any:
+        """Return what a variable or a setting holds, and keep it and its parts as secrets."""
+        value = ""
+        if reference.kind == "settings":
+            value = _field(self.settings, reference.name)
+        elif self.environment is not None:
+            value = self.environment.get(reference.name, "")
+        if reference.operator == "-" and not value:
+            return reference.argument.replace("$$", "$")
+        text = revealed(value)
+        if isinstance(text, str):
+            for secret in (text, *url_secrets(text)):
+                self.secrets.add(secret, reference.text)
+        return value
+
+
+def is_literal(path: NodePath) -> bool:
+    """Tell whether the value at `path` is read as it stands: paths of code, ids, SQL."""
+    if not path or "with" in path[:-1] or (path[0] == "logging" and len(path) > 1):
+        return False
+    if is_sql(path) or _is_structure(path) or path == ("scheduler", "context"):
+        return True
+    return path[-1] in _PATHS_BY_NAME or (len(path) > 1 and path[-2] == "dependencies")
+
+
+def is_sql(path: NodePath) -> bool:
+    """Tell whether `path` leads to or into SQL, which is taken as it stands."""
+    return path[:1] == ("startup",) and len(path) > 2 and path[2] == "sql"
+
+
+def _field(settings: Any, path: str) -> Any:
+    """Return `settings.path.to.field`; raises `AttributeError` where a part is missing."""
+    for name in path.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+def _reference(text: str, body: str) -> Reference:
+    if "${" in body:
+        return Reference("bad", "", text, argument="references do not nest")
+    match = _BODY.match(body)
+    if match is None:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        return Reference("bad", "", text, argument=f"`{shown}` is no reference")
+    if match["object"]:
+        kind: Literal["settings", "resource"] = (
+            "settings" if match["object"] == "settings" else "resource"
+        )
+        if kind == "resource" and "." in match["path"]:
+            return Reference("bad", "", text, argument="a resource has no path: `${resources.id}`")
+        return Reference(kind, match["path"], text)
+    return Reference("environment", match["name"], text, match["operator"], match["argument"] or "")
+
+
+def _is_structure(path: NodePath) -> bool:
+    """Tell whether a section, an entry or a `with` stands there: no value may bring a structure."""
+    if len(path) == 1 or path[-1] in {"with", "dependencies"}:
+        return True
+    if path[:2] == ("scheduler", "jobs"):
+        return len(path) < 4
+    return len(path) == 2 and (path[0] == "resources" or isinstance(path[1], int))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or type(value) in (str, int, float, bool)

@@ -1,0 +1,202 @@
+"""The `${…}` of a document → what is wrong with them.
+
+In: the merged tree, an environment, a settings object. Out: the texts that hold a reference, found
+in one scan, and their faults. Refuses references that cannot be read, that stand where none is
+resolved, that name no resource above, and variables and settings that are not there: all of them
+at once.
+"""
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingType
+from typing import Any, NamedTuple
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Span
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.interpolation import Reference, is_literal, is_sql, parse
+from assembler.document.nodes import Mapping, Node, NodePath, Scalar, walk
+
+_FORMS = (
+    "write `${NAME}`, `${NAME:-default}`, `${settings.field}` or `${resources.id}`; "
+    "`$$` is a dollar sign"
+)
+
+
+class Mention(NamedTuple):
+    """A text with `${` in it, where it stands, and its parts; a key has no parts."""
+
+    path: NodePath
+    span: Span
+    parts: tuple[str | Reference, ...]
+
+    def references(self, *kinds: str) -> Iterator[tuple[Reference, Span]]:
+        """Yield the references of these kinds that are resolved here, each with its place."""
+        if is_literal(self.path):
+            return
+        for part, place in self.placed():
+            if part.kind in kinds:
+                yield part, place
+
+    def placed(self) -> Iterator[tuple[Reference, Span]]:
+        """Yield every reference with the place where its text first stands."""
+        finder = _Finder(self.span)
+        for part in self.parts:
+            if isinstance(part, Reference):
+                yield part, finder.place(part.text)
+
+
+def mentions(root: Mapping) -> list[Mention]:
+    """Find every text with `${` in it outside SQL, in the order of the document."""
+    found = []
+    for path, node in walk(root):
+        if isinstance(node, Scalar):
+            if isinstance(node.value, str) and "${" in node.value and not is_sql(path):
+                found.append(Mention(path, node.span, parse(node.value)))
+        elif isinstance(node, Mapping) and not is_sql(path):
+            keys = [key for key in node.members if "${" in key]
+            found += [Mention((*path, key), node.members[key].key, ()) for key in keys]
+    return found
+
+
+def check_syntax(found: Iterable[Mention]) -> Iterator[Diagnostic]:
+    """Find references that cannot be read, or that stand where none is resolved."""
+    for mention in found:
+        path, span, parts = mention
+        if not parts:
+            message, remedy = "a key takes no reference", "write the key out"
+            yield Diagnostic("misplaced-reference", message, span, help=remedy)
+        elif is_literal(path) and any(isinstance(part, Reference) for part in parts):
+            is_key = isinstance(path[-1], str)
+            what = f"`{path[-1]}`" if is_key else f"an entry of `{path[-2]}`"
+            message, remedy = f"{what} takes no reference", "write the value out"
+            yield Diagnostic("misplaced-reference", message, span, help=remedy)
+        else:
+            for part, place in mention.placed():
+                yield from _check_part(path, part, place, len(parts) == 1)
+
+
+def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[Diagnostic]:
+    """Find references to what `section`, the resources, lacks or has below the one that asks."""
+    members = section.members if isinstance(section, Mapping) else {}
+    ranks = {name: rank for rank, name in enumerate(members)}
+    for mention in found:
+        path = mention.path
+        owner = str(path[1]) if path[0] == "resources" and len(path) > 1 else None
+        for reference, span in mention.references("resource"):
+            name = reference.name
+            if name not in ranks:
+                message = f"no resource is called `{name}`"
+                remedy = did_you_mean(name, ranks) or _resource_help(list(ranks))
+                yield Diagnostic("unknown-resource", message, span, help=remedy)
+            elif owner is not None and ranks[name] >= ranks[owner]:
+                is_own = name == owner
+                what = "itself" if is_own else f"`{name}`, which stands below it"
+                message = f"resource `{owner}` names {what}"
+                remedy = None if is_own else f"move `{name}` above `{owner}`"
+                yield Diagnostic("resource-order", message, span, help=remedy)
+
+
+def check_environment(
+    found: Iterable[Mention], environment: MappingType[str, str]
+) -> Iterator[Diagnostic]:
+    """Find variables that are not set, or whose value is no text."""
+    for mention in found:
+        for reference, span in mention.references("environment"):
+            name = reference.name
+            given = environment.get(name)
+            if reference.operator == "-":
+                continue
+            if given is None or (reference.operator == "?" and not given):
+                what = "is not set" if given is None else "is empty"
+                message = f"environment variable `{name}` {what}"
+                remedy: str | None = f"set it, or give a default: `${{{name}:-value}}`"
+                if reference.operator == "?":
+                    remedy = None  # its author wants no default
+                    why = reference.argument.replace("$$", "$")
+                    message += f": {why}" if why else ""
+                yield Diagnostic("missing-variable", message, span, help=remedy)
+            elif not given.isascii() and any("\ud800" <= char <= "\udfff" for char in given):
+                message = f"environment variable `{name}` is not UTF-8"
+                yield Diagnostic("bad-value", message, span)
+
+
+def check_settings(found: Iterable[Mention], settings: Any) -> Iterator[Diagnostic]:
+    """Find references to fields that the settings object does not have."""
+    for mention in found:
+        for reference, span in mention.references("settings"):
+            if settings is not None:
+                yield from _check_field(settings, reference.name, span)
+                continue
+            message = f"`{reference.text}` needs a `settings` class"
+            remedy = "name one: `settings: myapp.settings.Settings`"
+            yield Diagnostic("unknown-setting", message, span, help=remedy)
+
+
+def _check_part(
+    path: NodePath, part: Reference, place: Span, is_whole: bool
+) -> Iterator[Diagnostic]:
+    if part.kind == "bad":
+        yield Diagnostic("bad-reference", part.argument, place, help=_FORMS)
+    elif part.kind == "resource" and not is_whole:
+        message = f"`{part.text}` is an object and cannot be part of a text"
+        yield Diagnostic("bad-reference", message, place, help="let it be the whole value")
+    elif part.kind == "resource" and not _takes_objects(path):
+        where = f"`{path[-1]}`" if isinstance(path[-1], str) else "a list outside `with`"
+        message = f"{where} takes no resource"
+        remedy = "a resource may stand under `with`, in `database` and in `store`"
+        yield Diagnostic("misplaced-reference", message, place, help=remedy)
+
+
+def _check_field(settings: Any, path: str, span: Span) -> Iterator[Diagnostic]:
+    value = settings
+    for name in path.split("."):
+        try:
+            value = getattr(value, name)
+        except AttributeError:
+            fields = getattr(type(value), "model_fields", getattr(value, "__dict__", ()))
+            message = f"`{type(value).__name__}` has no field `{name}`"
+            remedy = did_you_mean(name, fields)
+            yield Diagnostic("unknown-setting", message, span, help=remedy)
+            return
+        except Exception as error:  # noqa: BLE001  # a property may raise anything
+            message = f"`{name}` of the settings raised {type(error).__name__}"
+            yield Diagnostic("bad-settings", message, span)
+            return
+
+
+def _takes_objects(path: NodePath) -> bool:
+    return "with" in path[:-1] or path == ("scheduler", "store") or path[2:] == ("database",)
+
+
+class _Finder:
+    """Finds texts inside one scalar, in their order: each line is searched once.
+
+    From the first that is not found (it has quoted escapes) the place is the whole scalar.
+    """
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self.line, self.start = span.line, span.column - 1
+        self.places: dict[str, Span] = {}
+
+    def place(self, text: str) -> Span:
+        if text not in self.places:
+            self.places[text] = self._next(text)
+        return self.places[text]
+
+    def _next(self, text: str) -> Span:
+        span = self.span
+        lines = span.file.lines
+        while self.line <= min(span.end_line, len(lines)):
+            end = span.end_column - 1 if self.line == span.end_line else len(lines[self.line - 1])
+            column = lines[self.line - 1].find(text, self.start, end)
+            if column >= 0:
+                self.start = column + len(text)
+                return Span(span.file, self.line, column + 1, self.line, self.start + 1)
+            self.line, self.start = self.line + 1, 0
+        return span
+
+
+def _resource_help(ids: list[str]) -> str | None:
+    names = ", ".join(f"`{name}`" for name in ids)
+    return f"there {'are' if len(ids) > 1 else 'is'} {names}" if 0 < len(ids) <= 6 else None

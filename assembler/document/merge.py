@@ -1,0 +1,234 @@
+"""A manifest and all that it extends → one document, every node still from its own file.
+
+In: a path. Out: a `Mapping` without `extends` and without directives (`$remove`, `$replace`,
+`$before`, `$after`), whose nodes' spans tell which file each value came from. A file without
+`extends` is merged onto nothing, so one set of rules holds for every file.
+
+Refuses what the chain and the placement do, directives that name nothing or stand where no entry
+is, and two entries of one id.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assembler.diagnostics.errors import Diagnostic, raise_faults
+from assembler.diagnostics.span import Note, Span
+from assembler.document.extends import DISK, Shelf, read_chain
+from assembler.document.nodes import (
+    Mapping,
+    Member,
+    Node,
+    NodePath,
+    Scalar,
+    Sequence,
+    as_written,
+    walk,
+)
+from assembler.document.placement import is_placed, placed, unknown_id
+from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
+
+_DIRECTIVES = ("$remove", "$replace", "$before", "$after")
+_NAMING = ("id", "catch", "mount", "use", "prefix")  # what an entry may be called by
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The merged tree, the path it was read from, and every file that took part, base first."""
+
+    root: Mapping
+    path: Path
+    files: tuple[Path, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the document says, whatever its comments, quotes and order of keys."""
+        text = json.dumps(as_written(self.root), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def load_document(path: Path, shelf: Shelf = DISK) -> Document:
+    """Read `path` and its bases from `shelf` and merge them.
+
+    Raises `ManifestError` with all faults of the texts, or else all of the merge.
+    """
+    chain = read_chain(path, shelf)
+    merger = _Merger()
+    root = Mapping({}, chain[-1][1].span)
+    for _, layer in chain:
+        root = merger.mapping(root, layer, ())
+    root = Mapping(root.members, chain[-1][1].span)
+    merger.finish(root)
+    raise_faults(merger.faults)
+    return Document(root, path, tuple(file for file, _ in chain))
+
+
+def duplicate_id(path: NodePath, name: str, first: Node, second: Node) -> Diagnostic:
+    """Say that two entries of the list at `path` are called `name`."""
+    return Diagnostic(
+        "duplicate-id",
+        f"two entries of `{path[-1]}` are called `{name}`",
+        _naming(second),
+        notes=(Note(_naming(first), "first here"),),
+        help="give one of them an `id` of its own",
+    )
+
+
+@dataclass(slots=True)
+class _Merger:
+    faults: list[Diagnostic] = field(default_factory=list)
+
+    def mapping(self, base: Mapping, layer: Mapping, path: NodePath) -> Mapping:
+        """Merge `layer` over `base` key by key; a null section changes nothing."""
+        members = dict(base.members)
+        for key, member in layer.members.items():
+            if key in _DIRECTIVES:
+                members[key] = member  # consumed by whoever owns this mapping, else refused later
+                continue
+            here = (*path, key)
+            value = member.value
+            is_whole = self.is_set(value, "$replace")
+            if self.is_set(value, "$remove"):
+                self.remove(members, key, member)
+            elif key not in members or is_whole:
+                fresh = self.onto_nothing(value, here)
+                members[key] = member if fresh is value else Member(member.key, fresh)
+            else:
+                old = members[key]
+                merged = self.value(old.value, value, here)
+                members[key] = old if merged is old.value else Member(member.key, merged)
+        return Mapping(members, base.span if base.members else layer.span)
+
+    def value(self, base: Node, layer: Node, path: NodePath) -> Node:
+        if isinstance(base, Mapping) and isinstance(layer, Mapping):
+            return self.mapping(base, layer, path)
+        if path in ENTRY_LISTS and isinstance(base, Sequence) and isinstance(layer, Sequence):
+            return self.entries(base, layer, path)
+        is_empty = isinstance(layer, Scalar) and layer.value is None
+        if is_empty and not isinstance(base, Scalar) and _is_section(path):
+            return base
+        return self.onto_nothing(layer, path)
+
+    def onto_nothing(self, layer: Node, path: NodePath) -> Node:
+        """Merge a new value onto nothing, so that directives inside it are judged as well."""
+        if isinstance(layer, Mapping):
+            merged = self.mapping(Mapping({}, layer.span), layer, path)
+            if all(merged.members.get(key) is member for key, member in layer.members.items()):
+                merged = layer  # nothing below changed: one tree in memory instead of two
+            return self.without_directives(merged, ("$replace",))
+        if path in ENTRY_LISTS and isinstance(layer, Sequence):
+            return self.entries(Sequence((), layer.span), layer, path)
+        return layer
+
+    def entries(self, base: Sequence, layer: Sequence, path: NodePath) -> Sequence:
+        """Merge two lists of entries by id; positions are taken after removals."""
+        ids: dict[str, Node] = {}
+        for index, item in enumerate(base.items):
+            ids[entry_id(path, item) or f"#{index}"] = item
+        added: dict[str, Node] = {}
+        moves: dict[str, Mapping] = {}
+        for item in layer.items:
+            if self.is_set(item, "$remove") and isinstance(item, Mapping):
+                self.remove_entry(ids, item, path)
+        for index, item in enumerate(layer.items):
+            if self.is_set(item, "$remove"):
+                continue
+            name = entry_id(path, item) or f"#{len(ids)}.{index}"
+            if name in added:
+                self.duplicate(path, name, added[name], item)
+                continue
+            added[name] = item
+            ids[name] = self.entry(ids.get(name), item, path)
+            if isinstance(item, Mapping) and is_placed(item):
+                moves[name] = item
+        order = placed(ids, moves, self.faults) if moves else ids
+        return Sequence(tuple(ids[name] for name in order), layer.span)
+
+    def entry(self, base: Node | None, item: Node, path: NodePath) -> Node:
+        here = (*path, "*")
+        is_whole = self.is_set(item, "$replace")
+        if isinstance(base, Mapping) and isinstance(item, Mapping) and not is_whole:
+            merged: Node = self.mapping(base, item, here)
+        else:
+            merged = self.onto_nothing(item, here)
+        if isinstance(merged, Mapping):
+            return self.without_directives(merged, ("$replace", "$before", "$after"))
+        return merged
+
+    def remove(self, members: dict[str, Member], key: str, member: Member) -> None:
+        if key not in members:
+            self.faults.append(unknown_id(key, member.key, members, "$remove"))
+        else:
+            del members[key]
+        self.only_named(key, member.value, ("$remove",))
+
+    def remove_entry(self, ids: dict[str, Node], item: Mapping, path: NodePath) -> None:
+        name = entry_id(path, item)
+        if name is None:
+            place = item.members["$remove"].key
+            self.fault("unknown-id", "`$remove` needs the `id` of an entry", place)
+        elif name not in ids:
+            self.faults.append(unknown_id(name, _naming(item), ids, "$remove"))
+        else:
+            del ids[name]
+        self.only_named(name or "", item, ("$remove", *_NAMING))
+
+    def only_named(self, name: str, node: Node, allowed: tuple[str, ...]) -> None:
+        for key, member in getattr(node, "members", {}).items():
+            if key not in allowed:
+                message = f"`$remove` takes `{name}` out: `{key}` has no effect"
+                self.fault("misplaced-directive", message, member.key)
+                return
+
+    def is_set(self, node: Node, directive: str) -> bool:
+        """Tell whether `node` carries `directive: true`; anything but a boolean is a fault."""
+        if not isinstance(node, Mapping) or directive not in node.members:
+            return False
+        value = node.members[directive].value
+        if isinstance(value, Scalar) and isinstance(value.value, bool):
+            return value.value
+        fault = Diagnostic("bad-value", f"`{directive}` takes true or false", value.span)
+        if fault not in self.faults:
+            self.faults.append(fault)
+        return False
+
+    def without_directives(self, node: Mapping, names: tuple[str, ...]) -> Mapping:
+        # `$remove: false` is a no-op that an author may leave in; it goes as well.
+        drop = {name for name in (*names, "$remove") if name in node.members}
+        if not drop:
+            return node
+        return Mapping({k: m for k, m in node.members.items() if k not in drop}, node.span)
+
+    def finish(self, root: Mapping) -> None:
+        """Refuse directives that no rule consumed."""
+        for _, node in walk(root):
+            if not isinstance(node, Mapping):
+                continue
+            for name in _DIRECTIVES:
+                if name in node.members:
+                    message = f"`{name}` works on entries only"
+                    self.fault("misplaced-directive", message, node.members[name].key)
+
+    def duplicate(self, path: NodePath, name: str, first: Node, second: Node) -> None:
+        self.faults.append(duplicate_id(path, name, first, second))
+
+    def fault(self, code: str, message: str, span: Span) -> None:
+        self.faults.append(Diagnostic(code, message, span))
+
+
+def _is_section(path: NodePath) -> bool:
+    return (
+        path[-1] == "with"
+        or path == ("scheduler", "jobs")
+        or (len(path) == 1 and path[0] in SECTIONS)
+    )
+
+
+def _naming(entry: Node) -> Span:
+    if isinstance(entry, Mapping):
+        for key in _NAMING:
+            node = entry.get(key)
+            if node is not None:
+                return node.span
+    return entry.span

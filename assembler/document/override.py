@@ -1,0 +1,109 @@
+"""Values that replace a manifest's, by path → the same document with them in place.
+
+In: `{"resources.db.with.url": "…", "middleware.per-ip.with.limit": "5/minute"}`; an entry of a list
+is named by its id. Out: a document in which those values stand, with places in a text of their
+own, so that a fault in one is shown like any other. Refuses ids that no entry has, addresses that
+are no names, values that YAML could not say, and two entries that get one id.
+"""
+
+import json
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
+from dataclasses import replace
+from typing import Any, cast
+
+from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
+from assembler.diagnostics.span import File, Span
+from assembler.document.address import UnknownEntry, path_of
+from assembler.document.merge import Document, duplicate_id
+from assembler.document.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, locate
+from assembler.document.sections import ENTRY_LISTS, entry_id
+
+
+def override_document(document: Document, override: MappingType[str, Any]) -> Document:
+    """Return `document` with each value of `override` at its path.
+
+    Raises `ManifestError` for an entry that is not there (`unknown-id`) and for two of one id
+    (`duplicate-id`), `UsageError` for an address that is no text or empty, and for a value that is
+    not made of strings, numbers, booleans, None, lists and mappings with string keys.
+    """
+    shown = [_one_line(address) for address in override]
+    pairs = zip(shown, override.values(), strict=True)
+    lines = [f"{address}: {_json(address, value)}" for address, value in pairs]
+    file = File("<override>", "\n".join(lines))
+    root = document.root
+    faults: list[Diagnostic] = []
+    for number, (address, value) in enumerate(override.items(), start=1):
+        width = len(shown[number - 1])
+        key = Span(file, number, 1, number, width + 1)
+        where = Span(file, number, width + 3, number, len(lines[number - 1]) + 1)
+        try:
+            path = path_of(root, address)
+        except UnknownEntry as error:
+            faults.append(Diagnostic("unknown-id", error.message, key, help=error.help))
+            continue
+        root = cast("Mapping", _put(root, path, Member(key, _node(value, where))))
+    raise_faults([*faults, *_duplicates(root, file)])
+    return replace(document, root=root)
+
+
+def _one_line(address: Any) -> str:
+    if not isinstance(address, str) or not address:
+        raise UsageError(f"override `{address}` is no path: `section.id.with.option` is one")
+    return address.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _put(node: Node | None, path: NodePath, member: Member) -> Node:
+    if not path:
+        return member.value
+    first, rest = path[0], path[1:]
+    if isinstance(node, Sequence) and isinstance(first, int):
+        items = list(node.items)
+        items[first] = _put(items[first], rest, member)
+        return Sequence(tuple(items), node.span)
+    members = dict(node.members) if isinstance(node, Mapping) else {}
+    old = members.get(str(first))
+    value = _put(old.value if old else None, rest, member)
+    members[str(first)] = Member(old.key if old else member.key, value)
+    return Mapping(members, node.span if isinstance(node, Mapping) else member.key)
+
+
+def _node(value: Any, span: Span) -> Node:
+    if isinstance(value, MappingType):
+        return Mapping({key: Member(span, _node(item, span)) for key, item in value.items()}, span)
+    if isinstance(value, list | tuple):
+        return Sequence(tuple(_node(item, span) for item in value), span)
+    return Scalar(value, span)
+
+
+def _duplicates(root: Mapping, file: File) -> Iterator[Diagnostic]:
+    for path in sorted(ENTRY_LISTS):
+        section, _ = locate(root, path)
+        first: dict[str, Node] = {}
+        for entry in section.items if isinstance(section, Sequence) else ():
+            name = entry_id(path, entry)
+            if name is not None and first.setdefault(name, entry) is not entry:
+                found = duplicate_id(path, name, first[name], entry)
+                if found.notes[0].span.file is file:  # what the override says is to be changed
+                    found = duplicate_id(path, name, entry, first[name])
+                yield found
+
+
+def _json(path: str, value: Any) -> str:
+    try:
+        _refuse_other_keys(value)  # which json would turn into strings
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        remedy = "objects replace resources: `build(plan, resources={…})`"
+        raise UsageError(f"override `{path}` is no value that YAML could say; {remedy}") from error
+
+
+def _refuse_other_keys(value: Any) -> None:
+    if isinstance(value, MappingType):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key {key!r} is no string")
+            _refuse_other_keys(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_other_keys(item)

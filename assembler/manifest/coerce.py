@@ -1,0 +1,178 @@
+"""Plain data → values of declared types, strictly where a person wrote them.
+
+In: data as the text has it (strings, numbers, lists, mappings), in which leaves carry marks. Out:
+what pydantic makes of it under its strict JSON rules (`"5"` is no int, `"a"` is an enum's member, a
+list is a tuple), with marked text converted to the type that is wanted, and an import path where a
+callable is wanted loaded by whoever may import. Refuses by a list of `Fault`.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from assembler.diagnostics.errors import AssemblerError
+from assembler.document.nodes import NodePath
+from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
+from assembler.manifest.duration import is_duration, parse_duration
+from assembler.manifest.pydantic_errors import Fault, faults_of, leaf_at, path_in
+from assembler.manifest.samples import sample
+
+_ROUNDS = 4  # a list from the environment, its items, and what they hold
+_LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"}
+_MAPPINGS = {"dict_type", "model_type", "dataclass_type", "model_attributes_type", "mapping_type"}
+_INTEGERS = {"int_type", "int_parsing", "literal_error", "enum"}
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*([.:][^\W\d]\w*)+")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
+_FLOAT = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_BOOLEANS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+def convert(
+    adapter: TypeAdapter[Any],
+    data: Any,
+    *,
+    stand: Callable[[ResourceRef], Any] | None = None,
+    load: Callable[[str], Any] | None = None,
+) -> tuple[Any, list[Fault]]:
+    """Validate `data` and return the value, or None with every fault.
+
+    `stand` gives the object for a `ResourceRef`, `load` that of an import path which stands where a
+    callable is wanted, or raises an `AssemblerError`. Data that holds objects is validated as Python
+    values, all else as JSON, which is the strict mode that knows enums, dates and dataclasses.
+    """
+    original = data
+    refused: dict[NodePath, Fault] = {}
+    for _ in range(_ROUNDS):
+        try:
+            return _validated(adapter, data, stand), []
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        repaired = data
+        better_at: dict[NodePath, Any] = {}
+        for item in errors:
+            path = path_in(data, item["loc"])
+            leaf = leaf_at(repaired, path)
+            is_unknown = isinstance(leaf_at(original, path_in(original, path)), Unknown)
+            try:
+                better = sample(item) if is_unknown else _repair(leaf, item["type"], load)
+            except AssemblerError as refusal:
+                refused[path] = Fault(path, "import", str(refusal), refusal)
+                continue
+            if better is not leaf:
+                better_at[path] = better
+                repaired = _replaced(repaired, path, better)
+        done = {*refused, *better_at}
+        others = [item for item in errors if path_in(data, item["loc"]) not in done]
+        # Data that holds an object is no JSON any more, and judged less strictly from then on.
+        is_last_of_json = any(isinstance(better, Held) for better in better_at.values())
+        if repaired is data or (others and is_last_of_json):
+            errors = others
+            break
+        data = repaired
+    errors = [item for item in errors if path_in(data, item["loc"]) not in refused]
+    return None, [*refused.values(), *faults_of(original, data, errors)]
+
+
+def _is_import(leaf: Any, wanted: str) -> bool:
+    """Tell whether a person wrote an import path for a callable; the environment names no code."""
+    return wanted == "callable_type" and type(leaf) is str and bool(_IMPORT_PATH.fullmatch(leaf))
+
+
+def _validated(
+    adapter: TypeAdapter[Any], data: Any, stand: Callable[[ResourceRef], Any] | None
+) -> Any:
+    try:
+        text = json.dumps(data)
+    except TypeError:  # it holds objects, and nothing else that JSON cannot say
+        return adapter.validate_python(_unwrapped(data, stand))
+    return adapter.validate_json(text, strict=True)
+
+
+def _unwrapped(data: Any, stand: Callable[[ResourceRef], Any] | None) -> Any:
+    if isinstance(data, dict):
+        return {key: _unwrapped(value, stand) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_unwrapped(value, stand) for value in data]
+    if isinstance(data, ResourceRef):
+        return stand(data) if stand else data
+    return data.value if isinstance(data, Held) else data
+
+
+def _replaced(data: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    if not path:
+        return value
+    copy: Any = dict(data) if isinstance(data, dict) else list(data)
+    copy[path[0]] = _replaced(copy[path[0]], path[1:], value)
+    return copy
+
+
+def _repair(leaf: Any, wanted: str, load: Callable[[str], Any] | None) -> Any:
+    """Return what `leaf` is in the type that pydantic asked for, or `leaf` itself."""
+    if isinstance(leaf, Held):
+        return _repair_held(leaf, wanted)
+    if load and _is_import(leaf, wanted):
+        return Held(load(leaf), leaf)
+    if wanted.startswith("time_delta") and isinstance(leaf, str) and is_duration(leaf):
+        return f"PT{parse_duration(leaf).total_seconds()}S"
+    if not isinstance(leaf, Text):
+        return leaf
+    if wanted in _LISTS:
+        return _collection(leaf)
+    if wanted in _MAPPINGS:
+        parsed = _json(leaf, "{")
+        return leaf if parsed is None else parsed
+    text = leaf.strip()
+    if wanted in _INTEGERS and _INTEGER.fullmatch(text):
+        return int(text)
+    if wanted.startswith("float_") and _FLOAT.fullmatch(text):
+        return float(text)
+    if wanted.startswith("bool_"):
+        return _BOOLEANS.get(text.lower(), leaf)
+    return leaf
+
+
+def _repair_held(leaf: Held, wanted: str) -> Any:
+    """A SecretStr or URL of the settings is text to a parameter that wants text."""
+    if wanted not in {"string_type", "string_sub_type"}:
+        return leaf
+    return Text(str(revealed(leaf.value)), leaf.shown)
+
+
+def _collection(leaf: Text) -> Any:
+    parsed = _json(leaf, "[")
+    if parsed is not None:
+        return parsed
+    return [Text(part.strip(), leaf.shown) for part in leaf.split(",") if part.strip()]
+
+
+def _json(leaf: Text, first: str) -> Any:
+    """Read JSON text from the environment, marking its strings as the environment's."""
+    if not leaf.lstrip().startswith(first):
+        return None
+    try:
+        parsed = json.loads(leaf)
+    except ValueError:
+        return None
+    return _marked(parsed, leaf.shown)
+
+
+def _marked(value: Any, reference: str) -> Any:
+    if isinstance(value, str):
+        return Text(value, reference)
+    if isinstance(value, list):
+        return [_marked(item, reference) for item in value]
+    if isinstance(value, dict):
+        return {key: _marked(item, reference) for key, item in value.items()}
+    return value

@@ -1,0 +1,150 @@
+"""What pydantic refused → faults in the words of the format.
+
+In: the data, and pydantic's errors about it. Out: `Fault`s, those of one place joined to one, each
+with a path that the data has. Refuses nothing.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from assembler.document.nodes import NodePath
+from assembler.document.provenance import Unknown, shown
+from assembler.manifest.duration import duration_text
+
+_PLAIN = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "`true` or `false`",
+    "bool_parsing": "`true` or `false`",
+    "string_type": "a string",
+    "none_required": "null",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "sequence_str": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "time_delta_type": "a duration such as `10s` or `5m`",
+    "time_delta_parsing": "a duration such as `10s` or `5m`",
+    "callable_type": "the import path of a callable",
+    "needs_python_object": "a reference to an object, such as `${resources.name}`",
+}
+_LIMITS = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "text that matches `{pattern}`",
+    "too_short": "a list of at least {min_length} items",
+    "too_long": "a list of at most {max_length} items",
+    "is_instance_of": "an object of type `{class}`",
+}
+_ONE = re.compile(r"\b1 (character|item)s\b")
+_NEEDS_OBJECT = f"must be {_PLAIN['needs_python_object']}"
+
+
+class Fault(NamedTuple):
+    """What is wrong at `path` of the data; `kind` is `bad`, `missing`, `unknown` or `import`."""
+
+    path: NodePath
+    kind: str
+    reason: str
+    cause: Exception | None = None  # of an `import`
+
+
+def faults_of(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
+    """Join the errors of one place, which are the arms of a union, to one fault."""
+    told: list[NodePath] = []
+    expected: dict[NodePath, list[str]] = {}
+    for item in errors:
+        path = path_in(data, item["loc"])
+        kind = item["type"]
+        if isinstance(leaf_at(original, path_in(original, path)), Unknown):
+            continue  # a sample stands there, which may lack what the value will have
+        if kind in {"missing", "missing_argument"}:
+            told.append(path)
+            yield Fault(path, "missing", str(item["loc"][-1]))
+        elif kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+            told.append(path[:-1])
+            yield Fault(path[:-1], "unknown", str(item["loc"][-1]))
+        else:
+            reasons = expected.setdefault(path, [])
+            reason = _reason(item)
+            if reason not in reasons:
+                reasons.append(reason)
+    inside = {path[:length] for path in told for length in range(len(path) + 1)}
+    inside |= {path[:length] for path in expected for length in range(len(path))}
+    for path, found in expected.items():
+        if path in inside and all(reason.startswith("must be ") for reason in found):
+            continue  # one arm of a union took the value, and has said what is wrong inside it
+        # Where other types would do, an object is the one that a text cannot give.
+        reasons = [reason for reason in found if reason != _NEEDS_OBJECT] or found
+        said = [reason for reason in reasons if not reason.startswith("must be ")]
+        if said:
+            yield Fault(path, "bad", said[0])
+            continue
+        wanted = " or ".join(reason.removeprefix("must be ") for reason in reasons)
+        leaf = leaf_at(original, path_in(original, path))
+        is_length = isinstance(leaf, list) and "a list of" in wanted
+        given = f"a list of {len(leaf)}" if is_length else shown(leaf)
+        yield Fault(path, "bad", f"must be {wanted}, not {given}")
+
+
+def path_in(data: Any, loc: NodePath) -> NodePath:
+    """Keep the segments of pydantic's `loc` that exist in the data: it adds tags and arms."""
+    path: list[str | int] = []
+    for segment in loc:
+        is_key = isinstance(data, dict) and segment in data
+        is_index = isinstance(data, list) and isinstance(segment, int) and segment < len(data)
+        if is_key or is_index:
+            path.append(segment)
+            data = data[segment]
+    return tuple(path)
+
+
+def leaf_at(data: Any, path: NodePath) -> Any:
+    for segment in path:
+        data = data[segment]
+    return data
+
+
+def _reason(item: Any) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind in _PLAIN:
+        return f"must be {_PLAIN[kind]}"
+    if kind.startswith("date_"):
+        return "must be a date such as `2027-01-31`"
+    if kind in _LIMITS:
+        limits = {name: _limit(value) for name, value in context.items()}
+        wanted = _LIMITS[kind].format_map({**limits, "expected": _expected(context)})
+        return "must be " + _ONE.sub(r"1 \1", wanted)
+    if kind in {"value_error", "assertion_error"}:
+        return str(context.get("error", item["msg"]))
+    message: str = item["msg"]
+    return message.replace("Input should be", "must be", 1).replace("Value error, ", "", 1)
+
+
+def _limit(value: Any) -> Any:
+    """Write a `timedelta`, which pydantic gives as its repr, as the duration of a manifest."""
+    if not str(value).startswith("datetime.timedelta"):
+        return value
+    parts = {name: int(number) for name, number in re.findall(r"(\w+)=(-?[0-9]+)", str(value))}
+    return f"`{duration_text(timedelta(**parts))}`"
+
+
+def _expected(context: dict[str, Any]) -> str:
+    return re.sub(r"'([^']*)'", r"`\1`", str(context.get("expected", "")))

@@ -1,0 +1,184 @@
+"""Merged tree → `Manifest`.
+
+In: the tree, and a resolver for its references. Out: the models of `manifest`, every entry with its
+id. Refuses unknown and missing keys and values of the wrong type, all at once, each at its place.
+Knows no user code.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from keyword import iskeyword
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Span
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.interpolation import Resolver
+from assembler.document.nodes import Mapping, Node, NodePath, Scalar, locate
+from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
+from assembler.manifest import Manifest
+from assembler.manifest.coerce import convert
+from assembler.manifest.section import Section
+
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def read_manifest(root: Mapping, resolver: Resolver) -> tuple[Manifest | None, list[Diagnostic]]:
+    """Return the manifest of a merged tree, or None with every fault of its shape.
+
+    Where the resolver knows no environment, a value that only the environment tells is a sample of
+    its type: good for judging the rest, and for nothing else.
+    """
+    value, faults = convert(_ADAPTER, _prepared(root, resolver))
+    found = [_diagnostic(root, fault.path, fault.kind, fault.reason) for fault in faults]
+    found += _resource_ids(root)
+    return (None if found else value), found
+
+
+def _prepared(root: Mapping, resolver: Resolver) -> dict[str, Any]:
+    """Return the data, every entry with its id, without the sections and `with` that are empty."""
+    data: dict[str, Any] = resolver.outline(root)
+    for name in SECTIONS & data.keys():
+        if data[name] is None:
+            del data[name]
+    scheduler = data.get("scheduler")
+    if isinstance(scheduler, dict) and scheduler.get("jobs", ()) is None:
+        del scheduler["jobs"]
+    for entry, called in _entries(root, data):
+        if entry.get("with", ()) is None:
+            del entry["with"]
+        if called is not None:
+            entry.setdefault("id", called)
+    return data
+
+
+def _entries(root: Mapping, data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Yield the data of each entry, with what it is called."""
+    for path in ENTRY_LISTS:
+        node, _ = locate(root, path)
+        section: Any = data
+        for key in path:
+            section = section.get(key) if isinstance(section, dict) else None
+        for index, entry in enumerate(section if isinstance(section, list) else ()):
+            if isinstance(entry, dict):
+                yield entry, entry_id(path, locate(node, (index,))[0])
+    resources = data.get("resources")
+    for name, entry in (resources if isinstance(resources, dict) else {}).items():
+        if isinstance(entry, dict):
+            yield entry, name
+
+
+def _diagnostic(root: Mapping, path: NodePath, kind: str, reason: str) -> Diagnostic:
+    node, key = locate(root, path)
+    if kind == "unknown":
+        known = _keys_of(path)
+        place = (
+            node.members[reason].key
+            if isinstance(node, Mapping) and reason in node.members
+            else node.span
+        )
+        where = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
+        return Diagnostic(
+            "unknown-key",
+            f"{where} has no key `{reason}`",
+            place,
+            "unknown key",
+            help=did_you_mean(reason, known),
+        )
+    if kind == "missing":
+        where = "the manifest" if not path else _entry_of(path)
+        remedy = "add `manifest: 1`" if reason == "manifest" and not path else None
+        place = key or _first_line(node)
+        return Diagnostic("missing-key", f"{where} lacks the key `{reason}`", place, help=remedy)
+    subject = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
+    message = f"{subject} {reason}" if reason.startswith(("must ", "takes ")) else reason
+    place = _blamed(node, reason) if isinstance(node, Mapping) else node.span
+    return Diagnostic("bad-value", message, place, help=quoting_help(node, reason))
+
+
+def quoting_help(node: Node, reason: str) -> str | None:
+    """Return the remedy where a number stands for a string, or one string for a list."""
+    if not isinstance(node, Scalar) or node.span.line != node.span.end_line:
+        return None
+    if reason.startswith("must be a list,") and isinstance(node.value, str):
+        return f"write it as [{json.dumps(node.value, ensure_ascii=False)}]"
+    is_text_wanted = reason.startswith("must be a string") and " or " not in reason
+    if is_text_wanted and node.value is not None and not isinstance(node.value, str):
+        span = node.span
+        written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
+        return f'write it as "{written}"'
+    return None
+
+
+def _blamed(node: Mapping, reason: str) -> Span:
+    """Return the place of the key that a reason about an entry is about, or its first line."""
+    named = [name for name in re.findall(r"`(\w+)`", reason) if name in node.members]
+    if named and reason.startswith("`"):
+        return node.members[named[0]].key
+    if "either" in reason and len(named) > 1:  # the later one, which an overlay may have brought
+        return node.members[max(named, key=list(node.members).index)].key
+    return _first_line(node)
+
+
+def _first_line(node: Node) -> Span:
+    span = node.span
+    if span.end_line == span.line:
+        return span
+    return span._replace(end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1)
+
+
+def _entry_of(path: NodePath) -> str:
+    names = [segment for segment in path if isinstance(segment, str)]
+    return (
+        f"an entry of `{names[-1]}`"
+        if names and path and isinstance(path[-1], int)
+        else (f"`{names[-1]}`" if names else "the manifest")
+    )
+
+
+def _keys_of(path: NodePath) -> list[str]:
+    """List the keys that the format has at `path`."""
+    model: Any = Manifest
+    for segment in path:
+        if isinstance(segment, int) or model is None or segment not in _by_key(model):
+            continue
+        model = _model_in(_by_key(model)[segment].annotation)
+    return [*_by_key(model)] if model else []
+
+
+def _by_key(model: Any) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found:
+            return found
+    return None
+
+
+def _resource_ids(root: Mapping) -> list[Diagnostic]:
+    section = root.get("resources")
+    if not isinstance(section, Mapping):
+        return []
+    return [
+        Diagnostic(
+            "bad-value",
+            f"resource id `{name}` is no Python identifier",
+            member.key,
+            help=_identifier_help(name),
+        )
+        for name, member in section.members.items()
+        if not name.isidentifier() or iskeyword(name)
+    ]
+
+
+def _identifier_help(name: str) -> str | None:
+    meant = re.sub(r"\W", "_", name)
+    return f"write `{meant}`" if meant != name and meant.isidentifier() else None

@@ -1,0 +1,1 @@
+"""Manifest → `Plan`: every path imported or read from source, every option checked."""

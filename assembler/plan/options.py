@@ -1,0 +1,218 @@
+"""The mapping under `with` → the keyword arguments of one call.
+
+In: a `Target`, the node under `with`, its data with marks. Out: `Options`, checked and converted;
+those that name a resource are checked against the declared type of its factory now, and converted
+with the object itself when there is one. Refuses unknown and missing options and values of the
+wrong type, each at its place, with the names that the callable takes.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Union
+
+from pydantic import TypeAdapter
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Note, Span
+from assembler.diagnostics.suggest import did_you_mean, suggestion
+from assembler.document.nodes import Mapping, Node, locate
+from assembler.document.provenance import ResourceRef
+from assembler.manifest.coerce import convert
+from assembler.manifest.pydantic_errors import Fault
+from assembler.manifest.validate import quoting_help
+from assembler.plan.allow_list import ImportFault
+from assembler.plan.nested import dropped
+from assembler.plan.signature import Target
+
+_NAMES_SHOWN = 12
+_UNIONS = (Union, UnionType)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Arguments of one call; `names` are the resources they hold."""
+
+    adapter: TypeAdapter[Any] | None  # None where there is nothing to convert
+    data: dict[str, Any] = field(repr=False)
+    names: frozenset[str]
+    value: dict[str, Any] | None = field(repr=False)
+    load: Callable[[str], Any] | None = field(default=None, repr=False)
+
+    def arguments(self, resources: MappingType[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+        """Return the arguments with the objects of `resources` in them, or what does not fit."""
+        if self.value is not None or self.adapter is None:
+            return dict(self.value or {}), []
+        value, faults = convert(
+            self.adapter, self.data, stand=lambda ref: resources[ref.id], load=self.load
+        )
+        return value or {}, faults
+
+
+@dataclass(slots=True)
+class OptionsChecker:
+    """Checks options, with one adapter per callable; `types` tells a resource's declared class.
+
+    `find` imports what stands where a parameter takes a callable; without it, no text is imported.
+    """
+
+    types: MappingType[str, type | None]
+    find: Callable[[str], Target] | None = None
+    _adapters: dict[tuple[int, frozenset[str]], TypeAdapter[Any]] = field(default_factory=dict)
+
+    def check(
+        self,
+        target: Target,
+        node: Node | None,
+        data: dict[str, Any],
+        use: Span,
+        given: frozenset[str],
+    ) -> tuple[Options, list[Diagnostic]]:
+        """Check `data`, which stands at `node`, for a call of `target` named at `use`.
+
+        `given` are the parameters that the assembler fills in where `data` does not.
+        """
+        parameters = target.signature.parameters
+        known = data
+        if not target.signature.open:
+            known = {name: value for name, value in data.items() if name in parameters}
+        unknown = data.keys() - known.keys() if isinstance(node, Mapping) else set()
+        faults = [_unknown(target, node, name, use) for name in data if name in unknown]
+        faults += _missing(target, data, given, unknown, use)
+        if not known:
+            return Options(None, data, frozenset(), {}), faults
+        key = (id(target), frozenset(known))  # a target is kept, and is one callable called one way
+        adapter = self._adapters.get(key)
+        if adapter is None:
+            adapter = self._adapters[key] = target.signature.adapter(known)
+        refs = frozenset(_refs(data))
+        load = self._load if self.find else None
+        value, found = convert(adapter, known, stand=self._stand_in, load=load)
+        found = [fault for fault in found if not self._is_open(known, fault)]
+        for name in parameters.keys() & known.keys():
+            found += dropped(parameters[name].annotation, known[name], (name,))
+        faults += [_bad(target, node, use, fault, self._type_note(known, fault)) for fault in found]
+        return Options(adapter, data, refs, None if refs else value, load), faults
+
+    def _load(self, path: str) -> Any:
+        assert self.find is not None  # noqa: S101  # it is only passed on where there is one
+        target = self.find(path)
+        is_only_read = target.value is None and target.is_callable  # by its source
+        return _StandIn(object) if is_only_read else target.value
+
+    def _stand_in(self, reference: ResourceRef) -> Any:
+        declared = self.types.get(reference.id)
+        return _StandIn(declared) if declared else reference
+
+    def _is_open(self, data: Any, fault: Fault) -> bool:
+        """Tell whether the fault is about a resource whose type nobody declared."""
+        leaf = _leaf(data, fault.path)
+        return isinstance(leaf, ResourceRef) and self.types.get(leaf.id) is None
+
+    def _type_note(self, data: Any, fault: Fault) -> str:
+        leaf = _leaf(data, fault.path)
+        declared = self.types.get(leaf.id) if isinstance(leaf, ResourceRef) else None
+        return f" of type `{declared.__name__}`" if declared else ""
+
+
+class _StandIn:
+    """Passes `isinstance` for a class whose object does not exist yet."""
+
+    def __init__(self, declared: type) -> None:
+        object.__setattr__(self, "declared", declared)
+
+    @property  # type: ignore[misc]  # what isinstance asks is meant to be another class
+    def __class__(self) -> type:
+        return self.__dict__["declared"]  # type: ignore[no-any-return]  # set in __init__
+
+    def __call__(self) -> None:
+        """Be callable, for a parameter that takes a callable."""
+
+
+def _unknown(target: Target, node: Node | None, name: str, use: Span) -> Diagnostic:
+    names = list(target.signature.parameters)
+    member = node.members.get(name) if isinstance(node, Mapping) else None
+    return Diagnostic(
+        "unknown-option",
+        f"`{target.name}` has no option `{name}`",
+        member.key if member else node.span if node else use,
+        "unknown option",
+        notes=(Note(use, _takes(names)),),
+        help=did_you_mean(name, names),
+    )
+
+
+def _missing(
+    target: Target, data: dict[str, Any], given: frozenset[str], unknown: set[str], use: Span
+) -> list[Diagnostic]:
+    """Find what must be given and is not; one that is only misspelt is told at its misspelling."""
+    signature = target.signature
+    faults = []
+    if signature.unnamed is not None:
+        message = f"`{target.name}` takes `{signature.unnamed}` by position only, so no option can give it"
+        faults.append(Diagnostic("missing-option", message, use))
+    meant = {suggestion(name, signature.parameters) for name in unknown}
+    lacking = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.required and name not in {*data, *given, *meant}
+    ]
+    if lacking:
+        names = ", ".join(f"`{name}`" for name in lacking)
+        plural = "s" if len(lacking) > 1 else ""
+        message = f"`{target.name}` needs the option{plural} {names}"
+        written = ", ".join(f"{name}: …" for name in lacking)
+        remedy = f"add `{written}` to its `with`" if data else f"add `with: {{{written}}}`"
+        faults.append(Diagnostic("missing-option", message, use, help=remedy))
+    return faults
+
+
+def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) -> Diagnostic:
+    place, key = locate(node, fault.path) if node is not None else (None, None)
+    span = place.span if place is not None else use
+    if place is not None and span.end_line != span.line:
+        span = key or span._replace(
+            end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1
+        )
+    if isinstance(fault.cause, ImportFault):
+        return fault.cause.at(span)
+    path = ".".join(str(segment) for segment in fault.path)
+    if fault.kind == "missing":
+        where = f"`{path}`" if path else f"`{target.name}`"
+        return Diagnostic("missing-option", f"{where} lacks `{fault.reason}`", span)
+    if fault.kind == "unknown":
+        member = place.members[fault.reason].key if isinstance(place, Mapping) else span
+        return Diagnostic(
+            "unknown-option", f"`{path}` has no `{fault.reason}`", member, "unknown option"
+        )
+    says = (
+        fault.reason
+        if fault.reason.startswith(("must ", "takes "))
+        else f"is refused: {fault.reason}"
+    )
+    remedy = quoting_help(place, fault.reason) if place is not None else None
+    return Diagnostic("bad-value", f"`{path}` of `{target.name}` {says}{note}", span, help=remedy)
+
+
+def _takes(names: list[str]) -> str:
+    if not names:
+        return "takes no options"
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"takes {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _refs(data: Any) -> list[str]:
+    if isinstance(data, dict):
+        return [name for value in data.values() for name in _refs(value)]
+    if isinstance(data, list):
+        return [name for value in data for name in _refs(value)]
+    return [data.id] if isinstance(data, ResourceRef) else []
+
+
+def _leaf(data: Any, path: tuple[str | int, ...]) -> Any:
+    for segment in path:
+        if isinstance(data, dict | list):
+            data = data[segment]  # type: ignore[index]  # `convert` gives paths of this very data
+    return data

@@ -1,0 +1,1 @@
+"""The sections that are checked as a whole: logging, scheduler, server, the budget of the stop."""

@@ -1,0 +1,94 @@
+"""The `server` section → keyword arguments of uvicorn's own `Config`.
+
+In: the manifest, its tree, a resolver, something that finds what import paths name. Out: the
+arguments, or every fault. Refuses what `Config` takes and uvicorn fails with later, or imports by
+itself: a name of a loop or protocol that it does not know, unless it is a path that a manifest may
+import; an unknown log level; a logging configuration, for which there is a section.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.interpolation import Resolver
+from assembler.document.nodes import Mapping, Node
+from assembler.document.provenance import Unknown
+from assembler.manifest import Manifest
+from assembler.plan.allow_list import ImportFault
+from assembler.plan.options import OptionsChecker
+from assembler.plan.signature import Target, signature_of
+from assembler.plan.targets import Targets
+
+
+def check_server(
+    manifest: Manifest, root: Mapping, resolver: Resolver, targets: Targets
+) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """Check the section, and return the arguments with the format's defaults."""
+    own = manifest.server
+    defaults: dict[str, Any] = {
+        "host": own.host,
+        "port": own.port,
+        "workers": own.workers,
+        "timeout_graceful_shutdown": own.timeout_graceful_shutdown,
+    }
+    node = root.get("server")
+    if not isinstance(node, Mapping):
+        return defaults, []
+    import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
+
+    data = resolver.data(node, ("server",))
+    for key in ("drain", "termination_grace"):
+        data.pop(key, None)
+    signature = signature_of(uvicorn.Config, "server", leading=1)
+    target = Target("server", uvicorn.Config, "class", True, False, signature)
+    checker = OptionsChecker({}, targets.target)
+    span = root.members["server"].key
+    options, faults = checker.check(target, node, data, span, frozenset())
+    faults += _values(node, data, targets)
+    arguments, _ = options.arguments({})
+    return {**defaults, **arguments}, faults
+
+
+def _values(node: Mapping, data: dict[str, Any], targets: Targets) -> Iterator[Diagnostic]:
+    """Judge the texts that `Config` takes whatever they say."""
+    from uvicorn import config  # noqa: PLC0415  # as above
+
+    names: dict[str, Any] = {
+        "loop": config.LOOP_FACTORIES,
+        "http": config.HTTP_PROTOCOLS,
+        "ws": config.WS_PROTOCOLS,
+    }
+    for key, known in names.items():
+        value = data.get(key)
+        if isinstance(value, str) and not isinstance(value, Unknown):
+            yield from _named(key, value, list(known), node.members[key].value, targets)
+    level, levels = data.get("log_level"), list(config.LOG_LEVELS)
+    is_known = not isinstance(level, str) or isinstance(level, Unknown) or level.lower() in levels
+    if not is_known:
+        yield _unknown("log_level", str(level), levels, node.members["log_level"].value)
+    if data.get("log_config") is not None:
+        message = "`log_config` of `server` must be null"
+        remedy = "write it as the `logging` section"
+        span = node.members["log_config"].key
+        yield Diagnostic("bad-value", message, span, help=remedy)
+
+
+def _named(
+    key: str, value: str, known: list[str], node: Node, targets: Targets
+) -> Iterator[Diagnostic]:
+    if value in known:
+        return
+    if ":" not in value:  # uvicorn imports no other form
+        yield _unknown(key, value, known, node)
+        return
+    try:
+        targets.target(value)
+    except ImportFault as fault:
+        yield fault.at(node.span)
+
+
+def _unknown(key: str, value: str, known: list[str], node: Node) -> Diagnostic:
+    names = ", ".join(f"`{name}`" for name in known)
+    message = f"`{key}` of `server` must be one of {names}, not `{value}`"
+    return Diagnostic("bad-value", message, node.span, help=did_you_mean(value, known))

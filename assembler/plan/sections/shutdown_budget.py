@@ -1,0 +1,71 @@
+"""The times of the stop → a warning where they are more than the platform waits.
+
+In: the manifest and its tree. Out: a `stop-too-long` warning with the sum, or nothing. Times that
+the manifest writes are counted, and the bound of open requests; those it leaves to their default
+are cut at the stop to what is left. Refuses nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Span
+from assembler.document.nodes import Mapping
+from assembler.manifest import Manifest
+from assembler.manifest.duration import duration_text
+
+_KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
+_SECTIONS = {"hooks": "shutdown", "closes": "resources", "jobs": "scheduler"}
+
+
+def check_termination(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]:
+    """Warn where the stop may take longer than `termination_grace`."""
+    server = manifest.server
+    if server.timeout_graceful_shutdown is None:
+        message = "one open stream can keep the process for ever, until the platform kills it"
+        span = _place(root, ("timeout_graceful_shutdown",))
+        remedy = "give it seconds, or leave it out for 10"
+        yield Diagnostic("stop-too-long", message, span, help=remedy, severity="warning")
+        return
+    parts = {
+        "drain": server.drain or timedelta(0),
+        "open requests": timedelta(seconds=server.timeout_graceful_shutdown),
+        "jobs": _jobs(manifest),
+        "hooks": _sum(h.timeout for h in manifest.shutdown if "timeout" in h.model_fields_set),
+        "closes": _sum(
+            resource.close_timeout
+            for resource in manifest.resources.values()
+            if "close_timeout" in resource.model_fields_set
+        ),
+    }
+    whole = _sum(parts.values())
+    if whole <= server.termination_grace:
+        return
+    told = ", ".join(f"{name} {duration_text(time)}" for name, time in parts.items() if time)
+    grace = duration_text(server.termination_grace)
+    message = f"the stop may take {duration_text(whole)} and has {grace}: {told}"
+    remedy = "lower them, or raise `termination_grace` of `server` to what the platform waits"
+    longest = max(_SECTIONS, key=lambda name: parts[name])
+    span = _place(root, _KEYS, _SECTIONS[longest])
+    yield Diagnostic("stop-too-long", message, span, help=remedy, severity="warning")
+
+
+def _jobs(manifest: Manifest) -> timedelta:
+    """How long runs may go on, where the manifest says it of a scheduler that runs here."""
+    scheduler = manifest.scheduler
+    is_said = scheduler.enabled and scheduler.jobs and "close_timeout" in scheduler.model_fields_set
+    return scheduler.close_timeout if is_said else timedelta(0)
+
+
+def _sum(times: Iterable[timedelta]) -> timedelta:
+    return sum(times, timedelta(0))
+
+
+def _place(root: Mapping, keys: tuple[str, ...], section: str = "server") -> Span:
+    """Where the first of the server's keys stands, or else a section that has times."""
+    server = root.get("server")
+    members = server.members if isinstance(server, Mapping) else {}
+    for key in keys:
+        if key in members:
+            return members[key].key
+    return root.members[section].key

@@ -1,0 +1,161 @@
+"""The statements of a plan → warnings, each at its place in the manifest or in the SQL file.
+
+In: the steps of a plan. Out: for each statement the rules that it breaks, and whether sqlglot can
+parse it. For `check` and `sql` alone: no start pays for this. Refuses nothing.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.plan.sql.kinds import keywords
+from assembler.plan.sql.rules import RULES, Rule, Severity
+from assembler.plan.sql.scanner import Token, Unclosed, statements
+from assembler.plan.sql.signs import Facts
+from assembler.plan.sql.statement import SqlStep, Statement
+
+_COMMANDS = frozenset(
+    [
+        "ALTER",
+        "ANALYZE",
+        "ATTACH",
+        "CALL",
+        "CHECKPOINT",
+        "CLUSTER",
+        "COMMENT",
+        "COPY",
+        "CREATE",
+        "DEALLOCATE",
+        "DELETE",
+        "DETACH",
+        "DISCARD",
+        "DO",
+        "DROP",
+        "EXECUTE",
+        "EXPLAIN",
+        "GRANT",
+        "IMPORT",
+        "INSERT",
+        "LISTEN",
+        "LOAD",
+        "LOCK",
+        "MERGE",
+        "NOTIFY",
+        "PRAGMA",
+        "REASSIGN",
+        "REFRESH",
+        "REINDEX",
+        "REPLACE",
+        "RESET",
+        "REVOKE",
+        "SECURITY",
+        "SELECT",
+        "SET",
+        "SHOW",
+        "TABLE",
+        "TRUNCATE",
+        "UNLISTEN",
+        "UPDATE",
+        "USE",
+        "VACUUM",
+        "VALUES",
+        "WITH",
+    ]
+)
+_PARSED = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A statement that breaks a rule, or that could not be parsed (`rule` is `sql-unparsed`)."""
+
+    rule: str
+    severity: Severity
+    diagnostic: Diagnostic
+
+
+def lint(steps: Iterable[SqlStep]) -> Iterator[Diagnostic]:
+    """Yield the warnings of all statements, in their order."""
+    for _, _, finding in findings(steps):
+        yield finding.diagnostic
+
+
+def findings(steps: Iterable[SqlStep]) -> Iterator[tuple[SqlStep, Statement, Finding]]:
+    """Yield what is found, with the statement."""
+    created: set[str] = set()
+    for step in steps:
+        for statement in step.statements:
+            for finding in _findings(statement, step.dialect, created):
+                yield step, statement, finding
+
+
+def _findings(statement: Statement, dialect: str, created: set[str]) -> Iterator[Finding]:
+    try:
+        (tokens,) = statements(statement.text, dialect)
+    except (Unclosed, ValueError):  # refused when it was read, by the rules of this dialect
+        return
+    words = [token.keyword for token in tokens]
+    facts = Facts(tokens, words, dialect, is_new_table=bool(created & _names(tokens)))
+    for rule in RULES:
+        at = rule.find(facts) if dialect in rule.dialects else None
+        if at is not None:
+            yield _finding(rule, statement, tokens[at])
+    if words[:1] == ["CREATE"] and "TABLE" in words[1:4]:
+        created |= _names(tokens[: words.index("TABLE") + 5])
+    unparsed = _unparsed(statement, tokens, dialect)
+    if unparsed:
+        yield Finding("sql-unparsed", "low", unparsed)
+
+
+def _finding(rule: Rule, statement: Statement, token: Token) -> Finding:
+    message = f"`{statement.label}` {rule.sentence}"
+    place = statement.source.place(token.start, token.end)
+    diagnostic = Diagnostic(rule.code, message, place, rule.id, help=rule.fix, severity="warning")
+    return Finding(rule.id, rule.severity, diagnostic)
+
+
+def _names(tokens: Iterable[Token]) -> set[str]:
+    """Return the names of tables as far as words tell: what is no keyword of theirs."""
+    keys = {"CREATE", "TABLE", "IF", "NOT", "EXISTS", "ONLY", "ON", "INDEX", "UNIQUE", "ALTER"}
+    return {
+        token.text.strip('"').lower()
+        for token in tokens
+        if token.kind in {"word", "name"} and token.keyword not in keys
+    }
+
+
+def _unparsed(statement: Statement, tokens: list[Token], dialect: str) -> Diagnostic | None:
+    """Let sqlglot read the statement; it passes what it only knows the command of."""
+    try:
+        import sqlglot  # noqa: PLC0415  # an extra, and only `check` and `sql` need it
+        from sqlglot import errors  # noqa: PLC0415
+    except ImportError:
+        return None
+    logger = logging.getLogger("sqlglot")
+    level, logger.level = logger.level, logging.ERROR  # it warns of commands that it only passes
+    try:
+        if (keywords(tokens) or [""])[0] in _COMMANDS:
+            sqlglot.parse_one(statement.text, dialect=_PARSED.get(dialect))
+            return None
+        message, start, end = "this is no command", tokens[0].start, tokens[0].end
+    except errors.ParseError as error:
+        fault = error.errors[0] if error.errors else {}
+        message, start, end = _reading(statement.text, fault)
+    except errors.SqlglotError as error:
+        message, start, end = str(error).partition("\n")[0], 0, len(statement.text)
+    finally:
+        logger.level = level
+    place = statement.source.place(start, end)
+    told = f"`{statement.label}` cannot be parsed: {message}"
+    return Diagnostic("sql-unparsed", told, place, severity="warning")
+
+
+def _reading(text: str, fault: dict[str, object]) -> tuple[str, int, int]:
+    """Return what the parser says, and the stretch of the text that it stumbled over."""
+    lines = text.splitlines(keepends=True)
+    line, column = int(str(fault.get("line") or 1)), int(str(fault.get("col") or 1))
+    end = min(sum(map(len, lines[: line - 1])) + column, len(text))
+    length = len(str(fault.get("highlight") or " "))
+    description = str(fault.get("description") or "unknown syntax").rstrip(".")
+    return description[:1].lower() + description[1:], max(end - length, 0), end

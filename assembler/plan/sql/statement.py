@@ -1,0 +1,200 @@
+"""The SQL of a manifest → steps of statements that are ready to run.
+
+In: the manifest and its document, merged. Out: for each startup entry with `sql` a `SqlStep`; its
+statements carry their text, its hash and its place, in the manifest or in the file that it names.
+Refuses a file that cannot be read, and a text that is not exactly one statement: each statement is
+a transaction of its own, so neither several nor one that begins or ends a transaction can be one.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
+from assembler.diagnostics.span import Span
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.extends import shown_name
+from assembler.document.interpolation import Resolver
+from assembler.document.merge import Document
+from assembler.document.nodes import Mapping, Scalar, locate
+from assembler.document.provenance import revealed
+from assembler.document.source import read_file
+from assembler.manifest import Manifest
+from assembler.manifest.step import Startup
+from assembler.plan.sql.kinds import controls_transaction
+from assembler.plan.sql.scanner import Unclosed, statements
+from assembler.plan.sql.texts import Source, first_line, source_of
+
+_SCHEME = re.compile(r"([a-z][a-z0-9]*)(?:\+[a-z0-9_]+)?:")
+_GUESS = "postgresql"  # the dialect by which a text is read whose engine is not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement: `hash` is the SHA-256 of its text, `span` the place of its beginning."""
+
+    label: str
+    text: str
+    hash: str
+    span: Span
+    source: Source = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStep:
+    """One startup entry with SQL: its options, its statements, and the id of its engine."""
+
+    entry: Startup
+    database: str
+    statements: tuple[Statement, ...]
+    span: Span  # of `database`
+    dialect: str  # the entry's, or else what the URL of the engine says
+
+
+def read_sql(
+    manifest: Manifest, document: Document, resolver: Resolver
+) -> tuple[list[SqlStep], list[Diagnostic]]:
+    """Read every statement of the manifest; return the steps, and what is refused."""
+    files = {shown_name(path): path for path in document.files}
+    steps: list[SqlStep] = []
+    faults: list[Diagnostic] = []
+    for number, entry in enumerate(manifest.startup):
+        node, _ = locate(document.root, ("startup", number))
+        database = node.get("database") if isinstance(node, Mapping) else None
+        if entry.sql is None or not isinstance(database, Scalar):
+            continue
+        name = str(database.value).removeprefix("${resources.").removesuffix("}")
+        dialect = entry.dialect or _dialect_of(document.root, name, resolver)
+        found = []
+        for index, said in enumerate(entry.sql):
+            inside, _ = locate(node, ("sql", index))
+            key = "file" if said.run is None else "run"
+            text = inside.get(key) if isinstance(inside, Mapping) else None
+            if not isinstance(text, Scalar):
+                continue
+            reader = _Reader(text, files.get(text.span.file.name, document.path).parent)
+            statement = reader.read(said.label, dialect, is_file=said.run is None)
+            faults += reader.faults
+            found += [statement] if statement else []
+        steps.append(SqlStep(entry, name, tuple(found), database.span, dialect))
+    return steps, faults
+
+
+def check_engines(
+    steps: Iterable[SqlStep], declared: MappingType[str, type | None]
+) -> Iterator[Diagnostic]:
+    """Find databases whose factory declares to return something that is no async engine."""
+    for step in steps:
+        kind = declared.get(step.database)
+        if kind is not None and not _may_be_engine(kind):
+            yield no_engine(step, kind)
+
+
+def is_engine(kind: type) -> bool:
+    """Tell whether a class is SQLAlchemy's async engine or made from it, without importing it."""
+    return any(
+        each.__name__ == "AsyncEngine" and each.__module__.startswith("sqlalchemy.")
+        for each in kind.__mro__
+    )
+
+
+def no_engine(step: SqlStep, kind: type) -> Diagnostic:
+    """Say that the resource of a step is no engine."""
+    message = (
+        f"`database` takes an async engine of SQLAlchemy, and `{step.database}` "
+        f"is a `{kind.__name__}`"
+    )
+    return Diagnostic("bad-value", message, step.span)
+
+
+def hash_of(text: str) -> str:
+    """Hash a statement's text, whatever its line ends, the space around it and its final `;`."""
+    plain = text.replace("\r\n", "\n").strip().rstrip(";").rstrip()
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _may_be_engine(kind: type) -> bool:
+    if is_engine(kind):
+        return True
+    engine = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), "AsyncEngine", None)
+    try:
+        return engine is not None and issubclass(engine, kind)
+    except TypeError:  # a protocol with attributes
+        return True
+
+
+def _dialect_of(root: Mapping, resource: str, resolver: Resolver) -> str:
+    """Guess the dialect of an engine by its option `url`, as far as that is known by now."""
+    node, _ = locate(root, ("resources", resource, "with", "url"))
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        return _GUESS
+    value = resolver.data(node, ("resources", resource, "with", "url"))
+    scheme = _SCHEME.match(str(revealed(getattr(value, "value", value))))
+    name = scheme[1] if scheme else _GUESS
+    return "postgresql" if name == "postgres" else name
+
+
+class _Reader:
+    """Reads one statement; `faults` is what is wrong with it."""
+
+    def __init__(self, node: Scalar, folder: Path) -> None:
+        self.node = node
+        self.folder = folder
+        self.faults: list[Diagnostic] = []
+
+    def read(self, label: str, dialect: str, *, is_file: bool) -> Statement | None:
+        source = self.file() if is_file else source_of(self.node)
+        if source is None:
+            return None
+        self.faults += self.refused(source, dialect)
+        if self.faults:
+            return None
+        text = source.text
+        start = len(text) - len(text.lstrip())
+        return Statement(label, text, hash_of(text), source.place(start, len(text)), source)
+
+    def file(self) -> Source | None:
+        path = self.folder / str(self.node.value)
+        try:
+            file = read_file(path, shown_name(path))
+        except UsageError as error:
+            names = _names(path.parent)
+            remedy = did_you_mean(path.name, names)
+            fault = Diagnostic("sql-not-found", str(error), first_line(self.node.span), help=remedy)
+            self.faults.append(fault)
+            return None
+        except ManifestError as error:
+            self.faults += error.diagnostics
+            return None
+        return Source(file.text, file)
+
+    def refused(self, source: Source, dialect: str) -> Iterator[Diagnostic]:
+        try:
+            found = statements(source.text, dialect)
+        except Unclosed as error:
+            yield Diagnostic("sql-refused", f"{error}", source.place(error.start))
+            return
+        if not found:
+            yield Diagnostic("sql-refused", "there is no statement here", source.place(0))
+        elif len(found) > 1:
+            second = found[1][0]
+            message = f"{len(found)} statements in one text: each is a transaction of its own"
+            remedy = "write each as an entry of `sql`, with a `label`"
+            place = source.place(second.start, second.end)
+            yield Diagnostic("sql-refused", message, place, "the second", help=remedy)
+        elif controls_transaction(found[0]):
+            token = found[0][0]
+            message = f"`{token.text}` would control the transaction that each statement has"
+            place = source.place(token.start, token.end)
+            yield Diagnostic("sql-refused", message, place, help="leave it out")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if path.is_file()]
+    except OSError:
+        return []

@@ -1,0 +1,129 @@
+"""Import path → `Target`, by reading source: no user code is imported or run.
+
+In: the path that `use` names, and the list of what a manifest may import. Out: a `Target` without
+its object, with the parameters and the types that the source shows. Refuses what `resolve` refuses,
+in the same words, and a module whose text is not Python. What only a running process knows takes
+any option, and `SourceReader.unknown` says why.
+
+The rooms in the order to read them: vocabulary, module, names, hints, signatures, looseness.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.plan.allow_list import ImportFault, ImportList
+from assembler.plan.importer import BEHIND, make_current_folder_importable, module_not_found
+from assembler.plan.signature import Target
+from assembler.plan.static.looseness import Looseness, OptionFacts
+from assembler.plan.static.module import Earlier, Source
+from assembler.plan.static.names import Found, Names, shown
+from assembler.plan.static.signatures import Signatures
+from assembler.plan.static.vocabulary import Known, Unknown
+
+
+class SourceReader:
+    """Describes what import paths name, from source alone; each module is read once.
+
+    What `earlier` gives for a file stands in the place of its text.
+    """
+
+    def __init__(self, imports: ImportList, earlier: Earlier | None = None) -> None:
+        self.unknown: dict[str, str] = {}
+        self._imports = imports
+        self._names = Names(earlier)
+        self._signatures = Signatures(self._names)
+        self._looseness = Looseness(self._names)
+        importlib.invalidate_caches()
+
+    def target(self, path: str, *, leading: int = 0) -> Target:
+        """Describe what `path` names; raises `ImportFault` as `resolve.import_object` does.
+
+        `leading` is how many arguments the assembler passes by position.
+        """
+        value = self._found(path)
+        target, why = self._signatures.target(path, value, leading)
+        if why is not None:
+            self.unknown[path] = why
+        return target
+
+    def options(self, path: str) -> tuple[str, Mapping[str, OptionFacts] | None]:
+        """Tell where what `path` names is really defined, and the facts of its options.
+
+        Raises `ImportFault` as `target` does.
+        """
+        value = self._found(path)
+        item = shown(value)
+        defined = item.path if item is not None and (item.is_class or item.is_function) else path
+        return defined, self._looseness.options(value)
+
+    def _found(self, path: str) -> Found:
+        """Follow `path`, refusing what the import list does not have."""
+        make_current_folder_importable()
+        module_path, colon, attributes = path.partition(":")
+        self._imports.check(path, module_path)
+        if colon:
+            module, names = self._module(module_path), attributes.split(".")
+        else:
+            module, names = self._longest_module(path)
+        value: Found = module
+        for index, name in enumerate(names):
+            if isinstance(value, Source):
+                self._imports.check(path, value.name)
+            value = self._attribute(value, name, ".".join([module.name, *names[:index]]))
+        for definer in self._definers(value):
+            self._imports.check(path, BEHIND.get(definer, definer))
+        return value
+
+    def _module(self, name: str) -> Source:
+        """Return a module, having read its parents as an import would."""
+        parent = self._module(name.rpartition(".")[0]) if "." in name else None
+        source = self._names.load(name)
+        if source is None:
+            top = self._names.load(name.partition(".")[0])
+            file, folders = top.file if top else None, parent.folders if parent else None
+            raise module_not_found(name, file, folders or ())
+        _ = source.tree  # a text that is not Python fails here
+        return source
+
+    def _longest_module(self, path: str) -> tuple[Source, list[str]]:
+        """Take as many segments as are modules; an attribute wins over a submodule of its name."""
+        first, *rest = path.split(".")
+        module = self._module(first)
+        while rest and module.folders is not None:
+            found = self._names.lookup(module.tree, rest[0]) if module.tree is not None else None
+            if found is not None and not isinstance(found, Source):
+                break
+            name = f"{module.name}.{rest[0]}"
+            if self._names.load(name) is None:
+                if len(rest) > 1 and self._names.step(module, rest[0]) is None:
+                    self._module(name)  # raises
+                break
+            module = self._module(name)
+            del rest[0]
+        return module, rest
+
+    def _attribute(self, value: Found, name: str, owner: str) -> Found:
+        found = self._names.step(value, name)
+        if found is None:
+            known = [known for known in self._names.members(value) if not known.startswith("_")]
+            raise ImportFault(
+                "attribute-not-found", f"`{owner}` has no `{name}`", help=did_you_mean(name, known)
+            )
+        return found
+
+    def _definers(self, value: Found | None) -> Iterator[str]:
+        """Yield the modules that define the function or class behind `value`."""
+        item = shown(value)
+        if isinstance(value, Source):
+            yield value.name
+        elif isinstance(value, Known):
+            yield value.rpartition(".")[0]
+        elif isinstance(value, Unknown):
+            yield from [value.module] if value.module else []
+        elif item and (item.is_class or item.is_function):
+            yield item.module.path
+        elif item:
+            yield from self._definers(self._names.wrapped(item))

@@ -1,0 +1,191 @@
+"""The name of a module → its `Source`: its place, its text, its tree, and all bindings of a name.
+
+Imports nothing, no parent either. Refuses, as `resolve` does, a text that is not Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from assembler.plan.importer import failed
+
+if TYPE_CHECKING:
+    import griffe  # at run time only where a source is read: an app that starts must not pay for it
+
+
+Earlier = Callable[[Path], str | None]
+
+
+class Import(NamedTuple):
+    """`import module`, or `from module import name`."""
+
+    module: str
+    name: str | None
+
+
+class Binding(NamedTuple):
+    """A value of a name: whether it is under TYPE_CHECKING, and under any condition or `try`."""
+
+    value: Any  # griffe's object, or an `Import`
+    guarded: bool
+    conditional: bool
+
+
+class Source:
+    """A module as it lies on disk; its text is parsed when it is first looked into."""
+
+    def __init__(self, name: str, spec: ModuleSpec, text: str | None = None) -> None:
+        folders = spec.submodule_search_locations
+        self.name = name
+        self.file = spec.origin if spec.has_location else None
+        self.folders = None if folders is None else list(folders)
+        self.wildcards: list[str] = []  # filled, as the bindings are, when the tree is read
+        self._bindings: dict[int, dict[str, list[Binding]]] = {}
+        self._spec = spec
+        self._text = text  # what stands in the place of the one on disk
+
+    @functools.cached_property
+    def code(self) -> str | None:
+        """The text; None where there is none, as for a compiled module."""
+        if self._text is not None:
+            return self._text
+        if self._spec.loader is None:
+            return ""  # a namespace package
+        get_source = getattr(self._spec.loader, "get_source", None)
+        try:
+            return get_source(self._spec.name) if get_source else None
+        except (ImportError, SyntaxError) as error:  # the text is not in the encoding it claims
+            raise failed(self.name, error.__cause__ or error) from error
+
+    @functools.cached_property
+    def tree(self) -> griffe.Module | None:
+        """The module as griffe sees it; raises `ImportFault` where it is not Python."""
+        import griffe  # noqa: PLC0415  # see the top
+
+        if self.code is None:
+            return None
+        *outer, name = self.name.split(".")
+        parent: Any = None
+        for part in outer:  # without them griffe would misread `from .. import name`
+            parent = griffe.Module(part, parent=parent)
+        extensions, file = griffe.Extensions(_recorder(self)), Path(self.file or name)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return griffe.visit(name, file, self.code, extensions=extensions, parent=parent)
+        except (SyntaxError, ValueError) as error:
+            raise failed(self.name, error) from error
+
+    @functools.cached_property
+    def assigned(self) -> set[str]:
+        """Every name that the text assigns anywhere, also by loops, unpacking and in functions."""
+        with warnings.catch_warnings(action="ignore"):
+            nodes = list(ast.walk(ast.parse(self.code or "")))
+        stored = [node for node in nodes if isinstance(node, ast.Name)]
+        names = {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+        return names.union(*(node.names for node in nodes if isinstance(node, ast.Global)))
+
+    def bound(self, owner: griffe.Object | None) -> dict[str, list[Binding]]:
+        """Return the bindings of the module or of a class body in it, in order."""
+        return self._bindings.get(id(owner), {})
+
+    def note(self, owner: Any, name: str, value: Any, node: Any) -> None:
+        """Add a binding."""
+        names = self._bindings.setdefault(id(owner), {})
+        names.setdefault(name, []).append(Binding(value, *_placed(node)))
+
+    def note_import(self, owner: Any, alias: Any, node: Any) -> None:
+        """Add what an import statement binds."""
+        path = alias.target_path
+        module, _, name = path.rpartition(".")
+        if not alias.wildcard:
+            value = Import(path, None) if isinstance(node, ast.Import) else Import(module, name)
+            self.note(owner, alias.name, value, node)
+        elif not _placed(node)[0]:
+            self.wildcards.append(path)
+
+
+def find(name: str, folders: list[str] | None, earlier: Earlier | None) -> Source | None:
+    """Find a module in the folders of its parent, or on the path.
+
+    What `earlier` gives for a file stands in the place of its text.
+    """
+    # The last segment alone: by its whole name, a namespace package inside another one would look
+    # for its parent in `sys.modules`, where it is not.
+    spec = PathFinder.find_spec(name.rpartition(".")[2], folders)
+    for finder in sys.meta_path:  # builtin modules and editable installs
+        if spec is None and finder is not PathFinder and hasattr(finder, "find_spec"):
+            spec = finder.find_spec(name, folders, None)
+    if spec is None:
+        return None
+    file = spec.origin if spec.has_location else None
+    return Source(name, spec, earlier(Path(file)) if earlier and file else None)
+
+
+def _recorder(source: Source) -> griffe.Extension:
+    """Return what notes all bindings during a visit: griffe itself keeps the last of each name."""
+    import griffe  # noqa: PLC0415  # see the top
+
+    class Recorder(griffe.Extension):
+        def on_instance(self, *, node: Any, obj: Any, agent: Any, **kwargs: Any) -> None:
+            if _is_bound(obj, node, agent.current):
+                source.note(obj.parent, obj.name, obj, node)
+            if isinstance(node, ast.AsyncFunctionDef) and _yields(node):
+                obj.labels.add("generator")
+
+        def on_attribute_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
+            # `X = other` under `except ImportError`: griffe passes over a second value of a name.
+            if isinstance(node.parent, ast.If | ast.ExceptHandler) and node.value is not None:
+                for target in getattr(node, "targets", ()):
+                    if isinstance(target, ast.Name) and target.id in agent.current.members:
+                        value = griffe.safe_get_expression(node.value, parent=agent.current)
+                        again = griffe.Attribute(target.id, value=value, parent=agent.current)
+                        source.note(agent.current, target.id, again, node)
+
+        def on_alias_instance(self, *, node: Any, alias: Any, agent: Any, **kwargs: Any) -> None:
+            source.note_import(agent.current, alias, node)
+
+    return Recorder()
+
+
+def _is_bound(obj: Any, node: Any, current: Any) -> bool:
+    """Tell whether a statement binds a name of its module or class.
+
+    Overloads and setters are no members; `self.x = …` in `__init__` is none of the class; an
+    annotation without a value gives a module no name.
+    """
+    owner = obj.parent
+    if owner is None or owner.members.get(obj.name) is not obj or current not in (owner, obj):
+        return False
+    return not (isinstance(node, ast.AnnAssign) and node.value is None and owner.is_module)
+
+
+def _placed(node: Any) -> tuple[bool, bool]:
+    """Tell whether a statement is guarded by TYPE_CHECKING, and whether it is conditional."""
+    guarded = conditional = False
+    parent = getattr(node, "parent", None)
+    while parent is not None and not isinstance(parent, ast.Module | ast.ClassDef):
+        conditional = True
+        if isinstance(parent, ast.If) and node in parent.body:
+            test = ast.unparse(parent.test)
+            guarded = guarded or bool(re.fullmatch(r"(\w+\.)?TYPE_CHECKING", test))
+        node, parent = parent, getattr(parent, "parent", None)
+    return guarded, conditional
+
+
+def _yields(function: ast.AsyncFunctionDef) -> bool:
+    nodes: list[ast.AST] = list(function.body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Yield):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            nodes += ast.iter_child_nodes(node)
+    return False

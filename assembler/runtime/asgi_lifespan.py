@@ -1,0 +1,59 @@
+"""A `Lifespan` → what a server talks to.
+
+In: a `Lifespan`, and what requests are to find on their state. Out: an ASGI callable for the scope
+`lifespan` (ASGI specification, lifespan protocol 2.0). A start that fails is answered with the
+message that names the step and its line; the server then ends. A start that a signal ended is
+answered as complete, once it is unwound: the server has heard the signal too, and stops by itself,
+with the status that the signal gives.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from assembler.diagnostics.errors import ManifestError
+from assembler.diagnostics.exceptions import failure_of
+from assembler.diagnostics.render import render
+from assembler.runtime.lifespan import Lifespan
+from assembler.runtime.signals import Drain
+
+
+@dataclass(frozen=True, slots=True)
+class LifespanProtocol:
+    """Answers the lifespan messages of a server."""
+
+    lifespan: Lifespan
+    states: tuple[dict[str, Any], ...]  # what requests find on `request.state`
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one start and one stop."""
+        await receive()
+        server = self.lifespan.plan.manifest.server
+        with Drain(
+            self.lifespan.assembly,
+            drain=server.drain,
+            graceful_seconds=server.timeout_graceful_shutdown,
+        ) as drain:
+            try:
+                is_up = await drain.start(self.lifespan.start)
+            except Exception as error:
+                # Without an answer a server would take it that there is no lifespan, and serve.
+                message = f"the start failed\n{_said(error)}"
+                await send({"type": "lifespan.startup.failed", "message": message})
+                if "asgi" not in scope:  # no server, but a client for tests: it wants the exception
+                    raise
+                return
+            for state in self.states if is_up and "state" in scope else ():
+                scope["state"].update(state)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            if is_up:
+                await self.lifespan.stop(drain.told_at)
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ManifestError):
+        return "\n\n".join(render(fault) for fault in error.diagnostics)
+    return failure_of(error)

@@ -1,0 +1,109 @@
+"""The components of a plan → the objects that they name.
+
+In: the plan, the application, the objects of the resources as they come. Out: what each factory and
+constructor returned, how resources are opened, the arguments of those that are called later.
+Refuses nothing at once:
+what user code raises, and options that a resource does not fit, are noted with the manifest's line.
+"""
+
+from collections.abc import Callable, Container, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from fastapi import FastAPI
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.exceptions import failure_of, frame_of
+from assembler.diagnostics.span import Span
+from assembler.document.nodes import locate
+from assembler.manifest.pydantic_errors import Fault
+from assembler.plan.component import Component
+from assembler.plan.load import Plan
+from assembler.runtime.hooks import Opening, resource_opening
+
+MISSING = object()
+_CALLED_LATER = frozenset({"mount", "handler", "dependency"})
+
+
+class Objects:
+    """Makes objects; `resources` are those that options may name, `faults` what went wrong."""
+
+    def __init__(self, plan: Plan, app: FastAPI) -> None:
+        self.plan = plan
+        self.app = app
+        self.resources: dict[str, Any] = {}
+        self.faults: list[Diagnostic] = []
+
+    def openings(
+        self, given: Mapping[str, Any] = MappingProxyType({}), only: Container[str] | None = None
+    ) -> list[Opening]:
+        """Make the resources, all or `only` some; say how each that was not `given` is opened."""
+        found = []
+        for component in self.plan.resources:
+            if component.id in given:
+                self.resources[component.id] = given[component.id]
+                continue
+            if only is not None and component.id not in only:
+                continue
+            value = self.made(component)
+            if value is not MISSING:
+                self.resources[component.id] = value
+                try:
+                    found.append(resource_opening(component, value))
+                except Exception as error:  # noqa: BLE001  # an object may raise when it is asked
+                    what = f"`{component.target.name}` cannot be opened"
+                    self.note(what, error, component.span)
+        return found
+
+    def made(self, component: Component) -> Any:
+        """Return what the entry stands for: its target, or what that gives; else `MISSING`."""
+        if not component.called:
+            return component.target.value
+        value = self.call(component, component.target.value, "could not be made")
+        if component.role in _CALLED_LATER and value is not MISSING and not callable(value):
+            kind = type(value).__name__
+            message = f"`{component.target.path}` gives a {kind}, which cannot be called"
+            self.faults.append(Diagnostic("not-callable", message, component.span))
+            return MISSING
+        return value
+
+    def call(self, component: Component, function: Callable[..., Any], failing: str) -> Any:
+        """Call `function` with the options of `component`; `MISSING` where that failed."""
+        arguments = self.arguments(component)
+        if arguments is None:
+            return MISSING
+        try:
+            return function(**arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # user code may raise anything
+            self.note(f"`{component.target.name}` {failing}", error, component.span)
+            return MISSING
+
+    def arguments(self, component: Component) -> dict[str, Any] | None:
+        """Put objects into the options; None where one of them could not be made."""
+        options = component.options
+        if not options.names <= self.resources.keys():
+            return None
+        arguments, faults = options.arguments(self.resources)
+        self.faults += self._misfits(component, faults)
+        if faults:
+            return None
+        takes_app = component.role != "middleware" and component.called
+        if takes_app and "app" in component.target.signature.parameters:
+            arguments.setdefault("app", self.app)
+        return arguments
+
+    def note(self, what: str, error: BaseException, span: Span) -> None:
+        """Remember that user code raised `error`."""
+        scrub = self.plan.secrets.scrub
+        trace = tuple(scrub(line) for line in frame_of(error))
+        message = f"{what}: {scrub(failure_of(error))}"
+        self.faults.append(Diagnostic("build-failed", message, span, trace=trace))
+
+    def _misfits(self, component: Component, faults: list[Fault]) -> Iterator[Diagnostic]:
+        for fault in faults:
+            node, _ = locate(component.node, ("with", *fault.path))
+            name = ".".join(str(part) for part in fault.path)
+            message = f"`{name}` of `{component.target.name}` {fault.reason}"
+            yield Diagnostic("bad-value", self.plan.secrets.scrub(message), node.span)

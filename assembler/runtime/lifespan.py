@@ -1,0 +1,236 @@
+"""A built application → its start and its stop.
+
+In: the plan, what it opens and runs. Out: a `Lifespan`: resources open from top to bottom, startup
+steps run, routers' and mounts' own lifespans are entered, and last what works by itself, such as a
+scheduler; at the end that is left first, shutdown hooks run, and everything that was opened is
+closed in reverse.
+
+Each step is bounded, timed and isolated: one that fails or hangs at the stop never keeps the rest.
+A step that fails at the start with `on_error: fail` unwinds what was started; hooks do not run,
+and a `StartupError` names the step and its line. What may pass by itself is tried again within the
+step's time first.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import InitVar, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from assembler.diagnostics.errors import StartupError
+from assembler.plan.load import Plan
+from assembler.runtime.budget import Budget
+from assembler.runtime.hooks import Opening
+from assembler.runtime.recorder import Group, Recorder, Running, is_well
+from assembler.runtime.report import Assembly, Outcome, Told, log
+from assembler.runtime.task import Owned, StepTimeout, bounded
+from assembler.runtime.transient import is_transient
+
+_FIRST_PAUSE_SECONDS = 0.1  # between tries of one start
+_LONGEST_PAUSE_SECONDS = 2.0
+_FIRST_RETRY_SECONDS = 0.5  # in the background
+_LONGEST_RETRY_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Lifespan:
+    """Starts and stops one application; it may be started again after it was stopped."""
+
+    plan: Plan
+    assembly: Assembly
+    resources: list[Opening]
+    startup: Sequence[Running | Group]
+    inner: list[Opening]  # routers' and mounts' own lifespans
+    shutdown: list[Running]
+    running: list[Opening] = field(default_factory=list)  # works by itself: left before the hooks
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    is_told: InitVar[bool] = True  # by a log record of the start, and one of the stop
+    recorder: Recorder = field(init=False)
+    _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
+    _retries: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self, is_told: bool) -> None:
+        self.recorder = Recorder(self.plan, self.assembly, is_told)
+
+    async def start(self) -> None:
+        """Run every step of the start, or unwind and raise `StartupError`."""
+        began = time.perf_counter()
+        self.assembly.steps.clear()
+        self.assembly.degraded.clear()
+        self.assembly.state = "starting"
+        try:
+            for opening in self.resources:
+                await self._open(opening)
+            for item in self.startup:
+                await self._run_all(item)
+            for opening in [*self.inner, *self.running]:
+                await self._open(opening)
+        except BaseException as error:
+            self.assembly.state = "failed"
+            await self._close_all(self._budget(None))
+            is_ended = isinstance(error, asyncio.CancelledError)
+            did = "was told to end while it started" if is_ended else "failed to start"
+            self.recorder.tell(did, began, more=", and was unwound")
+            raise
+        self.assembly.state = "started"
+        count = len(self.assembly.degraded)
+        self.recorder.tell("started", began, more=f", {count} degraded" if count else "")
+
+    async def stop(self, since: float | None = None) -> None:
+        """Run every step of the stop, whatever the others do; raises only where it is cancelled.
+
+        `since` is when the end was ordered, on the clock of `time.perf_counter`: what has passed
+        of the `termination_grace` of the manifest, for draining say, is no longer there to use.
+        """
+        began = time.perf_counter()
+        budget = self._budget(since)
+        self.assembly.state = "stopping"
+        first = len(self.assembly.steps)
+        hooks = len(self.shutdown)
+        try:
+            await self._close_all(budget, self.running, later=hooks)
+            for number, hook in enumerate(self.shutdown, 1):
+                later = hooks - number + len(self._opened)
+                with contextlib.suppress(StartupError):
+                    await self._run(hook, budget.limit(hook.timeout, later))
+        finally:
+            await self._close_all(budget)
+            self.assembly.state = "stopped"
+            count = sum(not is_well(step) for step in self.assembly.steps[first:])
+            self.recorder.tell("stopped", began, first, f", {count} failed" if count else "")
+
+    def _budget(self, since: float | None) -> Budget:
+        return Budget(self.plan.manifest.server.termination_grace, since)
+
+    async def _open(self, opening: Opening) -> None:
+        async def enter() -> None:
+            owned = await self._entered(opening)
+            self._opened.append((opening, owned))
+
+        if not await self._step(opening, enter) and opening.on_error == "degrade":
+            self._retries.append(asyncio.create_task(self._retry(opening)))
+
+    async def _entered(self, opening: Opening) -> Owned:
+        """Enter it; where a resource fails by what may pass, again while its time lasts.
+
+        Nobody waits for what the application can do without: it is tried again in the background,
+        or never.
+        """
+        may_repeat = opening.phase == "resource" and opening.on_error == "fail"
+        end = time.perf_counter() + opening.timeout.total_seconds()
+        seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            owned = Owned(opening.enter, opening.leave)
+            left = timedelta(seconds=end - time.perf_counter())
+            try:
+                await owned.enter(left)
+            except StepTimeout as error:
+                raise error.of(opening.timeout) from None
+            except Exception as error:
+                is_late = time.perf_counter() + seconds >= end
+                if is_late or not may_repeat or not is_transient(error):
+                    raise
+                if seconds == _FIRST_PAUSE_SECONDS:
+                    reason = self.recorder.reason(error)
+                    log(logging.WARNING, f"{opening.phase} `{opening.id}` is awaited: {reason}")
+                await self.wait(seconds)
+                seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
+            else:
+                return owned
+
+    async def _run_all(self, item: Running | Group) -> None:
+        if isinstance(item, Running):
+            await self._run(item)
+            return
+        async with item() as steps:
+            for running in steps:
+                await self._run(running)
+
+    async def _run(self, running: Running, limit: timedelta | None = None) -> None:
+        async def run() -> Any:
+            try:
+                return await bounded(limit or running.timeout, running.run)
+            except StepTimeout as error:
+                raise error.of(running.timeout, limit) from None
+
+        await self._step(running, run)
+
+    async def _step(self, step: Opening | Running, run: Callable[[], Awaitable[Any]]) -> bool:
+        """Run and record one step; return whether it went well, raise where it must."""
+        began = time.perf_counter()
+        try:
+            told = await run()
+        except Exception as error:  # noqa: BLE001  # a step may raise anything
+            self.recorder.failed(step, began, error)
+            return False
+        well = told if isinstance(told, Told) else Told("ok")
+        self.recorder.record(step, step.phase, began, well.outcome, detail=well.detail)
+        return True
+
+    async def _retry(self, opening: Opening) -> None:
+        """Open a degraded resource in the background, waiting longer each time."""
+        seconds = _FIRST_RETRY_SECONDS
+        while True:
+            await self.wait(seconds)
+            seconds = min(seconds * 2, _LONGEST_RETRY_SECONDS)
+            owned = Owned(opening.enter, opening.leave)
+            try:
+                await owned.enter(opening.timeout)
+            except Exception as error:  # noqa: BLE001  # reported by its state, and tried again
+                self.assembly.degraded[opening.id] = self.recorder.reason(error)
+                continue
+            # Closed before what stands above it, however late it came.
+            above = self.resources[: self.resources.index(opening)]
+            place = sum(other in above for other, _ in self._opened)
+            self._opened.insert(place, (opening, owned))
+            del self.assembly.degraded[opening.id]
+            log(logging.INFO, f"resource `{opening.id}` is back")
+            return
+
+    async def _end_retries(self) -> None:
+        retries, self._retries = self._retries, []
+        for task in retries:
+            task.cancel()
+        if retries:
+            await asyncio.wait(retries)
+
+    async def _close_all(
+        self, budget: Budget, only: list[Opening] | None = None, later: int = 0
+    ) -> None:
+        """Close in reverse what was opened; a failure is recorded and does not stop the rest.
+
+        With `only`, no more than those of it that were opened last; `later` steps follow.
+        """
+        interrupted: asyncio.CancelledError | None = None
+        while self._retries or (self._opened and (only is None or self._opened[-1][0] in only)):
+            try:
+                if self._retries:
+                    await self._end_retries()
+                else:
+                    opening, owned = self._opened.pop()
+                    limit = budget.limit(opening.close_timeout, len(self._opened) + later)
+                    await self._close(opening, owned, limit)
+            except asyncio.CancelledError as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
+
+    async def _close(self, opening: Opening, owned: Owned, limit: timedelta) -> None:
+        began = time.perf_counter()
+        outcome: Outcome = "ok"
+        reason = None
+        try:
+            await owned.leave(limit)
+        except asyncio.CancelledError:
+            self.recorder.record(opening, "close", began, "failed", "was cancelled")
+            raise
+        except StepTimeout as error:
+            outcome = "timeout"
+            reason = str(error.of(opening.close_timeout, limit))
+        except Exception as error:  # noqa: BLE001  # recorded; the rest must close
+            outcome = "failed"
+            reason = self.recorder.reason(error)
+        self.recorder.record(opening, "close", began, outcome, reason)

@@ -1,0 +1,254 @@
+"""Jobs, and a store of their claims → what every process of a service does about them.
+
+In: ticks, from our own clock, from an outside one or by hand. Out: a `Result` each. A tick is
+claimed, and retried within its grace while the store is away. Of several ticks that came due at
+once, as a process that slept sees them, the latest runs. At the end runs have some time to come to
+theirs, and are cancelled then. Refuses ticks while it is closed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from assembler.runtime.scheduler.claims import Answer, Claim, Lost
+from assembler.runtime.scheduler.counters import Tally
+from assembler.runtime.scheduler.execution import OneRun, Setting
+from assembler.runtime.scheduler.external_ticks import Outside
+from assembler.runtime.scheduler.job import Clock, Job, Result
+from assembler.runtime.scheduler.reaper import Keeper
+from assembler.runtime.scheduler.run import milliseconds, moment
+from assembler.runtime.scheduler.store_client import StoreAwayError
+
+logger = logging.getLogger("assembler.job")
+
+_SHORTEST_RETRY_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 2.0
+_MOST_EARLY_MS = 60_000  # of an outside clock
+_ENDS = ("ok", "failed", "timeout", "skipped", "missed", "lost")  # told at once, as 0
+END_SECONDS = 4.0  # for cancelled runs to end and to be recorded
+
+
+class Jobs:
+    """The jobs of one process; without a `clock` they run when they are told to."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        setting: Setting,
+        *,
+        clock: Clock | None = None,
+        close_timeout: timedelta = timedelta(seconds=10),
+        retention: timedelta = timedelta(days=7),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_paused: Callable[[], bool] = lambda: False,
+        is_worker: bool = False,
+    ) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self.setting = setting
+        self.tally = Tally()
+        self._clock = clock
+        self._close_timeout = close_timeout
+        self._now = now
+        self._is_paused = is_paused
+        self._is_worker = is_worker  # runs what others claim, and keeps it in order
+        self._keeper = Keeper(self.jobs, setting, self.tally, retention, now, self._again)
+        self._outside = Outside(setting, self._keeper)
+        self._keeping: asyncio.Task[None] | None = None
+        self._closed = asyncio.Event()
+        self._closed.set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._runs: set[OneRun] = set()
+
+    async def open(self) -> None:
+        """Start the clock, and what looks after the store; one that is away is waited for."""
+        self._closed.clear()
+        if self._clock is not None:
+            self._clock.start(list(self.jobs.values()), self.due)
+            self._keeping = asyncio.create_task(self._keeper.keep(self.due, self._clock.wake))
+        elif self._is_worker:
+            self._keeping = asyncio.create_task(self._keeper.keep())
+
+    async def aclose(self) -> None:
+        """Pause, let runs end for a bounded time, cancel the rest; a stuck one is left behind."""
+        self._closed.set()
+        self.pause()
+        if self._keeping is not None:
+            self._keeping.cancel()
+        if self._clock is not None:
+            self._clock.stop()
+        tasks = set(self._tasks)
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=self._close_timeout.total_seconds())
+        finally:  # also where the stop has less time than that
+            late = {task for task in tasks if not task.done()}
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=END_SECONDS)
+
+    def pause(self) -> None:
+        """Begin no more runs by the clock; what runs goes on."""
+        if self._clock is not None:
+            self._clock.pause()
+
+    def due(self, job_id: str, fires: list[datetime]) -> None:
+        """Run the latest of the ticks, unless another process does; the others are given up."""
+        if self._is_paused():  # while the process drains, ticks are for others
+            return
+        *older, latest = (milliseconds(fire) for fire in fires)
+        for fire in older:
+            self._keeper.give_up(job_id, fire)
+        self._spawn(self._tick(self.jobs[job_id], latest, is_patient=True))
+
+    async def tick(self, job_id: str, at: datetime | None = None, *, waits: bool = False) -> Result:
+        """Run the tick of the job that was due at `at`, or now, unless it was run already.
+
+        The tick is the latest one of the job's own schedule, or the next where that is nearer and
+        about to come, so that an outside clock which is off, or repeats itself, means the same.
+        Second attempts that this begins are waited for, as nobody else may be there to do so; with
+        `waits` also a run elsewhere, should it need one. Raises KeyError for an unknown job,
+        ValueError where its tick is still to come, `StoreAwayError`.
+        """
+        job = self.jobs[job_id]
+        fire_ms = milliseconds(job.meant(self._now() if at is None else at))
+        if self._clock is not None:
+            return await self._told(job, fire_ms)
+        claim = partial(self._told, job, fire_ms)
+        return await self._outside.run(job, fire_ms, claim, waits=waits)
+
+    async def run_now(self, job_id: str) -> Result:
+        """Run the job at this moment, which is a tick of its own. Raises as `tick` does."""
+        job = self.jobs[job_id]
+        now = await self.setting.link.ask(self.setting.link.store.now)
+        return await self._told(job, now)
+
+    def watch(self, watcher: Callable[[str, str, int], Any]) -> None:
+        """Tell `watcher` the job, the outcome and the number of all that is counted here."""
+        for job in self.jobs:
+            for state in _ENDS:
+                watcher(job, state, 0)
+        self.tally.watch(watcher)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers of this process as JSON has them."""
+        return {"store": self.setting.link.away or "ok", "jobs": self.tally.as_dict()}
+
+    async def _told(self, job: Job, fire_ms: int) -> Result:
+        # a caller who goes away does not take the run along
+        return await asyncio.shield(self._spawn(self._tick(job, fire_ms)))
+
+    def _spawn(self, tick: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        if self._closed.is_set():
+            tick.close()
+            raise RuntimeError("the scheduler is closed")
+        task = asyncio.create_task(tick)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.debug("a tick was not claimed: %s", type(error).__name__)
+
+    async def _tick(self, job: Job, fire_ms: int, *, is_patient: bool = False) -> Result:
+        """Claim the tick and run it; a patient claim is tried again while the store is away."""
+        claim = Claim(
+            job.id,
+            fire_ms,
+            uuid.uuid4().hex,
+            self.setting.owner,
+            job.grace // timedelta(milliseconds=1),
+            self.setting.lease_ms,
+            job.overlap,
+            job.rerun,
+        )
+        answer = await self._claim(claim, is_patient=is_patient)
+        fire = moment(fire_ms)
+        if answer is None or answer.verdict == "late":
+            self._keeper.give_up(job.id, fire_ms)
+            if not is_patient:
+                await self._keeper.settle()
+            return Result(job.id, fire, "missed")
+        if answer.verdict == "claimed":
+            return await self.run(
+                OneRun(self.setting, job, fire_ms, claim.run_id), answer.milliseconds
+            )
+        if answer.verdict == "queued":
+            self.tally.count(job.id, "queued")
+            return Result(job.id, fire, "queued", claim.run_id)
+        if answer.verdict != "skipped":
+            return Result(job.id, fire, "taken")
+        if answer.recorded:
+            self.tally.count(job.id, "skipped")
+            said = "job `%s`, tick %s: skipped, the last run goes on"
+            logger.warning(said, job.id, fire.isoformat())
+        return Result(job.id, fire, "skipped")
+
+    async def _claim(self, claim: Claim, *, is_patient: bool) -> Answer | None:
+        """Ask until there is an answer; None where none came within the grace."""
+        store, link = self.setting.link.store, self.setting.link
+        end = time.monotonic() + claim.grace_ms / 1000
+        pause = _SHORTEST_RETRY_SECONDS
+        while True:
+            try:
+                answer = await link.ask(partial(store.claim, claim))
+                if answer.verdict == "stale":
+                    await self._keeper.sweep()
+                    continue
+            except StoreAwayError:
+                if not is_patient:
+                    raise
+                if time.monotonic() > end:
+                    return None
+                await self._wait(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
+                pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
+                continue
+            if answer.verdict != "early":
+                return answer
+            if not is_patient and answer.milliseconds > _MOST_EARLY_MS:
+                tick = moment(claim.fire_ms).isoformat()
+                raise ValueError(f"tick {tick} of `{claim.job}` is still to come")
+            await self._wait(answer.milliseconds / 1000)
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep, unless the process stops: what was not claimed then is for others."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+            raise asyncio.CancelledError
+
+    async def run(self, run: OneRun, since_ms: int) -> Result:
+        """Run a tick that is claimed; raises CancelledError where the process stops."""
+        if run.job.overlap == "replace":
+            for other in self._runs:  # those of other processes notice at their next heartbeat
+                if other.job is run.job and other.fire_ms < run.fire_ms:
+                    other.cut("replaced")
+        self._runs.add(run)
+        jitter = run.job.jitter.total_seconds() if run.job.jitter else 0.0
+        try:
+            ended = await run.run(since_ms, random.uniform(0, jitter))  # noqa: S311  # no secret
+        except asyncio.CancelledError:
+            self.tally.count(run.job.id, "cancelled")
+            raise
+        finally:
+            self._runs.discard(run)
+        if ended.state != "lost":  # that is counted by the one who found it
+            self.tally.count(ended.job, ended.state, ended)
+        fire = moment(run.fire_ms)
+        return Result(run.job.id, fire, ended.state, run.run_id, ended.duration_ms, ended.error)
+
+    def _again(self, lost: Lost) -> None:
+        assert lost.rerun_id is not None  # noqa: S101  # this is what it is called for
+        job = self.jobs[lost.job]
+        run = OneRun(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
+        task = self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))
+        self._outside.note(lost, task)

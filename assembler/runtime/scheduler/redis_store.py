@@ -1,0 +1,127 @@
+"""Claims in Redis, for any number of machines.
+
+In: a `redis.asyncio` client. Out: a `Store`, whose every step is one script that runs at once, by
+Redis's own clock. It promises what a database does as long as Redis keeps what it was told: one
+that restarts without persistence, or fails over to a replica that lags, forgets claims, and a tick
+within its grace may then run twice. It keeps the last runs of each job, not those of some days.
+"""
+
+import uuid
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+from assembler.runtime.scheduler import redis_scripts as scripts
+from assembler.runtime.scheduler.claims import EARLY_MS, Answer, Claim, Lost, Verdict
+from assembler.runtime.scheduler.run import Ending, Run, State
+
+_SLACK_MS = 60_000  # ticks are remembered for this much longer than a claim is possible
+_NUMBERS = ("fire_ms", "attempt", "started_ms", "finished_ms", "lag_ms", "duration_ms")
+
+
+class RedisStore:
+    """Keeps claims in one Redis, or in one slot of a cluster."""
+
+    shared = True
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def prepare(self) -> None:
+        """There is nothing to make."""
+
+    async def now(self) -> int:
+        """Return Redis's time."""
+        seconds, microseconds = await self._client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def claim(self, claim: Claim) -> Answer:
+        """Take the tick, where it is due and free."""
+        verdict, milliseconds, recorded = await self._run(
+            scripts.CLAIM,
+            claim.job,
+            claim.fire_ms,
+            claim.run_id,
+            claim.owner,
+            claim.grace_ms,
+            claim.lease_ms,
+            claim.overlap,
+            int(claim.rerun),
+            EARLY_MS,
+            _SLACK_MS,
+        )
+        return Answer(cast("Verdict", _text(verdict)), int(milliseconds), bool(recorded))
+
+    async def heartbeat(self, run_id: str, lease_ms: int) -> bool:
+        """Renew the lease."""
+        return bool(await self._run(scripts.HEARTBEAT, run_id, lease_ms))
+
+    async def state(self, run_id: str) -> State | None:
+        """Return the state of a run that is kept."""
+        state = await self._client.hget(f"{scripts.PREFIX}run:{run_id}", "state")
+        return None if state is None else cast("State", _text(state))
+
+    async def finish(self, run_id: str, ending: Ending) -> bool:
+        """Record the end of a run that holds its claim."""
+        facts = (ending.state, ending.lag_ms, ending.duration_ms, ending.error or "")
+        return bool(await self._run(scripts.FINISH, run_id, *facts))
+
+    async def sweep(self, owner: str, lease_ms: int, jobs: Mapping[str, bool]) -> list[Lost]:
+        """Mark runs whose lease ran out; claim a second attempt where the job says so."""
+        fresh = [
+            part for job, again in jobs.items() for part in (job, uuid.uuid4().hex if again else "")
+        ]
+        rows = await self._run(scripts.SWEEP, owner, lease_ms, *fresh)
+        lost = []
+        for row in rows:
+            job, fire, attempt, run_id, was, rerun = (_text(part) for part in row)
+            lost.append(Lost(job, int(fire), int(attempt), run_id, was, rerun or None))
+        return lost
+
+    async def miss(self, job: str, fires: Sequence[int], grace_ms: int) -> dict[int, bool]:
+        """Record ticks that were not claimed within their grace."""
+        settled = {}
+        for fire in fires:
+            fresh = uuid.uuid4().hex
+            done = await self._run(scripts.MISS, job, fire, fresh, grace_ms, _SLACK_MS)
+            if int(done) >= 0:
+                settled[fire] = int(done) == 1
+        return settled
+
+    async def last_runs(self, jobs: Collection[str]) -> dict[str, Run]:
+        """Return the latest run of each job that has one."""
+        found = {}
+        for job in jobs:
+            ids = await self._client.lrange(f"{scripts.PREFIX}history:{job}", 0, -1)
+            runs = [run for each in ids if (run := await self._read(_text(each)))]
+            if runs:
+                found[job] = max(runs, key=lambda run: (run.fire_ms, run.attempt))
+        return found
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many runs each job had in each state, since Redis was empty."""
+        found: dict[str, dict[str, int]] = {}
+        for key, count in (await self._client.hgetall(f"{scripts.PREFIX}counts")).items():
+            state, _, job = _text(key).partition(":")
+            if int(count) > 0:
+                found.setdefault(job, {})[state] = int(count)
+        return found
+
+    async def prune(self, job: str, keep_ms: int) -> int:
+        """Forget nothing: the number of runs is bounded."""
+        return 0
+
+    async def _read(self, run_id: str) -> Run | None:
+        got = await self._client.hgetall(f"{scripts.PREFIX}run:{run_id}")
+        row: dict[str, Any] = {_text(key): _text(value) for key, value in got.items()}
+        facts = {name: row[name] for name in Run.__dataclass_fields__ if name in row}
+        facts |= {name: int(row[name]) for name in _NUMBERS if name in row}
+        return Run(**facts) if facts else None
+
+    async def _run(self, script: str, *arguments: str | int) -> Any:
+        # EVALSHA would save some bytes, and fail after each restart of Redis
+        key = scripts.PREFIX + "counts"  # names the slot
+        return await cast("Awaitable[Any]", self._client.eval(script, 1, key, *arguments))
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,1 @@
+"""Startup SQL that is applied once across all replicas, each statement in its own transaction."""

@@ -1,0 +1,61 @@
+"""An exception of a database → what it says, and whether to try again.
+
+In: any exception; SQLAlchemy's wrapped ones are looked into. Out: a line without the statement and
+its data, the place that the server complains of, and whether another try may end well. No driver is
+imported: SQLSTATEs and the names of SQLite's errors tell (PostgreSQL 18, appendix A).
+"""
+
+import socket
+from dataclasses import dataclass
+
+from assembler.diagnostics.exceptions import failure_of
+from assembler.runtime.transient import is_refused_by_pooler
+
+# lock not available, deadlock, canceled by a timeout, serialization
+_BUSY = frozenset({"55P03", "40P01", "57014", "40001"})
+# cannot connect now, shutting down, too many connections and other resources, connection lost
+_AWAY = ("57P", "53", "08")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a database said: `position` counts the characters of the statement from 1."""
+
+    text: str
+    is_busy: bool
+    is_away: bool
+    position: int | None = None
+
+
+def said(error: BaseException) -> Said:
+    """Read an exception of a driver, or of SQLAlchemy around one."""
+    original = getattr(error, "orig", None)
+    found = original if isinstance(original, BaseException) else error
+    found = found.__cause__ if _is_adapter(found) and found.__cause__ is not None else found
+    state = getattr(found, "sqlstate", None)
+    if isinstance(state, str):
+        message, position = _facts(found)
+        is_away = state.startswith(_AWAY) and not is_refused_by_pooler(state, found)
+        return Said(f"{message} ({state})", state in _BUSY, is_away, position)
+    name = getattr(found, "sqlite_errorname", None)
+    if isinstance(name, str):
+        return Said(str(found), name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")), is_away=False)
+    is_unknown_host = isinstance(found, socket.gaierror)
+    is_away = isinstance(found, OSError | TimeoutError) and not is_unknown_host
+    is_away |= getattr(error, "connection_invalidated", False) is True
+    is_away |= type(found).__name__ in {"ConnectionDoesNotExistError", "ConnectionTimeout"}
+    return Said(failure_of(found), is_busy=False, is_away=is_away)
+
+
+def _is_adapter(error: BaseException) -> bool:
+    """Tell SQLAlchemy's own exceptions around asyncpg's."""
+    return type(error).__module__.startswith("sqlalchemy.")
+
+
+def _facts(error: BaseException) -> tuple[str, int | None]:
+    details = getattr(error, "diag", None)  # psycopg
+    position = getattr(details, "statement_position", None) or getattr(error, "position", None)
+    message = getattr(details, "message_primary", None) or getattr(error, "message", None)
+    first_line = str(message or error).partition("\n")[0]  # the rest may quote data
+    place = str(position)
+    return first_line, int(place) if place.isdecimal() else None

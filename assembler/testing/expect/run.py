@@ -1,0 +1,146 @@
+"""Expectations and an application → which of them it meets.
+
+In: a plan, its application, what is expected. Out: a `Result` for each, whose faults stand at the
+line that is not met. Nothing is imitated: each request travels the application that `build` made,
+and the guard inside each layer tells how far it came.
+
+A layer is passed by a request that it hands on; one that answers itself is not. The route is asked
+of the routes for the scope that came through the layers, so a path that one of them rewrites is the
+path that counts.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from assembler.describe.explain import answering, explanation, routes_of
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Span
+from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.nodes import Node, locate
+from assembler.manifest.review import Expectation
+from assembler.plan.load import Plan
+from assembler.testing.expect.exchange import Answer, exchange
+from assembler.testing.expect.written import Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one request gave: its status, the id of the entry that answered, the layers passed."""
+
+    request: str
+    span: Span
+    status: int | None
+    route: str | None
+    passes: tuple[str, ...]
+    milliseconds: float
+    faults: tuple[Diagnostic, ...]
+
+
+async def run(
+    plan: Plan,
+    app: FastAPI,
+    expected: Sequence[Expected],
+    *,
+    state: Mapping[str, Any],
+    timeout_seconds: float = 30,
+) -> list[Result]:
+    """Send the requests in order, one at a time, to an application that has started.
+
+    `state` is what its start gave to requests; `timeout_seconds` bounds each answer.
+    """
+    layers = [layer["id"] for layer in explanation(plan, app)["middleware"]]
+    entries = [component.id for component in plan.routes]
+    results = []
+    for expectation, node in expected:
+        method, _, target = expectation.request.partition(" ")
+        begun = time.perf_counter()
+        answer = await exchange(
+            app,
+            method,
+            target,
+            expectation.headers,
+            state=state,
+            timeout_seconds=timeout_seconds,
+        )
+        milliseconds = round((time.perf_counter() - begun) * 1000, 1)
+        passed, route = _way(plan, app, answer, layers)
+        faults = _faults(_Met(expectation, node, answer, layers, passed, route, entries))
+        scrubbed = tuple(fault.scrubbed(plan.secrets.scrub) for fault in faults)
+        request = plan.secrets.scrub(expectation.request)
+        result = Result(
+            request, _place(node), answer.status, route, tuple(passed), milliseconds, scrubbed
+        )
+        results.append(result)
+    return results
+
+
+def _way(
+    plan: Plan, app: FastAPI, answer: Answer, layers: list[str]
+) -> tuple[list[str], str | None]:
+    """Return the layers that the request passed, and the entry that answered it."""
+    own = [(depth, scope) for depth, scope in answer.trail if scope.get("app") is app]
+    depth, scope = max(own, key=lambda reached: reached[0], default=(0, {}))
+    route = answering(routes_of(plan, app), scope) if own and depth == len(layers) else None
+    return layers[:depth], route.id if route else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    expectation: Expectation
+    node: Node
+    answer: Answer
+    layers: list[str]
+    passed: list[str]
+    route: str | None
+    entries: list[str]
+
+
+def _faults(met: _Met) -> Iterator[Diagnostic]:
+    expectation, answer = met.expectation, met.answer
+    request = f"`{expectation.request}`"
+    if answer.fault is not None:
+        yield _fault(met, ("request",), f"{request} {answer.fault}")
+    if expectation.status not in {None, answer.status}:
+        given = f"gives {answer.status}" if answer.status else "gives no status"
+        yield _fault(met, ("status",), f"{request} {given}, not {expectation.status}")
+    for name, wanted in expectation.response_headers.items():
+        yield from _header(met, name, wanted)
+    if expectation.route is not None and expectation.route != met.route:
+        by = f"by `{met.route}`" if met.route else "by no route"
+        message = f"{request} is answered {by}, not by `{expectation.route}`"
+        yield _fault(met, ("route",), message, help=_meant([expectation.route], met.entries))
+    if expectation.passes is not None and expectation.passes != met.passed:
+        passed = ", ".join(f"`{name}`" for name in met.passed) or "no layer"
+        rest = met.layers[len(met.passed) :]
+        by = f", and `{rest[0]}` answers it" if rest else ""
+        remedy = _meant(expectation.passes, met.layers)
+        yield _fault(met, ("passes",), f"{request} passes {passed}{by}", help=remedy)
+
+
+def _header(met: _Met, name: str, wanted: str | None) -> Iterator[Diagnostic]:
+    values = [value for key, value in met.answer.headers if key == name.lower()]
+    place = ("response_headers", name)
+    if wanted is None and values:
+        yield _fault(met, place, f"`{name}` is in the answer, as `{values[0]}`")
+    elif wanted is not None and not values:
+        yield _fault(met, place, f"`{name}` is not in the answer")
+    elif wanted is not None and wanted not in (*values, ", ".join(values)):
+        yield _fault(met, place, f"`{name}` is `{', '.join(values)}`, not `{wanted}`")
+
+
+def _fault(met: _Met, path: tuple[str, ...], message: str, help: str | None = None) -> Diagnostic:
+    node, _ = locate(met.node, path)
+    return Diagnostic("unmet-expectation", message, node.span, help=help)
+
+
+def _meant(named: list[str], known: list[str]) -> str | None:
+    unknown = [name for name in named if name not in known]
+    return did_you_mean(unknown[0], known) if unknown else None
+
+
+def _place(node: Node) -> Span:
+    return locate(node, ("request",))[0].span

@@ -1,0 +1,129 @@
+"""Log lines -> the standard logging tree, a standard stream or a file.
+
+In: entries, flat tuples `(level, write, time, …, *Who)` whose line is `write(entry)`. Out: a `LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until
+its timer fires, it is full, one is more than INFO, the application shuts down, the process forks or
+ends. Refuses unknown sinks. A stream that cannot be written loses lines, never requests, and the next
+write says how many.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.access_log.buffer import LineBuffer
+from components.access_log.line import Entry
+
+_new_record = logging.LogRecord.__new__
+
+
+class LogSink:
+    """Where the lines of a middleware go.
+
+    Args:
+        kind: `logging`, `stdout`, `stderr`, or the path of a file (with a slash in it).
+        logger: the logger's name, for `logging`.
+        flush_interval: how long entries wait at most; None hands each on at once.
+    """
+
+    __slots__ = ("_buffer", "_write", "put", "takes")
+
+    def __init__(self, kind: str, *, logger: str, flush_interval: timedelta | None) -> None:
+        tree = logging.getLogger(logger) if kind == "logging" else None
+        self._write = _writer(kind, tree)
+        self._buffer = LineBuffer(self._write, flush_interval) if flush_interval else None
+        # Each request calls these two: no method of ours stands before those that do the work.
+        self.takes: Callable[[int], bool] = _always if tree is None else tree.isEnabledFor
+        """Whether a line of this level would be kept, asked before its facts are taken."""
+        self.put: Callable[[Entry], None] = self._buffer.add if self._buffer else self._put_through
+        """Takes a line; what is more than INFO wants `flush` after it."""
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    def _put_through(self, entry: Entry) -> None:
+        self._write([entry])
+
+
+def _always(level: int) -> bool:
+    return True
+
+
+def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]], None]:
+    if logger is not None:
+        return partial(_to_logger, logger)
+    if kind in ("stdout", "stderr"):
+        return _Lines(partial(_to_stream, kind))
+    if "/" in kind:
+        return _Lines(partial(_to_file, Path(kind)))
+    raise ValueError(
+        f"`sink` is `logging`, `stdout`, `stderr` or a path with a slash, not {kind!r}"
+    )
+
+
+def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:
+    factory = logging.getLogRecordFactory()
+    handle = logger.handle
+    kept: dict[int, dict[str, Any]] = {}
+    for entry in entries:
+        level, write, now = entry[:3]
+        common = kept.get(level)
+        if common is None:
+            # No walk up the stack for the caller, as there is none worth naming.
+            record = factory(logger.name, level, __file__, 0, "", (), None, "request")
+            common = record.__dict__.copy()  # as filters may write into the record
+            common["request_id"] = common["trace_id"] = common["span_id"] = "-"
+            # What the constructor finds out about process and thread holds for all of the batch.
+            if factory is logging.LogRecord:
+                kept[level] = common
+        else:
+            record = _new_record(logging.LogRecord)
+        request_id, parent = entry[-4], entry[-1]
+        values = record.__dict__ = common.copy()
+        values["msg"] = write(entry)
+        values["created"], values["msecs"] = now, now % 1 * 1000
+        values["relativeCreated"] += (now - common["created"]) * 1000
+        if request_id:
+            values["request_id"] = request_id
+        if parent:
+            values["trace_id"], values["span_id"] = parent[3:35], parent[36:52]
+        handle(record)
+
+
+class _Lines:
+    """Writes entries as one text, and counts those that were lost."""
+
+    __slots__ = ("_lost", "_write")
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._lost = 0
+
+    def __call__(self, entries: list[Entry]) -> None:
+        lines = [entry[1](entry) for entry in entries]
+        if self._lost:
+            lines.insert(0, f'{{"event":"lines-lost","lines":{self._lost}}}')
+        try:
+            self._write("\n".join(lines) + "\n")
+        except (OSError, ValueError):  # a full disk, a broken pipe, a closed stream
+            self._lost += len(entries)
+        else:
+            self._lost = 0
+
+
+def _to_stream(name: str, text: str) -> None:
+    # Looked up each time: servers and test runners replace the streams.
+    stream = getattr(sys, name)
+    stream.write(text)
+    stream.flush()
+
+
+def _to_file(path: Path, text: str) -> None:
+    # Opened for each batch: a rotated file is left behind, and no fork shares the descriptor.
+    with path.open("ab", buffering=0) as file:
+        file.write(text.encode("ascii"))

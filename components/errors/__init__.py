@@ -1,0 +1,250 @@
+"""Exceptions -> answers in one shape: `{"error": {"code", "message", "details"}}`.
+
+In: the request or websocket, and what was raised. Out: an `ErrorResponse`, which is problem+json where
+the client prefers that, and closes a websocket that was accepted. Refuses to tell a client what was
+not written for it: texts of unexpected exceptions, inputs, SQL.
+
+Every handler is a class: `{catch: 401, use: components.errors.unauthorized}` in a manifest, with or
+without options, and `app.add_exception_handler(401, unauthorized())` by hand.
+"""
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+from starlette.websockets import WebSocket, WebSocketState
+
+from components.errors.report import log, report
+from components.errors.transient import transient_reason
+from components.http.error_response import BodyOption, ErrorResponse, Fault, fault_of, valid_shape
+from components.http.headers import header_value
+from components.http.paths import app_path
+
+_MOST_ERRORS = 100
+_UNEXPECTED = "the request failed unexpectedly"
+
+
+class BaseAPIException(HTTPException):
+    """What a service raises to answer with a status, a code of its own, and details.
+
+    `code` is for programs (`listing_not_found`), `message` for people. Without a handler for it, it is
+    answered as any `HTTPException`, with its status and message.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str = "",
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, message or None, headers)
+        self.code = code
+        self.details = dict(details or {})
+
+
+class _Handler:
+    """What handlers have in common; `status` is that of exceptions which have none."""
+
+    status = 500
+
+    def __init__(self, *, body: BodyOption = "accept") -> None:
+        self._body = valid_shape(body)
+
+    async def __call__(self, connection: HTTPConnection, error: Exception) -> ErrorResponse:
+        """Answer `error`, as Starlette calls it."""
+        accepted = (
+            isinstance(connection, WebSocket)
+            and connection.application_state is not WebSocketState.CONNECTING
+        )
+        fault = self.fault(connection, error)
+        return ErrorResponse(fault, connection.scope, body=self._body, accepted=accepted)
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """What the client may know."""
+        return fault_of(error, self.status)
+
+
+class http_exception(_Handler):  # noqa: N801  # manifests name handlers like functions
+    """`HTTPException` of Starlette and FastAPI, router's 404 and 405 among them.
+
+    A dict with the key `error` is the answer as it stands, which OAuth clients need (RFC 6749, 5.2).
+    """
+
+
+class api_exception(_Handler):  # noqa: N801  # as above
+    """`BaseAPIException`, with its code and details."""
+
+
+class forbidden(_Handler):  # noqa: N801  # as above
+    """403, and exceptions such as PermissionError, whose texts are not shown."""
+
+    status = 403
+
+
+class unauthorized(_Handler):  # noqa: N801  # as above
+    """401; the answer has the exception's own WWW-Authenticate, else that of its path.
+
+    Raises:
+        ValueError: `challenges` has no path prefixes, or no header values.
+    """
+
+    status = 401
+
+    def __init__(
+        self,
+        *,
+        challenges: Annotated[
+            Mapping[str, str] | None,
+            Field(description="WWW-Authenticate for a path such as `/mcp` and all beneath it"),
+        ] = None,
+        body: BodyOption = "accept",
+    ) -> None:
+        super().__init__(body=body)
+        self._challenges: dict[str, str] = {}
+        # the longest first: a mount inside a mount has its own
+        for prefix, challenge in sorted((challenges or {}).items(), reverse=True):
+            if not prefix.startswith("/") or "*" in prefix:
+                raise ValueError(f"`challenges` has a path such as `/mcp`, not {prefix!r}")
+            header_value("challenges", challenge)
+            self._challenges[prefix.rstrip("/") + "/"] = challenge
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """What the exception says, and how to authenticate."""
+        fault = fault_of(error, self.status)
+        if any(name.lower() == "www-authenticate" for name in fault.headers):
+            return fault
+        path = _outer_path(connection.scope).rstrip("/") + "/"
+        for prefix, challenge in self._challenges.items():
+            if path.startswith(prefix):
+                return replace(fault, headers={**fault.headers, "WWW-Authenticate": challenge})
+        return fault
+
+
+class validation_error(_Handler):  # noqa: N801  # as above
+    """FastAPI's `RequestValidationError`, and its sibling for websockets.
+
+    Tells where and why, never the input: that may be a password, or nothing that JSON can hold.
+    """
+
+    status = 422
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """The location, message and type of each error, as far as there are not too many."""
+        errors: Sequence[Any] = getattr(error, "errors", list)()
+        details: dict[str, Any] = {
+            "errors": [
+                {name: item.get(name) for name in ("loc", "msg", "type")}
+                for item in errors[:_MOST_ERRORS]
+            ]
+        }
+        if len(errors) > _MOST_ERRORS:
+            details["omitted"] = len(errors) - _MOST_ERRORS
+        return Fault(self.status, "validation_error", "the request is not valid", details)
+
+
+class value_error(_Handler):  # noqa: N801  # as above
+    """`ValueError`, as services raise it for input that they do not accept.
+
+    Many a bug is a ValueError too, so it is logged with its traceback.
+    """
+
+    status = 422
+
+    def __init__(
+        self,
+        *,
+        show_text: Annotated[
+            bool,
+            Field(
+                description="show the texts of ValueError itself; those of its subclasses, such "
+                "as pydantic's and json's, quote their input and are never shown",
+                json_schema_extra={"looser": "true"},
+            ),
+        ] = False,
+        body: BodyOption = "accept",
+    ) -> None:
+        super().__init__(body=body)
+        self._show_text = show_text
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """The text where that is allowed."""
+        log(logging.WARNING, "refused", connection.scope, error)
+        text = str(error) if self._show_text and type(error) is ValueError else ""
+        return Fault(self.status, "invalid_value", text or "a value is not acceptable")
+
+
+class unexpected(_Handler):  # noqa: N801  # as above
+    """What nobody else caught: logged and sent to Sentry, where that runs, with the request's ID."""
+
+    reports = True  # it logs what it answers; whoever calls it need not
+
+    def __init__(
+        self,
+        *,
+        debug: Annotated[
+            bool,
+            Field(
+                description="show the exception and its traceback to the client",
+                json_schema_extra={"looser": "true"},
+            ),
+        ] = False,
+        body: BodyOption = "accept",
+    ) -> None:
+        super().__init__(body=body)
+        self._debug = debug
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """The request's ID, by which the log record is found."""
+        details = report(connection.scope, error)
+        if self._debug:
+            details["traceback"] = "".join(traceback.format_exception(error)).splitlines()
+        return Fault(500, message=_UNEXPECTED, details=details)
+
+
+class database_error(_Handler):  # noqa: N801  # as above
+    """Errors of SQLAlchemy or a driver: 503 where trying again may help, else as `unexpected`.
+
+    Raises:
+        ValueError: `retry_after` is less than a second.
+    """
+
+    def __init__(
+        self,
+        *,
+        retry_after: Annotated[
+            timedelta, Field(ge=timedelta(seconds=1), description="what clients are told to wait")
+        ] = timedelta(seconds=1),
+        body: BodyOption = "accept",
+    ) -> None:
+        super().__init__(body=body)
+        if retry_after < timedelta(seconds=1):
+            raise ValueError("`retry_after` must be at least a second")
+        self._retry_after = str(-(-retry_after // timedelta(seconds=1)))
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """Nothing of the database's own words, which quote statements and values."""
+        reason = transient_reason(error)
+        if reason is None:
+            return Fault(500, message=_UNEXPECTED, details=report(connection.scope, error))
+        log(logging.WARNING, f"database away ({reason}), refused", connection.scope)
+        return Fault(
+            503,
+            "database_unavailable",
+            "the database is not available at the moment",
+            headers={"Retry-After": self._retry_after},
+        )
+
+
+def _outer_path(scope: Scope) -> str:
+    """The path as the outermost application sees it, whatever mounts the request has entered."""
+    root = scope.get("app_root_path", scope.get("root_path", ""))
+    return app_path({"path": scope["path"], "root_path": root})

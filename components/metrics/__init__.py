@@ -1,0 +1,233 @@
+"""Requests -> numbers for Prometheus.
+
+In: HTTP requests and websockets. Out: counts and latencies by method, route template and status, what is
+in flight, what rate limits decided, what became of jobs; `router` and `page` make what shows them, with how the start went and
+what is ready. Over several workers the numbers are sums, without any set-up: see
+`components.metrics.run_directory`. Refuses nothing: every request goes on as it came.
+
+Place it outermost, so that it sees what other layers refuse. A rate limit is seen by the RateLimit field
+on its answers: one with `fields: false` is not seen where it admits.
+"""
+
+from bisect import bisect_left
+from collections.abc import Awaitable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.http.paths import any_path_test, app_path
+from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
+from components.metrics.exposition import KEY, page, router
+from components.metrics.route_template import routed, template
+from components.metrics.store import Cell, Values
+
+__all__ = ["MetricsMiddleware", "page", "router"]
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+)
+_MOST_SERIES = 5000
+_MOST_POLICIES = 100
+_REMEMBERED = 4096
+_LEFT = 499  # as nginx has it: the client was gone before there was an answer
+
+
+class MetricsMiddleware:
+    """Counts and times requests, for the page that `router` makes.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        buckets: Annotated[
+            Sequence[float],
+            Field(min_length=1, description="upper bounds of the latency histogram, in seconds"),
+        ] = _BUCKETS,
+        exempt: Annotated[
+            Sequence[str], Field(description="paths that are not counted, such as `/health/*`")
+        ] = (),
+        directory: Annotated[
+            Path | None,
+            Field(
+                description="where several workers' numbers meet; PROMETHEUS_MULTIPROC_DIR, or a "
+                "temporary folder of this user's own, if none"
+            ),
+        ] = None,
+    ) -> None:
+        bounds = [float(bound) for bound in buckets]
+        rising = all(low < high for low, high in pairwise(bounds))
+        if not bounds or not rising or not bounds[0] > 0 or bounds[-1] == float("inf"):
+            raise ValueError("`buckets` must be positive, finite and rising")
+        self.app = app
+        self._bounds = bounds
+        self._exempt = any_path_test("exempt", exempt)
+        self._values = Values(directory)
+        self._live: dict[str, Cell] = {}
+        self._series: dict[tuple[str, ...], _Series] = {}
+        self._remembered: dict[tuple[Any, ...], tuple[Any, _Series]] = {}
+        self._sockets: dict[tuple[str, str], Cell] = {}
+        self._policies: dict[tuple[bytes, bool], Cell] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
+            await self._lifespan(scope, receive, send)
+            return
+        scope[KEY] = self._values
+        if self._exempt(app_path(scope) if scope.get("root_path") else scope["path"]):
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await self._request(scope, receive, send)
+        else:
+            await self._websocket(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let what runs jobs, where the application has it, tell what becomes of them."""
+
+        def send_noting(message: Message) -> Awaitable[None]:
+            if message["type"] == "lifespan.startup.complete":
+                state = getattr(scope.get("app"), "state", None)
+                jobs = getattr(getattr(state, "assembly", None), "jobs", None)
+                if jobs is not None:
+                    jobs.watch(self._note_job)
+            return send(message)
+
+        await self.app(scope, receive, send_noting)
+
+    def _note_job(self, job: str, outcome: str, number: int) -> None:
+        self._values.cell((JOB, job, outcome)).add(number)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("root_path", "")
+        live = self._live.get(REQUEST) or self._live_cell(REQUEST)
+        status = 0
+
+        def send_noting(message: Message) -> Awaitable[None]:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._note_limits(message, status)
+            return send(message)
+
+        live.add(1)
+        start = perf_counter()
+        try:
+            await self.app(scope, receive, send_noting)
+        except Exception:
+            status = status or 500
+            raise
+        finally:
+            seconds = perf_counter() - start
+            live.add(-1)
+            series = self._series_of(scope, root, status or _LEFT)
+            series.buckets[bisect_left(self._bounds, seconds)].add(1)
+            series.sum.add(seconds)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("root_path", "")
+        status = 0
+
+        def decided(code: int) -> None:
+            nonlocal status
+            if status == 0:
+                status = code
+                route = template(scope, routed(scope), scope.get("root_path", "")[len(root) :])
+                self._socket_cell(route, str(code)).add(1)
+
+        def send_noting(message: Message) -> Awaitable[None]:
+            kind = message["type"]
+            if kind == "websocket.accept" and status == 0:
+                decided(101)
+                self._live_cell(SOCKET).add(1)
+            elif kind == "websocket.close":
+                decided(403)
+            elif kind == "websocket.http.response.start":
+                decided(message["status"])
+                self._note_limits(message, message["status"])
+            return send(message)
+
+        try:
+            await self.app(scope, receive, send_noting)
+        except Exception:
+            decided(500)
+            raise
+        finally:
+            decided(_LEFT)
+            if status == 101:
+                self._live_cell(SOCKET).add(-1)
+
+    def _live_cell(self, kind: str) -> Cell:
+        if kind not in self._live:
+            self._live[kind] = self._values.cell((LIVE, kind))
+        return self._live[kind]
+
+    def _socket_cell(self, route: str, status: str) -> Cell:
+        labels = (route, status)
+        if labels not in self._sockets and len(self._sockets) >= _MOST_SERIES:
+            labels = ("(other)", "other")
+        if labels not in self._sockets:
+            self._sockets[labels] = self._values.cell((SOCKET, *labels))
+        return self._sockets[labels]
+
+    def _series_of(self, scope: Scope, root: str, status: int) -> "_Series":
+        matched = routed(scope)
+        mounted_at = scope.get("root_path", "")[len(root) :]
+        key = (id(matched), scope["method"], status, mounted_at, "router" in scope)
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            series = self._series_for(
+                scope["method"], template(scope, matched, mounted_at), str(status)
+            )
+            # what matched is kept, so that nothing else gets its number
+            found = self._remembered[key] = (matched, series)
+        return found[1]
+
+    def _series_for(self, method: str, route: str, status: str) -> "_Series":
+        labels = (method if method in _METHODS else "other", route, status)
+        if labels not in self._series and len(self._series) >= _MOST_SERIES:
+            labels = ("other", "(other)", "other")
+        if labels not in self._series:
+            bounds = [*map(str, self._bounds), "+Inf"]
+            cells = [self._values.cell((REQUEST, *labels, bound)) for bound in bounds]
+            self._series[labels] = _Series(cells, self._values.cell((REQUEST, *labels, SUM)))
+        return self._series[labels]
+
+    def _note_limits(self, message: Message, status: int) -> None:
+        """Count what limits have said of this request; the innermost, which is first, refused it."""
+        refused = status == 429
+        for name, value in message.get("headers", ()):
+            if name == b"ratelimit":
+                policy = value.partition(b";")[0]
+                cell = self._policies.get((policy, refused)) or self._policy_cell(policy, refused)
+                cell.add(1)
+                refused = False
+
+    def _policy_cell(self, policy: bytes, refused: bool) -> Cell:
+        name = policy.decode("latin-1").strip('" ')
+        if len(self._policies) >= _MOST_POLICIES:
+            name = "(other)"
+            policy = b""
+        decision = "refused" if refused else "admitted"
+        cell = self._policies[policy, refused] = self._values.cell((LIMIT, name, decision))
+        return cell
+
+
+class _Series:
+    """The cells of one method, route and status."""
+
+    __slots__ = ("buckets", "sum")
+
+    def __init__(self, buckets: list[Cell], total: Cell) -> None:
+        self.buckets = buckets
+        self.sum = total

@@ -111,7 +111,11 @@ def test_the_wheel_has_the_packages_and_no_tests(wheel: Path) -> None:
         licence = next(name for name in names if name.endswith("/licenses/LICENSE"))
         assert b"\nRequires-Dist: fastapi" in archive.read(metadata)
     assert licence
-    assert {"assembler/py.typed", "assembler/cli/__init__.py", "components/database/__init__.py"} <= {*names}
+    assert {
+        "assembler/py.typed",
+        "assembler/cli/__init__.py",
+        "components/database/__init__.py",
+    } <= {*names}
     templates = {
         path.name for path in (ROOT / "assembler/cli/init/templates").rglob("*") if path.is_file()
     }

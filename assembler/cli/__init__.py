@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from assembler.cli import output
 from assembler.cli.audit import audit
 from assembler.cli.check import check
 from assembler.cli.diff import diff
@@ -19,7 +20,6 @@ from assembler.cli.export import export
 from assembler.cli.format import format  # noqa: A004  # the command's name
 from assembler.cli.jobs import jobs
 from assembler.cli.matrix import matrix
-from assembler.cli import output
 from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
 from assembler.cli.run_job import run_job
 from assembler.cli.serve import init, serve

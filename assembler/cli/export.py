@@ -15,7 +15,7 @@ import typer
 
 from assembler.cli.output import INVALID, show, wants_color, warn
 from assembler.diagnostics.errors import UsageError
-from assembler.document.nodes import Scalar, locate
+from assembler.document.nodes import ScalarNode, locate
 from assembler.review import diagnostics as reports
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _own_name(plan: "Plan", file: Path) -> str:
     from assembler.describe.export.names import title_label  # noqa: PLC0415  # as above
 
     node, key = locate(plan.document.root, ("app", "title"))
-    title = str(node.value) if key and isinstance(node, Scalar) else ""
+    title = str(node.value) if key and isinstance(node, ScalarNode) else ""
     return _label(
         "name", title_label("" if "${" in title else title, 40) or title_label(file.stem, 40)
     )
@@ -96,7 +96,7 @@ def _version(plan: "Plan") -> str:
 def _port(plan: "Plan") -> int:
     """Return the port of the manifest; one that is free, or told by a variable, is no port to send to."""
     node, key = locate(plan.document.root, ("server", "port"))
-    value = node.value if key and isinstance(node, Scalar) else _PORT
+    value = node.value if key and isinstance(node, ScalarNode) else _PORT
     return value if isinstance(value, int) and value else _PORT
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Match, WebSocketRoute
 from starlette.types import Scope
 
 from assembler.diagnostics.secrets import redact
-from assembler.document.nodes import Mapping, Node, as_written
+from assembler.document.nodes import MappingNode, Node, as_written
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 
@@ -127,7 +127,7 @@ def _dependencies(context: Any) -> Iterator[str]:
 
 
 def _written(node: Node | None) -> dict[str, Any]:
-    return _covered(as_written(node)) if isinstance(node, Mapping) else {}
+    return _covered(as_written(node)) if isinstance(node, MappingNode) else {}
 
 
 def _covered(value: Any) -> Any:
@@ -139,7 +139,7 @@ def _covered(value: Any) -> Any:
 
 
 def _entry(component: Component) -> dict[str, Any]:
-    node = component.node.get("with") if isinstance(component.node, Mapping) else None
+    node = component.node.get("with") if isinstance(component.node, MappingNode) else None
     return {"id": component.id, "use": component.target.path, "options": _written(node)}
 
 

@@ -11,8 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from assembler.diagnostics.span import printable
-from assembler.document.nodes import Mapping as Tree
-from assembler.document.nodes import Node, Scalar
+from assembler.document.nodes import MappingNode, Node, ScalarNode
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import schedule_of
@@ -64,8 +63,8 @@ def _job(
 
 def _written(node: Node | None, key: str) -> str | None:
     """Return the text of a value as the manifest has it: a reference stays one."""
-    value = node.get(key) if isinstance(node, Tree) else None
-    return value.value if isinstance(value, Scalar) and isinstance(value.value, str) else None
+    value = node.get(key) if isinstance(node, MappingNode) else None
+    return value.value if isinstance(value, ScalarNode) and isinstance(value.value, str) else None
 
 
 def _drawn(job: Facts) -> Iterator[str]:

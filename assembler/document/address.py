@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.nodes import Mapping, Node, NodePath, Sequence
+from assembler.document.nodes import MappingNode, Node, NodePath, SequenceNode
 from assembler.document.sections import ENTRY_LISTS, entry_id
 
 
@@ -23,7 +23,7 @@ class UnknownEntry(UsageError):  # noqa: N818  # named for what an address has
         self.help = help
 
 
-def path_of(root: Mapping, address: str) -> NodePath:
+def path_of(root: MappingNode, address: str) -> NodePath:
     """Return the path that `address` names; raises `UnknownEntry` for one that is not there.
 
     Ids and keys may hold dots themselves: the longest one that is there wins.
@@ -42,28 +42,32 @@ def path_of(root: Mapping, address: str) -> NodePath:
     return path
 
 
-def address_of(root: Mapping, path: NodePath) -> str:
+def address_of(root: MappingNode, path: NodePath) -> str:
     """Return the address of a path, its entries named by their ids."""
     names: list[str] = []
     node: Node = root
     for index, segment in enumerate(path):
         here = path[:index]
-        if isinstance(node, Sequence) and isinstance(segment, int):
+        if isinstance(node, SequenceNode) and isinstance(segment, int):
             node = node.items[segment]
             names.append((here in ENTRY_LISTS and entry_id(here, node)) or str(segment))
-        elif isinstance(node, Mapping):
+        elif isinstance(node, MappingNode):
             node = node.members[str(segment)].value
             names.append(str(segment))
     return ".".join(names)
 
 
-def stands(root: Mapping, path: NodePath) -> bool:
+def stands(root: MappingNode, path: NodePath) -> bool:
     """Tell whether the document has a value at `path`."""
     node: Node = root
     for segment in path:
-        if isinstance(node, Sequence) and isinstance(segment, int) and segment < len(node.items):
+        if (
+            isinstance(node, SequenceNode)
+            and isinstance(segment, int)
+            and segment < len(node.items)
+        ):
             node = node.items[segment]
-        elif isinstance(node, Mapping) and segment in node.members:
+        elif isinstance(node, MappingNode) and segment in node.members:
             node = node.members[str(segment)].value
         else:
             return False
@@ -74,16 +78,16 @@ def _step(
     node: Node | None, path: NodePath, rest: str
 ) -> tuple[str, str | int, Node | None] | None:
     """Take one name off `rest`: the name, the key or index it stands for, and what is there."""
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         indices = _indices(node, path)
         name = _longest(indices, rest)
         return None if name is None else (name, indices[name], node.items[indices[name]])
-    members = node.members if isinstance(node, Mapping) else {}
+    members = node.members if isinstance(node, MappingNode) else {}
     name = _longest(members, rest) or rest.partition(".")[0]
     return name, name, members[name].value if name in members else None
 
 
-def _indices(node: Sequence, path: NodePath) -> dict[str, int]:
+def _indices(node: SequenceNode, path: NodePath) -> dict[str, int]:
     """Return what each item is called: its id in a list of entries, else its index."""
     has_ids = path in ENTRY_LISTS
     return {
@@ -99,8 +103,8 @@ def _longest(names: Iterable[str], rest: str) -> str | None:
 
 def _meant(node: Node | None, path: NodePath, rest: str) -> tuple[str, str | None]:
     """Return the part of `rest` that names no item, and the help where one name is certain."""
-    items = node.items if isinstance(node, Sequence) else ()
-    keys = {key for item in items if isinstance(item, Mapping) for key in item.members}
+    items = node.items if isinstance(node, SequenceNode) else ()
+    keys = {key for item in items if isinstance(item, MappingNode) for key in item.members}
     parts = rest.split(".")
     if path not in ENTRY_LISTS:
         return parts[0], None

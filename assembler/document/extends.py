@@ -10,7 +10,7 @@ from pathlib import Path
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, raise_faults
 from assembler.diagnostics.span import File, Span
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.nodes import Mapping, Node, Scalar, as_written
+from assembler.document.nodes import MappingNode, Node, ScalarNode, as_written
 from assembler.document.source import read, read_file
 
 
@@ -40,12 +40,12 @@ class Shelf:
 DISK = Shelf()
 
 
-def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, Mapping]]:
+def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, MappingNode]]:
     """Read the file, then its base, then that one's: base first in the result.
 
     Raises `UsageError` where `path` cannot be read, `ManifestError` with every other fault.
     """
-    chain: list[tuple[Path, Mapping]] = []
+    chain: list[tuple[Path, MappingNode]] = []
     faults: list[Diagnostic] = []
     seen: set[Path] = set()
     here: Path | None = path
@@ -64,7 +64,7 @@ def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, Mapping]]:
             faults += error.diagnostics
             break
         members = {key: member for key, member in layer.members.items() if key != "extends"}
-        chain.insert(0, (here, Mapping(members, layer.span)))
+        chain.insert(0, (here, MappingNode(members, layer.span)))
         base = layer.get("extends")
         named = base.span if base else None
         here = None if base is None else _base(here, base, faults)
@@ -76,12 +76,12 @@ def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, Mapping]]:
     return chain
 
 
-def read_layer(file: File) -> Mapping:
+def read_layer(file: File) -> MappingNode:
     """Read one file of a chain; an empty one is a mapping without keys."""
     node = read(file)
-    if isinstance(node, Scalar) and node.value is None:
-        return Mapping({}, node.span)
-    if isinstance(node, Mapping):
+    if isinstance(node, ScalarNode) and node.value is None:
+        return MappingNode({}, node.span)
+    if isinstance(node, MappingNode):
         return node
     message, remedy = "a manifest is a mapping of sections", "start with `manifest: 1`"
     raise ManifestError((Diagnostic("bad-value", message, node.span, help=remedy),))
@@ -97,7 +97,7 @@ def shown_name(path: Path) -> str:
 
 def _base(path: Path, base: Node, faults: list[Diagnostic]) -> Path | None:
     """Return the file that `base`, the `extends` of `path`, names; None after a fault."""
-    if not (isinstance(base, Scalar) and isinstance(base.value, str) and base.value):
+    if not (isinstance(base, ScalarNode) and isinstance(base.value, str) and base.value):
         message = "`extends` takes the path of one manifest"
         faults.append(Diagnostic("bad-value", message, base.span))
         return None

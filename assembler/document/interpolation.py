@@ -7,12 +7,12 @@ before what is wrong with them.
 """
 
 import re
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from assembler.diagnostics.secrets import Secrets, url_secrets
-from assembler.document.nodes import Mapping, Node, NodePath, Sequence
+from assembler.document.nodes import MappingNode, Node, NodePath, SequenceNode
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
 
 _BODY = re.compile(
@@ -66,16 +66,16 @@ def parse(text: str) -> tuple[str | Reference, ...]:
 class Resolver:
     """Where references get their values: None for the environment leaves them `Unknown`."""
 
-    environment: MappingType[str, str] | None
+    environment: Mapping[str, str] | None
     settings: Any
     secrets: Secrets
 
     def data(self, node: Node, path: NodePath = ()) -> Any:
         """Return the node's plain data, every reference resolved; faults were found before."""
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             members = node.members.items()
             return {key: self.data(member.value, (*path, key)) for key, member in members}
-        if isinstance(node, Sequence):
+        if isinstance(node, SequenceNode):
             return [self.data(item, (*path, index)) for index, item in enumerate(node.items)]
         value = node.value
         if not isinstance(value, str) or "$" not in value or is_literal(path):
@@ -84,12 +84,12 @@ class Resolver:
 
     def outline(self, node: Node, path: NodePath = ()) -> Any:
         """Return what tells the shape: every `with` is empty, and a resource is `Unknown`."""
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             if path and path[-1] == "with":
                 return {}
             members = node.members.items()
             return {key: self.outline(member.value, (*path, key)) for key, member in members}
-        if isinstance(node, Sequence):
+        if isinstance(node, SequenceNode):
             return [self.outline(item, (*path, index)) for index, item in enumerate(node.items)]
         value = self.data(node, path)
         if isinstance(value, Held):  # the format itself takes text: a title, a host

@@ -6,15 +6,14 @@ resolved, that name no resource above, and variables and settings that are not t
 at once.
 """
 
-from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Reference, is_literal, is_sql, parse
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar, walk
+from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, walk
 
 _FORMS = (
     "write `${NAME}`, `${NAME:-default}`, `${settings.field}` or `${resources.id}`; "
@@ -45,14 +44,14 @@ class Mention(NamedTuple):
                 yield part, finder.place(part.text)
 
 
-def mentions(root: Mapping) -> list[Mention]:
+def mentions(root: MappingNode) -> list[Mention]:
     """Find every text with `${` in it outside SQL, in the order of the document."""
     found = []
     for path, node in walk(root):
-        if isinstance(node, Scalar):
+        if isinstance(node, ScalarNode):
             if isinstance(node.value, str) and "${" in node.value and not is_sql(path):
                 found.append(Mention(path, node.span, parse(node.value)))
-        elif isinstance(node, Mapping) and not is_sql(path):
+        elif isinstance(node, MappingNode) and not is_sql(path):
             keys = [key for key in node.members if "${" in key]
             found += [Mention((*path, key), node.members[key].key, ()) for key in keys]
     return found
@@ -77,7 +76,7 @@ def check_syntax(found: Iterable[Mention]) -> Iterator[Diagnostic]:
 
 def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[Diagnostic]:
     """Find references to what `section`, the resources, lacks or has below the one that asks."""
-    members = section.members if isinstance(section, Mapping) else {}
+    members = section.members if isinstance(section, MappingNode) else {}
     ranks = {name: rank for rank, name in enumerate(members)}
     for mention in found:
         path = mention.path
@@ -97,7 +96,7 @@ def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[
 
 
 def check_environment(
-    found: Iterable[Mention], environment: MappingType[str, str]
+    found: Iterable[Mention], environment: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
     """Find variables that are not set, or whose value is no text."""
     for mention in found:

@@ -17,12 +17,12 @@ from assembler.diagnostics.errors import Diagnostic, raise_faults
 from assembler.diagnostics.span import Note, Span
 from assembler.document.extends import DISK, Shelf, read_chain
 from assembler.document.nodes import (
-    Mapping,
+    MappingNode,
     Member,
     Node,
     NodePath,
-    Scalar,
-    Sequence,
+    ScalarNode,
+    SequenceNode,
     as_written,
     walk,
 )
@@ -37,7 +37,7 @@ _NAMING = ("id", "catch", "mount", "use", "prefix")  # what an entry may be call
 class Document:
     """The merged tree, the path it was read from, and every file that took part, base first."""
 
-    root: Mapping
+    root: MappingNode
     path: Path
     files: tuple[Path, ...]
 
@@ -55,10 +55,10 @@ def load_document(path: Path, shelf: Shelf = DISK) -> Document:
     """
     chain = read_chain(path, shelf)
     merger = _Merger()
-    root = Mapping({}, chain[-1][1].span)
+    root = MappingNode({}, chain[-1][1].span)
     for _, layer in chain:
         root = merger.mapping(root, layer, ())
-    root = Mapping(root.members, chain[-1][1].span)
+    root = MappingNode(root.members, chain[-1][1].span)
     merger.finish(root)
     raise_faults(merger.faults)
     return Document(root, path, tuple(file for file, _ in chain))
@@ -79,7 +79,7 @@ def duplicate_id(path: NodePath, name: str, first: Node, second: Node) -> Diagno
 class _Merger:
     faults: list[Diagnostic] = field(default_factory=list)
 
-    def mapping(self, base: Mapping, layer: Mapping, path: NodePath) -> Mapping:
+    def mapping(self, base: MappingNode, layer: MappingNode, path: NodePath) -> MappingNode:
         """Merge `layer` over `base` key by key; a null section changes nothing."""
         members = dict(base.members)
         for key, member in layer.members.items():
@@ -98,38 +98,42 @@ class _Merger:
                 old = members[key]
                 merged = self.value(old.value, value, here)
                 members[key] = old if merged is old.value else Member(member.key, merged)
-        return Mapping(members, base.span if base.members else layer.span)
+        return MappingNode(members, base.span if base.members else layer.span)
 
     def value(self, base: Node, layer: Node, path: NodePath) -> Node:
-        if isinstance(base, Mapping) and isinstance(layer, Mapping):
+        if isinstance(base, MappingNode) and isinstance(layer, MappingNode):
             return self.mapping(base, layer, path)
-        if path in ENTRY_LISTS and isinstance(base, Sequence) and isinstance(layer, Sequence):
+        if (
+            path in ENTRY_LISTS
+            and isinstance(base, SequenceNode)
+            and isinstance(layer, SequenceNode)
+        ):
             return self.entries(base, layer, path)
-        is_empty = isinstance(layer, Scalar) and layer.value is None
-        if is_empty and not isinstance(base, Scalar) and _is_section(path):
+        is_empty = isinstance(layer, ScalarNode) and layer.value is None
+        if is_empty and not isinstance(base, ScalarNode) and _is_section(path):
             return base
         return self.onto_nothing(layer, path)
 
     def onto_nothing(self, layer: Node, path: NodePath) -> Node:
         """Merge a new value onto nothing, so that directives inside it are judged as well."""
-        if isinstance(layer, Mapping):
-            merged = self.mapping(Mapping({}, layer.span), layer, path)
+        if isinstance(layer, MappingNode):
+            merged = self.mapping(MappingNode({}, layer.span), layer, path)
             if all(merged.members.get(key) is member for key, member in layer.members.items()):
                 merged = layer  # nothing below changed: one tree in memory instead of two
             return self.without_directives(merged, ("$replace",))
-        if path in ENTRY_LISTS and isinstance(layer, Sequence):
-            return self.entries(Sequence((), layer.span), layer, path)
+        if path in ENTRY_LISTS and isinstance(layer, SequenceNode):
+            return self.entries(SequenceNode((), layer.span), layer, path)
         return layer
 
-    def entries(self, base: Sequence, layer: Sequence, path: NodePath) -> Sequence:
+    def entries(self, base: SequenceNode, layer: SequenceNode, path: NodePath) -> SequenceNode:
         """Merge two lists of entries by id; positions are taken after removals."""
         ids: dict[str, Node] = {}
         for index, item in enumerate(base.items):
             ids[entry_id(path, item) or f"#{index}"] = item
         added: dict[str, Node] = {}
-        moves: dict[str, Mapping] = {}
+        moves: dict[str, MappingNode] = {}
         for item in layer.items:
-            if self.is_set(item, "$remove") and isinstance(item, Mapping):
+            if self.is_set(item, "$remove") and isinstance(item, MappingNode):
                 self.remove_entry(ids, item, path)
         for index, item in enumerate(layer.items):
             if self.is_set(item, "$remove"):
@@ -140,19 +144,19 @@ class _Merger:
                 continue
             added[name] = item
             ids[name] = self.entry(ids.get(name), item, path)
-            if isinstance(item, Mapping) and is_placed(item):
+            if isinstance(item, MappingNode) and is_placed(item):
                 moves[name] = item
         order = placed(ids, moves, self.faults) if moves else ids
-        return Sequence(tuple(ids[name] for name in order), layer.span)
+        return SequenceNode(tuple(ids[name] for name in order), layer.span)
 
     def entry(self, base: Node | None, item: Node, path: NodePath) -> Node:
         here = (*path, "*")
         is_whole = self.is_set(item, "$replace")
-        if isinstance(base, Mapping) and isinstance(item, Mapping) and not is_whole:
+        if isinstance(base, MappingNode) and isinstance(item, MappingNode) and not is_whole:
             merged: Node = self.mapping(base, item, here)
         else:
             merged = self.onto_nothing(item, here)
-        if isinstance(merged, Mapping):
+        if isinstance(merged, MappingNode):
             return self.without_directives(merged, ("$replace", "$before", "$after"))
         return merged
 
@@ -163,7 +167,7 @@ class _Merger:
             del members[key]
         self.only_named(key, member.value, ("$remove",))
 
-    def remove_entry(self, ids: dict[str, Node], item: Mapping, path: NodePath) -> None:
+    def remove_entry(self, ids: dict[str, Node], item: MappingNode, path: NodePath) -> None:
         name = entry_id(path, item)
         if name is None:
             place = item.members["$remove"].key
@@ -183,27 +187,27 @@ class _Merger:
 
     def is_set(self, node: Node, directive: str) -> bool:
         """Tell whether `node` carries `directive: true`; anything but a boolean is a fault."""
-        if not isinstance(node, Mapping) or directive not in node.members:
+        if not isinstance(node, MappingNode) or directive not in node.members:
             return False
         value = node.members[directive].value
-        if isinstance(value, Scalar) and isinstance(value.value, bool):
+        if isinstance(value, ScalarNode) and isinstance(value.value, bool):
             return value.value
         fault = Diagnostic("bad-value", f"`{directive}` takes true or false", value.span)
         if fault not in self.faults:
             self.faults.append(fault)
         return False
 
-    def without_directives(self, node: Mapping, names: tuple[str, ...]) -> Mapping:
+    def without_directives(self, node: MappingNode, names: tuple[str, ...]) -> MappingNode:
         # `$remove: false` is a no-op that an author may leave in; it goes as well.
         drop = {name for name in (*names, "$remove") if name in node.members}
         if not drop:
             return node
-        return Mapping({k: m for k, m in node.members.items() if k not in drop}, node.span)
+        return MappingNode({k: m for k, m in node.members.items() if k not in drop}, node.span)
 
-    def finish(self, root: Mapping) -> None:
+    def finish(self, root: MappingNode) -> None:
         """Refuse directives that no rule consumed."""
         for _, node in walk(root):
-            if not isinstance(node, Mapping):
+            if not isinstance(node, MappingNode):
                 continue
             for name in _DIRECTIVES:
                 if name in node.members:
@@ -226,7 +230,7 @@ def _is_section(path: NodePath) -> bool:
 
 
 def _naming(entry: Node) -> Span:
-    if isinstance(entry, Mapping):
+    if isinstance(entry, MappingNode):
         for key in _NAMING:
             node = entry.get(key)
             if node is not None:

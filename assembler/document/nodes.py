@@ -1,6 +1,6 @@
 """What a manifest's text says, as a tree whose every node knows its file, line and column.
 
-In: `Scalar`, `Sequence` and `Mapping`, as the composer and the merge make them. Out: the node at a
+In: `ScalarNode`, `SequenceNode` and `MappingNode`, as the composer and the merge make them. Out: the node at a
 path, or all of them in the order of the text. Refuses nothing: a path that the tree does not have
 is followed as far as it goes.
 """
@@ -15,7 +15,7 @@ NodePath = tuple[str | int, ...]  # keys and indices from the root
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class ScalarNode:
     """A leaf: `value` is what the format reads it as."""
 
     value: str | int | float | bool | None
@@ -23,7 +23,7 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class SequenceNode:
     """A list of nodes, in order."""
 
     items: tuple["Node", ...]
@@ -38,7 +38,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class MappingNode:
     """Keys in the order of the text, each with its place and its value."""
 
     members: dict[str, Member]
@@ -50,7 +50,7 @@ class Mapping:
         return member.value if member else None
 
 
-Node = Scalar | Sequence | Mapping
+Node = ScalarNode | SequenceNode | MappingNode
 
 
 def locate(node: Node, path: tuple[str | int, ...]) -> tuple[Node, Span | None]:
@@ -61,9 +61,13 @@ def locate(node: Node, path: tuple[str | int, ...]) -> tuple[Node, Span | None]:
     """
     key: Span | None = None
     for segment in path:
-        if isinstance(node, Mapping) and segment in node.members:
+        if isinstance(node, MappingNode) and segment in node.members:
             key, node = node.members[str(segment)]
-        elif isinstance(node, Sequence) and isinstance(segment, int) and segment < len(node.items):
+        elif (
+            isinstance(node, SequenceNode)
+            and isinstance(segment, int)
+            and segment < len(node.items)
+        ):
             key, node = None, node.items[segment]
     return node, key
 
@@ -76,18 +80,18 @@ def walk(
     while waiting:
         path, node = waiting.pop()
         yield path, node
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             inside = [((*path, key), member.value) for key, member in node.members.items()]
             waiting += reversed(inside)
-        elif isinstance(node, Sequence):
+        elif isinstance(node, SequenceNode):
             inside = [((*path, index), item) for index, item in enumerate(node.items)]
             waiting += reversed(inside)
 
 
 def as_written(node: Node) -> Any:
     """Return a node as plain data, its references as they stand in the text."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {key: as_written(member.value) for key, member in node.members.items()}
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [as_written(item) for item in node.items]
     return node.value

@@ -7,8 +7,7 @@ are no names, values that YAML could not say, and two entries that get one id.
 """
 
 import json
-from collections.abc import Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,11 +15,19 @@ from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import File, Span
 from assembler.document.address import UnknownEntry, path_of
 from assembler.document.merge import Document, duplicate_id
-from assembler.document.nodes import Mapping, Member, Node, NodePath, Scalar, Sequence, locate
+from assembler.document.nodes import (
+    MappingNode,
+    Member,
+    Node,
+    NodePath,
+    ScalarNode,
+    SequenceNode,
+    locate,
+)
 from assembler.document.sections import ENTRY_LISTS, entry_id
 
 
-def override_document(document: Document, override: MappingType[str, Any]) -> Document:
+def override_document(document: Document, override: Mapping[str, Any]) -> Document:
     """Return `document` with each value of `override` at its path.
 
     Raises `ManifestError` for an entry that is not there (`unknown-id`) and for two of one id
@@ -42,7 +49,7 @@ def override_document(document: Document, override: MappingType[str, Any]) -> Do
         except UnknownEntry as error:
             faults.append(Diagnostic("unknown-id", error.message, key, help=error.help))
             continue
-        root = cast("Mapping", _put(root, path, Member(key, _node(value, where))))
+        root = cast("MappingNode", _put(root, path, Member(key, _node(value, where))))
     raise_faults([*faults, *_duplicates(root, file)])
     return replace(document, root=root)
 
@@ -57,30 +64,32 @@ def _put(node: Node | None, path: NodePath, member: Member) -> Node:
     if not path:
         return member.value
     first, rest = path[0], path[1:]
-    if isinstance(node, Sequence) and isinstance(first, int):
+    if isinstance(node, SequenceNode) and isinstance(first, int):
         items = list(node.items)
         items[first] = _put(items[first], rest, member)
-        return Sequence(tuple(items), node.span)
-    members = dict(node.members) if isinstance(node, Mapping) else {}
+        return SequenceNode(tuple(items), node.span)
+    members = dict(node.members) if isinstance(node, MappingNode) else {}
     old = members.get(str(first))
     value = _put(old.value if old else None, rest, member)
     members[str(first)] = Member(old.key if old else member.key, value)
-    return Mapping(members, node.span if isinstance(node, Mapping) else member.key)
+    return MappingNode(members, node.span if isinstance(node, MappingNode) else member.key)
 
 
 def _node(value: Any, span: Span) -> Node:
-    if isinstance(value, MappingType):
-        return Mapping({key: Member(span, _node(item, span)) for key, item in value.items()}, span)
+    if isinstance(value, Mapping):
+        return MappingNode(
+            {key: Member(span, _node(item, span)) for key, item in value.items()}, span
+        )
     if isinstance(value, list | tuple):
-        return Sequence(tuple(_node(item, span) for item in value), span)
-    return Scalar(value, span)
+        return SequenceNode(tuple(_node(item, span) for item in value), span)
+    return ScalarNode(value, span)
 
 
-def _duplicates(root: Mapping, file: File) -> Iterator[Diagnostic]:
+def _duplicates(root: MappingNode, file: File) -> Iterator[Diagnostic]:
     for path in sorted(ENTRY_LISTS):
         section, _ = locate(root, path)
         first: dict[str, Node] = {}
-        for entry in section.items if isinstance(section, Sequence) else ():
+        for entry in section.items if isinstance(section, SequenceNode) else ():
             name = entry_id(path, entry)
             if name is not None and first.setdefault(name, entry) is not entry:
                 found = duplicate_id(path, name, first[name], entry)
@@ -99,7 +108,7 @@ def _json(path: str, value: Any) -> str:
 
 
 def _refuse_other_keys(value: Any) -> None:
-    if isinstance(value, MappingType):
+    if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"key {key!r} is no string")

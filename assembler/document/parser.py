@@ -17,7 +17,7 @@ import yaml
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import File, Note, Span
-from assembler.document.nodes import Mapping, Member, Node, Scalar, Sequence
+from assembler.document.nodes import MappingNode, Member, Node, ScalarNode, SequenceNode
 
 MAX_DEPTH = 100
 MAX_ALIASES = 100
@@ -110,10 +110,10 @@ class Composer:
         value = self.plain(event.value, span) if is_plain else event.value
         top = self.stack[-1] if self.stack else None
         if top is None or not top.is_mapping or top.key is not None:
-            self.add(Scalar(value, span), event.anchor, 1, 0)
+            self.add(ScalarNode(value, span), event.anchor, 1, 0)
             return
         if event.anchor is not None:
-            self.anchors[event.anchor] = (Scalar(value, span), 1, 0)
+            self.anchors[event.anchor] = (ScalarNode(value, span), 1, 0)
         if is_plain and value == "<<":
             remedy = "use `extends` to share entries"
             self.fault("merge-key", "the merge key `<<` is not YAML 1.2", span, help=remedy)
@@ -158,7 +158,9 @@ class Composer:
                 end = max(end, (last.span.end_line, last.span.end_column))
         span = Span(self.file, line, column, *end)
         node: Node = (
-            Mapping(done.members, span) if done.is_mapping else Sequence(tuple(done.items), span)
+            MappingNode(done.members, span)
+            if done.is_mapping
+            else SequenceNode(tuple(done.items), span)
         )
         self.add(node, done.anchor, done.size, done.height + 1)
 
@@ -170,7 +172,7 @@ class Composer:
             return
         if event.anchor not in self.anchors:
             self.fault("unknown-anchor", f"no anchor `&{event.anchor}` before this alias", span)
-            target: tuple[Node, int, int] = (Scalar(None, span), 1, 0)
+            target: tuple[Node, int, int] = (ScalarNode(None, span), 1, 0)
         else:
             target = self.anchors[event.anchor]
         node, size, height = target

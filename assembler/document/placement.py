@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.nodes import Mapping, Scalar
+from assembler.document.nodes import MappingNode, ScalarNode
 
 _Word = Literal["$before", "$after"]
 
@@ -21,12 +21,14 @@ class _Place(NamedTuple):
     span: Span
 
 
-def is_placed(entry: Mapping) -> bool:
+def is_placed(entry: MappingNode) -> bool:
     """Tell whether `entry` says where it stands."""
     return "$before" in entry.members or "$after" in entry.members
 
 
-def placed(ids: Collection[str], moves: dict[str, Mapping], faults: list[Diagnostic]) -> list[str]:
+def placed(
+    ids: Collection[str], moves: dict[str, MappingNode], faults: list[Diagnostic]
+) -> list[str]:
     """Put each moved entry beside its anchor; several `$after` one anchor keep their order.
 
     An anchor that is moved itself is placed first, wherever the overlay names it.
@@ -60,12 +62,12 @@ def unknown_id(name: str, span: Span, known: Iterable[str], word: str) -> Diagno
 
 
 def _place(
-    ids: Collection[str], name: str, item: Mapping, faults: list[Diagnostic]
+    ids: Collection[str], name: str, item: MappingNode, faults: list[Diagnostic]
 ) -> _Place | None:
     """Return what `item` is placed beside; a fault gives None."""
     word: _Word = "$before" if "$before" in item.members else "$after"
     node = item.members[word].value
-    anchor = node.value if isinstance(node, Scalar) else None
+    anchor = node.value if isinstance(node, ScalarNode) else None
     if "$before" in item.members and "$after" in item.members:
         both = "an entry takes `$before` or `$after`, not both"
         faults.append(Diagnostic("misplaced-directive", both, item.members["$after"].key))

@@ -5,7 +5,7 @@ merge it and logs, diffs and reports name it. Refuses nothing: an entry without 
 called by has no id, and the shape check says what it lacks.
 """
 
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar
+from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode
 
 ENTRY_LISTS: frozenset[NodePath] = frozenset(
     {
@@ -30,7 +30,7 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
     A handler is called by its `catch`, a mount by its path, a router by its `use` and prefix, SQL
     by its section's name, all others by their `use`.
     """
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, MappingNode):
         return None
     given = _text(entry, "id")
     if given is not None:
@@ -44,8 +44,12 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
     return _text(entry, "use") or ("sql" if "sql" in entry.members else None)
 
 
-def _text(entry: Mapping, key: str) -> str | None:
+def _text(entry: MappingNode, key: str) -> str | None:
     node = entry.get(key)
-    if isinstance(node, Scalar) and isinstance(node.value, str | int) and node.value is not True:
+    if (
+        isinstance(node, ScalarNode)
+        and isinstance(node.value, str | int)
+        and node.value is not True
+    ):
         return str(node.value)
     return None

@@ -19,7 +19,7 @@ import yaml
 
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import File, Note, Span, one_line
-from assembler.document.nodes import Node, Scalar
+from assembler.document.nodes import Node, ScalarNode
 from assembler.document.parser import Composer
 
 MAX_BYTES = 1024 * 1024
@@ -77,7 +77,7 @@ def read(file: File) -> Node:
     except yaml.YAMLError as error:
         composer.faults.append(_syntax(file, error))
     raise_faults(composer.faults)
-    return composer.root or Scalar(None, Span(file, 1, 1, 1, 1))
+    return composer.root or ScalarNode(None, Span(file, 1, 1, 1, 1))
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -17,7 +17,7 @@ from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Resolver
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar, locate
+from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, locate
 from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
 from assembler.manifest import Manifest
 from assembler.manifest.coerce import convert
@@ -26,7 +26,9 @@ from assembler.manifest.section import Section
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
-def read_manifest(root: Mapping, resolver: Resolver) -> tuple[Manifest | None, list[Diagnostic]]:
+def read_manifest(
+    root: MappingNode, resolver: Resolver
+) -> tuple[Manifest | None, list[Diagnostic]]:
     """Return the manifest of a merged tree, or None with every fault of its shape.
 
     Where the resolver knows no environment, a value that only the environment tells is a sample of
@@ -38,7 +40,7 @@ def read_manifest(root: Mapping, resolver: Resolver) -> tuple[Manifest | None, l
     return (None if found else value), found
 
 
-def _prepared(root: Mapping, resolver: Resolver) -> dict[str, Any]:
+def _prepared(root: MappingNode, resolver: Resolver) -> dict[str, Any]:
     """Return the data, every entry with its id, without the sections and `with` that are empty."""
     data: dict[str, Any] = resolver.outline(root)
     for name in SECTIONS & data.keys():
@@ -55,7 +57,9 @@ def _prepared(root: Mapping, resolver: Resolver) -> dict[str, Any]:
     return data
 
 
-def _entries(root: Mapping, data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str | None]]:
+def _entries(
+    root: MappingNode, data: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], str | None]]:
     """Yield the data of each entry, with what it is called."""
     for path in ENTRY_LISTS:
         node, _ = locate(root, path)
@@ -71,13 +75,13 @@ def _entries(root: Mapping, data: dict[str, Any]) -> Iterator[tuple[dict[str, An
             yield entry, name
 
 
-def _diagnostic(root: Mapping, path: NodePath, kind: str, reason: str) -> Diagnostic:
+def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str) -> Diagnostic:
     node, key = locate(root, path)
     if kind == "unknown":
         known = _keys_of(path)
         place = (
             node.members[reason].key
-            if isinstance(node, Mapping) and reason in node.members
+            if isinstance(node, MappingNode) and reason in node.members
             else node.span
         )
         where = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
@@ -95,13 +99,13 @@ def _diagnostic(root: Mapping, path: NodePath, kind: str, reason: str) -> Diagno
         return Diagnostic("missing-key", f"{where} lacks the key `{reason}`", place, help=remedy)
     subject = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
     message = f"{subject} {reason}" if reason.startswith(("must ", "takes ")) else reason
-    place = _blamed(node, reason) if isinstance(node, Mapping) else node.span
+    place = _blamed(node, reason) if isinstance(node, MappingNode) else node.span
     return Diagnostic("bad-value", message, place, help=quoting_help(node, reason))
 
 
 def quoting_help(node: Node, reason: str) -> str | None:
     """Return the remedy where a number stands for a string, or one string for a list."""
-    if not isinstance(node, Scalar) or node.span.line != node.span.end_line:
+    if not isinstance(node, ScalarNode) or node.span.line != node.span.end_line:
         return None
     if reason.startswith("must be a list,") and isinstance(node.value, str):
         return f"write it as [{json.dumps(node.value, ensure_ascii=False)}]"
@@ -113,7 +117,7 @@ def quoting_help(node: Node, reason: str) -> str | None:
     return None
 
 
-def _blamed(node: Mapping, reason: str) -> Span:
+def _blamed(node: MappingNode, reason: str) -> Span:
     """Return the place of the key that a reason about an entry is about, or its first line."""
     named = [name for name in re.findall(r"`(\w+)`", reason) if name in node.members]
     if named and reason.startswith("`"):
@@ -163,9 +167,9 @@ def _model_in(annotation: Any) -> Any:
     return None
 
 
-def _resource_ids(root: Mapping) -> list[Diagnostic]:
+def _resource_ids(root: MappingNode) -> list[Diagnostic]:
     section = root.get("resources")
-    if not isinstance(section, Mapping):
+    if not isinstance(section, MappingNode):
         return []
     return [
         Diagnostic(

@@ -14,7 +14,7 @@ from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.document.interpolation import Resolver
-from assembler.document.nodes import Mapping, Node, NodePath, locate
+from assembler.document.nodes import MappingNode, Node, NodePath, locate
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.caught import caught
 from assembler.plan.options import Options, OptionsChecker
@@ -88,14 +88,14 @@ class Part:
     """One entry on its way to a `Component`; `faults` are those of the import stage."""
 
     def __init__(
-        self, root: Mapping, targets: Targets, role: Role, path: NodePath, entry: Any
+        self, root: MappingNode, targets: Targets, role: Role, path: NodePath, entry: Any
     ) -> None:
         self.role: Role = role
         self.entry = entry
         self.path = path
         self.targets = targets
         self.node, _ = locate(root, path)
-        use = self.node.get("use") if isinstance(self.node, Mapping) else self.node
+        use = self.node.get("use") if isinstance(self.node, MappingNode) else self.node
         self.span = (use or self.node).span
         self.faults: list[Diagnostic] = []
         self.caught: Any = None
@@ -114,8 +114,8 @@ class Part:
         self, checker: OptionsChecker, resolver: Resolver
     ) -> tuple[Component, list[Diagnostic]]:
         """Check the options, and those of the entry's dependencies."""
-        node = self.node.get("with") if isinstance(self.node, Mapping) else None
-        data = resolver.data(node, (*self.path, "with")) if isinstance(node, Mapping) else {}
+        node = self.node.get("with") if isinstance(self.node, MappingNode) else None
+        data = resolver.data(node, (*self.path, "with")) if isinstance(node, MappingNode) else {}
         options = _NO_OPTIONS
         faults: list[Diagnostic] = []
         if self.called:
@@ -144,7 +144,7 @@ class Part:
     @property
     def has_options(self) -> bool:
         """Say whether the entry has a `with`."""
-        return isinstance(self.node, Mapping) and "with" in self.node.members
+        return isinstance(self.node, MappingNode) and "with" in self.node.members
 
     @property
     def called(self) -> bool:
@@ -223,7 +223,7 @@ def hidden(parts: list[Part]) -> Iterator[Diagnostic]:
 
 def _supplied(name: str, node: Node | None) -> Diagnostic:
     message = f"`{name}` is supplied by the scheduler, which knows the run"
-    place = node.members[name].key if isinstance(node, Mapping) else None
+    place = node.members[name].key if isinstance(node, MappingNode) else None
     return Diagnostic("unknown-option", message, place, help=f"remove `{name}`")
 
 

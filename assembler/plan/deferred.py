@@ -5,12 +5,12 @@ path and what it may be given, and whose `late` does the stages of imports and o
 each call. Refuses at once only a path outside the import list; what it really names is judged late.
 """
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from dataclasses import replace
 
 from assembler.diagnostics.errors import raise_faults
 from assembler.document.interpolation import Resolver
-from assembler.document.nodes import Mapping
+from assembler.document.nodes import MappingNode
 from assembler.plan.allow_list import ImportList
 from assembler.plan.component import Component, Part
 from assembler.plan.options import OptionsChecker
@@ -34,9 +34,9 @@ class LateTargets:
 def with_late(
     component: Component,
     part: Part,
-    root: Mapping,
+    root: MappingNode,
     imports: ImportList,
-    types: MappingType[str, type | None],
+    types: Mapping[str, type | None],
     resolver: Resolver,
 ) -> Component:
     """Give `component` its `late`; `types` are the declared classes of resources, by id."""

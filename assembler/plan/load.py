@@ -7,8 +7,7 @@ settings class. This is the one way to a plan for every command and for `assembl
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from assembler.diagnostics.secrets import Secrets
 from assembler.document.extends import DISK, Shelf, shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document, load_document
-from assembler.document.nodes import Mapping, NodePath
+from assembler.document.nodes import MappingNode, NodePath
 from assembler.document.override import override_document
 from assembler.manifest.validate import read_manifest
 from assembler.plan.allow_list import read_import_list
@@ -73,9 +72,9 @@ class Plan:
 
 def load(
     path: str | Path,
-    override: MappingType[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
     *,
-    environment: MappingType[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     static: bool = False,
     lazy: bool = True,
 ) -> Plan:
@@ -97,7 +96,7 @@ def load(
 
 
 def load_shape(
-    path: str | Path, override: MappingType[str, Any] | None = None, *, shelf: Shelf = DISK
+    path: str | Path, override: Mapping[str, Any] | None = None, *, shelf: Shelf = DISK
 ) -> tuple[Document, models.Manifest]:
     """Read and check text, shape and the syntax of references: no variables, no code."""
     document = read_document(Path(path), override, shelf)
@@ -108,7 +107,7 @@ def load_shape(
 
 
 def read_document(
-    path: Path, override: MappingType[str, Any] | None = None, shelf: Shelf = DISK
+    path: Path, override: Mapping[str, Any] | None = None, shelf: Shelf = DISK
 ) -> Document:
     """Read and merge the manifest at `path`, with `override` on top."""
     document = load_document(path, shelf)
@@ -119,7 +118,7 @@ class _Planner:
     """The stages from shape to options over one document; without an environment, by source."""
 
     def __init__(
-        self, document: Document, environment: MappingType[str, str] | None, *, lazy: bool = False
+        self, document: Document, environment: Mapping[str, str] | None, *, lazy: bool = False
     ) -> None:
         self.document = document
         self.root = document.root
@@ -168,7 +167,7 @@ class _Planner:
 
     def logging(self, resolver: Resolver) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
         node = self.root.get("logging")
-        if not isinstance(node, Mapping):
+        if not isinstance(node, MappingNode):
             return None, []
         data = resolver.data(node, ("logging",))
         return data, list(check_logging(node, data, self.targets))

@@ -6,8 +6,7 @@ with the object itself when there is one. Refuses unknown and missing options an
 wrong type, each at its place, with the names that the callable takes.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Union
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean, suggestion
-from assembler.document.nodes import Mapping, Node, locate
+from assembler.document.nodes import MappingNode, Node, locate
 from assembler.document.provenance import ResourceRef
 from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
@@ -40,7 +39,7 @@ class Options:
     value: dict[str, Any] | None = field(repr=False)
     load: Callable[[str], Any] | None = field(default=None, repr=False)
 
-    def arguments(self, resources: MappingType[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    def arguments(self, resources: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
         """Return the arguments with the objects of `resources` in them, or what does not fit."""
         if self.value is not None or self.adapter is None:
             return dict(self.value or {}), []
@@ -57,7 +56,7 @@ class OptionsChecker:
     `find` imports what stands where a parameter takes a callable; without it, no text is imported.
     """
 
-    types: MappingType[str, type | None]
+    types: Mapping[str, type | None]
     find: Callable[[str], Target] | None = None
     _adapters: dict[tuple[int, frozenset[str]], TypeAdapter[Any]] = field(default_factory=dict)
 
@@ -77,7 +76,7 @@ class OptionsChecker:
         known = data
         if not target.signature.open:
             known = {name: value for name, value in data.items() if name in parameters}
-        unknown = data.keys() - known.keys() if isinstance(node, Mapping) else set()
+        unknown = data.keys() - known.keys() if isinstance(node, MappingNode) else set()
         faults = [_unknown(target, node, name, use) for name in data if name in unknown]
         faults += _missing(target, data, given, unknown, use)
         if not known:
@@ -132,7 +131,7 @@ class _StandIn:
 
 def _unknown(target: Target, node: Node | None, name: str, use: Span) -> Diagnostic:
     names = list(target.signature.parameters)
-    member = node.members.get(name) if isinstance(node, Mapping) else None
+    member = node.members.get(name) if isinstance(node, MappingNode) else None
     return Diagnostic(
         "unknown-option",
         f"`{target.name}` has no option `{name}`",
@@ -182,7 +181,7 @@ def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) 
         where = f"`{path}`" if path else f"`{target.name}`"
         return Diagnostic("missing-option", f"{where} lacks `{fault.reason}`", span)
     if fault.kind == "unknown":
-        member = place.members[fault.reason].key if isinstance(place, Mapping) else span
+        member = place.members[fault.reason].key if isinstance(place, MappingNode) else span
         return Diagnostic(
             "unknown-option", f"`{path}` has no `{fault.reason}`", member, "unknown option"
         )

@@ -5,7 +5,7 @@ found any: the syntax of references and the order of resources; then variables a
 are missing together. Calls nothing but the settings class. What references hold is secret from here on.
 """
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from typing import Any
 
 from assembler.diagnostics.errors import Diagnostic
@@ -18,7 +18,7 @@ from assembler.document.interpolation_checks import (
     check_syntax,
     mentions,
 )
-from assembler.document.nodes import Mapping, locate
+from assembler.document.nodes import MappingNode, locate
 from assembler.manifest import Manifest
 from assembler.plan.allow_list import ImportList
 from assembler.plan.settings import build_settings
@@ -26,8 +26,8 @@ from assembler.plan.settings import build_settings
 
 def read_references(
     manifest: Manifest,
-    root: Mapping,
-    environment: MappingType[str, str] | None,
+    root: MappingNode,
+    environment: Mapping[str, str] | None,
     imports: ImportList,
     secrets: Secrets,
 ) -> tuple[Resolver, list[Diagnostic]]:
@@ -50,7 +50,7 @@ def read_references(
 
 
 def _settings(
-    path: str | None, root: Mapping, imports: ImportList, environment: MappingType[str, str]
+    path: str | None, root: MappingNode, imports: ImportList, environment: Mapping[str, str]
 ) -> tuple[Any, list[Diagnostic]]:
     if path is None:
         return None, []

@@ -12,7 +12,7 @@ from functools import cache
 from assembler.diagnostics.secrets import redact, url_secrets
 from assembler.diagnostics.span import File, Span
 from assembler.document.interpolation import Reference, parse
-from assembler.document.nodes import Mapping, NodePath, Scalar, walk
+from assembler.document.nodes import MappingNode, NodePath, ScalarNode, walk
 from assembler.document.parser import plain_value
 
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
@@ -91,10 +91,10 @@ def sql_passwords(text: str) -> bool:
     return _IN_SQL.search(text) is not None
 
 
-def secret_scalars(root: Mapping, is_secret: IsSecret) -> Iterator[tuple[NodePath, Scalar]]:
+def secret_scalars(root: MappingNode, is_secret: IsSecret) -> Iterator[tuple[NodePath, ScalarNode]]:
     """Yield the scalars whose literal text is, or holds, a credential."""
     for path, node in walk(root):
-        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
             continue
         text = literal_text(node.value)
         if text and ((is_secret(path) and not _is_sql(path)) or holds_secret(node.value)):
@@ -121,7 +121,7 @@ def veiled_text(text: str) -> str:
     return redact(text)
 
 
-def veiled(spans: Iterable[Span], secrets: Iterable[Scalar]) -> dict[int, File]:
+def veiled(spans: Iterable[Span], secrets: Iterable[ScalarNode]) -> dict[int, File]:
     """Return, by the `id` of each span's file, the file as the lines of the spans may be shown."""
     shown: dict[int, set[int]] = {}
     files: dict[int, File] = {}
@@ -141,7 +141,7 @@ def veiled(spans: Iterable[Span], secrets: Iterable[Scalar]) -> dict[int, File]:
     return covered
 
 
-def _is_veiled(scalar: Scalar) -> bool:
+def _is_veiled(scalar: ScalarNode) -> bool:
     """Tell whether the line's own veil covers it: its credential shows by its form, as written."""
     span, value = scalar.span, str(scalar.value)
     written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]

@@ -16,7 +16,15 @@ from assembler.diagnostics.span import printable
 from assembler.document.address import address_of
 from assembler.document.dump import BlockDumper, escaped
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar, as_written, locate, walk
+from assembler.document.nodes import (
+    MappingNode,
+    Node,
+    NodePath,
+    ScalarNode,
+    as_written,
+    locate,
+    walk,
+)
 from assembler.document.parser import plain_value
 from assembler.manifest import Manifest
 
@@ -57,9 +65,9 @@ def _rank(path: NodePath) -> int:
 
 
 def _is_leaf(node: Node) -> bool:
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return not node.members
-    return isinstance(node, Scalar) or not node.items
+    return isinstance(node, ScalarNode) or not node.items
 
 
 def _in_order(document: Document) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.paths import any_path_test, app_path
-from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
 from components.metrics.exposition import KEY, page, router
+from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
 from components.metrics.route_template import routed, template
 from components.metrics.store import Cell, Values
 

@@ -25,7 +25,7 @@ from unittest import mock
 
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.diagnostics.render import render
-from assembler.document.nodes import Mapping, Scalar, as_written, walk
+from assembler.document.nodes import MappingNode, ScalarNode, as_written, walk
 from assembler.plan.component import Component
 from assembler.plan.load import Plan, load
 from tests.assembler.project import project
@@ -105,8 +105,10 @@ def _document(plan: Plan) -> Iterator[str]:
 
 def _origins(plan: Plan) -> Iterator[str]:
     for path, node in walk(plan.document.root):
-        if isinstance(node, Scalar) or not getattr(node, "members", getattr(node, "items", None)):
-            value = "{}" if isinstance(node, Mapping) else repr(getattr(node, "value", []))
+        if isinstance(node, ScalarNode) or not getattr(
+            node, "members", getattr(node, "items", None)
+        ):
+            value = "{}" if isinstance(node, MappingNode) else repr(getattr(node, "value", []))
             yield f"{'.'.join(map(str, path))} = {value} from {node.span.place}"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from assembler.document.nodes import Mapping, Node, Scalar, Sequence
+from assembler.document.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 SAFE = st.characters(
     codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"], exclude_characters="\u2028\u2029\ufeff"
@@ -27,9 +27,9 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 def plain(node: Node) -> Any:
     """Return a tree as plain data."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {key: plain(member.value) for key, member in node.members.items()}
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [plain(item) for item in node.items]
     return node.value
 
@@ -41,10 +41,10 @@ def text_at(node: Node) -> str:
     return span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
 
 
-def scalars(node: Node) -> list[Scalar]:
+def scalars(node: Node) -> list[ScalarNode]:
     """Return every scalar of a tree, in order."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return [leaf for member in node.members.values() for leaf in scalars(member.value)]
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [leaf for item in node.items for leaf in scalars(item)]
     return [node]

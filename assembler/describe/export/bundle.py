@@ -15,7 +15,7 @@ from pathlib import Path
 from assembler.document.extends import shown_name
 from assembler.document.interpolation import is_sql
 from assembler.document.merge import Document
-from assembler.document.nodes import Scalar, walk
+from assembler.document.nodes import ScalarNode, walk
 from assembler.plan.allow_list import read_import_list
 
 _NOT_IN_KEYS = re.compile(r"[^-._a-zA-Z0-9]")
@@ -49,7 +49,7 @@ def _sql_files(document: Document) -> Iterator[Path]:
     """Yield the files of statements, each relative to the manifest that says it."""
     folders = {shown_name(path): _whole(path).parent for path in document.files}
     for path, node in walk(document.root):
-        if is_sql(path) and path[-1] == "file" and isinstance(node, Scalar):
+        if is_sql(path) and path[-1] == "file" and isinstance(node, ScalarNode):
             yield _whole(folders[node.span.file.name] / str(node.value))
 
 

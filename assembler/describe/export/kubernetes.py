@@ -24,7 +24,7 @@ from assembler.describe.export.service import deployment, service
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.secrets import redact
 from assembler.diagnostics.span import one_line
-from assembler.document.nodes import Mapping, Node, Scalar, locate
+from assembler.document.nodes import MappingNode, Node, ScalarNode, locate
 from assembler.document.yaml_text import documents
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
@@ -167,12 +167,12 @@ class _Exporter:
         self.faults.append(fault)
 
 
-def _told_by_variables(job: Component, root: Mapping) -> Iterator[tuple[str, Node]]:
+def _told_by_variables(job: Component, root: MappingNode) -> Iterator[tuple[str, Node]]:
     """Yield what the cluster has to know of a job, and only a variable tells."""
     section = root.get("scheduler")
     is_zoned = job.entry.cron is not None and job.entry.timezone is None
     places = [(job.node, key) for key in _CLOCK_KEYS]
     for node, key in [*places, *([(section, "timezone")] if is_zoned else [])]:
-        value = node.get(key) if isinstance(node, Mapping) else None
-        if isinstance(value, Scalar) and "${" in str(value.value):
+        value = node.get(key) if isinstance(node, MappingNode) else None
+        if isinstance(value, ScalarNode) and "${" in str(value.value):
             yield key, value

@@ -12,7 +12,7 @@ from typing import Any
 
 from assembler.describe.export.bundle import BundledFile
 from assembler.document.interpolation_checks import mentions
-from assembler.document.nodes import Mapping
+from assembler.document.nodes import MappingNode
 
 FOLDER = "/etc/assembler"
 Spec = dict[str, Any]
@@ -42,7 +42,7 @@ def labels(target: Target) -> Spec:
     return {"app.kubernetes.io/name": target.name, "app.kubernetes.io/managed-by": "assembler"}
 
 
-def variables(root: Mapping, secret: str, *, has_settings: bool) -> Spec:
+def variables(root: MappingNode, secret: str, *, has_settings: bool) -> Spec:
     """Return where a container's variables come from: one secret has them all."""
     needed: dict[str, bool] = {}  # each variable, and whether it must be there
     for mention in mentions(root):

@@ -20,7 +20,7 @@ from assembler.describe.export.pods import (
     seconds,
     verbatim,
 )
-from assembler.document.nodes import Mapping
+from assembler.document.nodes import MappingNode
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 
@@ -89,7 +89,7 @@ def _probes(plan: Plan) -> Spec:
         asked = {"tcpSocket": {"port": "http"}}
         return {"startupProbe": asked | starting, "readinessProbe": asked}
     server = plan.document.root.get("server")
-    has_tls = isinstance(server, Mapping) and server.get("ssl_certfile") is not None
+    has_tls = isinstance(server, MappingNode) and server.get("ssl_certfile") is not None
     scheme = {"scheme": "HTTPS"} if has_tls else {}
     paths = {"startupProbe": "startup", "livenessProbe": "live", "readinessProbe": "ready"}
     found: Spec = {

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, printable
-from assembler.document.nodes import Mapping as Tree
-from assembler.document.nodes import Node, NodePath, locate
+from assembler.document.nodes import MappingNode, Node, NodePath, locate
 from assembler.document.provenance import Held, Unknown, revealed
 from assembler.manifest import Manifest
 from assembler.manifest.duration import duration_text
@@ -37,7 +36,7 @@ Data = Callable[[Node, NodePath], Any]
 
 def check_scheduler(
     manifest: Manifest,
-    root: Tree,
+    root: MappingNode,
     types: Mapping[str, type | None],
     data: Data,
     *,
@@ -77,7 +76,7 @@ def schedule_of(job: Job, zone: str) -> "Schedule":
 
 def _fleet(
     manifest: Manifest,
-    root: Tree,
+    root: MappingNode,
     types: Mapping[str, type | None],
     data: Data,
     *,
@@ -101,7 +100,7 @@ def _fleet(
 
 
 def _queue(
-    name: str, root: Tree, types: Mapping[str, type | None], data: Data
+    name: str, root: MappingNode, types: Mapping[str, type | None], data: Data
 ) -> Iterator[Diagnostic]:
     """Refuse what is no engine of PostgreSQL, by its type, or by an option that is called `url`."""
     node, _ = locate(root, ("scheduler", "store"))
@@ -121,7 +120,7 @@ def _queue(
         yield Diagnostic("bad-value", message, node.span, notes=(Note(place.span, "its URL"),))
 
 
-def _only_of_a_fleet(manifest: Manifest, root: Tree) -> Iterator[Diagnostic]:
+def _only_of_a_fleet(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
     """Refuse what only workers heed: without them it would say what does not happen."""
     section = manifest.scheduler
     places = [("scheduler", name) for name in ("queue", "concurrency")]
@@ -164,7 +163,7 @@ def _may_queue(declared: type) -> bool:
     return is_open or "sqlalchemy.AsyncEngine" in names
 
 
-def _no_store(workers: int, root: Tree) -> Diagnostic:
+def _no_store(workers: int, root: MappingNode) -> Diagnostic:
     _, key = locate(root, ("scheduler",))
     jobs = locate(root, ("scheduler", "jobs"))[1] or key
     node, _ = locate(root, ("server", "workers"))

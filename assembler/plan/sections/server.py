@@ -12,7 +12,7 @@ from typing import Any
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Resolver
-from assembler.document.nodes import Mapping, Node
+from assembler.document.nodes import MappingNode, Node
 from assembler.document.provenance import Unknown
 from assembler.manifest import Manifest
 from assembler.plan.allow_list import ImportFault
@@ -22,7 +22,7 @@ from assembler.plan.targets import Targets
 
 
 def check_server(
-    manifest: Manifest, root: Mapping, resolver: Resolver, targets: Targets
+    manifest: Manifest, root: MappingNode, resolver: Resolver, targets: Targets
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     """Check the section, and return the arguments with the format's defaults."""
     own = manifest.server
@@ -33,7 +33,7 @@ def check_server(
         "timeout_graceful_shutdown": own.timeout_graceful_shutdown,
     }
     node = root.get("server")
-    if not isinstance(node, Mapping):
+    if not isinstance(node, MappingNode):
         return defaults, []
     import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
 
@@ -50,7 +50,7 @@ def check_server(
     return {**defaults, **arguments}, faults
 
 
-def _values(node: Mapping, data: dict[str, Any], targets: Targets) -> Iterator[Diagnostic]:
+def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterator[Diagnostic]:
     """Judge the texts that `Config` takes whatever they say."""
     from uvicorn import config  # noqa: PLC0415  # as above
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Span
-from assembler.document.nodes import Mapping
+from assembler.document.nodes import MappingNode
 from assembler.manifest import Manifest
 from assembler.manifest.duration import duration_text
 
@@ -18,7 +18,7 @@ _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
 _SECTIONS = {"hooks": "shutdown", "closes": "resources", "jobs": "scheduler"}
 
 
-def check_termination(manifest: Manifest, root: Mapping) -> Iterator[Diagnostic]:
+def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
     """Warn where the stop may take longer than `termination_grace`."""
     server = manifest.server
     if server.timeout_graceful_shutdown is None:
@@ -61,10 +61,10 @@ def _sum(times: Iterable[timedelta]) -> timedelta:
     return sum(times, timedelta(0))
 
 
-def _place(root: Mapping, keys: tuple[str, ...], section: str = "server") -> Span:
+def _place(root: MappingNode, keys: tuple[str, ...], section: str = "server") -> Span:
     """Where the first of the server's keys stands, or else a section that has times."""
     server = root.get("server")
-    members = server.members if isinstance(server, Mapping) else {}
+    members = server.members if isinstance(server, MappingNode) else {}
     for key in keys:
         if key in members:
             return members[key].key

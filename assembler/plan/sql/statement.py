@@ -9,8 +9,7 @@ a transaction of its own, so neither several nor one that begins or ends a trans
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.extends import shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, Scalar, locate
+from assembler.document.nodes import MappingNode, ScalarNode, locate
 from assembler.document.provenance import revealed
 from assembler.document.source import read_file
 from assembler.manifest import Manifest
@@ -64,8 +63,8 @@ def read_sql(
     faults: list[Diagnostic] = []
     for number, entry in enumerate(manifest.startup):
         node, _ = locate(document.root, ("startup", number))
-        database = node.get("database") if isinstance(node, Mapping) else None
-        if entry.sql is None or not isinstance(database, Scalar):
+        database = node.get("database") if isinstance(node, MappingNode) else None
+        if entry.sql is None or not isinstance(database, ScalarNode):
             continue
         name = str(database.value).removeprefix("${resources.").removesuffix("}")
         dialect = entry.dialect or _dialect_of(document.root, name, resolver)
@@ -73,8 +72,8 @@ def read_sql(
         for index, said in enumerate(entry.sql):
             inside, _ = locate(node, ("sql", index))
             key = "file" if said.run is None else "run"
-            text = inside.get(key) if isinstance(inside, Mapping) else None
-            if not isinstance(text, Scalar):
+            text = inside.get(key) if isinstance(inside, MappingNode) else None
+            if not isinstance(text, ScalarNode):
                 continue
             reader = _Reader(text, files.get(text.span.file.name, document.path).parent)
             statement = reader.read(said.label, dialect, is_file=said.run is None)
@@ -85,7 +84,7 @@ def read_sql(
 
 
 def check_engines(
-    steps: Iterable[SqlStep], declared: MappingType[str, type | None]
+    steps: Iterable[SqlStep], declared: Mapping[str, type | None]
 ) -> Iterator[Diagnostic]:
     """Find databases whose factory declares to return something that is no async engine."""
     for step in steps:
@@ -127,10 +126,10 @@ def _may_be_engine(kind: type) -> bool:
         return True
 
 
-def _dialect_of(root: Mapping, resource: str, resolver: Resolver) -> str:
+def _dialect_of(root: MappingNode, resource: str, resolver: Resolver) -> str:
     """Guess the dialect of an engine by its option `url`, as far as that is known by now."""
     node, _ = locate(root, ("resources", resource, "with", "url"))
-    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+    if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
         return _GUESS
     value = resolver.data(node, ("resources", resource, "with", "url"))
     scheme = _SCHEME.match(str(revealed(getattr(value, "value", value))))
@@ -141,7 +140,7 @@ def _dialect_of(root: Mapping, resource: str, resolver: Resolver) -> str:
 class _Reader:
     """Reads one statement; `faults` is what is wrong with it."""
 
-    def __init__(self, node: Scalar, folder: Path) -> None:
+    def __init__(self, node: ScalarNode, folder: Path) -> None:
         self.node = node
         self.folder = folder
         self.faults: list[Diagnostic] = []

@@ -8,7 +8,7 @@ folds, doubled quotes); where that does not come out even, the place is the firs
 from dataclasses import dataclass
 
 from assembler.diagnostics.span import File, Span
-from assembler.document.nodes import Scalar
+from assembler.document.nodes import ScalarNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Source:
         return None
 
 
-def source_of(node: Scalar) -> Source:
+def source_of(node: ScalarNode) -> Source:
     """Return the text of a scalar."""
     return Source(str(node.value), node.span.file, node.span)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from assembler.document.nodes import Mapping, Scalar, Sequence, locate
+from assembler.document.nodes import MappingNode, ScalarNode, SequenceNode, locate
 from assembler.review.audit.item import Item
 from assembler.review.audit.kinds import GUARD
 from assembler.review.audit.rule import SERVED, Rule, Sighting
@@ -89,7 +89,7 @@ def _guarded(subject: Subject, item: Item) -> bool:
     ) or item.is_a(GUARD):
         return True
     node = item.node.get("dependencies")
-    if isinstance(node, Sequence) and node.items:
+    if isinstance(node, SequenceNode) and node.items:
         return True
     if any(
         "resource_server" in layer.options.members and _is_protected(subject, layer, _path(item))
@@ -108,7 +108,7 @@ def _is_protected(subject: Subject, layer: Item, path: str) -> bool:
     """Tell whether the resource server of a gate has that mount; unknown ones are believed."""
     name = layer.resource("resource_server")
     mounts, key = locate(subject.root, ("resources", name or "", "with", "mounts"))
-    return key is None or not isinstance(mounts, Mapping) or path in mounts.members
+    return key is None or not isinstance(mounts, MappingNode) or path in mounts.members
 
 
 def _covers(layer: Item, path: str) -> bool:
@@ -127,7 +127,7 @@ def _matches(pattern: str, path: str) -> bool:
 def _path(item: Item) -> str:
     """Return where an entry answers; metrics without a prefix do at `/metrics`."""
     node = item.node.get("mount") or item.node.get("prefix")
-    if isinstance(node, Scalar):
+    if isinstance(node, ScalarNode):
         return str(node.value)
     return "/metrics" if _METRICS.search(item.use) else ""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from assembler.diagnostics.span import Span
 from assembler.document.interpolation import Reference, parse
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar, Sequence, locate
+from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, SequenceNode, locate
 from assembler.document.parser import plain_value
 from assembler.document.provenance import Unknown
 from assembler.manifest.duration import parse_duration
@@ -24,8 +24,8 @@ class Item:
 
     section: str
     path: NodePath
-    node: Mapping
-    options: Mapping
+    node: MappingNode
+    options: MappingNode
     span: Span  # of `use`, or of the section's key
     id: str = ""
     use: str = ""
@@ -74,23 +74,23 @@ class Item:
     def resource(self, key: str) -> str | None:
         """Return the id of the resource that an option names."""
         node = self.options.get(key)
-        text = str(node.value) if isinstance(node, Scalar) else ""
+        text = str(node.value) if isinstance(node, ScalarNode) else ""
         return text[len("${resources.") : -1] if text.startswith("${resources.") else None
 
 
 def item_of(section: str, path: NodePath, node: Node, name: str) -> Item:
     """Return the entry at a path; `name` is its id."""
-    entry = node if isinstance(node, Mapping) else Mapping({}, node.span)
+    entry = node if isinstance(node, MappingNode) else MappingNode({}, node.span)
     options = entry.get("with")
     use = entry.get("use")
     return Item(
         section,
         path,
         entry,
-        options if isinstance(options, Mapping) else Mapping({}, entry.span),
+        options if isinstance(options, MappingNode) else MappingNode({}, entry.span),
         first_line((use or entry).span),
         name,
-        str(use.value) if isinstance(use, Scalar) else "",
+        str(use.value) if isinstance(use, ScalarNode) else "",
     )
 
 
@@ -99,9 +99,9 @@ def texts_of(node: Node) -> Iterator[str]:
     waiting = [node]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             waiting += [member.value for member in node.members.values()]
-        elif isinstance(node, Sequence):
+        elif isinstance(node, SequenceNode):
             waiting += node.items
         elif isinstance(node.value, str):
             yield node.value
@@ -109,9 +109,9 @@ def texts_of(node: Node) -> Iterator[str]:
 
 def judged(node: Node) -> Any:
     """Return a node's data; of a reference its default, or `Unknown`."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {key: judged(member.value) for key, member in node.members.items()}
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [judged(item) for item in node.items]
     if not isinstance(node.value, str) or "$" not in node.value:
         return node.value

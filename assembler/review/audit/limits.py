@@ -7,7 +7,7 @@ resource consumption) and API2 (broken authentication).
 import re
 from collections.abc import Iterator
 
-from assembler.document.nodes import Scalar
+from assembler.document.nodes import ScalarNode
 from assembler.document.provenance import Unknown
 from assembler.review.audit.item import Item, texts_of
 from assembler.review.audit.kinds import BODY, LIMITER, PROBE, PROXY, TIMEOUT
@@ -138,7 +138,7 @@ def _naming(item: Item) -> str:
 
 def _text(item: Item, key: str) -> str:
     node = item.node.get(key)
-    return str(node.value) if isinstance(node, Scalar) and node.value is not None else ""
+    return str(node.value) if isinstance(node, ScalarNode) and node.value is not None else ""
 
 
 RULES = (

@@ -9,7 +9,7 @@ from typing import get_args
 from assembler.diagnostics.secrets import url_secrets
 from assembler.document.address import address_of
 from assembler.document.interpolation import Reference, parse
-from assembler.document.nodes import NodePath, Scalar, walk
+from assembler.document.nodes import NodePath, ScalarNode, walk
 from assembler.review.audit.item import Item, first_line
 from assembler.review.audit.rule import SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject
@@ -84,9 +84,9 @@ def _in_sql(subject: Subject) -> Iterator[Sighting]:
                 yield Sighting(first_line(statement.span), message)
 
 
-def _texts(subject: Subject) -> Iterator[tuple[NodePath, Scalar]]:
+def _texts(subject: Subject) -> Iterator[tuple[NodePath, ScalarNode]]:
     for path, node in walk(subject.root):
-        if isinstance(node, Scalar) and isinstance(node.value, str) and path:
+        if isinstance(node, ScalarNode) and isinstance(node.value, str) and path:
             yield path, node
 
 

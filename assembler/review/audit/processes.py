@@ -6,7 +6,7 @@ unless it has a default. Sources: PostgreSQL's `max_connections` (100, of which 
 
 from collections.abc import Iterator
 
-from assembler.document.nodes import Scalar
+from assembler.document.nodes import ScalarNode
 from assembler.review.audit.item import Item
 from assembler.review.audit.kinds import ENGINE, LIMITER, MEMORY
 from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting
@@ -90,7 +90,7 @@ def _lost(subject: Subject) -> Iterator[Sighting]:
 
 def _address(item: Item) -> str:
     node = item.options.get("url") or item.options.get("dsn")
-    return str(node.value) if isinstance(node, Scalar) else item.id
+    return str(node.value) if isinstance(node, ScalarNode) else item.id
 
 
 RULES = (

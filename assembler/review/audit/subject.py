@@ -15,7 +15,7 @@ from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import Span
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, locate
+from assembler.document.nodes import MappingNode, locate
 from assembler.manifest import Manifest
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.signature import Target
@@ -39,14 +39,14 @@ class Subject:
     imports: ImportList
 
     @property
-    def root(self) -> Mapping:
+    def root(self) -> MappingNode:
         """The merged tree."""
         return self.document.root
 
     @cached_property
     def resources(self) -> tuple[Item, ...]:
         section = self.root.get("resources")
-        members = section.members if isinstance(section, Mapping) else {}
+        members = section.members if isinstance(section, MappingNode) else {}
         return tuple(
             item_of("resources", ("resources", name), member.value, name)
             for name, member in members.items()
@@ -97,8 +97,8 @@ class Subject:
     def section(self, *path: str) -> Item:
         """Return a section as an item; one that is not there is empty, at the top of the file."""
         node, key = locate(self.root, path)
-        if key is None or not isinstance(node, Mapping):
-            node = Mapping({}, self.root.span)
+        if key is None or not isinstance(node, MappingNode):
+            node = MappingNode({}, self.root.span)
         return Item(path[0], path, node, node, key or self.top)
 
     @property

@@ -7,7 +7,7 @@ tokens), RFC 7518, 3.2 (length of keys).
 import re
 from collections.abc import Iterator
 
-from assembler.document.nodes import Scalar, Sequence
+from assembler.document.nodes import ScalarNode, SequenceNode
 from assembler.review.audit.item import Item, first_line, seconds_of
 from assembler.review.audit.rule import SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject
@@ -58,9 +58,9 @@ def _short_secret(subject: Subject) -> Iterator[Sighting]:
     for item in subject.items:
         for key in ("secret", "jwt_secret", "secret_key", "signing_secret", "secrets"):
             node = item.options.get(key)
-            nodes = node.items if isinstance(node, Sequence) else (node,)
+            nodes = node.items if isinstance(node, SequenceNode) else (node,)
             for one in nodes:
-                if isinstance(one, Scalar) and _is_short(one.value):
+                if isinstance(one, ScalarNode) and _is_short(one.value):
                     message = f"`{key}` of {item.called} is shorter than 32 bytes"
                     yield Sighting(first_line(one.span), message)
 

@@ -7,13 +7,12 @@ keys are compared as values. Refuses nothing.
 
 import json
 import re
-from collections.abc import Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from assembler.document.nodes import Mapping, Node, Sequence, as_written
+from assembler.document.nodes import MappingNode, Node, SequenceNode, as_written
 from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
 from assembler.manifest.section import Section
 from assembler.manifest.step import Job, Shutdown, Startup
@@ -28,7 +27,7 @@ from assembler.review.diff.side import Side
 from assembler.review.diff.statements import compare_statements
 from assembler.review.finding import Grade
 
-MODELS: MappingType[str, type[Section]] = MappingProxyType(
+MODELS: Mapping[str, type[Section]] = MappingProxyType(
     {
         "resources": Resource,
         "middleware": Middleware,
@@ -142,7 +141,7 @@ class Judge:
             if sides[0] is not None and sides[1] is not None:
                 facts = self.knowledge.of(use)
                 options = [
-                    node.get("with") if isinstance(node, Mapping) else None for node in sides
+                    node.get("with") if isinstance(node, MappingNode) else None for node in sides
                 ]
                 found = compare_options(options[0], options[1], None if facts.missing else facts)
                 yield from under(found, use, "with")
@@ -212,7 +211,7 @@ def _clock(entry: Entry, side: Side) -> Clock:
 def _dependencies(entry: Entry) -> dict[str, Node]:
     node = entry.node.get("dependencies")
     found: dict[str, Node] = {}
-    for item in node.items if isinstance(node, Sequence) else ():
+    for item in node.items if isinstance(node, SequenceNode) else ():
         written = as_written(item)
         use = written.get("use") if isinstance(written, dict) else written
         found[str(use)] = item

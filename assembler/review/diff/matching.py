@@ -7,13 +7,19 @@ does not belong to the longest run that keeps its order. Refuses nothing.
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.document.nodes import Mapping, Member, Node, NodePath, Scalar, as_written
-from assembler.document.nodes import Sequence as ListNode
+from assembler.document.nodes import (
+    MappingNode,
+    Member,
+    Node,
+    NodePath,
+    ScalarNode,
+    SequenceNode,
+    as_written,
+)
 from assembler.document.sections import entry_id
 
 
@@ -24,7 +30,7 @@ class Entry:
     section: str
     id: str
     index: int
-    node: Mapping
+    node: MappingNode
 
     @property
     def address(self) -> str:
@@ -44,8 +50,8 @@ class Entry:
     def text(self, key: str) -> str | None:
         """Return a text, or None where there is none."""
         node = self.node.get(key)
-        is_text = isinstance(node, Scalar) and isinstance(node.value, str | int)
-        return str(node.value) if is_text and isinstance(node, Scalar) else None
+        is_text = isinstance(node, ScalarNode) and isinstance(node.value, str | int)
+        return str(node.value) if is_text and isinstance(node, ScalarNode) else None
 
 
 Pair = tuple[Entry, Entry]
@@ -61,22 +67,22 @@ class Matching:
     moved: frozenset[int]  # places in `pairs`
 
 
-def entries_at(root: Mapping, path: NodePath) -> list[Entry]:
+def entries_at(root: MappingNode, path: NodePath) -> list[Entry]:
     """Return the entries of a section, a mapping or a list, in order."""
     section = ".".join(map(str, path))
     node: Node | None = root
     for key in path:
-        node = node.get(str(key)) if isinstance(node, Mapping) else None
-    if isinstance(node, Mapping):
+        node = node.get(str(key)) if isinstance(node, MappingNode) else None
+    if isinstance(node, MappingNode):
         named = [(name, member.value) for name, member in node.members.items()]
-    elif isinstance(node, ListNode):
+    elif isinstance(node, SequenceNode):
         named = [(entry_id(path, item) or str(at), item) for at, item in enumerate(node.items)]
     else:
         named = []
     return [
         Entry(section, name, index, item)
         for index, (name, item) in enumerate(named)
-        if isinstance(item, Mapping)
+        if isinstance(item, MappingNode)
     ]
 
 
@@ -97,9 +103,9 @@ def match(old: Sequence[Entry], new: Sequence[Entry]) -> Matching:
     return Matching(tuple(pairs), tuple(gone), tuple(more), moved)
 
 
-def renamed(node: Mapping, names: MappingType[str, str]) -> Mapping:
+def renamed(node: MappingNode, names: Mapping[str, str]) -> MappingNode:
     """Return a tree whose texts that stand in `names` are replaced."""
-    tree: Mapping = _renamed(node, names)
+    tree: MappingNode = _renamed(node, names)
     return tree
 
 
@@ -133,15 +139,15 @@ def _paired(
             yield others.pop(0), entry
 
 
-def _renamed(node: Any, names: MappingType[str, str]) -> Any:
-    if isinstance(node, Mapping):
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(node, MappingNode):
         members = node.members.items()
         inside = {key: Member(item.key, _renamed(item.value, names)) for key, item in members}
-        return Mapping(inside, node.span)
-    if isinstance(node, ListNode):
-        return ListNode(tuple(_renamed(item, names) for item in node.items), node.span)
+        return MappingNode(inside, node.span)
+    if isinstance(node, SequenceNode):
+        return SequenceNode(tuple(_renamed(item, names) for item in node.items), node.span)
     is_named = isinstance(node.value, str) and node.value in names
-    return Scalar(names[node.value], node.span) if is_named else node
+    return ScalarNode(names[node.value], node.span) if is_named else node
 
 
 def _path(entry: Entry) -> str | None:

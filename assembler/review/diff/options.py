@@ -7,7 +7,7 @@ nothing.
 
 from collections.abc import Iterator
 
-from assembler.document.nodes import Mapping, Node
+from assembler.document.nodes import MappingNode, Node
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import ABSENT, Change, change, direction, under
 from assembler.review.diff.knowledge import Facts
@@ -56,7 +56,7 @@ class _Judge:
         old, new = pair.nodes
         sides = [node for node in (old, new) if node is not None]
         is_told = len(sides) == 2 or (sides and pair.fact.fields)
-        if is_told and all(isinstance(node, Mapping) for node in sides):
+        if is_told and all(isinstance(node, MappingNode) for node in sides):
             yield from self._mappings(pair)
             return
         if ABSENT not in pair.values and same(*pair.values):
@@ -213,5 +213,5 @@ def shown_name(name: str) -> str:
 
 
 def _members(node: Node | None) -> dict[str, Node]:
-    members = node.members if isinstance(node, Mapping) else {}
+    members = node.members if isinstance(node, MappingNode) else {}
     return {key: member.value for key, member in members.items()}

@@ -6,7 +6,7 @@ from one table of what must run outside what. Refuses nothing.
 
 from collections.abc import Iterator, Sequence
 
-from assembler.document.nodes import Scalar
+from assembler.document.nodes import ScalarNode
 from assembler.review.diff.change import Change, change, direction
 from assembler.review.diff.matching import Entry, Matching, Pair
 from assembler.review.diff.orders import BY_ROLES, Order
@@ -88,7 +88,7 @@ def _counts_users(*layers: Entry) -> bool:
     if not limiters or not others or limiters[0].options is None:
         return False
     key = getattr(limiters[0].options, "get", lambda _: None)("key")
-    return isinstance(key, Scalar) and key.value == "user"
+    return isinstance(key, ScalarNode) and key.value == "user"
 
 
 def _is(role: Role | None, name: str) -> bool:

@@ -7,7 +7,7 @@ shown, whether it names code. Refuses nothing.
 import re
 from typing import Any, NamedTuple
 
-from assembler.document.nodes import Node, Sequence, as_written
+from assembler.document.nodes import Node, SequenceNode, as_written
 from assembler.plan.static.looseness import UNTOLD, OptionFacts
 from assembler.review.diff.change import ABSENT
 from assembler.review.diff.lists import Item
@@ -56,7 +56,7 @@ def item_of(node: Node | None, fact: OptionFacts) -> Item:
 
 
 def items_of(side: Item) -> list[Item]:
-    if isinstance(side.node, Sequence):
+    if isinstance(side.node, SequenceNode):
         return [Item(as_written(node), node) for node in side.node.items]
     return [Item(value, None) for value in side.value] if isinstance(side.value, list) else []
 

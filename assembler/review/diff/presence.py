@@ -6,7 +6,7 @@ what it is for, code by its being new, SQL by what it does. Refuses nothing.
 
 from collections.abc import Iterator, Sequence
 
-from assembler.document.nodes import Mapping, as_written
+from assembler.document.nodes import MappingNode, as_written
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.matching import Entry
@@ -17,7 +17,7 @@ from assembler.review.diff.side import Side
 from assembler.review.diff.statements import compare_statements
 from assembler.review.finding import Grade
 
-_Nodes = tuple[Mapping | None, Mapping | None]
+_Nodes = tuple[MappingNode | None, MappingNode | None]
 _WHAT = {
     "resources": "resource",
     "middleware": "layer",

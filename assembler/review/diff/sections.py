@@ -7,7 +7,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 
-from assembler.document.nodes import Mapping, Node, Scalar, Sequence, as_written, walk
+from assembler.document.nodes import MappingNode, Node, ScalarNode, SequenceNode, as_written, walk
 from assembler.manifest.app import App, OpenAPI, Server
 from assembler.manifest.step import Scheduler
 from assembler.plan.static.looseness import OptionFacts
@@ -37,7 +37,7 @@ def compare_sections(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Cha
 
 def _keys(old: Side, new: Side, *path: str) -> Iterator[tuple[str, Node | None, Node | None]]:
     sides = [side.node(path) for side in (old, new)]
-    before, after = (node.members if isinstance(node, Mapping) else {} for node in sides)
+    before, after = (node.members if isinstance(node, MappingNode) else {} for node in sides)
     for key in {**before, **after}:
         values = [members[key].value if key in members else None for members in (before, after)]
         yield key, values[0], values[1]
@@ -87,7 +87,7 @@ def _names_code(node: Node | None) -> bool:
     found = {
         str(inner.value)
         for path, inner in (walk(node) if node is not None else ())
-        if path and path[-1] in _CODE_KEYS and isinstance(inner, Scalar)
+        if path and path[-1] in _CODE_KEYS and isinstance(inner, ScalarNode)
     }
     return any(not name.startswith("logging.") for name in found)
 
@@ -191,13 +191,13 @@ def _expect(old: Side, new: Side) -> Iterator[Change]:
         yield from under([item], name[0])
 
 
-def _named(side: Side, path: tuple[str, ...], key: str) -> dict[tuple[str, int], Mapping]:
+def _named(side: Side, path: tuple[str, ...], key: str) -> dict[tuple[str, int], MappingNode]:
     """Return the mappings of a list by one of their keys; of one name, the first is the first."""
     node = side.node(path)
-    found: dict[tuple[str, int], Mapping] = {}
+    found: dict[tuple[str, int], MappingNode] = {}
     counts: Counter[str] = Counter()
-    for item in node.items if isinstance(node, Sequence) else ():
-        if isinstance(item, Mapping):
+    for item in node.items if isinstance(node, SequenceNode) else ():
+        if isinstance(item, MappingNode):
             name = _word(item, key)
             found[name, counts[name]] = item
             counts[name] += 1
@@ -205,5 +205,5 @@ def _named(side: Side, path: tuple[str, ...], key: str) -> dict[tuple[str, int],
 
 
 def _word(node: Node | None, key: str) -> str:
-    value = node.get(key) if isinstance(node, Mapping) else None
-    return str(value.value) if isinstance(value, Scalar) else ""
+    value = node.get(key) if isinstance(node, MappingNode) else None
+    return str(value.value) if isinstance(value, ScalarNode) else ""

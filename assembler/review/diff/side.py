@@ -14,7 +14,14 @@ from typing import Any
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK, Shelf
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar, Sequence, as_written
+from assembler.document.nodes import (
+    MappingNode,
+    Node,
+    NodePath,
+    ScalarNode,
+    SequenceNode,
+    as_written,
+)
 from assembler.plan.load import load_shape
 
 
@@ -31,7 +38,7 @@ class Side:
         return self.shelf.name(self.document.path)
 
     @property
-    def root(self) -> Mapping:
+    def root(self) -> MappingNode:
         """The merged tree."""
         return self.document.root
 
@@ -42,7 +49,7 @@ class Side:
         The order of resources and the text of SQL files count as well, comments and quotes do not.
         """
         resources = self.root.get("resources")
-        order = list(resources.members) if isinstance(resources, Mapping) else []
+        order = list(resources.members) if isinstance(resources, MappingNode) else []
         said = [as_written(self.root), order, self._file_texts()]
         text = json.dumps(said, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -56,20 +63,20 @@ class Side:
         """Return the node at a path of keys, or None."""
         node: Node | None = self.root
         for key in path:
-            node = node.get(str(key)) if isinstance(node, Mapping) else None
+            node = node.get(str(key)) if isinstance(node, MappingNode) else None
         return node
 
     def text(self, path: NodePath) -> str | None:
         """Return the text at a path, or None."""
         node = self.node(path)
-        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+        return node.value if isinstance(node, ScalarNode) and isinstance(node.value, str) else None
 
-    def statement(self, node: Mapping) -> str | None:
+    def statement(self, node: MappingNode) -> str | None:
         """Return the text of a statement, None where its file cannot be read."""
         run, file = node.get("run"), node.get("file")
-        if isinstance(run, Scalar):
+        if isinstance(run, ScalarNode):
             return str(run.value)
-        if not isinstance(file, Scalar) or not isinstance(file.value, str):
+        if not isinstance(file, ScalarNode) or not isinstance(file.value, str):
             return None
         folder = self._folders.get(file.span.file.name, self.document.path.parent)
         try:
@@ -83,14 +90,14 @@ class Side:
 
     def _file_texts(self) -> list[Any]:
         startup = self.root.get("startup")
-        steps = startup.items if isinstance(startup, Sequence) else ()
-        lists = [step.get("sql") for step in steps if isinstance(step, Mapping)]
+        steps = startup.items if isinstance(startup, SequenceNode) else ()
+        lists = [step.get("sql") for step in steps if isinstance(step, MappingNode)]
         return [
             self.statement(item)
             for node in lists
-            if isinstance(node, Sequence)
+            if isinstance(node, SequenceNode)
             for item in node.items
-            if isinstance(item, Mapping) and "file" in item.members
+            if isinstance(item, MappingNode) and "file" in item.members
         ]
 
 

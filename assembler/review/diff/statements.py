@@ -7,13 +7,15 @@ A statement is known by its text, so a changed one runs again. Refuses nothing.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from assembler.document.nodes import Mapping, Node, Scalar, Sequence
+from assembler.document.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from assembler.review.diff.change import Change, change
 from assembler.review.diff.secrecy import shown
 from assembler.review.diff.sql import Effect, columns, effects
 from assembler.review.finding import Grade
 
-Reader = Callable[[Mapping], str | None]  # a statement → its text, None where its file is not there
+Reader = Callable[
+    [MappingNode], str | None
+]  # a statement → its text, None where its file is not there
 _FLIPPED = {Grade.loosened: Grade.tightened, Grade.tightened: Grade.loosened}
 
 
@@ -37,7 +39,7 @@ def compare_statements(
 
 def _differing(
     label: str,
-    nodes: tuple[Mapping | None, Mapping | None],
+    nodes: tuple[MappingNode | None, MappingNode | None],
     texts: tuple[str | None, ...],
     dialect: str | None,
 ) -> Iterator[Change]:
@@ -85,14 +87,14 @@ def _columns(old: dict[str, str], new: dict[str, str]) -> str:
     )
 
 
-def _labelled(node: Node | None) -> dict[tuple[str, int], Mapping]:
+def _labelled(node: Node | None) -> dict[tuple[str, int], MappingNode]:
     """Return the statements by label; of one label, the first is matched with the first."""
-    found: dict[tuple[str, int], Mapping] = {}
+    found: dict[tuple[str, int], MappingNode] = {}
     counts: Counter[str] = Counter()
-    for item in node.items if isinstance(node, Sequence) else ():
-        label = item.get("label") if isinstance(item, Mapping) else None
-        if isinstance(item, Mapping):
-            name = str(label.value) if isinstance(label, Scalar) else ""
+    for item in node.items if isinstance(node, SequenceNode) else ():
+        label = item.get("label") if isinstance(item, MappingNode) else None
+        if isinstance(item, MappingNode):
+            name = str(label.value) if isinstance(label, ScalarNode) else ""
             found[name, counts[name]] = item
             counts[name] += 1
     return found

@@ -10,7 +10,7 @@ an unknown key can be put in order.
 from assembler.diagnostics.errors import AssemblerError
 from assembler.diagnostics.span import File
 from assembler.document.extends import read_layer
-from assembler.document.nodes import Mapping, Node, Sequence
+from assembler.document.nodes import MappingNode, Node, SequenceNode
 from assembler.review.formatting.key_order import put_in_order
 from assembler.review.formatting.layout import text_of
 from assembler.review.formatting.written import read_written
@@ -35,9 +35,9 @@ def formatted(file: File) -> str:
 
 def _said(node: Node) -> object:
     """Return what a tree says, `1` and `1.0` and `true` told apart, keys in any order."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {key: _said(member.value) for key, member in node.members.items()}
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [_said(item) for item in node.items]
     return type(node.value), node.value
 

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, Node, NodePath, Scalar, as_written, locate
-from assembler.document.nodes import Sequence as Items
+from assembler.document.nodes import (
+    MappingNode,
+    Node,
+    NodePath,
+    ScalarNode,
+    SequenceNode,
+    as_written,
+    locate,
+)
 from assembler.document.parser import plain_value
 from assembler.document.sections import ENTRY_LISTS, entry_id
 from assembler.manifest import Manifest
@@ -134,7 +141,7 @@ def _values(
 def _leaves(
     column: Column, at: NodePath, node: Node, below: NodePath, skip: Iterable[str]
 ) -> Iterator[tuple[str, tuple[object, str]]]:
-    if isinstance(node, Mapping) and (node.members or not below):
+    if isinstance(node, MappingNode) and (node.members or not below):
         for key, member in node.members.items():
             if below or key not in skip:
                 yield from _leaves(column, at, member.value, (*below, key), ())
@@ -150,10 +157,10 @@ def _shown(column: Column, path: NodePath, node: Node) -> str:
 
 
 def _text(column: Column, path: NodePath, node: Node) -> str:
-    if isinstance(node, Items):
+    if isinstance(node, SequenceNode):
         inner = (_text(column, (*path, i), item) for i, item in enumerate(node.items))
         return f"[{', '.join(inner)}]"
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         members = node.members.items()
         shown = (f"{key}: {_text(column, (*path, key), one.value)}" for key, one in members)
         return f"{{{', '.join(shown)}}}"
@@ -172,14 +179,14 @@ def _reads_as_text(text: str) -> bool:
         return False
 
 
-def _named(root: Mapping, path: NodePath) -> dict[str, NodePath]:
+def _named(root: MappingNode, path: NodePath) -> dict[str, NodePath]:
     """Return the paths of a section's entries, by their ids."""
     node, key = locate(root, path)
     if key is None:
         return {}
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {name: (*path, name) for name in node.members}
-    items = node.items if isinstance(node, Items) else ()
+    items = node.items if isinstance(node, SequenceNode) else ()
     return {entry_id(path, item) or str(index): (*path, index) for index, item in enumerate(items)}
 
 
@@ -188,10 +195,10 @@ def _use(column: Column, path: NodePath | None) -> str | None:
     if path is None:
         return None
     node, _ = locate(column.document.root, path)
-    use = node.get("use") if isinstance(node, Mapping) else None
-    text = str(use.value) if isinstance(use, Scalar) else "SQL" if path[0] == "startup" else "—"
-    mount = node.get("mount") if isinstance(node, Mapping) else None
-    return f"{text} at {mount.value}" if isinstance(mount, Scalar) else text
+    use = node.get("use") if isinstance(node, MappingNode) else None
+    text = str(use.value) if isinstance(use, ScalarNode) else "SQL" if path[0] == "startup" else "—"
+    mount = node.get("mount") if isinstance(node, MappingNode) else None
+    return f"{text} at {mount.value}" if isinstance(mount, ScalarNode) else text
 
 
 def _state(cells: Sequence[str | None]) -> State:

@@ -5,7 +5,7 @@ mapping with the one key `expect`; what it lists comes after what the manifest i
 what the reader of manifests does, in that file.
 """
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from pathlib import Path
 
 from assembler.diagnostics.errors import Diagnostic, raise_faults
@@ -17,7 +17,7 @@ from assembler.document.interpolation_checks import (
     check_syntax,
     mentions,
 )
-from assembler.document.nodes import Mapping, Member, Node, Scalar, Sequence
+from assembler.document.nodes import MappingNode, Member, Node, ScalarNode, SequenceNode
 from assembler.document.source import read_file
 from assembler.manifest.review import Expectation
 from assembler.manifest.validate import read_manifest
@@ -26,7 +26,7 @@ from assembler.plan.load import Plan
 Expected = tuple[Expectation, Node]
 
 
-def expectations_of(plan: Plan, environment: MappingType[str, str]) -> list[Expected]:
+def expectations_of(plan: Plan, environment: Mapping[str, str]) -> list[Expected]:
     """Return what is expected, in order; raises `ManifestError` for a faulty file beside."""
     found = list(_paired(plan.manifest.expect, plan.document.root.get("expect")))
     path = plan.document.path
@@ -34,15 +34,15 @@ def expectations_of(plan: Plan, environment: MappingType[str, str]) -> list[Expe
     return [*found, *_beside(beside, plan, environment)] if beside.exists() else found
 
 
-def _beside(path: Path, plan: Plan, environment: MappingType[str, str]) -> list[Expected]:
+def _beside(path: Path, plan: Plan, environment: Mapping[str, str]) -> list[Expected]:
     layer = read_layer(read_file(path, shown_name(path)))
     raise_faults(
         Diagnostic("unknown-key", f"a file of expectations has no key `{key}`", member.key)
         for key, member in layer.members.items()
         if key != "expect"
     )
-    version = Member(layer.span, Scalar(1, layer.span))
-    root = Mapping({"manifest": version, **layer.members}, layer.span)
+    version = Member(layer.span, ScalarNode(1, layer.span))
+    root = MappingNode({"manifest": version, **layer.members}, layer.span)
     named = mentions(root)
     raise_faults(check_syntax(named))
     missing = [*check_environment(named, environment), *check_settings(named, plan.settings)]
@@ -53,4 +53,4 @@ def _beside(path: Path, plan: Plan, environment: MappingType[str, str]) -> list[
 
 
 def _paired(expected: list[Expectation], node: Node | None) -> "zip[Expected]":
-    return zip(expected, node.items if isinstance(node, Sequence) else (), strict=True)
+    return zip(expected, node.items if isinstance(node, SequenceNode) else (), strict=True)

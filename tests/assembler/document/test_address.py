@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.span import File
 from assembler.document.address import address_of, path_of, stands
-from assembler.document.nodes import Mapping, walk
+from assembler.document.nodes import MappingNode, walk
 from assembler.document.source import read
 
 
-def root_of(text: str) -> Mapping:
+def root_of(text: str) -> MappingNode:
     root = read(File("made.yaml", text))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     return root
 
 

@@ -18,7 +18,7 @@ from assembler.document.interpolation_checks import (
     check_syntax,
     mentions,
 )
-from assembler.document.nodes import Mapping
+from assembler.document.nodes import MappingNode
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown
 from assembler.document.source import read
 from tests.assembler.trees import SAFE, plain
@@ -28,9 +28,9 @@ PIECES = st.sampled_from(
 )
 
 
-def tree(text: str) -> Mapping:
+def tree(text: str) -> MappingNode:
     root = read(File("m.yaml", text))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     return root
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.diagnostics.span import File
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, Scalar, locate
+from assembler.document.nodes import MappingNode, ScalarNode, locate
 from assembler.document.override import override_document
 from assembler.document.source import read
 from tests.assembler.trees import VALUES, plain
@@ -29,7 +29,7 @@ middleware:
 
 def document(text: str = TEXT) -> Document:
     root = read(File("m.yaml", text))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     return Document(root, Path("m.yaml"), (Path("m.yaml"),))
 
 
@@ -86,7 +86,7 @@ def test_ids_that_no_entry_has_are_told_together() -> None:
 def test_a_tuple_is_a_list() -> None:
     root = override_document(document(), {"app.tags": ("a", "b")}).root
     assert plain(locate(root, ("app", "tags"))[0]) == ["a", "b"]
-    assert isinstance(locate(root, ("app", "tags", 1))[0], Scalar)
+    assert isinstance(locate(root, ("app", "tags", 1))[0], ScalarNode)
 
 
 @pytest.mark.parametrize("address", ["", 3, None, ("app", "title")])

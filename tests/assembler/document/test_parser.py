@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
 from assembler.diagnostics.render import render
 from assembler.diagnostics.span import File, Span
-from assembler.document.nodes import Mapping, Node, Scalar, locate, walk
+from assembler.document.nodes import MappingNode, Node, ScalarNode, locate, walk
 from assembler.document.parser import MAX_ALIASES, MAX_DEPTH, MAX_NODES, plain_value
 from assembler.document.source import MAX_BYTES, read, read_file
 from tests.assembler.trees import VALUES, plain, scalars, text_at
@@ -164,7 +164,7 @@ def test_values_are_counted_after_aliases_are_expanded(tmp_path: Path) -> None:
 
 def test_an_alias_gives_the_node_of_its_anchor() -> None:
     root = read(File("m.yaml", "a: &a {x: 1}\nb: *a\n"))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     assert root.get("a") is root.get("b")
 
 
@@ -320,9 +320,9 @@ def reference(node: Any) -> Any:
 
 def test_a_scalar_holds_what_it_reads_as() -> None:
     root = read(File("m.yaml", "a: 1"))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     node = root.get("a")
-    assert isinstance(node, Scalar)
+    assert isinstance(node, ScalarNode)
     assert (node.value, root.get("b")) == (1, None)
 
 

@@ -13,7 +13,7 @@ import assembler
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.diagnostics.span import File
 from assembler.document.merge import Document
-from assembler.document.nodes import Mapping, as_written
+from assembler.document.nodes import MappingNode, as_written
 from assembler.document.source import read
 from assembler.plan.load import load
 from tests.assembler.project import project
@@ -173,7 +173,7 @@ def test_only_the_first_stage_with_faults_is_told(shop: Path) -> None:
 
 def hash_of(text: str) -> str:
     root = read(File("m.yaml", text))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     return Document(root, Path("m.yaml"), ()).hash
 
 

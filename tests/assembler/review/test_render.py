@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assembler.diagnostics.secrets import redact
 from assembler.diagnostics.span import File
 from assembler.document.merge import Document, load_document
-from assembler.document.nodes import Mapping, as_written
+from assembler.document.nodes import MappingNode, as_written
 from assembler.document.source import read
 from assembler.manifest import Manifest
 from assembler.plan.load import load_shape
@@ -86,7 +86,7 @@ SECTIONS = st.dictionaries(st.sampled_from(list(Manifest.model_fields)), VALUES,
 
 def document_of(text: str) -> Document:
     root = read(File("made.yaml", text))
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     return Document(root, Path("made.yaml"), ())
 
 

@@ -19,8 +19,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from components.metrics import MetricsMiddleware, page, router
-from components.metrics import exposition
+from components.metrics import MetricsMiddleware, exposition, page, router
 from components.middleware.rate_limit import RateLimitMiddleware
 from components.rate_limit.endpoint import EndpointRateLimiter
 from tests.components.middleware.exchange import exchange, http_scope, responding

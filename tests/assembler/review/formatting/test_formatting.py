@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from assembler.diagnostics.errors import AssemblerError, ManifestError
 from assembler.diagnostics.span import File
 from assembler.document.extends import read_layer
-from assembler.document.nodes import Mapping
+from assembler.document.nodes import MappingNode
 from assembler.review.formatting import formatted as room
 from assembler.review.formatting.formatted import formatted
 from assembler.review.formatting.written import read_written
@@ -229,7 +229,7 @@ def test_the_order_of_known_keys_does_not_depend_on_how_they_were_written(
     text: str, chance: random.Random
 ) -> None:
     node = read_layer(File("m.yaml", text))
-    assert isinstance(node, Mapping)
+    assert isinstance(node, MappingNode)
     keys = list(plain(node).items())
     chance.shuffle(keys)
     one = list(said(form(json.dumps(dict(keys), ensure_ascii=False))))

@@ -63,10 +63,21 @@ def _printing_to_stderr() -> contextlib.AbstractContextManager[object]:
 
 
 def make_current_folder_importable() -> None:
-    """Put the current folder on the path, as uvicorn and `python -m` do."""
+    """Put the current folder on the path, as uvicorn and `python -m` do: for an import alone.
+
+    From then on whatever any library imports late may come from that folder, which a command that
+    only reads must not let happen: it looks into `search_path` instead.
+    """
+    folders = search_path()
+    if folders != sys.path:
+        sys.path.insert(0, folders[0])
+
+
+def search_path() -> list[str]:
+    """Return the folders that an import would look into; changes nothing."""
     here = os.getcwd()  # noqa: PTH109  # a string is what sys.path holds
-    if "" not in sys.path and here not in sys.path:
-        sys.path.insert(0, here)
+    is_there = "" in sys.path or here in sys.path
+    return list(sys.path) if is_there else [here, *sys.path]
 
 
 def failed(name: str, error: BaseException) -> ImportFault:
@@ -176,7 +187,7 @@ def _hidden_by(name: str, top_file: str | None) -> str | None:
     top, *rest = name.split(".")
     if not rest or top_file is None or os.path.basename(top_file) != "__init__.py":  # noqa: PTH119  # a plain string
         return None
-    for entry in sys.path:
+    for entry in search_path():
         other = Path(entry or ".") / top
         target = other.joinpath(*rest)
         has_it = target.is_dir() or target.with_suffix(".py").is_file()

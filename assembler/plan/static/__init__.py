@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.plan.allow_list import ImportFault, ImportList
-from assembler.plan.importer import BEHIND, make_current_folder_importable, module_not_found
+from assembler.plan.importer import BEHIND, module_not_found
 from assembler.plan.signature import Target
 from assembler.plan.static.looseness import Looseness, OptionFacts
 from assembler.plan.static.module import Earlier, Source
@@ -61,7 +61,6 @@ class SourceReader:
 
     def _found(self, path: str) -> Found:
         """Follow `path`, refusing what the import list does not have."""
-        make_current_folder_importable()
         module_path, colon, attributes = path.partition(":")
         self._imports.check(path, module_path)
         if colon:

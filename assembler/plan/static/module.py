@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from assembler.plan.importer import failed
+from assembler.plan.importer import failed, search_path
 
 if TYPE_CHECKING:
     import griffe  # at run time only where a source is read: an app that starts must not pay for it
@@ -113,13 +113,15 @@ class Source:
 
 
 def find(name: str, folders: list[str] | None, earlier: Earlier | None) -> Source | None:
-    """Find a module in the folders of its parent, or on the path.
+    """Find a module in the folders of its parent, or where an import would look.
 
-    What `earlier` gives for a file stands in the place of its text.
+    The path of the process stays as it is: the current folder, on it, would give its modules to
+    every library that imports something late. What `earlier` gives for a file stands in the place of its text.
     """
     # The last segment alone: by its whole name, a namespace package inside another one would look
     # for its parent in `sys.modules`, where it is not.
-    spec = PathFinder.find_spec(name.rpartition(".")[2], folders)
+    places = search_path() if folders is None else folders
+    spec = PathFinder.find_spec(name.rpartition(".")[2], places)
     for finder in sys.meta_path:  # builtin modules and editable installs
         if spec is None and finder is not PathFinder and hasattr(finder, "find_spec"):
             spec = finder.find_spec(name, folders, None)

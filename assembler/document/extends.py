@@ -11,7 +11,7 @@ from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, 
 from assembler.diagnostics.span import File, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.nodes import MappingNode, Node, ScalarNode, as_written
-from assembler.document.source import read, read_file
+from assembler.document.parser import read, read_file
 
 
 class Shelf:

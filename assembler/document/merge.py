@@ -4,17 +4,20 @@ In: a path. Out: a `Mapping` without `extends` and without directives (`$remove`
 `$before`, `$after`), whose nodes' spans tell which file each value came from. A file without
 `extends` is merged onto nothing, so one set of rules holds for every file.
 
-Refuses what the chain and the placement do, directives that name nothing or stand where no entry
-is, and two entries of one id.
+Refuses what the chain does, directives that name nothing or stand where no entry is, places beside
+entries that are not there, beside itself or in a circle, and two entries of one id.
 """
 
 import hashlib
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from assembler.diagnostics.errors import Diagnostic, raise_faults
 from assembler.diagnostics.span import Note, Span
+from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.extends import DISK, Shelf, read_chain
 from assembler.document.nodes import (
     MappingNode,
@@ -26,9 +29,9 @@ from assembler.document.nodes import (
     as_written,
     walk,
 )
-from assembler.document.placement import is_placed, placed, unknown_id
 from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
 
+_Word = Literal["$before", "$after"]
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
 _NAMING = ("id", "catch", "mount", "use", "prefix")  # what an entry may be called by
 
@@ -144,9 +147,9 @@ class _Merger:
                 continue
             added[name] = item
             ids[name] = self.entry(ids.get(name), item, path)
-            if isinstance(item, MappingNode) and is_placed(item):
+            if isinstance(item, MappingNode) and _is_placed(item):
                 moves[name] = item
-        order = placed(ids, moves, self.faults) if moves else ids
+        order = _placed(ids, moves, self.faults) if moves else ids
         return SequenceNode(tuple(ids[name] for name in order), layer.span)
 
     def entry(self, base: Node | None, item: Node, path: NodePath) -> Node:
@@ -162,7 +165,7 @@ class _Merger:
 
     def remove(self, members: dict[str, Member], key: str, member: Member) -> None:
         if key not in members:
-            self.faults.append(unknown_id(key, member.key, members, "$remove"))
+            self.faults.append(_unknown_id(key, member.key, members, "$remove"))
         else:
             del members[key]
         self.only_named(key, member.value, ("$remove",))
@@ -173,7 +176,7 @@ class _Merger:
             place = item.members["$remove"].key
             self.fault("unknown-id", "`$remove` needs the `id` of an entry", place)
         elif name not in ids:
-            self.faults.append(unknown_id(name, _naming(item), ids, "$remove"))
+            self.faults.append(_unknown_id(name, _naming(item), ids, "$remove"))
         else:
             del ids[name]
         self.only_named(name or "", item, ("$remove", *_NAMING))
@@ -236,3 +239,73 @@ def _naming(entry: Node) -> Span:
             if node is not None:
                 return node.span
     return entry.span
+
+
+class _Place(NamedTuple):
+    anchor: str
+    word: _Word
+    span: Span
+
+
+def _is_placed(entry: MappingNode) -> bool:
+    """Tell whether `entry` says where it stands."""
+    return "$before" in entry.members or "$after" in entry.members
+
+
+def _placed(
+    ids: Collection[str], moves: dict[str, MappingNode], faults: list[Diagnostic]
+) -> list[str]:
+    """Put each moved entry beside its anchor; several `$after` one anchor keep their order.
+
+    An anchor that is moved itself is placed first, wherever the overlay names it.
+    """
+    places = {
+        name: place for name, item in moves.items() if (place := _place(ids, name, item, faults))
+    }
+    order = [name for name in ids if name not in places]
+    last: dict[str, str] = {}
+    while places:
+        ready = [name for name, place in places.items() if place.anchor not in places]
+        for name in ready:
+            anchor, word, _ = places.pop(name)
+            beside = last.get(anchor, anchor) if word == "$after" else anchor
+            order.insert(order.index(beside) + (word == "$after"), name)
+            if word == "$after":
+                last[anchor] = name
+        if not ready:
+            for name, place in places.items():
+                message = f"the place of `{name}` depends on its own"
+                faults.append(Diagnostic("unknown-id", message, place.span))
+            break
+    return order
+
+
+def _unknown_id(name: str, span: Span, known: Iterable[str], word: str) -> Diagnostic:
+    """Say that the directive `word` names an entry that is not there."""
+    names = [candidate for candidate in known if not candidate.startswith("#")]
+    message = f"`{word}` names `{name}`, and there is none"
+    return Diagnostic("unknown-id", message, span, help=did_you_mean(name, names))
+
+
+def _place(
+    ids: Collection[str], name: str, item: MappingNode, faults: list[Diagnostic]
+) -> _Place | None:
+    """Return what `item` is placed beside; a fault gives None."""
+    word: _Word = "$before" if "$before" in item.members else "$after"
+    node = item.members[word].value
+    anchor = node.value if isinstance(node, ScalarNode) else None
+    if "$before" in item.members and "$after" in item.members:
+        both = "an entry takes `$before` or `$after`, not both"
+        faults.append(Diagnostic("misplaced-directive", both, item.members["$after"].key))
+    elif anchor is None or isinstance(anchor, bool):
+        message = f"`{word}` takes the id of an entry"
+        faults.append(Diagnostic("bad-value", message, node.span))
+    elif str(anchor) == name:
+        message = f"`{name}` cannot be placed beside itself"
+        faults.append(Diagnostic("unknown-id", message, node.span))
+    elif str(anchor) not in ids:
+        others = [known for known in ids if known != name]
+        faults.append(_unknown_id(str(anchor), node.span, others, word))
+    else:
+        return _Place(str(anchor), word, node.span)
+    return None

@@ -26,11 +26,11 @@ from assembler.plan.allow_list import read_import_list
 from assembler.plan.component import Component, Part, Role, entries, hidden
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
-from assembler.plan.resolution import read_references
 from assembler.plan.sections.logging import check_logging
 from assembler.plan.sections.scheduler import check_scheduler
 from assembler.plan.sections.server import check_server
 from assembler.plan.sections.shutdown_budget import check_termination
+from assembler.plan.settings import read_references
 from assembler.plan.signature import class_of
 from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets

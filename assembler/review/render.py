@@ -2,19 +2,17 @@
 
 In: a `Document`. Out: YAML or JSON, the same bytes for the same manifest; references stay as they
 are written, so no secret can appear; passwords inside literal URLs are covered. `origins` tells of
-each value which file and line it came from. Refuses nothing; needs no environment and no code.
+each value which file and line it came from. Needs no environment and no code.
 """
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from assembler.diagnostics.secrets import redact
 from assembler.diagnostics.span import printable
 from assembler.document.address import address_of
-from assembler.document.dump import BlockDumper, escaped
+from assembler.document.dump import dump
 from assembler.document.merge import Document
 from assembler.document.nodes import (
     MappingNode,
@@ -25,22 +23,12 @@ from assembler.document.nodes import (
     locate,
     walk,
 )
-from assembler.document.parser import plain_value
 from assembler.manifest import Manifest
 
 
 def as_yaml(document: Document) -> str:
     """Write the document as YAML that this format reads back as the same values."""
-    text: str = yaml.dump(
-        _in_order(document),
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=False,
-        width=100,
-    )
-    # What is not printable stands in double quotes, where it can be an escape.
-    return escaped(text)
+    return dump([_in_order(document)])
 
 
 def as_json(document: Document) -> str:
@@ -84,32 +72,3 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(item) for item in value]
     return value
-
-
-class _Dumper(BlockDumper):
-    """Quotes by this format's rules as well."""
-
-
-def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = None
-    if "\n" in value and _is_block(value):
-        style = "|"
-    elif not value.isprintable():
-        style = '"'
-    elif _reads_otherwise(value):
-        style = "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-def _reads_otherwise(value: str) -> bool:
-    try:
-        return not isinstance(plain_value(value), str)
-    except OverflowError:
-        return True
-
-
-def _is_block(value: str) -> bool:
-    return all(char.isprintable() or char == "\n" for char in value) and not value.startswith(" ")
-
-
-_Dumper.add_representer(str, _string)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assembler.diagnostics.span import File
 from assembler.document.extends import Shelf
-from assembler.document.source import decoded
+from assembler.document.parser import decoded
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.side import Side, read_side
 from assembler.review.finding import Comparison, Grade, as_dict

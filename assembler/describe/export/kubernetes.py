@@ -24,8 +24,8 @@ from assembler.describe.export.service import deployment, service
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.secrets import redact
 from assembler.diagnostics.span import one_line
+from assembler.document.dump import dump
 from assembler.document.nodes import MappingNode, Node, ScalarNode, locate
-from assembler.document.yaml_text import documents
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 
@@ -45,7 +45,7 @@ class Export:
     @property
     def text(self) -> str:
         """The objects as YAML."""
-        return documents(self.objects)
+        return dump(self.objects, is_marked=True)
 
 
 def export(plan: Plan, target: Target, port: int) -> Export:
@@ -139,7 +139,7 @@ class _Exporter:
         names = chain(["service.yaml"], (f"service-{number}.yaml" for number in count(2)))
         own = next(name for name in names if name not in used)
         path = posixpath.join(posixpath.dirname(self.manifest), own)
-        return BundledFile(path, own, documents([changes]))
+        return BundledFile(path, own, dump([changes], is_marked=True))
 
     def config(self, files: list[BundledFile]) -> Spec:
         """Return the config map; its name tells its content, so that a change rolls the pods."""

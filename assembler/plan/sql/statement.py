@@ -20,8 +20,8 @@ from assembler.document.extends import shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, ScalarNode, locate
+from assembler.document.parser import read_file
 from assembler.document.provenance import revealed
-from assembler.document.source import read_file
 from assembler.manifest import Manifest
 from assembler.manifest.step import Startup
 from assembler.plan.sql.kinds import controls_transaction

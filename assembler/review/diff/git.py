@@ -14,7 +14,7 @@ from pathlib import Path
 from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.span import File, one_line
 from assembler.document.extends import Shelf
-from assembler.document.source import decoded
+from assembler.document.parser import decoded
 
 _TIMEOUT_SECONDS = 60
 _DEFAULTS = ("origin/HEAD", "origin/main", "origin/master", "main", "master")

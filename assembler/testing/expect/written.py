@@ -18,7 +18,7 @@ from assembler.document.interpolation_checks import (
     mentions,
 )
 from assembler.document.nodes import MappingNode, Member, Node, ScalarNode, SequenceNode
-from assembler.document.source import read_file
+from assembler.document.parser import read_file
 from assembler.manifest.review import Expectation
 from assembler.manifest.validate import read_manifest
 from assembler.plan.load import Plan

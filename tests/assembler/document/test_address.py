@@ -10,7 +10,7 @@ from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.span import File
 from assembler.document.address import address_of, path_of, stands
 from assembler.document.nodes import MappingNode, walk
-from assembler.document.source import read
+from assembler.document.parser import read
 
 
 def root_of(text: str) -> MappingNode:

@@ -19,8 +19,8 @@ from assembler.document.interpolation_checks import (
     mentions,
 )
 from assembler.document.nodes import MappingNode
+from assembler.document.parser import read
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown
-from assembler.document.source import read
 from tests.assembler.trees import SAFE, plain
 
 PIECES = st.sampled_from(

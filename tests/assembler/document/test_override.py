@@ -13,7 +13,7 @@ from assembler.diagnostics.span import File
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, ScalarNode, locate
 from assembler.document.override import override_document
-from assembler.document.source import read
+from assembler.document.parser import read
 from tests.assembler.trees import VALUES, plain
 
 TEXT = """\

@@ -17,8 +17,15 @@ from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
 from assembler.diagnostics.render import render
 from assembler.diagnostics.span import File, Span
 from assembler.document.nodes import MappingNode, Node, ScalarNode, locate, walk
-from assembler.document.parser import MAX_ALIASES, MAX_DEPTH, MAX_NODES, plain_value
-from assembler.document.source import MAX_BYTES, read, read_file
+from assembler.document.parser import (
+    MAX_ALIASES,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NODES,
+    plain_value,
+    read,
+    read_file,
+)
 from tests.assembler.trees import VALUES, plain, scalars, text_at
 
 FRAGMENTS = st.sampled_from(

@@ -14,7 +14,7 @@ from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.diagnostics.span import File
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, as_written
-from assembler.document.source import read
+from assembler.document.parser import read
 from assembler.plan.load import load
 from tests.assembler.project import project
 from tests.assembler.trees import VALUES

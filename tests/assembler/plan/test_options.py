@@ -11,7 +11,7 @@ from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import File, Span
 from assembler.document.interpolation import Resolver
-from assembler.document.source import read
+from assembler.document.parser import read
 from assembler.manifest.pydantic_errors import Fault
 from assembler.plan.options import Options, OptionsChecker
 from assembler.plan.signature import target_of

@@ -13,7 +13,7 @@ from assembler.diagnostics.secrets import redact
 from assembler.diagnostics.span import File
 from assembler.document.merge import Document, load_document
 from assembler.document.nodes import MappingNode, as_written
-from assembler.document.source import read
+from assembler.document.parser import read
 from assembler.manifest import Manifest
 from assembler.plan.load import load_shape
 from assembler.review.render import as_json, as_yaml, origins

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from assembler.describe.export.job_clock import JobClock, job_clock
 from assembler.describe.export.names import LABEL, label
-from assembler.document.yaml_text import documents
+from assembler.document.dump import dump
 from assembler.manifest.schedule import every, parse
 from assembler.manifest.step import Job
 from assembler.plan.load import load
@@ -424,11 +424,11 @@ def test_any_id_has_a_name_of_its_own(one: str, other: str) -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_string_again_for_whoever_reads_the_yaml(value: str) -> None:
-    text = documents([{"value": value}])
+    text = dump([{"value": value}])
     assert yaml.safe_load(text) == {"value": value}
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
 @pytest.mark.parametrize("value", ["no", "1e3", "0o17", "1_000", "1:30", "0x1f", ".inf", "~", "y"])
 def test_what_some_reader_takes_for_another_type_stands_in_quotes(value: str) -> None:
-    assert re.search(r'value: "', documents([{"value": value}]))
+    assert re.search(r'value: "', dump([{"value": value}]))

@@ -43,7 +43,8 @@ class _Dumper(yaml.SafeDumper):
     def choose_scalar_style(self) -> Any:
         """Take double quotes where nothing needs an escape, as `format` does."""
         style: Any = super().choose_scalar_style()
-        return '"' if style == "'" and not {'"', "\\"} & set(self.event.value) else style
+        scalar: Any = self.event
+        return '"' if style == "'" and not {'"', "\\"} & set(scalar.value) else style
 
 
 def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from assembler.diagnostics.secrets import Secrets, url_secrets
 from assembler.document.nodes import MappingNode, Node, NodePath, SequenceNode
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
+from assembler.document.sections import ENTRY_PATHS
 
 _BODY = re.compile(
     r"(?P<object>settings|resources)\.(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\Z"
@@ -178,9 +179,9 @@ def _is_structure(path: NodePath) -> bool:
     """Tell whether a section, an entry or a `with` stands there: no value may bring a structure."""
     if len(path) == 1 or path[-1] in {"with", "dependencies"}:
         return True
-    if path[:2] == ("scheduler", "jobs"):
-        return len(path) < 4
-    return len(path) == 2 and (path[0] == "resources" or isinstance(path[1], int))
+    if path in ENTRY_PATHS or path[:-1] in ENTRY_PATHS:
+        return True
+    return len(path) == 2 and isinstance(path[1], int)
 
 
 def _is_plain(value: Any) -> bool:

@@ -29,7 +29,7 @@ from assembler.document.nodes import (
     as_written,
     walk,
 )
-from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
+from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, SECTIONS, entry_id
 
 _Word = Literal["$before", "$after"]
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
@@ -225,11 +225,7 @@ class _Merger:
 
 
 def _is_section(path: NodePath) -> bool:
-    return (
-        path[-1] == "with"
-        or path == ("scheduler", "jobs")
-        or (len(path) == 1 and path[0] in SECTIONS)
-    )
+    return path[-1] == "with" or path in ENTRY_PATHS or (len(path) == 1 and path[0] in SECTIONS)
 
 
 def _naming(entry: Node) -> Span:

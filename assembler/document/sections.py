@@ -1,27 +1,58 @@
-"""Which lists of a manifest hold entries, and what an entry is called.
+"""The one table of the sections that hold entries, and what an entry is called.
 
-In: the path of a list, and the node of one of its entries. Out: the entry's id, by which overlays
-merge it and logs, diffs and reports name it. Refuses nothing: an entry without anything to be
-called by has no id, and the shape check says what it lacks.
+In: the path of a section, and the node of one of its entries. Out: the facts of the section, and the
+entry's id, by which overlays merge it and logs, diffs and reports name it. An entry without anything
+to be called by has no id, and the shape check says what it lacks.
 """
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode
 
-ENTRY_LISTS: frozenset[NodePath] = frozenset(
-    {
-        ("middleware",),
-        ("exception_handlers",),
-        ("configure",),
-        ("routes",),
-        ("startup",),
-        ("scheduler", "jobs"),
-        ("shutdown",),
-    }
+
+class EntrySection(NamedTuple):
+    """One section: where it stands, what one of its entries is called, what their order does.
+
+    `in_order` says what is done to the entries one after the other; it is empty where their order
+    has no meaning. `is_mapping` where the keys are the ids: all others are lists.
+    """
+
+    path: NodePath
+    singular: str
+    in_order: str
+    is_mapping: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path as addresses and findings write it."""
+        return ".".join(map(str, self.path))
+
+
+_TABLE = (
+    EntrySection(("resources",), "resource", "opened", is_mapping=True),
+    EntrySection(("middleware",), "layer", "passed"),
+    EntrySection(("exception_handlers",), "handler", ""),
+    EntrySection(("configure",), "function", "called"),
+    EntrySection(("routes",), "route", "matched"),
+    EntrySection(("startup",), "step of the start", "run"),
+    EntrySection(("scheduler", "jobs"), "job", ""),
+    EntrySection(("shutdown",), "step of the end", "run"),
 )
-SECTIONS: frozenset[str] = frozenset(
-    {"app", "logging", "resources", "scheduler", "server", "audit", "expect"}
-    | {path[0] for path in ENTRY_LISTS if isinstance(path[0], str) and len(path) == 1}
+ENTRIES: Mapping[str, EntrySection] = MappingProxyType(
+    {section.name: section for section in _TABLE}
 )
+ENTRY_LISTS = frozenset(section.path for section in _TABLE if not section.is_mapping)
+ENTRY_PATHS = frozenset(section.path for section in _TABLE)
+# Those at the top, where no value means an empty one.
+SECTIONS = frozenset({str(section.path[0]) for section in _TABLE}) | {
+    "app",
+    "logging",
+    "server",
+    "audit",
+    "expect",
+}
 
 
 def entry_id(path: NodePath, entry: Node) -> str | None:

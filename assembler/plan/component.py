@@ -8,31 +8,20 @@ callable, an async function where nobody waits. Calls nothing.
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node, NodePath, locate
+from assembler.manifest.sections import ENTRY_MODELS, Role, entries_of
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.caught import caught
 from assembler.plan.options import Options, OptionsChecker
 from assembler.plan.signature import Target, job_parameters, signature_of
 from assembler.plan.targets import Targets
 
-Role = Literal[
-    "resource",
-    "middleware",
-    "handler",
-    "configure",
-    "router",
-    "mount",
-    "dependency",
-    "startup",
-    "job",
-    "shutdown",
-]
 _LEADING: dict[str, int] = {"middleware": 1, "configure": 1}
 _GIVEN = frozenset({"app"})
 
@@ -64,24 +53,13 @@ class Component:
 
 def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
     """Yield every entry that names code, with its role and its path in the document."""
-    for name, resource in manifest.resources.items():
-        yield "resource", ("resources", name), resource
-    for index, route in enumerate(manifest.routes):
-        yield ("mount" if route.mount is not None else "router"), ("routes", index), route
+    for name, (_, role) in ENTRY_MODELS.items():
+        for path, entry in entries_of(manifest, name):
+            if entry.use is not None:
+                is_mount = role == "router" and entry.mount is not None
+                yield ("mount" if is_mount else role), path, entry
     if manifest.scheduler.context is not None:
         yield "dependency", ("scheduler", "context"), manifest.scheduler.context
-    sections: tuple[tuple[Role, NodePath, Any], ...] = (
-        ("middleware", ("middleware",), manifest.middleware),
-        ("handler", ("exception_handlers",), manifest.exception_handlers),
-        ("configure", ("configure",), manifest.configure),
-        ("startup", ("startup",), manifest.startup),
-        ("job", ("scheduler", "jobs"), manifest.scheduler.jobs),
-        ("shutdown", ("shutdown",), manifest.shutdown),
-    )
-    for role, path, section in sections:
-        for index, entry in enumerate(section):
-            if entry.use is not None:
-                yield role, (*path, index), entry
 
 
 class Part:

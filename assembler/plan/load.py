@@ -21,9 +21,10 @@ from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document, load_document
 from assembler.document.nodes import MappingNode, NodePath
 from assembler.document.override import override_document
+from assembler.manifest.sections import Role
 from assembler.manifest.validate import read_manifest
 from assembler.plan.allow_list import read_import_list
-from assembler.plan.component import Component, Part, Role, entries, hidden
+from assembler.plan.component import Component, Part, entries, hidden
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.logging import check_logging

@@ -18,7 +18,9 @@ from itertools import chain
 from assembler.describe.schema.generator import ITEM, SHARED, VALUE, Schema, SchemaGenerator, Shaper
 from assembler.describe.schema.options import options_schema
 from assembler.document.nodes import NodePath
+from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
+from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 from assembler.plan.signature import job_parameters, target_of
@@ -157,16 +159,9 @@ _RULES: dict[NodePath, Schema] = {
 }
 # Where the entries of each model stand.
 _PLACES: dict[str, NodePath] = {
-    "Resource": ("resources", VALUE),
-    "Middleware": ("middleware", ITEM),
-    "Handler": ("exception_handlers", ITEM),
-    "Configure": ("configure", ITEM),
-    "Route": ("routes", ITEM),
-    "Dependency": ("routes", ITEM, "dependencies", ITEM),
-    "Startup": ("startup", ITEM),
-    "Job": ("scheduler", "jobs", ITEM),
-    "Shutdown": ("shutdown", ITEM),
-}
+    ENTRY_MODELS[name].model.__name__: (*section.path, VALUE if section.is_mapping else ITEM)
+    for name, section in ENTRIES.items()
+} | {"Dependency": ("routes", ITEM, "dependencies", ITEM)}
 
 
 def _or_null(schema: Schema) -> Schema:

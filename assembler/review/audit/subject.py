@@ -6,9 +6,9 @@ source, no signature is known.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from assembler.diagnostics.errors import AssemblerError, Diagnostic
 from assembler.diagnostics.secrets import Secrets
@@ -16,7 +16,9 @@ from assembler.diagnostics.span import Span
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, locate
+from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
+from assembler.manifest.sections import entries_of
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.signature import Target
 from assembler.plan.sql.lint import Finding as SqlFinding
@@ -25,8 +27,6 @@ from assembler.plan.sql.statement import SqlStep, read_sql
 from assembler.plan.static import SourceReader
 from assembler.review.audit.item import Item, first_line, item_of, texts_of
 from assembler.review.audit.rule import Profile
-
-_SECTIONS = (*("middleware", "exception_handlers", "configure", "routes", "startup", "shutdown"),)
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,17 @@ class Subject:
         return self.document.root
 
     @cached_property
-    def resources(self) -> tuple[Item, ...]:
-        section = self.root.get("resources")
-        members = section.members if isinstance(section, MappingNode) else {}
-        return tuple(
-            item_of("resources", ("resources", name), member.value, name)
-            for name, member in members.items()
-        )
-
-    @cached_property
-    def jobs(self) -> tuple[Item, ...]:
-        return self._listed(("scheduler", "jobs"), self.manifest.scheduler.jobs)
-
-    @cached_property
     def sections(self) -> dict[str, tuple[Item, ...]]:
-        return {name: self._listed((name,), getattr(self.manifest, name)) for name in _SECTIONS}
+        """The entries of each section, by its name."""
+        return {name: tuple(self._items(name)) for name in ENTRIES}
+
+    @property
+    def resources(self) -> tuple[Item, ...]:
+        return self.sections["resources"]
+
+    @property
+    def jobs(self) -> tuple[Item, ...]:
+        return self.sections["scheduler.jobs"]
 
     @property
     def middleware(self) -> tuple[Item, ...]:
@@ -71,8 +67,7 @@ class Subject:
     @cached_property
     def items(self) -> tuple[Item, ...]:
         """Every entry."""
-        listed = (item for section in self.sections.values() for item in section)
-        return (*self.resources, *listed, *self.jobs)
+        return tuple(item for section in self.sections.values() for item in section)
 
     @cached_property
     def sql(self) -> tuple[list[SqlStep], list[Diagnostic]]:
@@ -150,10 +145,8 @@ class Subject:
     def _targets(self) -> dict[str, Target | str]:
         return {}
 
-    def _listed(self, path: tuple[str, ...], models: Any) -> tuple[Item, ...]:
-        found = []
-        for index, model in enumerate(models):
-            node, _ = locate(self.root, (*path, index))
+    def _items(self, section: str) -> Iterator[Item]:
+        for path, model in entries_of(self.manifest, section):
+            node, _ = locate(self.root, path)
             name = str(model.id or getattr(model, "use", "") or "")
-            found.append(item_of(path[0], (*path, index), node, name))
-        return tuple(found)
+            yield item_of(str(path[0]), path, node, name)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from assembler.diagnostics.secrets import redact
 from assembler.document.nodes import NodePath
+from assembler.document.sections import ENTRIES
 from assembler.review.diff.change import Change, change
 from assembler.review.diff.entries import Judge
 from assembler.review.diff.knowledge import Knowledge
@@ -20,25 +21,6 @@ from assembler.review.diff.presence import compare_presence
 from assembler.review.diff.sections import compare_sections
 from assembler.review.diff.side import Side
 from assembler.review.finding import Comparison, Finding, Grade, Layer, Place
-
-_LISTS: tuple[NodePath, ...] = (
-    ("resources",),
-    ("middleware",),
-    ("exception_handlers",),
-    ("configure",),
-    ("routes",),
-    ("startup",),
-    ("scheduler", "jobs"),
-    ("shutdown",),
-)
-_VERBS = {
-    "resources": "opened",
-    "configure": "called",
-    "routes": "matched",
-    "startup": "run",
-    "shutdown": "run",
-}
-_UNORDERED = frozenset({"exception_handlers", "scheduler.jobs"})
 
 
 def compare_sides(
@@ -50,7 +32,8 @@ def compare_sides(
     names = old.name, new.name
     old = _following_renames(old, new)
     matchings = {
-        path: match(entries_at(old.root, path), entries_at(new.root, path)) for path in _LISTS
+        section.path: match(*(entries_at(side.root, section.path) for side in (old, new)))
+        for section in ENTRIES.values()
     }
     chains = _chains(old, new, matchings["middleware",])
     if old.hash == new.hash:
@@ -148,12 +131,12 @@ def _moves(matching: Matching) -> Iterator[tuple[Entry, Change]]:
     for place in sorted(matching.moved):
         before, after = matching.pairs[place]
         nodes = before.node, after.node
-        if after.section in _UNORDERED and not _shares_catch(after, order):
+        if not ENTRIES[after.section].in_order and not _shares_catch(after, order):
             message = f"`{after.id}` stands elsewhere in the list, whose order has no meaning"
             yield after, change(Grade.cosmetic, "order", message, *nodes)
             continue
         where = f"after `{order[place - 1].id}`" if place else "first"
-        message = f"`{after.id}` is now {_VERBS.get(after.section, 'tried')} {where}"
+        message = f"`{after.id}` is now {ENTRIES[after.section].in_order or 'tried'} {where}"
         grade = Grade.behaviour
         if after.section == "routes" and _may_shadow(matching, place):
             grade = Grade.review

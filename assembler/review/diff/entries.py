@@ -7,15 +7,14 @@ keys are compared as values. Refuses nothing.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
 from assembler.document.nodes import MappingNode, Node, SequenceNode, as_written
-from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
 from assembler.manifest.section import Section
-from assembler.manifest.step import Job, Shutdown, Startup
+from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.defaults import default_of
@@ -27,18 +26,6 @@ from assembler.review.diff.side import Side
 from assembler.review.diff.statements import compare_statements
 from assembler.review.finding import Grade
 
-MODELS: Mapping[str, type[Section]] = MappingProxyType(
-    {
-        "resources": Resource,
-        "middleware": Middleware,
-        "exception_handlers": Handler,
-        "configure": Configure,
-        "routes": Route,
-        "startup": Startup,
-        "scheduler.jobs": Job,
-        "shutdown": Shutdown,
-    }
-)
 _GUARDING = re.compile(
     r"auth|sign(?:ed)?_?in|logged|login|user|account|token|permi|scope|role|require|verif|guard"
     r"|admin|api_?key|session|secur|allow|limit|csrf|owner|member",
@@ -95,7 +82,7 @@ class Judge:
         if _text_of(before) == _text_of(after) and not before.node.get("sql"):
             return
         yield from self._code(before, after)
-        model = MODELS[after.section]
+        model = ENTRY_MODELS[after.section].model
         for key in {**before.node.members, **after.node.members}:
             if key not in _JUDGED_APART:
                 yield from _plain_key(model, key, before.node.get(key), after.node.get(key))

@@ -7,6 +7,7 @@ what it is for, code by its being new, SQL by what it does. Refuses nothing.
 from collections.abc import Iterator, Sequence
 
 from assembler.document.nodes import MappingNode, as_written
+from assembler.document.sections import ENTRIES
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.matching import Entry
@@ -18,16 +19,6 @@ from assembler.review.diff.statements import compare_statements
 from assembler.review.finding import Grade
 
 _Nodes = tuple[MappingNode | None, MappingNode | None]
-_WHAT = {
-    "resources": "resource",
-    "middleware": "layer",
-    "exception_handlers": "handler",
-    "configure": "function",
-    "routes": "route",
-    "startup": "step of the start",
-    "scheduler.jobs": "job",
-    "shutdown": "step of the end",
-}
 
 
 def compare_presence(
@@ -50,7 +41,9 @@ def compare_presence(
     else:
         grade = Grade.review if is_new or entry.section == "configure" else Grade.behaviour
     code = f": it {'runs' if is_new else 'ran'} `{entry.use}`" if entry.use else ""
-    message = f"{_WHAT[entry.section]} `{entry.id}` is {'new' if is_new else 'gone'}{code}"
+    message = (
+        f"{ENTRIES[entry.section].singular} `{entry.id}` is {'new' if is_new else 'gone'}{code}"
+    )
     yield change(grade, "entry-added" if is_new else "entry-removed", message, *nodes)
     yield from _switches(entry, knowledge, is_new=is_new)
     if is_sql:

@@ -22,7 +22,7 @@ from assembler.document.nodes import (
     locate,
 )
 from assembler.document.parser import plain_value
-from assembler.document.sections import ENTRY_LISTS, entry_id
+from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, entry_id
 from assembler.manifest import Manifest
 from assembler.review.credentials import IsSecret, literal_text, veiled_text
 
@@ -88,12 +88,10 @@ def matrix(columns: Sequence[Column], *, whole: bool = False) -> Matrix:
 
 
 def _section(columns: Sequence[Column], section: str) -> Iterator[Row]:
-    if section == "resources":
-        yield from _entries(columns, section, (section,))
-        return
-    lists = [path for path in ENTRY_LISTS if path[0] == section]
+    lists = [path for path in ENTRY_PATHS if path[0] == section]
     if lists != [(section,)]:
-        yield from _values(columns, section, [(section,)] * len(columns), 0, skip={"jobs"})
+        inside = {str(path[1]) for path in lists}
+        yield from _values(columns, section, [(section,)] * len(columns), 0, skip=inside)
     for path in lists:
         yield from _entries(columns, section, path)
 
@@ -102,7 +100,7 @@ def _entries(columns: Sequence[Column], section: str, path: NodePath) -> Iterato
     found = [_named(column.document.root, path) for column in columns]
     names = _merged([list(one) for one in found])
     shared = [[name for name in one if all(name in other for other in found)] for one in found]
-    if path[0] != "resources" and any(order != shared[0] for order in shared):
+    if path in ENTRY_LISTS and any(order != shared[0] for order in shared):
         cells = tuple(" → ".join(map(_shortened, order)) for order in shared)
         yield Row(section, "order", 0, "differs", cells)
     for name in names:

@@ -1,21 +1,26 @@
 """A request that was answered -> the template of its route, such as `/users/{id}`.
 
 In: the scope as the routers left it, and the root path that it came with. Out: one of a bounded number
-of texts: a template, with what mounts put in front of it; `/static/*` for what a mounted application
-did with the rest; `(unmatched)` where no route matched, and `(unrouted)` where a layer answered before
-any router was asked, as a rate limit does.
+of texts: a template, with those of the mounts that led to it in front; `/static/*` for what a mounted
+application did with the rest; `(unmatched)` where no route matched, and `(unrouted)` where a layer
+answered before any router was asked, as a rate limit does.
 
-A path itself never becomes a text here: anyone may ask for any number of them.
+A path itself, or a part of one, never becomes a text here: anyone may ask for any number of them. Of
+the mounts a scope keeps the path that they took alone, so the routers' mounts are asked for it again;
+what something else put into the root path is `/*`.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from starlette.routing import Mount
+from starlette.routing import Host, Match, Mount
 from starlette.types import Scope
 
 UNMATCHED = "(unmatched)"
 UNROUTED = "(unrouted)"
+_REST = "/*"
 _NOTHING: dict[str, Any] = {}
+_DEEPEST = 20  # mounts and layers inside each other; an application may be mounted in itself
 
 
 def routed(scope: Scope) -> Any:
@@ -36,19 +41,47 @@ def template(scope: Scope, matched: Any, mounted_at: str) -> str:
     """
     if "router" not in scope:
         return UNROUTED
-    front = _literal(scope, mounted_at) if mounted_at else ""
+    front = _front(scope, _routes_of(scope["router"]), mounted_at)
+    if front is None:
+        front = _REST
     if matched is None or isinstance(matched, Mount):
-        return f"{front}/*" if front else UNMATCHED
+        return front.removesuffix(_REST) + _REST if front else UNMATCHED
     path = getattr(matched, "path_format", "") or getattr(matched, "path", "")
     if front and path == "/":
         return front  # the root of a mount, with or without the slash
     return front + path if path else UNMATCHED
 
 
-def _literal(scope: Scope, mounted_at: str) -> str:
-    """The path of a mount with its parameters' names in place of their values."""
-    routes = getattr(scope["router"], "routes", ())
-    if any(isinstance(route, Mount) and route.path == mounted_at for route in routes):
-        return mounted_at
-    names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
-    return "/".join(names.get(segment, segment) for segment in mounted_at.split("/"))
+def _front(scope: Scope, routes: Iterable[Any], mounted_at: str, depth: int = 0) -> str | None:
+    """The templates of the mounts that lead to `mounted_at`, found as the routers found them.
+
+    None where they cannot: something that is no router of Starlette's set the root path.
+    """
+    if not mounted_at:
+        return ""
+    for route in routes if depth < _DEEPEST else ():
+        included = getattr(route, "effective_route_contexts", None)
+        found = None
+        if included is not None:  # FastAPI's router inside a router, with its prefix
+            inner = [each.starlette_route or each.original_route for each in included()]
+            found = _front(scope, inner, mounted_at, depth + 1)
+        elif isinstance(route, Host) and route.matches(scope)[0] is Match.FULL:
+            found = _front(scope, _routes_of(route.app), mounted_at, depth + 1)
+        elif isinstance(route, Mount) and (match := route.path_regex.match(mounted_at + "/")):
+            rest = mounted_at[len(mounted_at) - len(match["path"]) :]
+            deeper = _front(scope, _routes_of(route.app), rest, depth + 1)
+            found = route.path_format.removesuffix("/{path}") + (
+                _REST if deeper is None else deeper
+            )
+        if found is not None:
+            return found
+    return None
+
+
+def _routes_of(app: Any) -> Iterable[Any]:
+    """The routes of an application, through the layers that are wrapped around it."""
+    for _ in range(_DEEPEST):
+        if app is None or hasattr(app, "routes"):
+            break
+        app = getattr(app, "app", None)
+    return getattr(app, "routes", ())

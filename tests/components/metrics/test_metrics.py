@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Host, Mount, Route, Router
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
@@ -129,6 +129,98 @@ def test_a_bare_starlette_application_is_measured_alike() -> None:
         ("GET", "/deep/z/*", "404"): 1,
         ("GET", "(unmatched)", "404"): 1,
     }
+
+
+def _told(request: Request) -> Response:
+    return PlainTextResponse("x")
+
+
+class _Wrapped:
+    """A layer around a mounted application, as a gate is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class _Prefix:
+    """No router, but it takes a part of the path, as some dispatchers do."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["root_path"] += scope["path"].removeprefix(scope["root_path"])[:2]
+        await Router([Route("/x", _told)])(scope, receive, send)
+
+
+def _mounted() -> Starlette:
+    """Mounts with every kind of parameter, inside each other and behind layers."""
+    leaf = Mount("/t/{id}", routes=[Route("/x/{y}", _told)])
+    hidden = Host("hidden.example", app=Router([Mount("/{all:path}", app=responding())]))
+    host = Host("other.example", app=Router([Mount("/h/{id}", routes=[Route("/x", _told)])]))
+    routes = [
+        hidden,
+        host,
+        Mount("/years/{year:int}", routes=[Route("/", _told), Route("/x", _told)]),
+        Mount("/of/{key:uuid}", routes=[Route("/x", _told)]),
+        Mount("/price/{amount:float}", routes=[Route("/x", _told)]),
+        Mount("/twice/{id}", routes=[leaf, Mount("/{id:int}", routes=[Route("/x", _told)])]),
+        Mount("/deep/{rest:path}", routes=[Route("/x", _told)]),
+        Mount("/gate/{id}", app=_Wrapped(Router([leaf]))),
+        Mount("/slow/{id}", app=_Prefix()),
+        Route("/metrics", page(public=True, others=False)),
+        Mount("", routes=[Mount("/rooted/{id}", routes=[Route("/x", _told)])]),
+    ]
+    app = Starlette(routes=routes)
+    app.add_middleware(MetricsMiddleware)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("paths", "template"),
+    [
+        (["/years/7/x", "/years/007/x", "/years/0007/x"], "/years/{year}/x"),
+        (["/years/7/", "/years/007/"], "/years/{year}"),
+        (["/years/7/y", "/years/007/z"], "/years/{year}/*"),
+        (
+            [
+                "/of/123e4567-e89b-12d3-a456-426614174000/x",
+                "/of/123E4567-E89B-12D3-A456-426614174000/x",
+                "/of/123e4567-E89b-12d3-A456-426614174000/x",
+            ],
+            "/of/{key}/x",
+        ),
+        (["/price/1.50/x", "/price/1.5/x", "/price/01.500/x"], "/price/{amount}/x"),
+        (["/twice/a/t/b/x/c", "/twice/b/t/b/x/b"], "/twice/{id}/t/{id}/x/{y}"),
+        (["/twice/twice/007/x", "/twice/7/7/x"], "/twice/{id}/{id}/x"),
+        (["/deep/a/b/x", "/deep/c/x"], "/deep/{rest}/x"),
+        (["/gate/1/t/2/x/3", "/gate/t/t/t/x/x"], "/gate/{id}/t/{id}/x/{y}"),
+        (["/slow/1/a/x", "/slow/2/b/x"], "/slow/{id}/*/x"),
+        (["/rooted/1/x", "/rooted/%2E/x"], "/rooted/{id}/x"),
+    ],
+)
+def test_what_a_mount_took_of_a_path_is_told_as_its_template(
+    paths: list[str], template: str
+) -> None:
+    app = _mounted()
+    for path in paths:
+        client(app).get(path)
+    assert {key[1] for key in requests(read(app))} == {template}
+
+
+def test_mounts_under_a_host_and_in_an_included_router_are_told_as_their_templates() -> None:
+    app = _mounted()
+    client(app, base_url="http://other.example").get("/h/7/x")
+    inner = APIRouter()
+    inner.mount("/of/{tenant:int}", Router([Route("/x", _told)]))
+    outer = FastAPI()
+    outer.include_router(inner, prefix="/api")
+    outer.include_router(router(public=True, others=False))
+    outer.add_middleware(MetricsMiddleware)
+    for path in ("/api/of/7/x", "/api/of/007/x"):
+        client(outer).get(path)
+    assert requests(read(app)) == {("GET", "/h/{id}/x", "200"): 1}
+    assert requests(read(outer)) == {("GET", "/api/of/{tenant}/x", "200"): 2}
 
 
 def test_any_number_of_paths_makes_a_bounded_number_of_series() -> None:

@@ -1,18 +1,22 @@
-"""An exception at the opening of a resource → whether it may pass by itself.
+"""An exception of a server that is asked → whether it may pass by itself.
 
 In: what a driver raised, whatever the driver: it is judged by SQLSTATE, by the operating system's
 errors, by names, and by an attribute `transient` where the exception has one. Out: True for a
 server that is starting, restarting, full or slow; False for a wrong password, a database or a host
-that does not exist, and for all that is unknown. Imports no driver, and refuses nothing.
+that does not exist, and for all that is unknown. Imports no driver.
+
+`components.errors` answers the same question for requests by code of its own:
+`tests/transient_errors.py` holds both, and startup SQL, to one table.
 """
 
 import errno
 import socket
 from collections.abc import Iterator
 
-_PERMANENT_STATES = ("28", "3D")  # authorization; no such database
 # connection and pooler, resources, shut down or starting, serialization, locks
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html)
 _TRANSIENT_STATES = ("08", "53", "57P01", "57P02", "57P03", "57P05", "40001", "40P01", "55P03")
+_TRANSIENT_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _PERMANENT_NAMES = frozenset(
     {"AuthenticationError", "AuthorizationError", "NoPermissionError", "InvalidPasswordError"}
 )
@@ -21,22 +25,24 @@ _TRANSIENT_NAMES = frozenset(
         "TimeoutError",  # of Python, SQLAlchemy, redis
         *("ConnectTimeout", "ConnectError", "ReadTimeout", "PoolTimeout"),  # httpx
         *("BusyLoadingError", "ClusterDownError", "MasterDownError", "TryAgainError"),  # redis
-        *("CannotConnectNowError", "TooManyConnectionsError"),  # asyncpg
+        *("ConnectionRefusedError", "ConnectionResetError", "ConnectionAbortedError"),
+        *("BrokenPipeError", "DisconnectionError"),  # the last one is SQLAlchemy's
     }
 )
 _TRANSIENT_ERRNOS = frozenset(
     {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT}
-    | {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EAGAIN}
+    | {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EAGAIN}
 )
 # psycopg gives no SQLSTATE while it connects
-_TRANSIENT_WORDS = (
+_PSYCOPG_TRANSIENT = (
     *("connection refused", "connection reset", "no such file", "closed the connection"),
     *("timeout expired", "query_wait_timeout", "the database system is", "too many clients"),
     *("too many connections", "no more connections", "connection slots"),
+    *("no route to host", "network is unreachable", "temporary failure in name resolution"),
 )
+_PSYCOPG_PERMANENT = ("authentication failed", "does not exist", "name or service not known")
 _POOLER = "08P01"  # PgBouncer's one SQLSTATE, whatever it refuses
 _POOLER_REFUSES = ("authentication failed", "does not exist", "no such user", "no such database")
-_TRANSIENT_LOOKUPS = frozenset({socket.EAI_AGAIN})
 _DEEPEST = 10  # exceptions in one chain that are looked at
 
 
@@ -44,11 +50,6 @@ def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help; one permanent cause in the chain decides."""
     found = [verdict for each in _chain(error) if (verdict := _verdict(each)) is not None]
     return bool(found) and all(found)
-
-
-def is_refused_by_pooler(state: str, error: BaseException) -> bool:
-    """Tell a wrong password and an unknown user or database from a pooler that has no room."""
-    return state == _POOLER and any(words in str(error) for words in _POOLER_REFUSES)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -74,21 +75,28 @@ def _verdict(error: BaseException) -> bool | None:
         return said
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if isinstance(state, str):
-        if state.startswith(_PERMANENT_STATES) or is_refused_by_pooler(state, error):
-            return False
-        return state.startswith(_TRANSIENT_STATES)
+        is_refused = state == _POOLER and any(words in str(error) for words in _POOLER_REFUSES)
+        return state.startswith(_TRANSIENT_STATES) and not is_refused
+    if isinstance(name := getattr(error, "sqlite_errorname", None), str):
+        return name.startswith(_TRANSIENT_SQLITE)
     if hasattr(error, "pgconn"):
-        return any(words in str(error).lower() for words in _TRANSIENT_WORDS)
+        return _psycopg_verdict(str(error).lower())
+    if getattr(error, "connection_invalidated", False) is True:
+        return True  # SQLAlchemy knows the words of each driver for a connection that is lost
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _PERMANENT_NAMES:
         return False
     if names & _TRANSIENT_NAMES:
         return True
     if isinstance(error, socket.gaierror):
-        return error.errno in _TRANSIENT_LOOKUPS
-    if isinstance(error, OSError):
-        return _os_verdict(error)
-    return None
+        return error.errno == socket.EAI_AGAIN
+    return _os_verdict(error) if isinstance(error, OSError) else None
+
+
+def _psycopg_verdict(text: str) -> bool | None:
+    if any(words in text for words in _PSYCOPG_PERMANENT):
+        return False
+    return True if any(words in text for words in _PSYCOPG_TRANSIENT) else None
 
 
 def _os_verdict(error: OSError) -> bool | None:

@@ -4,7 +4,9 @@ import asyncio
 
 from fastapi import APIRouter, HTTPException, WebSocket
 
+from components.database import engine
 from components.errors import BaseAPIException
+from tests.servers import free_port
 
 router = APIRouter()
 
@@ -31,7 +33,11 @@ async def value() -> None:
 
 @router.get("/database")
 async def database() -> None:
-    raise ConnectionRefusedError("10.0.0.9")
+    db = engine(url=f"postgresql://u:hunter2@127.0.0.1:{free_port()}/name")
+    try:
+        await db.open()
+    finally:
+        await db.dispose()
 
 
 @router.get("/slow")

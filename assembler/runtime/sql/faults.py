@@ -5,16 +5,13 @@ its data, the place that the server complains of, and whether another try may en
 imported: SQLSTATEs and the names of SQLite's errors tell (PostgreSQL 18, appendix A).
 """
 
-import socket
 from dataclasses import dataclass
 
 from assembler.diagnostics.exceptions import failure_of
-from assembler.runtime.transient import is_refused_by_pooler
+from assembler.runtime.transient import is_transient
 
 # lock not available, deadlock, canceled by a timeout, serialization
 _BUSY = frozenset({"55P03", "40P01", "57014", "40001"})
-# cannot connect now, shutting down, too many connections and other resources, connection lost
-_AWAY = ("57P", "53", "08")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +32,13 @@ def said(error: BaseException) -> Said:
     state = getattr(found, "sqlstate", None)
     if isinstance(state, str):
         message, position = _facts(found)
-        is_away = state.startswith(_AWAY) and not is_refused_by_pooler(state, found)
-        return Said(f"{message} ({state})", state in _BUSY, is_away, position)
+        is_busy = state in _BUSY
+        is_away = not is_busy and is_transient(error)
+        return Said(f"{message} ({state})", is_busy, is_away, position)
     name = getattr(found, "sqlite_errorname", None)
-    if isinstance(name, str):
-        return Said(str(found), name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")), is_away=False)
-    is_unknown_host = isinstance(found, socket.gaierror)
-    is_away = isinstance(found, OSError | TimeoutError) and not is_unknown_host
-    is_away |= getattr(error, "connection_invalidated", False) is True
-    is_away |= type(found).__name__ in {"ConnectionDoesNotExistError", "ConnectionTimeout"}
-    return Said(failure_of(found), is_busy=False, is_away=is_away)
+    if isinstance(name, str):  # it is a file: what may pass is a lock
+        return Said(str(found), is_transient(found), is_away=False)
+    return Said(failure_of(found), is_busy=False, is_away=is_transient(error))
 
 
 def _is_adapter(error: BaseException) -> bool:

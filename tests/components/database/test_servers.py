@@ -200,7 +200,9 @@ def test_a_sqlite_file_that_cannot_be_made_shows_when_it_is_opened(tmp_path: Pat
 def test_what_a_pooler_refuses_for_good_is_not_transient(
     pgbouncer: str, driver: str, change: tuple[str, str]
 ) -> None:
-    url = with_driver(change[1].join(pgbouncer.rsplit(change[0], 1)), driver)
+    # each a name of its own: PgBouncer lets the second one who asks for it wait
+    changed = change[1].replace("nowhere", f"nowhere_{driver}")
+    url = with_driver(changed.join(pgbouncer.rsplit(change[0], 1)), driver)
     error = asyncio.run(opening(engine(url=url, pooler="transaction")))
     assert transient_reason(error) is None
     assert "wr0ng" not in str(error)

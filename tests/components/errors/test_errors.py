@@ -35,6 +35,7 @@ from components.http.error_response import Fault
 from components.rate_limit.endpoint import RateLimited
 from tests.components.middleware.exchange import Answer, exchange, http_scope, websocket_scope
 from tests.servers import free_port, start_uvicorn
+from tests.transient_errors import raised_in
 
 Handler = Callable[..., Any]
 PROBLEM = "application/problem+json"
@@ -574,27 +575,6 @@ def test_the_sqlstate_decides_whether_trying_again_helps(state: str | None, stat
         assert b"hunter2" not in got.body
 
 
-def test_lost_connections_refused_ones_and_an_exhausted_pool_are_transient() -> None:
-    from sqlalchemy import exc  # noqa: PLC0415  # as above
-
-    lost = exc.DBAPIError("", {}, Exception("closed"), connection_invalidated=True)
-    caused = RuntimeError("no connection")
-    caused.__cause__ = ConnectionRefusedError()
-    no_socket = FileNotFoundError(2, "a socket")
-    refused = ConnectionRefusedError()
-    for error in (lost, exc.TimeoutError(), refused, no_socket, TimeoutError(), caused):
-        assert transient_reason(error)
-    no_file = FileNotFoundError(2, "a file", "a.txt")
-    for bug in (exc.NoResultFound(), exc.InvalidRequestError(), no_file, ValueError()):
-        assert transient_reason(bug) is None
-
-
-def test_a_cycle_of_causes_ends() -> None:
-    one, other = RuntimeError(), RuntimeError()
-    one.__cause__, other.__cause__ = other, one
-    assert transient_reason(one) is None
-
-
 def test_a_locked_sqlite_is_transient_and_a_missing_table_is_not(tmp_path: Path) -> None:
     from sqlalchemy import create_engine, text  # noqa: PLC0415  # as above
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
@@ -659,10 +639,11 @@ def test_a_database_that_does_not_listen() -> None:
 def test_a_database_that_is_away_is_logged_without_its_words(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    answer(errors.database_error(), ConnectionRefusedError("10.0.0.9"), state={"request_id": "i"})
+    error = raised_in("asyncpg.connect_utils", ConnectionRefusedError("10.0.0.9"))
+    answer(errors.database_error(), error, state={"request_id": "i"})
     (record,) = caplog.records
     assert record.getMessage() == (
-        "database away (ConnectionError), refused GET '/items', request i"
+        "database away (ConnectionRefusedError), refused GET '/items', request i"
     )
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
     with pytest.raises(ValueError, match="retry_after"):
@@ -676,7 +657,8 @@ CODES = [
     (HTTPException(403), 1008),
     (errors.BaseAPIException(404, "not_here"), 1008),
     (RateLimited(429, "", {"Retry-After": "1"}, "rate_limited"), 1013),
-    (ConnectionRefusedError(), 1013),
+    (Stated("57P03"), 1013),
+    (ConnectionRefusedError(), 1011),
     (ValueError(), 1008),
     (RuntimeError(), 1011),
     (errors.BaseAPIException(500, "é" * 200), 1011),
@@ -698,6 +680,7 @@ def handled(*routes: BaseRoute) -> Starlette:
         ValueError: errors.value_error(),
         RuntimeError: errors.unexpected(),
         ConnectionError: errors.database_error(),
+        Stated: errors.database_error(),
     }
     return Starlette(routes=routes, exception_handlers=handlers)
 

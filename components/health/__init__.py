@@ -2,8 +2,9 @@
 
 In: GET and HEAD requests; `app.state.assembly` where the application was assembled (`state`,
 `degraded`, `checks`, `steps`), else `checks` of one's own. Out: `router`, with `/live` (no I/O),
-`/ready`, `/startup` and `/details`, of which none is in OpenAPI or may be stored by a cache. Refused:
-reasons, steps and ids to whoever has neither the token nor the loopback address.
+`/ready`, `/startup` and `/details`, of which none is in OpenAPI or may be stored by a cache.
+Refused: reasons, steps and ids to whoever does not have the token or, where there is none, is not
+on this machine, as `components.health.access` says.
 
 Readiness is 503 while the application starts or drains, or a critical resource does not answer,
 and 200 with the word `degraded` where one is away that it can do without. In a bare Starlette
@@ -19,21 +20,26 @@ from pydantic import Field, SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from components.health.access import has_token, is_local, token_of
+from components.health.access import Access
 from components.health.checks import Pings
 
 _BEFORE = frozenset({"built", "starting", "failed"})
+_REFUSED = {401: "unauthorized", 403: "forbidden", 429: "refused too often"}
 
 
 def router(
     *,
     token: Annotated[
-        SecretStr | None, Field(description="bearer token that shows the details")
+        SecretStr | None,
+        Field(
+            description="bearer token that shows the details",
+            json_schema_extra={"advised_min_length": 16},
+        ),
     ] = None,
     loopback: Annotated[
         bool,
         Field(
-            description="show the details to requests from this machine that no proxy forwarded",
+            description="without a token, show the details to this machine, unless a proxy sent it",
             json_schema_extra={"looser": "true"},
         ),
     ] = True,
@@ -77,8 +83,7 @@ class Health:
         timeout: timedelta = timedelta(seconds=1),
         cache: timedelta = timedelta(seconds=1),
     ) -> None:
-        self._token = token_of(token)
-        self._loopback = loopback
+        self._access = Access(token, page="health", loopback=loopback)
         self._checks = dict(checks or {})
         self._pings = Pings(timeout=timeout, cache=cache)
 
@@ -90,7 +95,7 @@ class Health:
         """Whether requests may come: 200 `ready` or `degraded`, else 503."""
         status, reasons = await self._state(request)
         body: dict[str, Any] = {"status": status}
-        if reasons and self._may_see(request):
+        if reasons and self._access.sees(request):
             body["reasons"] = reasons
         return _answer(200 if status in {"ready", "degraded"} else 503, body)
 
@@ -99,16 +104,15 @@ class Health:
         assembly = _assembly(request)
         is_up = assembly is None or assembly.state not in _BEFORE
         body: dict[str, Any] = {"status": "started" if is_up else "starting"}
-        if assembly is not None and self._may_see(request):
+        if assembly is not None and self._access.sees(request):
             body["steps"] = assembly.as_dict()["steps"]
         return _answer(200 if is_up else 503, body)
 
     async def details(self, request: Request) -> Response:
         """All that the application tells of itself, for who may see it."""
-        if not self._may_see(request):
-            if self._token is None:
-                return _answer(403, {"status": "forbidden"})
-            return _answer(401, {"status": "unauthorized"}, {"www-authenticate": "Bearer"})
+        refusal = self._access.refusal(request)
+        if refusal is not None:
+            return _answer(refusal.status, {"status": _REFUSED[refusal.status]}, refusal.headers)
         status, reasons = await self._state(request)
         assembly = _assembly(request)
         own = {} if assembly is None else assembly.as_dict()
@@ -128,10 +132,6 @@ class Health:
         is_lost = any(getattr(asked[name], "critical", True) for name in reasons)
         status = "unavailable" if is_lost else "degraded" if reasons or degraded else "ready"
         return status, {**degraded, **reasons}
-
-    def _may_see(self, request: Request) -> bool:
-        told = None if self._token is None else has_token(request, self._token)
-        return self._loopback and is_local(request) if told is None else told
 
 
 def _assembly(request: Request) -> Any:

@@ -2,7 +2,7 @@
 
 In: GET and HEAD requests inside a `MetricsMiddleware`. Out: the text format, or OpenMetrics for a reader
 that accepts it. Refused: readers without the token (401) or, where there is none, from other machines
-(403); behind a proxy on the same machine everyone seems to be here, so what came by one is refused too.
+(403), as `components.health.access` says.
 """
 
 import os
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from pydantic import Field, SecretStr
 from starlette.responses import PlainTextResponse
 
-from components.health.access import has_token, is_local, token_of
+from components.health.access import Access
 from components.health.checks import Pings
 from components.metrics.families import counted, reported
 from components.metrics.store import Values
@@ -28,9 +28,18 @@ KEY = "components.metrics"
 """Where the middleware puts the numbers into a request's scope."""
 
 _PING_LIMIT = timedelta(seconds=1)
+_REFUSED = {
+    401: "a token is needed\n",
+    403: "only this machine may read this\n",
+    429: "refused too often\n",
+}
 
 Token = Annotated[
-    str | SecretStr | None, Field(description="what readers send as `Authorization: Bearer …`")
+    str | SecretStr | None,
+    Field(
+        description="what readers send as `Authorization: Bearer …`",
+        json_schema_extra={"advised_min_length": 16},
+    ),
 ]
 Public = Annotated[
     bool,
@@ -73,13 +82,14 @@ def page(
     Raises:
         ValueError: the token is empty or not plain ASCII.
     """
-    expected = token_of(token)
+    access = Access(token, page="metrics", public=public)
     pings = Pings(timeout=_PING_LIMIT, cache=_PING_LIMIT)
 
     async def metrics(request: Request) -> Response:
-        refusal = _refusal(request, expected, public=public)
+        refusal = access.refusal(request)
         if refusal is not None:
-            return refusal
+            headers = {**refusal.headers, "cache-control": "no-store"}
+            return PlainTextResponse(_REFUSED[refusal.status], refusal.status, headers)
         values = request.scope.get(KEY)
         if values is None:
             return PlainTextResponse("there is no MetricsMiddleware around this page\n", 500)
@@ -134,14 +144,3 @@ def _open_ones(report: Any) -> dict[str, Any]:
     """What can be asked how it is; that the others are away is in the report."""
     checks = getattr(report, "checks", {}) if getattr(report, "ready", False) else {}
     return {name: check for name, check in checks.items() if name not in report.degraded}
-
-
-def _refusal(request: Request, expected: bytes | None, *, public: bool) -> Response | None:
-    if expected is not None:
-        if has_token(request, expected):
-            return None
-        headers = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
-        return PlainTextResponse("a token is needed\n", 401, headers)
-    if public or is_local(request):
-        return None
-    return PlainTextResponse("only this machine may read this\n", 403)

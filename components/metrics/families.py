@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from components.metrics.store import Key
 
 REQUEST, SOCKET, LIMIT, LIVE, JOB = "request", "websocket", "limit", "live", "job"
+REFUSAL = "refusal"  # as `components.health.access` has it
 SUM = "sum"
 _ROUTE = ("method", "route", "status")
 _ENDED = frozenset({"shutdown", "close"})
@@ -39,6 +40,8 @@ def counted(sums: Mapping[Key, float]) -> Iterator[Metric]:
     yield _counters("rate_limit_decisions", text, ("policy", "decision"), parts[LIMIT])
     text = "Ticks of jobs by what became of them, each counted by one process"
     yield _counters("job_ticks", text, ("job", "outcome"), parts[JOB])
+    text = "Requests that pages for operators have refused"
+    yield _counters("page_refusals", text, ("page", "status"), parts[REFUSAL])
 
 
 def reported(report: Any, lost: Container[str] = ()) -> Iterator[Metric]:

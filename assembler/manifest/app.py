@@ -39,7 +39,12 @@ class Contact(Section):
 
     name: str | None = Field(None, description="Who they are.")
     url: str | None = Field(None, description="Where to find them.")
-    email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="An e-mail address.")
+    email: str | None = Field(
+        None,
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="An e-mail address.",
+        examples=["support@example.com"],
+    )
 
 
 class License(Section):

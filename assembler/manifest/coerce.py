@@ -3,7 +3,8 @@
 In: data as the text has it (strings, numbers, lists, mappings), in which leaves carry marks. Out:
 what pydantic makes of it under its strict JSON rules (`"5"` is no int, `"a"` is an enum's member, a
 list is a tuple), with marked text converted to the type that is wanted, and an import path where a
-callable is wanted loaded by whoever may import. Refuses by a list of `Fault`.
+callable is wanted loaded by whoever may import. Refuses by a list of `Fault`; of a value that nobody
+knows yet (`Unknown`) only what no value could mend.
 """
 
 import json
@@ -17,8 +18,7 @@ from assembler.diagnostics.errors import AssemblerError
 from assembler.document.nodes import NodePath
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
 from assembler.manifest.duration import is_duration, parse_duration
-from assembler.manifest.pydantic_errors import Fault, faults_of, leaf_at, path_in
-from assembler.manifest.samples import sample
+from assembler.manifest.pydantic_errors import OF_KEYS, Fault, faults_of, leaf_at, path_in
 
 _ROUNDS = 4  # a list from the environment, its items, and what they hold
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"}
@@ -45,12 +45,17 @@ def convert(
     *,
     stand: Callable[[ResourceRef], Any] | None = None,
     load: Callable[[str], Any] | None = None,
+    sample: Callable[[NodePath, Any], Any] | None = None,
 ) -> tuple[Any, list[Fault]]:
     """Validate `data` and return the value, or None with every fault.
 
     `stand` gives the object for a `ResourceRef`, `load` that of an import path which stands where a
     callable is wanted, or raises an `AssemblerError`. Data that holds objects is validated as Python
     values, all else as JSON, which is the strict mode that knows enums, dates and dataclasses.
+
+    `sample` gives a value that the type at a path takes for an `Unknown` that it refuses, or the
+    latter where only what is written would do: in the end there is a value, or a fault. Without it
+    nothing is said of an `Unknown`, and there may be neither.
     """
     original = data
     refused: dict[NodePath, Fault] = {}
@@ -64,9 +69,13 @@ def convert(
         for item in errors:
             path = path_in(data, item["loc"])
             leaf = leaf_at(repaired, path)
-            is_unknown = isinstance(leaf_at(original, path_in(original, path)), Unknown)
             try:
-                better = sample(item) if is_unknown else _repair(leaf, item["type"], load)
+                if item["type"] in OF_KEYS:  # of the mapping, whatever stands under the key
+                    better = leaf
+                elif isinstance(leaf, Unknown):
+                    better = sample(path, leaf) if sample else leaf
+                else:
+                    better = _repair(leaf, item["type"], load)
             except AssemblerError as refusal:
                 refused[path] = Fault(path, "import", str(refusal), refusal)
                 continue
@@ -82,7 +91,8 @@ def convert(
             break
         data = repaired
     errors = [item for item in errors if path_in(data, item["loc"]) not in refused]
-    return None, [*refused.values(), *faults_of(original, data, errors)]
+    excuses = sample is None
+    return None, [*refused.values(), *faults_of(original, data, errors, excuses=excuses)]
 
 
 def _is_import(leaf: Any, wanted: str) -> bool:

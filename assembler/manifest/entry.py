@@ -87,7 +87,9 @@ class Route(Entry):
         description="Path under which `use` is an ASGI application of its own.",
         examples=["/mcp"],
     )
-    lazy: bool = Field(False, description="Build the mounted application on its first request.")
+    lazy: bool = Field(
+        False, description="Build the mounted application on its first request.", examples=[True]
+    )
     warmup: bool = Field(
         False, description="Build a lazy mount in the background, after the start."
     )

@@ -57,6 +57,11 @@ _ONE = re.compile(r"\b1 (character|item)s\b")
 _NEEDS_OBJECT = f"must be {_PLAIN['needs_python_object']}"
 
 
+_MISSING = {"missing", "missing_argument"}
+_SURPLUS = {"extra_forbidden", "unexpected_keyword_argument"}
+OF_KEYS = _MISSING | _SURPLUS  # errors about the key, not about the value
+
+
 class Fault(NamedTuple):
     """What is wrong at `path` of the data; `kind` is `bad`, `missing`, `unknown` or `import`."""
 
@@ -66,19 +71,29 @@ class Fault(NamedTuple):
     cause: Exception | None = None  # of an `import`
 
 
-def faults_of(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
-    """Join the errors of one place, which are the arms of a union, to one fault."""
+def faults_of(
+    original: Any, data: Any, errors: list[Any], *, excuses: bool = True
+) -> Iterator[Fault]:
+    """Join the errors of one place, which are the arms of a union, to one fault.
+
+    With `excuses`, values that nobody knows yet have none, nor has what holds one and is refused
+    as a whole.
+    """
     told: list[NodePath] = []
     expected: dict[NodePath, list[str]] = {}
     for item in errors:
         path = path_in(data, item["loc"])
         kind = item["type"]
-        if isinstance(leaf_at(original, path_in(original, path)), Unknown):
-            continue  # a sample stands there, which may lack what the value will have
-        if kind in {"missing", "missing_argument"}:
+        if (
+            excuses
+            and kind not in OF_KEYS
+            and _is_unknown(leaf_at(original, path_in(original, path)), kind)
+        ):
+            continue
+        if kind in _MISSING:
             told.append(path)
             yield Fault(path, "missing", str(item["loc"][-1]))
-        elif kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+        elif kind in _SURPLUS:
             told.append(path[:-1])
             yield Fault(path[:-1], "unknown", str(item["loc"][-1]))
         else:
@@ -102,6 +117,16 @@ def faults_of(original: Any, data: Any, errors: list[Any]) -> Iterator[Fault]:
         is_length = isinstance(leaf, list) and "a list of" in wanted
         given = f"a list of {len(leaf)}" if is_length else shown(leaf)
         yield Fault(path, "bad", f"must be {wanted}, not {given}")
+
+
+def _is_unknown(value: Any, kind: str) -> bool:
+    """Tell whether the value that was refused is not known, or not known in full."""
+    if isinstance(value, Unknown):
+        return True
+    if kind not in {"value_error", "assertion_error"}:
+        return False
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_is_unknown(item, kind) for item in inside)
 
 
 def path_in(data: Any, loc: NodePath) -> NodePath:

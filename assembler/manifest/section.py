@@ -89,7 +89,8 @@ def _url_path(value: Any) -> Any:
 
 
 def _mount_path(value: Any) -> Any:
-    return value if value == "/" else _url_path(value)
+    is_refused_later = isinstance(value, str) and "${" in value  # by the stage of references
+    return value if value == "/" or is_refused_later else _url_path(value)
 
 
 Catch = Annotated[int | str, BeforeValidator(_catch)]
@@ -105,7 +106,9 @@ ImportPath = Annotated[
 Cron = Annotated[str, BeforeValidator(_cron)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 UrlPath = Annotated[
-    str, BeforeValidator(_url_path), Field(json_schema_extra={"pattern": "^/.*[^/]$"})
+    str,
+    BeforeValidator(_url_path),
+    Field(json_schema_extra={"pattern": "^/.*[^/]$"}, examples=["/api"]),
 ]
 MountPath = Annotated[
     str, BeforeValidator(_mount_path), Field(json_schema_extra={"pattern": "^/(.*[^/])?$"})

@@ -8,10 +8,13 @@ Knows no user code.
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 from keyword import iskeyword
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Span
@@ -24,6 +27,7 @@ from assembler.manifest.coerce import convert
 from assembler.manifest.section import Section
 
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+_UNIONS = {Union, UnionType}
 
 
 def read_manifest(
@@ -34,7 +38,7 @@ def read_manifest(
     Where the resolver knows no environment, a value that only the environment tells is a sample of
     its type: good for judging the rest, and for nothing else.
     """
-    value, faults = convert(_ADAPTER, _prepared(root, resolver))
+    value, faults = convert(_ADAPTER, _prepared(root, resolver), sample=_sample)
     found = [_diagnostic(root, fault.path, fault.kind, fault.reason) for fault in faults]
     found += _resource_ids(root)
     return (None if found else value), found
@@ -145,26 +149,75 @@ def _entry_of(path: NodePath) -> str:
 
 def _keys_of(path: NodePath) -> list[str]:
     """List the keys that the format has at `path`."""
-    model: Any = Manifest
+    models = [arm for arm in _arms(_type_at(path)) if _is_model(arm)]
+    return [key for model in models for key in _by_key(model)]
+
+
+def _type_at(path: NodePath) -> Any:
+    """Return the type of the format at `path`: `Any` where it leaves that open."""
+    found: Any = Manifest
     for segment in path:
-        if isinstance(segment, int) or model is None or segment not in _by_key(model):
-            continue
-        model = _model_in(_by_key(model)[segment].annotation)
-    return [*_by_key(model)] if model else []
+        found = next((inner for arm in _arms(found) for inner in _inside(arm, segment)), Any)
+    return found
 
 
-def _by_key(model: Any) -> dict[str, Any]:
+def _inside(kind: Any, segment: str | int) -> Iterator[Any]:
+    if _is_model(kind):
+        if segment in _by_key(kind):
+            yield _type_of(_by_key(kind)[str(segment)])
+    elif get_origin(kind) in {list, dict}:
+        yield get_args(kind)[-1]
+
+
+def _sample(path: NodePath, value: Any) -> Any:
+    """Return what the type at `path` takes, or `value` itself where nothing else would do."""
+    return _sample_of(_type_at(path), value)
+
+
+def _sample_of(kind: Any, value: Any) -> Any:
+    """Return the first example that the type carries, or what its form says."""
+    if date in _arms(kind):
+        return "2000-01-01"  # what ends on a day that nobody knows has ended
+    for said in getattr(kind, "__metadata__", ()):
+        schema = getattr(said, "json_schema", {})
+        examples = getattr(said, "examples", None) or schema.get("examples", ())
+        for example in examples:  # one that is a reference says that only a written one would do
+            return value if "${" in str(example) else example
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in {Annotated, *_UNIONS}:
+        return _sample_of(arguments[0], value)
+    if origin is Literal:
+        return arguments[0]
+    if _is_model(kind):
+        fields = _by_key(kind).items()
+        return {
+            key: _sample_of(_type_of(field), value) for key, field in fields if field.is_required()
+        }
+    return {list: [], dict: {}, bool: False, int: 1}.get(origin or kind, value)
+
+
+def _arms(kind: Any) -> Iterator[Any]:
+    """Yield the types that a value may have, without what is said about them."""
+    if get_origin(kind) is Annotated:
+        yield from _arms(get_args(kind)[0])
+    elif get_origin(kind) in _UNIONS:
+        for arm in get_args(kind):
+            yield from _arms(arm)
+    else:
+        yield kind
+
+
+def _type_of(field: FieldInfo) -> Any:
+    """Return the type of a field with all that is said about it."""
+    return Annotated[(field.annotation, field, *field.metadata)]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _by_key(model: type[Section]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found:
-            return found
-    return None
 
 
 def _resource_ids(root: MappingNode) -> list[Diagnostic]:

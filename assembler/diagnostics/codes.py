@@ -53,6 +53,7 @@ CODES = MappingProxyType(
         "scheduler-without-store": "several processes, or a queue, and no `store`; give the scheduler one",
         "more-faults": "a stage found more than 200 faults; repair those that are told",
         "static-unknown": "the source alone does not tell; check without `--static`",
+        "short-secret": "a secret that may be guessed; use 16 random characters or more",
         "stop-too-long": "the times of the stop exceed what the platform waits before it kills",
         # of startup SQL:
         "sql-not-found": "the file that a statement names cannot be read",

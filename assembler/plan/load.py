@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler import manifest as models
-from assembler.diagnostics.errors import Diagnostic, raise_faults
+from assembler.diagnostics.errors import Diagnostic, arranged, raise_faults
 from assembler.diagnostics.secrets import Secrets
 from assembler.document.extends import DISK, Shelf, shown_name
 from assembler.document.interpolation import Resolver
@@ -198,6 +198,7 @@ class _Planner:
             check_scheduler(manifest, self.root, declared, resolver.data, is_static=is_static)
         )
         self.refuse([*faults, *found, *jobs, *check_engines(sql, declared)])
+        advice = arranged(fault for fault in faults if fault.severity == "warning")
         return Plan(
             name=shown_name(self.document.path),
             document=self.document,
@@ -216,7 +217,7 @@ class _Planner:
             sql=tuple(sql),
             logging=logging,
             server=server,
-            warnings=(*self.warnings(manifest), *jobs, *self.unknown(parts)),
+            warnings=(*self.warnings(manifest), *advice, *jobs, *self.unknown(parts)),
             is_static=is_static,
         )
 

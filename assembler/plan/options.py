@@ -6,7 +6,7 @@ with the object itself when there is one. Refuses unknown and missing options an
 wrong type, each at its place, with the names that the callable takes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Union
@@ -16,14 +16,14 @@ from pydantic import TypeAdapter
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean, suggestion
-from assembler.document.nodes import MappingNode, Node, locate
-from assembler.document.provenance import ResourceRef
+from assembler.document.nodes import MappingNode, Node, NodePath, locate
+from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
 from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
 from assembler.manifest.validate import quoting_help
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.nested import dropped
-from assembler.plan.signature import Target
+from assembler.plan.signature import Target, advised_length
 
 _NAMES_SHOWN = 12
 _UNIONS = (Union, UnionType)
@@ -91,6 +91,8 @@ class OptionsChecker:
         found = [fault for fault in found if not self._is_open(known, fault)]
         for name in parameters.keys() & known.keys():
             found += dropped(parameters[name].annotation, known[name], (name,))
+            read = known if value is None or not isinstance(known[name], Text) else value
+            faults += _short(target, node, use, name, read[name])
         faults += [_bad(target, node, use, fault, self._type_note(known, fault)) for fault in found]
         return Options(adapter, data, refs, None if refs else value, load), faults
 
@@ -167,13 +169,19 @@ def _missing(
     return faults
 
 
-def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) -> Diagnostic:
-    place, key = locate(node, fault.path) if node is not None else (None, None)
+def _place(node: Node | None, path: NodePath, use: Span) -> tuple[Node | None, Span]:
+    """Return the node at a path, and the span that a caret shows: its line, or its key's."""
+    place, key = locate(node, path) if node is not None else (None, None)
     span = place.span if place is not None else use
     if place is not None and span.end_line != span.line:
         span = key or span._replace(
             end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1
         )
+    return place, span
+
+
+def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) -> Diagnostic:
+    place, span = _place(node, fault.path, use)
     if isinstance(fault.cause, ImportFault):
         return fault.cause.at(span)
     path = ".".join(str(segment) for segment in fault.path)
@@ -192,6 +200,24 @@ def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) 
     )
     remedy = quoting_help(place, fault.reason) if place is not None else None
     return Diagnostic("bad-value", f"`{path}` of `{target.name}` {says}{note}", span, help=remedy)
+
+
+def _short(
+    target: Target, node: Node | None, use: Span, name: str, value: Any
+) -> Iterator[Diagnostic]:
+    """Warn of texts that are shorter than their component advises; what they are, is not told."""
+    texts: list[tuple[NodePath, Any]] = [((name,), value)]
+    if isinstance(value, list):
+        texts = [((name, index), item) for index, item in enumerate(value)]
+    least = advised_length(target.signature.parameters[name].annotation) or 0
+    for path, item in texts:
+        text = revealed(item.value if isinstance(item, Held) else item)
+        if isinstance(text, str) and not isinstance(text, Unknown) and 0 < len(text) < least:
+            message = (
+                f"`{name}` of `{target.name}` has under {least} characters, and may be guessed"
+            )
+            _, span = _place(node, path, use)
+            yield Diagnostic("short-secret", message, span, severity="warning")
 
 
 def _takes(names: list[str]) -> str:

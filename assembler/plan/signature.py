@@ -147,6 +147,20 @@ def class_of(annotation: Any) -> type | None:
     return cast("type", origin)
 
 
+def advised_length(annotation: Any) -> int | None:
+    """Return the characters below which a text may be guessed, where its `Field` says so.
+
+    A component says it by `json_schema_extra={"advised_min_length": 16}`: the value is taken, and
+    `check` warns.
+    """
+    for item in get_args(annotation):
+        extra = getattr(item, "json_schema_extra", None)
+        found = extra.get("advised_min_length") if isinstance(extra, dict) else advised_length(item)
+        if isinstance(found, int):
+            return found
+    return None
+
+
 def fitted(annotation: Any) -> Any:
     """Put the format's own types into an annotation: a `timedelta` is a duration such as `10s`.
 

@@ -99,9 +99,18 @@ class Hints:
             if found == "pydantic.Field":
                 named = arguments(call)[1]
                 facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
+                facts |= self._advised(named.get("json_schema_extra"), scope)
             elif not (isinstance(item, str) or _describes(found)):
                 return Any  # a validator may take other values than the type does
         return Annotated[hint, Field(**facts)] if facts and hint is not Any else hint
+
+    def _advised(self, extra: Any, scope: Any) -> dict[str, Any]:
+        """Return what `advised_length` reads of a `Field`."""
+        pairs = zip(extra.keys, extra.values, strict=True) if kind(extra) == "ExprDict" else ()
+        for key, value in pairs:
+            if str(key).strip("\"'") == "advised_min_length":
+                return {"json_schema_extra": {"advised_min_length": self._literal(value, scope)}}
+        return {}
 
     def _call(self, item: Any, scope: Any) -> Any:
         """Follow a name to the call that made it, such as `_Port = Field(ge=1)`."""

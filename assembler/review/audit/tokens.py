@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 
 from assembler.document.nodes import ScalarNode, SequenceNode
+from assembler.document.provenance import Unknown
+from assembler.plan.signature import Target, advised_length
 from assembler.review.audit.item import Item, first_line, seconds_of
 from assembler.review.audit.rule import SERVED, Rule, Sighting
 from assembler.review.audit.subject import Subject
@@ -65,6 +67,24 @@ def _short_secret(subject: Subject) -> Iterator[Sighting]:
                     yield Sighting(first_line(one.span), message)
 
 
+def _short_token(subject: Subject) -> Iterator[Sighting]:
+    """Find texts, defaults of references too, that are shorter than their component advises."""
+    for item in subject.items:
+        target = subject.target(item) if item.options.members else None
+        known = target.signature.parameters if isinstance(target, Target) else {}
+        for name in item.options.members:
+            parameter = known.get(name)
+            least = (advised_length(parameter.annotation) if parameter else None) or 0
+            if any(len(text) < least for text in _known_texts(item.value(name)) if text):
+                message = f"`{name}` of {item.called} has under {least} characters"
+                yield Sighting(item.place(name), message)
+
+
+def _known_texts(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if isinstance(one, str) and not isinstance(one, Unknown)]
+
+
 def _long_tokens(subject: Subject) -> Iterator[Sighting]:
     for item in subject.items:
         for key in ("access_token_lifetime", "access_token_ttl", "token_lifetime"):
@@ -118,6 +138,14 @@ RULES = (
         "a short secret is found by trying, from one token that it signed (RFC 7518, 3.2)",
         "use 32 random bytes or more, from a variable",
         _short_secret,
+        SERVED,
+    ),
+    Rule(
+        "short-token",
+        "high",
+        "who may ask often enough finds a short token, and then sees what operators see",
+        "use 16 random characters or more, from a variable without a default",
+        _short_token,
         SERVED,
     ),
     Rule(

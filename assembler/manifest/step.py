@@ -50,6 +50,10 @@ class Statement(Section):
         description="A file with the statement, relative to this manifest.",
         examples=["sql/listing_price.sql"],
     )
+    transaction: bool = Field(
+        True,
+        description="Run it in a transaction; `false` for what commits by itself, such as a `CALL` of a procedure. What a database refuses inside one, such as `CREATE INDEX CONCURRENTLY`, runs outside anyway.",
+    )
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "Statement":

@@ -1,7 +1,8 @@
 """The tokens of a statement → how it has to be run.
 
 In: tokens of one statement, its dialect. Out: whether it can run inside a transaction, whether it
-controls one itself, and which index it builds beside its readers and writers. Refuses nothing.
+controls one itself, which indexes it builds beside their readers and writers, and why it can never
+be applied at all.
 
 Lists: the notes "cannot be executed inside a transaction block" of the commands of PostgreSQL 18,
 and https://sqlite.org/lang.html.
@@ -10,7 +11,7 @@ and https://sqlite.org/lang.html.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assembler.plan.sql.scanner import Token
+from assembler.plan.sql.scanner import Token, Unclosed, scan
 
 _CONTROL = frozenset(
     {"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "START"}
@@ -20,9 +21,11 @@ _ALONE = frozenset(
         *(("CREATE", kind) for kind in ("DATABASE", "TABLESPACE", "SUBSCRIPTION")),
         *(("DROP", kind) for kind in ("DATABASE", "TABLESPACE", "SUBSCRIPTION")),
         *(("ALTER", kind) for kind in ("SYSTEM", "DATABASE", "SUBSCRIPTION")),
-        *(("REINDEX", kind) for kind in ("DATABASE", "SYSTEM", "SCHEMA")),
+        ("DISCARD", "ALL"),
     }
 )
+# Of a partitioned table, or without one, these are refused inside a transaction: words do not tell.
+_ALONE_WHATEVER_FOLLOWS = frozenset({"VACUUM", "REINDEX", "CLUSTER", "REPACK"})
 _ALONE_IN_SQLITE = frozenset({"VACUUM", "PRAGMA", "ATTACH", "DETACH"})
 
 
@@ -32,6 +35,14 @@ class BuiltIndex:
 
     name: str
     table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reindexed:
+    """What is indexed anew concurrently: `INDEX`, `TABLE`, `SCHEMA`, …, and its name as written."""
+
+    kind: str
+    name: str
 
 
 def keywords(tokens: Sequence[Token]) -> list[str]:
@@ -46,18 +57,34 @@ def controls_transaction(tokens: Sequence[Token]) -> bool:
 
 
 def runs_alone(tokens: Sequence[Token], dialect: str) -> bool:
-    """Tell whether the statement is refused inside a transaction."""
+    """Tell whether the statement is refused inside a transaction, or ends one in its own body."""
     words = keywords(tokens) or [""]
     if dialect == "sqlite":
         return words[0] in _ALONE_IN_SQLITE
     if dialect != "postgresql":
         return False
-    if words[0] == "VACUUM" or is_concurrent(tokens):
+    if words[0] in _ALONE_WHATEVER_FOLLOWS or is_concurrent(tokens):
         return True
-    if words[0] == "CLUSTER":
-        return words[1:] in ([], ["VERBOSE"])
-    first = _after_parentheses(tokens) if words[0] == "REINDEX" else words[1:2]
-    return any((words[0], word) in _ALONE for word in first)
+    return tuple(words[:2]) in _ALONE or (words[0] == "DO" and any(map(_commits, tokens)))
+
+
+def never_applied(tokens: Sequence[Token], dialect: str) -> tuple[Token, str, str] | None:
+    """Return where, why and what to write instead, of what no try could apply as it is meant."""
+    if dialect != "postgresql":
+        return None
+    words = [token.keyword for token in tokens]
+    if words[:1] == ["COPY"]:
+        for at in range(1, len(words) - 1):
+            if (words[at], words[at + 1]) in {("FROM", "STDIN"), ("TO", "STDOUT")}:
+                message = f"`{tokens[at + 1].text}` is the stream of a client, and there is none"
+                return tokens[at + 1], message, "write `INSERT`, or name a file of the server"
+    if words[:1] == ["CREATE"] and is_concurrent(tokens):
+        at = words.index("CONCURRENTLY")
+        if words[at + 1 : at + 2] == ["ON"]:
+            message = "an index without a name: a build that fails leaves it invalid, and unknown"
+            remedy = "write `CREATE INDEX CONCURRENTLY IF NOT EXISTS name ON …`"
+            return tokens[at], message, remedy
+    return None
 
 
 def is_concurrent(tokens: Sequence[Token]) -> bool:
@@ -85,6 +112,18 @@ def built_index(tokens: Sequence[Token]) -> BuiltIndex | None:
     return BuiltIndex(name, table) if table else None
 
 
+def reindexed(tokens: Sequence[Token]) -> Reindexed | None:
+    """Return what a `REINDEX … CONCURRENTLY` is about."""
+    if not is_concurrent(tokens) or tokens[0].keyword != "REINDEX":
+        return None
+    at = 1
+    if tokens[1].text == "(":
+        at = next((i for i, token in enumerate(tokens) if token.text == ")"), 1) + 1
+    rest = [token for token in tokens[at:] if token.keyword != "CONCURRENTLY"]
+    name, _ = _dotted(rest, 1)
+    return Reindexed(rest[0].keyword, name) if rest else None
+
+
 def _dotted(tokens: Sequence[Token], at: int) -> tuple[str, int]:
     """Read `schema.name` as it is written; return it, and where the tokens go on."""
     text = ""
@@ -100,8 +139,18 @@ def _dotted(tokens: Sequence[Token], at: int) -> tuple[str, int]:
     return text, at
 
 
-def _after_parentheses(tokens: Sequence[Token]) -> list[str]:
-    closing = [index for index, token in enumerate(tokens) if token.text == ")"]
-    has_options = len(tokens) > 1 and tokens[1].text == "("
-    start = closing[0] + 1 if has_options and closing else 1
-    return [token.keyword for token in tokens[start : start + 1]]
+def _commits(token: Token) -> bool:
+    """Tell whether the body of a `DO` has a statement that ends the transaction around it."""
+    if token.kind != "text":
+        return False
+    quote = token.text[: token.text.index(token.text[0], 1) + 1] if token.text[0] == "$" else "'"
+    body = token.text[token.text.find(quote) + len(quote) : -len(quote)]
+    try:
+        words = [item.keyword or item.text for item in scan(body.replace("''", "'"), "postgresql")]
+    except Unclosed:  # the server will say so
+        return False
+    starts = {";", "BEGIN", "THEN", "ELSE", "LOOP"}
+    return any(
+        word in {"COMMIT", "ROLLBACK"} and (not at or words[at - 1] in starts)
+        for at, word in enumerate(words)
+    )

@@ -1,7 +1,10 @@
 """The statements of a plan → warnings, each at its place in the manifest or in the SQL file.
 
 In: the steps of a plan. Out: for each statement the rules that it breaks, and whether sqlglot can
-parse it. For `check` and `sql` alone: no start pays for this. Refuses nothing.
+parse it. For `check` and `sql` alone: no start pays for this.
+
+sqlglot's time may double with each level of brackets, and it ends in a RecursionError at some
+forty: `fits` tells beforehand, so that no text, whoever wrote it, keeps a command for long.
 """
 
 import logging
@@ -63,6 +66,10 @@ _COMMANDS = frozenset(
         "WITH",
     ]
 )
+_LONGEST = 100_000  # characters that one command has parsed: a second of sqlglot's time
+_DEAREST = 20_000  # the sum of 2 ** depth over all brackets that it has parsed: three seconds
+_DEEPEST = 12  # levels
+_NESTED = "it is nested too deeply"
 _PARSED = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
 
 
@@ -84,13 +91,44 @@ def lint(steps: Iterable[SqlStep]) -> Iterator[Diagnostic]:
 def findings(steps: Iterable[SqlStep]) -> Iterator[tuple[SqlStep, Statement, Finding]]:
     """Yield what is found, with the statement."""
     created: set[str] = set()
+    budget = Budget()
     for step in steps:
         for statement in step.statements:
-            for finding in _findings(statement, step.dialect, created):
+            for finding in _findings(statement, step.dialect, created, budget):
                 yield step, statement, finding
 
 
-def _findings(statement: Statement, dialect: str, created: set[str]) -> Iterator[Finding]:
+class Budget:
+    """How much more text sqlglot may be given; `too_deep` is where the last one went too deep."""
+
+    def __init__(self) -> None:
+        self._characters = _LONGEST
+        self._brackets = _DEAREST
+        self.too_deep: Token | None = None
+
+    def fits(self, text: str, tokens: Iterable[Token]) -> bool:
+        """Tell whether a statement may be parsed, and take it off; `tokens` are those of `text`."""
+        self.too_deep = None
+        depth = brackets = 0
+        for token in tokens:
+            if token.kind == "symbol" and token.text in "([{":
+                depth += 1
+                brackets += 2**depth
+            elif token.kind == "symbol" and token.text in ")]}":
+                depth = max(0, depth - 1)
+            if depth > _DEEPEST:
+                self.too_deep = token
+                return False
+        if len(text) > self._characters or brackets > self._brackets:
+            return False
+        self._characters -= len(text)
+        self._brackets -= brackets
+        return True
+
+
+def _findings(
+    statement: Statement, dialect: str, created: set[str], budget: Budget
+) -> Iterator[Finding]:
     try:
         (tokens,) = statements(statement.text, dialect)
     except (Unclosed, ValueError):  # refused when it was read, by the rules of this dialect
@@ -103,7 +141,7 @@ def _findings(statement: Statement, dialect: str, created: set[str]) -> Iterator
             yield _finding(rule, statement, tokens[at])
     if words[:1] == ["CREATE"] and "TABLE" in words[1:4]:
         created |= _names(tokens[: words.index("TABLE") + 5])
-    unparsed = _unparsed(statement, tokens, dialect)
+    unparsed = _unparsed(statement, tokens, dialect, budget)
     if unparsed:
         yield Finding("sql-unparsed", "low", unparsed)
 
@@ -125,8 +163,13 @@ def _names(tokens: Iterable[Token]) -> set[str]:
     }
 
 
-def _unparsed(statement: Statement, tokens: list[Token], dialect: str) -> Diagnostic | None:
+def _unparsed(
+    statement: Statement, tokens: list[Token], dialect: str, budget: Budget
+) -> Diagnostic | None:
     """Let sqlglot read the statement; it passes what it only knows the command of."""
+    if not budget.fits(statement.text, tokens):
+        at = budget.too_deep
+        return None if at is None else _told(statement, _NESTED, at.start, at.end)
     try:
         import sqlglot  # noqa: PLC0415  # an extra, and only `check` and `sql` need it
         from sqlglot import errors  # noqa: PLC0415
@@ -144,8 +187,14 @@ def _unparsed(statement: Statement, tokens: list[Token], dialect: str) -> Diagno
         message, start, end = _reading(statement.text, fault)
     except errors.SqlglotError as error:
         message, start, end = str(error).partition("\n")[0], 0, len(statement.text)
+    except RecursionError:  # of operators: brackets were counted
+        message, start, end = _NESTED, tokens[0].start, tokens[0].end
     finally:
         logger.level = level
+    return _told(statement, message, start, end)
+
+
+def _told(statement: Statement, message: str, start: int, end: int) -> Diagnostic:
     place = statement.source.place(start, end)
     told = f"`{statement.label}` cannot be parsed: {message}"
     return Diagnostic("sql-unparsed", told, place, severity="warning")

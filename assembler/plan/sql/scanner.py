@@ -11,6 +11,7 @@ Rules: PostgreSQL 18 "Lexical Structure" (comments nest, `E'…'` has escapes, `
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import zip_longest
 from typing import Literal, NamedTuple
 
 Kind = Literal["word", "name", "text", "number", "symbol"]
@@ -45,8 +46,15 @@ _FORMS = {
 _FORMS["mariadb"] = _FORMS["mysql"]
 _OPENERS = {"": "'\"", "sqlite": "'\"`[", "mysql": "'\"`", "mariadb": "'\"`"}
 _COMMENT = re.compile(r"/\*|\*/")
+_BLOCKS = frozenset({"BEGIN", "END"})
 _BODIES = frozenset({"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT"})
-_OTHER_ENDS = frozenset({"IF", "LOOP", "WHILE", "REPEAT", "FOR"})
+_HEAD = 16  # tokens of a CREATE among which its kind stands, behind OR REPLACE or DEFINER = a@b
+_OTHER_ENDS = frozenset({"IF", "LOOP", "WHILE", "REPEAT", "FOR", "CASE"})
+_BEFORE_A_NAME = frozenset({"SELECT", "AS", "BY", "WHERE", "AND", "OR", "NOT", "ON", "OF"})
+_AFTER_A_NAME = frozenset(
+    {"FROM", "AS", "ASC", "DESC", "AND", "OR", "IS", "IN", "LIKE", "BETWEEN", "WHERE", "GROUP"}
+    | {"ORDER", "LIMIT", "THEN", "ELSE", "WHEN"}
+)
 
 
 class Token(NamedTuple):
@@ -99,12 +107,13 @@ def statements(text: str, dialect: str = "") -> list[list[Token]]:
     """Split `text` at each `;` that ends a statement; empty ones are left out."""
     found: list[list[Token]] = [[]]
     parentheses = blocks = 0
-    for token in scan(text, dialect):
+    tokens = list(scan(text, dialect))
+    for token, following in zip_longest(tokens, tokens[1:]):
         here = found[-1]
-        if token.text in {"(", ")"} and token.kind == "symbol":
+        if token.kind == "symbol" and token.text in {"(", ")"}:
             parentheses = max(0, parentheses + (1 if token.text == "(" else -1))
-        elif token.kind == "word":
-            blocks = max(0, blocks + _block_step(token, here, blocks))
+        elif token.keyword in _BLOCKS and here and here[0].keyword == "CREATE":
+            blocks = max(0, blocks + _block_step(token, here, following, blocks, dialect))
         if token.text == ";" and token.kind == "symbol" and not parentheses and not blocks:
             found.append([])
         else:
@@ -142,15 +151,25 @@ def _comment_end(text: str, at: int, dialect: str) -> int:
     raise Unclosed("a comment", at)
 
 
-def _block_step(token: Token, before: list[Token], blocks: int) -> int:
-    """Say whether a word opens or closes a block of the body of a function or trigger."""
-    word = token.keyword
-    last = before[-1].keyword if before else ""
-    if word in {"BEGIN", "CASE"} and last != "END":
-        if blocks:
-            return 1
-        is_body = bool(before) and before[0].keyword == "CREATE" and word == "BEGIN"
-        return int(is_body and any(item.keyword in _BODIES for item in before))
-    if last == "END" and word in _OTHER_ENDS:
-        return 1  # `END IF` ended no block that was counted
-    return -1 if word == "END" and blocks else 0
+def _block_step(
+    token: Token, before: list[Token], following: Token | None, blocks: int, dialect: str
+) -> int:
+    """Say whether `BEGIN` or `END` opens or closes a block of the body of a function or trigger.
+
+    Both may be names of columns: an `END` that closes stands where a statement would begin, and so
+    never ends a `CASE` of an expression; a `BEGIN` that opens has `ATOMIC` behind it in PostgreSQL,
+    opens the one block of a trigger in SQLite, and has a statement behind it elsewhere.
+    """
+    last, after = before[-1], following.keyword if following else ""
+    if token.keyword == "END":
+        is_first = last.text == ";" or last.keyword in {"BEGIN", "ATOMIC"}
+        return -1 if blocks and is_first and after not in _OTHER_ENDS else 0
+    if blocks and dialect in {"postgresql", "sqlite"}:
+        return 0
+    if dialect == "postgresql":
+        is_opened = after == "ATOMIC"
+    else:
+        is_name = last.text in {".", ","} or last.keyword in _BEFORE_A_NAME
+        is_opened = bool(after) and after not in _AFTER_A_NAME and not is_name
+    head = before[:_HEAD] if not blocks else ()
+    return int(is_opened and (blocks > 0 or any(item.keyword in _BODIES for item in head)))

@@ -9,7 +9,7 @@ a transaction of its own, so neither several nor one that begins or ends a trans
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +23,9 @@ from assembler.document.nodes import MappingNode, ScalarNode, locate
 from assembler.document.parser import read_file
 from assembler.document.provenance import revealed
 from assembler.manifest import Manifest
-from assembler.manifest.step import Startup
-from assembler.plan.sql.kinds import controls_transaction
-from assembler.plan.sql.scanner import Unclosed, statements
+from assembler.manifest import step as models
+from assembler.plan.sql.kinds import controls_transaction, never_applied, runs_alone
+from assembler.plan.sql.scanner import Token, Unclosed, statements
 from assembler.plan.sql.texts import Source, first_line, source_of
 
 _SCHEME = re.compile(r"([a-z][a-z0-9]*)(?:\+[a-z0-9_]+)?:")
@@ -40,14 +40,19 @@ class Statement:
     text: str
     hash: str
     span: Span
+    transaction: bool  # what the manifest says; `runs_alone` knows more
     source: Source = field(repr=False)
+
+    def runs_alone(self, tokens: Sequence[Token], dialect: str) -> bool:
+        """Tell whether it has to run outside a transaction; `tokens` are its own."""
+        return not self.transaction or runs_alone(tokens, dialect)
 
 
 @dataclass(frozen=True, slots=True)
 class SqlStep:
     """One startup entry with SQL: its options, its statements, and the id of its engine."""
 
-    entry: Startup
+    entry: models.Startup
     database: str
     statements: tuple[Statement, ...]
     span: Span  # of `database`
@@ -76,7 +81,7 @@ def read_sql(
             if not isinstance(text, ScalarNode):
                 continue
             reader = _Reader(text, files.get(text.span.file.name, document.path).parent)
-            statement = reader.read(said.label, dialect, is_file=said.run is None)
+            statement = reader.read(said, dialect)
             faults += reader.faults
             found += [statement] if statement else []
         steps.append(SqlStep(entry, name, tuple(found), database.span, dialect))
@@ -145,8 +150,8 @@ class _Reader:
         self.folder = folder
         self.faults: list[Diagnostic] = []
 
-    def read(self, label: str, dialect: str, *, is_file: bool) -> Statement | None:
-        source = self.file() if is_file else source_of(self.node)
+    def read(self, said: models.Statement, dialect: str) -> Statement | None:
+        source = self.file() if said.run is None else source_of(self.node)
         if source is None:
             return None
         self.faults += self.refused(source, dialect)
@@ -154,7 +159,8 @@ class _Reader:
             return None
         text = source.text
         start = len(text) - len(text.lstrip())
-        return Statement(label, text, hash_of(text), source.place(start, len(text)), source)
+        place = source.place(start, len(text))
+        return Statement(said.label, text, hash_of(text), place, said.transaction, source)
 
     def file(self) -> Source | None:
         path = self.folder / str(self.node.value)
@@ -185,11 +191,21 @@ class _Reader:
             remedy = "write each as an entry of `sql`, with a `label`"
             place = source.place(second.start, second.end)
             yield Diagnostic("sql-refused", message, place, "the second", help=remedy)
-        elif controls_transaction(found[0]):
-            token = found[0][0]
+        else:
+            yield from self.unfit(found[0], source, dialect)
+
+    def unfit(self, tokens: list[Token], source: Source, dialect: str) -> Iterator[Diagnostic]:
+        """Find what one statement asks for that a transaction of its own cannot be."""
+        if controls_transaction(tokens):
+            token = tokens[0]
             message = f"`{token.text}` would control the transaction that each statement has"
             place = source.place(token.start, token.end)
             yield Diagnostic("sql-refused", message, place, help="leave it out")
+        refusal = never_applied(tokens, dialect)
+        if refusal is not None:
+            token, message, remedy = refusal
+            place = source.place(token.start, token.end)
+            yield Diagnostic("sql-refused", message, place, help=remedy)
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from assembler.plan.sql.lint import Budget
+from assembler.plan.sql.scanner import scan
 from assembler.review.finding import Grade
 
 _DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
@@ -57,6 +59,8 @@ def effects(text: str, dialect: str | None) -> list[Effect]:
     logger = logging.getLogger("sqlglot")
     level, logger.level = logger.level, logging.CRITICAL  # it warns of what it only passes
     try:
+        if not Budget().fits(text, scan(text, dialect or "postgresql")):
+            return [Effect(Grade.review, "is nested too deeply to be read here")]
         read = _DIALECTS.get(dialect or "postgresql")
         words = " ".join(
             token.text.upper() for token in sqlglot.tokenize(text, read) if not _is_text(token)
@@ -78,7 +82,9 @@ def columns(text: str, dialect: str | None) -> dict[str, str]:
         import sqlglot  # noqa: PLC0415  # as above
         from sqlglot import exp  # noqa: PLC0415
 
-        tree = sqlglot.parse_one(text[:_LONGEST], read=_DIALECTS.get(dialect or "postgresql"))
+        if len(text) > _LONGEST or not Budget().fits(text, scan(text, dialect or "postgresql")):
+            return {}
+        tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect or "postgresql"))
     except Exception:  # noqa: BLE001  # as above
         return {}
     if not isinstance(tree, exp.Create) or not isinstance(tree.this, exp.Schema):

@@ -151,15 +151,18 @@ class Applier:
             self._known = frozenset(await self.session.applied(hashes))
         if statement.hash in self._known and not entry.always:
             return End("skipped", "applied before")
+        dialect = self.engine.dialect.name
+        tokens = _tokens(statement.text, dialect)
         reserve = entry.timeout.total_seconds() * _RESERVE
         end = await self.session.apply(
             Work(
                 statement=statement,
-                tokens=_tokens(statement.text, self.engine.dialect.name),
+                tokens=tokens,
                 step=entry.id,
                 lock_timeout=entry.lock_timeout,
                 statement_timeout=entry.statement_timeout,
                 always=entry.always,
+                is_alone=statement.runs_alone(tokens, dialect),
                 until=self.deadline - reserve,
             )
         )

@@ -9,7 +9,6 @@ from typing import Any
 
 from assembler.diagnostics.span import printable
 from assembler.plan.load import Plan
-from assembler.plan.sql.kinds import runs_alone
 from assembler.plan.sql.lint import findings
 from assembler.plan.sql.scanner import scan
 from assembler.plan.sql.statement import SqlStep, Statement
@@ -72,7 +71,7 @@ def _fact(
         "label": statement.label,
         "database": step.database,
         "dialect": step.entry.dialect or dialect,
-        "transaction": not runs_alone(list(scan(statement.text, dialect)), dialect),
+        "transaction": not statement.runs_alone(list(scan(statement.text, dialect)), dialect),
         "always": step.entry.always,
         "hash": statement.hash,
         "file": statement.span.file.name,

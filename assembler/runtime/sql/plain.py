@@ -45,8 +45,7 @@ class PlainSession(Session):
         began = time.perf_counter()
         try:
             async with asyncio.timeout(work.statement_timeout.total_seconds()):
-                options = {"no_parameters": True}
-                await connection.exec_driver_sql(work.statement.text, execution_options=options)
+                await self._run(work)
         except TimeoutError:
             limit = duration_text(work.statement_timeout)
             raise SqlError(f"ran longer than its `statement_timeout` of {limit}") from None
@@ -61,6 +60,17 @@ class PlainSession(Session):
         await connection.execute(text(ledger.insert(ledger.NAME, marks=marks)), row)
         await connection.commit()
         return End("applied")
+
+    async def _run(self, work: Work) -> None:
+        """Run the statement; what must have no transaction, on a connection of its own."""
+        options = {"no_parameters": True}
+        if not work.is_alone:
+            connection = await self.connection()
+            await connection.exec_driver_sql(work.statement.text, execution_options=options)
+            return
+        async with self.engine.connect() as second:
+            await second.execution_options(isolation_level="AUTOCOMMIT")
+            await second.exec_driver_sql(work.statement.text, execution_options=options)
 
 
 def _has_ledger(connection: object) -> bool:

@@ -17,14 +17,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assembler.manifest.duration import duration_text
-from assembler.plan.sql.kinds import BuiltIndex, built_index, is_concurrent, runs_alone
+from assembler.plan.sql.kinds import built_index, is_concurrent, reindexed
 from assembler.runtime.sql import ledger
 from assembler.runtime.sql.ledger import Applied
-from assembler.runtime.sql.work import End, Session, SqlError, Work, close
+from assembler.runtime.sql.work import End, Session, SqlError, Work, close, milliseconds
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,10 +35,17 @@ _BUILD_POLL_SECONDS = 0.2
 _SECOND_SECONDS = 5.0  # for the second connection
 _INVALID = """
 SELECT i.indexrelid::regclass::text,
-       EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = to_regclass(:table) AND c.relname = :name AND NOT i.indisvalid
+       EXISTS (SELECT FROM pg_stat_progress_create_index p
+               WHERE p.index_relid = i.indexrelid OR (p.relid = i.indrelid AND {is_again}))
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+WHERE NOT i.indisvalid AND t.relkind <> 't' AND {which}
 """
+_OF_A_BUILD = "i.indrelid = to_regclass(:table) AND c.relname = :name"
+_OF_A_REINDEX = {
+    "INDEX": "i.indrelid = (SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(:name))",
+    "TABLE": "i.indrelid = to_regclass(:name)",
+    "SCHEMA": "t.relnamespace = to_regnamespace(:name)",
+}
 
 
 class PostgresSession(Session):
@@ -65,13 +72,13 @@ class PostgresSession(Session):
         self.is_tainted = True
         began = time.perf_counter()
         detail = ""
-        if runs_alone(work.tokens, "postgresql"):
+        if work.is_alone:
             detail = await self._run_alone(connection, work)
         else:
             await _set(
                 connection,
-                lock_timeout=duration_text(work.lock_timeout),
-                statement_timeout=duration_text(work.statement_timeout),
+                lock_timeout=f"{milliseconds(work.lock_timeout)}ms",
+                statement_timeout=f"{milliseconds(work.statement_timeout)}ms",
             )
             await _run(connection, work.statement.text)
         await self._record(connection, work, round((time.perf_counter() - began) * 1000))
@@ -103,14 +110,13 @@ class PostgresSession(Session):
         A build waits for the end of every transaction that it saw with a snapshot, such as one
         that looks at it: so none stays open meanwhile.
         """
-        index = built_index(work.tokens)
         while await self._lock(connection, work):
-            found = await _invalid(connection, index) if index else None
-            if not (found and found[1]):
+            built = [name for name, is_built in await _invalid(connection, work) if is_built]
+            if not built:
                 return True
             await connection.rollback()
             if self.clock() >= work.until:
-                raise SqlError(f"another connection still builds `{found[0]}`")
+                raise SqlError(f"another connection still builds `{built[0]}`")
             await asyncio.sleep(_BUILD_POLL_SECONDS)
         return False
 
@@ -136,12 +142,13 @@ class PostgresSession(Session):
             low = min(low * 1.5, high)
 
     async def _is_applied(self, connection: "AsyncConnection", work: Work) -> bool:
-        return bool(await self._rows(connection, [work.statement.hash]))
+        async with _looking(connection) if work.is_alone else contextlib.nullcontext():
+            return bool(await self._rows(connection, [work.statement.hash]))
 
     async def _rows(self, connection: "AsyncConnection", hashes: Sequence[str]) -> list[Any]:
         return await _all(connection, ledger.select(self._table, hashes))
 
-    async def _record(self, connection: "AsyncConnection", work: Work, milliseconds: int) -> None:
+    async def _record(self, connection: "AsyncConnection", work: Work, took: int) -> None:
         from sqlalchemy import text  # noqa: PLC0415  # only where a manifest has SQL
 
         await _run(connection, ledger.forget(self._table, work.statement.hash))
@@ -152,7 +159,7 @@ class PostgresSession(Session):
                 "hash": work.statement.hash,
                 "step": work.step,
                 "label": work.statement.label,
-                "milliseconds": milliseconds,
+                "milliseconds": took,
             },
         )
 
@@ -165,38 +172,38 @@ class PostgresSession(Session):
             raise SqlError("takes a second connection, and the engine's pool gave none") from None
         try:
             await second.execution_options(isolation_level="AUTOCOMMIT")
-            index = built_index(work.tokens)
-            detail = await _drop_invalid(holder, second, index) if index else ""
+            detail = await _drop_invalid(holder, second, work)
             if self._is_direct:
                 # Concurrent builds wait for old transactions and keep nobody waiting.
-                lock = "0" if is_concurrent(work.tokens) else duration_text(work.lock_timeout)
-                await _simple(second, f"SET lock_timeout = '{lock}'")
-                limit = duration_text(work.statement_timeout)
-                await _simple(second, f"SET statement_timeout = '{limit}'")
+                lock = 0 if is_concurrent(work.tokens) else milliseconds(work.lock_timeout)
+                await _simple(second, f"SET lock_timeout = '{lock}ms'")
+                limit = milliseconds(work.statement_timeout)
+                await _simple(second, f"SET statement_timeout = '{limit}ms'")
             await _release_snapshot(holder)
             try:
                 async with asyncio.timeout(work.statement_timeout.total_seconds()):
                     await _simple(second, work.statement.text)
             except TimeoutError:
-                limit = duration_text(work.statement_timeout)
-                raise SqlError(f"ran longer than its `statement_timeout` of {limit}") from None
+                told = duration_text(work.statement_timeout)
+                raise SqlError(f"ran longer than its `statement_timeout` of {told}") from None
         finally:
             with contextlib.suppress(Exception):  # it is not used again, whatever its state
                 await asyncio.shield(close(second, is_tainted=True))
-        if index and await _invalid(holder, index):
-            raise SqlError(f"index `{index.name}` was built, and is not valid")
+        for name, _ in await _invalid(holder, work):
+            raise SqlError(f"index `{name}` was built, and is not valid")
         return detail
 
 
-async def _drop_invalid(
-    holder: "AsyncConnection", second: "AsyncConnection", index: BuiltIndex
-) -> str:
-    """Drop what a failed build left, which `IF NOT EXISTS` would take for the index."""
-    if not (found := await _invalid(holder, index)):
+async def _drop_invalid(holder: "AsyncConnection", second: "AsyncConnection", work: Work) -> str:
+    """Drop what a failed build left: `IF NOT EXISTS` would take it for the index, REINDEX add to it."""
+    names = [name for name, _ in await _invalid(holder, work)]
+    if not names:
         return ""
     await _release_snapshot(holder)
-    await _simple(second, f"DROP INDEX CONCURRENTLY IF EXISTS {found[0]}")
-    return f"an invalid `{index.name}` was dropped and built again"
+    for name in names:
+        await _simple(second, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    told = ", ".join(f"`{name}`" for name in names)
+    return f"an invalid {told} was dropped and built again"
 
 
 async def _run(connection: "AsyncConnection", text: str) -> Any:
@@ -241,10 +248,39 @@ async def _is_direct(connection: "AsyncConnection", server_pid: int) -> bool:
     return bool(own == server_pid)
 
 
-async def _invalid(connection: "AsyncConnection", index: BuiltIndex) -> Any:
+@contextlib.asynccontextmanager
+async def _looking(connection: "AsyncConnection") -> AsyncIterator[None]:
+    """Read tables, and give their locks back, while the lock of the transaction is kept.
+
+    Else VACUUM FULL and REINDEX DATABASE would wait for the very transaction that waits for them.
+    """
+    await _run(connection, "SAVEPOINT looking")
+    yield
+    await _run(connection, "ROLLBACK TO SAVEPOINT looking")
+    await _run(connection, "RELEASE SAVEPOINT looking")
+
+
+async def _invalid(connection: "AsyncConnection", work: Work) -> list[Any]:
+    """Return the indexes that a build like that of `work` left, each with whether one is going on.
+
+    REINDEX CONCURRENTLY leaves them as `…_ccnew` and `…_ccold`, with a number where there are more.
+    """
     from sqlalchemy import text  # noqa: PLC0415  # only where a manifest has SQL
 
-    is_quoted = index.name.startswith('"')
-    name = index.name[1:-1].replace('""', '"') if is_quoted else index.name.lower()
-    found = await connection.execute(text(_INVALID), {"table": index.table, "name": name})
-    return found.one_or_none()
+    index, again = built_index(work.tokens), reindexed(work.tokens)
+    if index is not None:
+        where, values = _OF_A_BUILD, {"table": index.table, "name": _relname(index.name)}
+    elif again is not None:
+        where = f"c.relname ~ '_cc(new|old)[0-9]*$' AND {_OF_A_REINDEX.get(again.kind, 'true')}"
+        values = {"name": again.name} if again.kind in _OF_A_REINDEX else {}
+    else:
+        return []
+    query = text(_INVALID.format(is_again=index is None, which=where))
+    async with _looking(connection):
+        found = await connection.execute(query, values)
+        return list(found.all())
+
+
+def _relname(written: str) -> str:
+    is_quoted = written.startswith('"')
+    return written[1:-1].replace('""', '"') if is_quoted else written.lower()

@@ -13,10 +13,9 @@ from datetime import timedelta
 from typing import Any
 
 from assembler.manifest.duration import duration_text
-from assembler.plan.sql.kinds import runs_alone
 from assembler.runtime.sql import ledger
 from assembler.runtime.sql.ledger import Applied
-from assembler.runtime.sql.work import End, Session, SqlError, Work
+from assembler.runtime.sql.work import End, Session, SqlError, Work, milliseconds
 
 _MARKS = ("?", "?", "?", "?")
 
@@ -46,21 +45,20 @@ class SqliteSession(Session):
             await driver.execute(f"PRAGMA busy_timeout = {before}")
 
     async def _apply(self, driver: Any, work: Work) -> End:
-        alone = runs_alone(work.tokens, "sqlite")
         await driver.execute("BEGIN IMMEDIATE")
         await driver.execute(ledger.create(ledger.NAME, moment="TIMESTAMP"))
         query = ledger.select(ledger.NAME, [work.statement.hash])
         if not work.always and await driver.execute_fetchall(query):
             return End("skipped", "applied before")
-        if alone:
+        if work.is_alone:
             await driver.commit()
         began = time.perf_counter()
         await _run(driver, work)
-        if alone:
+        if work.is_alone:
             await driver.execute("BEGIN IMMEDIATE")
-        milliseconds = round((time.perf_counter() - began) * 1000)
+        took = round((time.perf_counter() - began) * 1000)
         await driver.execute(ledger.forget(ledger.NAME, work.statement.hash))
-        row = (work.statement.hash, work.step, work.statement.label, milliseconds)
+        row = (work.statement.hash, work.step, work.statement.label, took)
         await driver.execute(ledger.insert(ledger.NAME, marks=_MARKS), row)
         await driver.commit()
         return End("applied")
@@ -85,4 +83,4 @@ async def _run(driver: Any, work: Work) -> None:
 
 
 async def _wait_for_locks(driver: Any, limit: timedelta) -> None:
-    await driver.execute(f"PRAGMA busy_timeout = {limit // timedelta(milliseconds=1)}")
+    await driver.execute(f"PRAGMA busy_timeout = {milliseconds(limit)}")

@@ -32,6 +32,7 @@ class Work:
     lock_timeout: timedelta
     statement_timeout: timedelta
     always: bool
+    is_alone: bool  # it has to run outside a transaction
     until: float
 
 
@@ -77,6 +78,11 @@ class Session:
             return
         with contextlib.suppress(Exception):  # it may be broken: that is why it is given up
             await asyncio.shield(close(connection, is_tainted=self.is_tainted))
+
+
+def milliseconds(limit: timedelta) -> int:
+    """Return a limit as every server takes it: `1m` is no unit of theirs, and 32 bits are all."""
+    return min(limit // timedelta(milliseconds=1), 2**31 - 1)
 
 
 async def close(connection: "AsyncConnection", *, is_tainted: bool) -> None:

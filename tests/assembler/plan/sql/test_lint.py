@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,45 @@ def test_the_dialect_is_that_of_the_url_where_the_step_names_none(tmp_path: Path
         tmp_path, {**SHOP, "m.yaml": head + "    sql: [{label: x, run: 'SELECT [a;b]'}]\n"}
     ):
         assert load("m.yaml").sql[0].dialect == "sqlite"
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("SELECT " + "(" * 20_000 + "1" + ")" * 20_000, 20),
+        ("SELECT " + "(" * 20_000, 20),
+        ("SELECT " + "ARRAY[" * 30 + "1" + "]" * 30, 85),
+        ("SELECT " + "CAST(" * 30 + "1" + " AS int)" * 30, 72),
+        ("SELECT " + "NOT " * 20_000 + "1", 1),
+        ("SELECT " + "- " * 20_000 + "1", 1),
+    ],
+)
+def test_what_is_nested_too_deeply_for_the_parser_is_told_at_its_place(
+    text: str, column: int, tmp_path: Path
+) -> None:
+    manifest = f"{HEAD}    sql: [{{label: deep, file: deep.sql}}]\n"
+    with project(tmp_path, {**SHOP, "m.yaml": manifest, "deep.sql": text}):
+        (found,) = lint(load("m.yaml", static=True).sql)
+    assert found.message == "`deep` cannot be parsed: it is nested too deeply"
+    assert found.span is not None
+    assert (found.span.file.name, found.span.line, found.span.column) == ("deep.sql", 1, column)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["SELECT " + "ARRAY[" * 12 + "1" + "]" * 12] * 2000,
+        ["SELECT " + ", ".join(["ARRAY[" * 10 + "1" + "]" * 10] * 3000)],
+        ["SELECT " + ", ".join(["DATE(" * 6 + "1" + ")" * 6] * 6000)],
+        ["INSERT INTO t VALUES " + ",".join(["(1,'abc')"] * 40_000)],
+        ["SELECT 1" + ";" * 200_000],
+    ],
+    ids=["statements", "columns", "functions", "rows", "semicolons"],
+)
+def test_no_text_keeps_the_parser_for_long(texts: list[str], tmp_path: Path) -> None:
+    sql = [{"label": str(i), "run": run} for i, run in enumerate(texts)]
+    with project(tmp_path, {**SHOP, "m.yaml": f"{HEAD}    sql: {json.dumps(sql)}\n"}):
+        steps = load("m.yaml", static=True).sql
+    began = time.process_time()
+    list(lint(steps))
+    assert time.process_time() - began < 10  # a third of it on a machine that does no more

@@ -1,6 +1,7 @@
 """The scanner agrees with sqlglot's tokenizer about where statements end, and with the servers."""
 
 import sqlite3
+import time
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.tokenizer_core import TokenType
 
-from assembler.plan.sql.kinds import BuiltIndex, built_index, controls_transaction, runs_alone
+from assembler.plan.sql.kinds import (
+    BuiltIndex,
+    Reindexed,
+    built_index,
+    controls_transaction,
+    reindexed,
+    runs_alone,
+)
 from assembler.plan.sql.scanner import Unclosed, scan, statements
 
 
@@ -28,6 +36,8 @@ UPDATE b SET c = CASE 1 WHEN 1 THEN 2 END; DELETE FROM d; END"""
         ("SELECT 1", "postgresql", ["SELECT 1"]),
         ("SELECT 1;", "postgresql", ["SELECT 1"]),
         (" ; ;; -- nothing\n /* ; */", "postgresql", []),
+        ("-- nothing", "postgresql", []),
+        ("", "sqlite", []),
         ("SELECT 1; SELECT 2", "postgresql", ["SELECT 1", "SELECT 2"]),
         ("SELECT ';'; SELECT 2", "postgresql", ["SELECT ';'", "SELECT 2"]),
         ("SELECT 'it''s;'", "postgresql", ["SELECT 'it''s;'"]),
@@ -66,6 +76,40 @@ UPDATE b SET c = CASE 1 WHEN 1 THEN 2 END; DELETE FROM d; END"""
             "CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT 2); SELECT 3",
             "postgresql",
             ["CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT 2)", "SELECT 3"],
+        ),
+        *(
+            (f"{text}; SELECT 1", dialect, [text, "SELECT 1"])
+            for dialect, text in (
+                ("sqlite", "CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET end = 1; END"),
+                (
+                    "sqlite",
+                    "CREATE TEMP TRIGGER t AFTER UPDATE OF begin, end ON a WHEN new.end > 1 BEGIN SELECT end FROM b; SELECT CASE end WHEN begin THEN 1 END; END",
+                ),
+                (
+                    "sqlite",
+                    "CREATE TRIGGER begin AFTER INSERT ON begin BEGIN SELECT begin, end FROM b; END",
+                ),
+                ("sqlite", "CREATE TABLE t (begin int, end int)"),
+                (
+                    "postgresql",
+                    "CREATE TRIGGER t AFTER UPDATE OF begin ON a FOR EACH ROW WHEN (new.end > old.end) EXECUTE FUNCTION f()",
+                ),
+                (
+                    "postgresql",
+                    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT a.end AS end FROM a; SELECT CASE WHEN true THEN 1 END; END",
+                ),
+                ("postgresql", "CREATE OR REPLACE PROCEDURE p(begin int) BEGIN ATOMIC END"),
+                ("postgresql", "CREATE FUNCTION begin() RETURNS int LANGUAGE sql RETURN 1"),
+                (
+                    "mysql",
+                    "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW BEGIN SET NEW.end = 1; IF NEW.begin > 2 THEN BEGIN SELECT end, begin FROM b; END; END IF; END",
+                ),
+                (
+                    "mysql",
+                    "CREATE DEFINER=`a`@`b` PROCEDURE p() BEGIN DECLARE EXIT HANDLER FOR NOT FOUND BEGIN END; CASE a WHEN 1 THEN SET end = 2; END CASE; END",
+                ),
+                ("mysql", "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.begin = 1"),
+            )
         ),
     ],
 )
@@ -136,6 +180,34 @@ def test_sqlite_agrees_where_a_statement_is_complete(parts: list[str]) -> None:
             assert sqlite3.complete_statement(text[: token.end]) == (token.text == ";")
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            ["SELECT end", "UPDATE b SET end = begin", "SELECT CASE end WHEN 1 THEN 2 END", "DELETE FROM end"]
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)  # fmt: skip
+def test_sqlite_agrees_where_a_trigger_ends(body: list[str]) -> None:
+    trigger = f"CREATE TRIGGER t AFTER INSERT ON a BEGIN {'; '.join(body)}; END"
+    text = f"{trigger}; SELECT 1;"
+    assert texts(text, "sqlite") == [trigger, "SELECT 1"]
+    ends = [token.end for token in scan(text, "sqlite") if token.text == ";"]
+    complete = [end for end in ends if sqlite3.complete_statement(text[:end])]
+    assert complete == ends[-2:]
+
+
+def test_a_text_is_split_in_a_time_that_grows_with_its_length() -> None:
+    for text in (
+        "CREATE " + "BEGIN " * 100_000,
+        "CREATE FUNCTION f() " + "BEGIN x; END; " * 50_000,
+    ):
+        began = time.process_time()
+        statements(text, "mysql")
+        assert time.process_time() - began < 5
+
+
 @pytest.mark.parametrize(
     ("text", "dialect", "alone"),
     [
@@ -146,7 +218,7 @@ def test_sqlite_agrees_where_a_statement_is_complete(parts: list[str]) -> None:
         ("DROP INDEX CONCURRENTLY IF EXISTS i", "postgresql", True),
         ("REINDEX TABLE CONCURRENTLY t", "postgresql", True),
         ("REINDEX (VERBOSE) DATABASE d", "postgresql", True),
-        ("REINDEX TABLE t", "postgresql", False),
+        ("REINDEX TABLE t", "postgresql", True),
         ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY", "postgresql", True),
         ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", "postgresql", False),
         ("-- note\nVACUUM ANALYZE t", "postgresql", True),
@@ -154,7 +226,16 @@ def test_sqlite_agrees_where_a_statement_is_complete(parts: list[str]) -> None:
         ("DROP TABLESPACE t", "postgresql", True),
         ("ALTER SYSTEM SET work_mem = '1MB'", "postgresql", True),
         ("CLUSTER", "postgresql", True),
-        ("CLUSTER t USING i", "postgresql", False),
+        ("CLUSTER t USING i", "postgresql", True),  # refused if `t` is partitioned
+        ("VACUUM (FULL) t", "postgresql", True),
+        ("REINDEX SCHEMA s", "postgresql", True),
+        ("DISCARD ALL", "postgresql", True),
+        ("DISCARD TEMP", "postgresql", False),
+        ("DO $$ BEGIN DELETE FROM t; COMMIT; END $$", "postgresql", True),
+        ("DO $x$ BEGIN LOOP rollback; END LOOP; END $x$ LANGUAGE plpgsql", "postgresql", True),
+        ("DO 'BEGIN PERFORM ''x''; COMMIT AND CHAIN; END'", "postgresql", True),
+        ("DO $$ BEGIN RAISE 'COMMIT'; /* COMMIT; */ END $$", "postgresql", False),
+        ("DO $$ BEGIN UPDATE t SET commit = 1; END $$", "postgresql", False),
         ("CREATE TABLE system (database int)", "postgresql", False),
         ("ALTER TYPE k ADD VALUE 'CONCURRENTLY'", "postgresql", False),
         ("DO $$ BEGIN EXECUTE 'VACUUM'; END $$", "postgresql", False),
@@ -185,6 +266,20 @@ def test_what_cannot_run_in_a_transaction(text: str, dialect: str, *, alone: boo
 def test_the_index_that_is_built_and_its_table(text: str, index: BuiltIndex | None) -> None:
     (tokens,) = statements(text, "postgresql")
     assert built_index(tokens) == index
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("REINDEX INDEX CONCURRENTLY s.i", Reindexed("INDEX", "s.i")),
+        ("REINDEX (VERBOSE, CONCURRENTLY) TABLE t", Reindexed("TABLE", "t")),
+        ("REINDEX DATABASE CONCURRENTLY", Reindexed("DATABASE", "")),
+        ("REINDEX TABLE t", None),
+        ("DROP INDEX CONCURRENTLY i", None),
+    ],
+)
+def test_what_is_indexed_anew(text: str, found: Reindexed | None) -> None:
+    assert reindexed(statements(text, "postgresql")[0]) == found
 
 
 @pytest.mark.parametrize("text", ["BEGIN", "commit", "ROLLBACK", "END", "PREPARE TRANSACTION 'x'"])

@@ -1,5 +1,6 @@
 """Startup SQL on a real PostgreSQL: once over all replicas, whatever locks and dies meanwhile."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -200,6 +201,75 @@ def test_an_invalid_index_is_dropped_and_built_again(
     assert rows(postgres, "SELECT indisvalid FROM pg_index WHERE indrelid = 't'::regclass") == [
         (True,)
     ]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_what_a_failed_reindex_left_is_dropped_before_the_next(
+    driver: str, postgres: str, tmp_path: Path
+) -> None:
+    run(
+        postgres,
+        "CREATE TABLE t (a int)",
+        "CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'",
+        "CREATE INDEX t_a ON t (f(a))",
+        "INSERT INTO t VALUES (0)",
+        "CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1 / $1'",
+    )
+    statements = {"again": "REINDEX INDEX CONCURRENTLY t_a"}
+    path = manifest(tmp_path, driven(postgres, driver), entry(statements, on_error="warn"))
+    (step,) = started(path)
+    assert step.error == "division by zero (22012)"
+    invalid = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+    assert rows(postgres, invalid) == [("t_a_ccnew",)]
+    run(postgres, "DELETE FROM t")
+    (step,) = started(path)
+    assert (step.outcome, step.detail) == (
+        "ok",
+        "an invalid `t_a_ccnew` was dropped and built again",
+    )
+    assert rows(postgres, invalid) == []
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_what_takes_every_table_does_not_lock_itself_out(
+    driver: str, postgres: str, tmp_path: Path
+) -> None:
+    run(postgres, "CREATE PROCEDURE p() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
+    statements = {
+        "table": "CREATE TABLE t (a int) PARTITION BY LIST (a)",
+        "index": "CREATE INDEX t_a ON t (a)",
+        **{
+            text: text
+            for text in (
+                *("VACUUM FULL", "VACUUM (FULL) assembler_applied", "VACUUM FULL pg_class"),
+                *("REINDEX SCHEMA public", "REINDEX DATABASE", "REINDEX TABLE t", "CLUSTER"),
+                *("REINDEX TABLE CONCURRENTLY assembler_applied", "DISCARD ALL"),
+                "DO $$ BEGIN CREATE TABLE u (); COMMIT; CREATE TABLE v (); END $$",
+            )
+        },
+    }
+    sql: list[dict[str, Any]] = [{"label": key, "run": run} for key, run in statements.items()]
+    sql.append({"label": "call", "run": "CALL p()", "transaction": False})
+    said = {"id": "schema", "database": "${resources.db}", "on_error": "warn", "sql": sql}
+    path = manifest(tmp_path, driven(postgres, driver), f"  - {json.dumps(said)}\n")
+    assert {step.label: step.error for step in started(path) if step.error} == {}
+    assert rows(postgres, "SELECT count(*) FROM assembler_applied") == [(len(sql),)]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("limit", ["60s", "2m", "1h", "8784h", "1500ms"])
+def test_limits_of_any_size_are_what_the_server_takes(
+    limit: str, driver: str, postgres: str, tmp_path: Path
+) -> None:
+    statements = {
+        "inside": "CREATE TABLE t AS SELECT current_setting('statement_timeout') AS a",
+        "alone": "VACUUM t",
+    }
+    options = {"statement_timeout": limit, "lock_timeout": limit}
+    path = manifest(tmp_path, driven(postgres, driver), entry(statements, **options))
+    assert set(outcomes(started(path)).values()) == {"ok"}
+    told = {"60s": "1min", "2m": "2min", "1h": "1h", "8784h": "2147483647ms", "1500ms": "1500ms"}
+    assert rows(postgres, "SELECT a FROM t") == [(told[limit],)]
 
 
 def test_a_process_that_is_killed_leaves_its_statement_to_the_next(

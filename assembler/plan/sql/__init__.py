@@ -1,1 +1,0 @@
-"""Startup SQL: texts of a manifest → statements that are applied once over all replicas."""

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.plan.sql.kinds import keywords
-from assembler.plan.sql.rules import RULES, Rule, Severity
+from assembler.plan.sql.rules import RULES, Severity, SqlRule, StatementFacts
 from assembler.plan.sql.scanner import Token, Unclosed, statements
-from assembler.plan.sql.signs import Facts
-from assembler.plan.sql.statement import SqlStep, Statement
+from assembler.plan.sql.statement import SqlStatement, SqlStep
 
 _COMMANDS = frozenset(
     [
@@ -74,7 +73,7 @@ _PARSED = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mari
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SqlFinding:
     """A statement that breaks a rule, or that could not be parsed (`rule` is `sql-unparsed`)."""
 
     rule: str
@@ -88,7 +87,7 @@ def lint(steps: Iterable[SqlStep]) -> Iterator[Diagnostic]:
         yield finding.diagnostic
 
 
-def findings(steps: Iterable[SqlStep]) -> Iterator[tuple[SqlStep, Statement, Finding]]:
+def findings(steps: Iterable[SqlStep]) -> Iterator[tuple[SqlStep, SqlStatement, SqlFinding]]:
     """Yield what is found, with the statement."""
     created: set[str] = set()
     budget = Budget()
@@ -127,14 +126,14 @@ class Budget:
 
 
 def _findings(
-    statement: Statement, dialect: str, created: set[str], budget: Budget
-) -> Iterator[Finding]:
+    statement: SqlStatement, dialect: str, created: set[str], budget: Budget
+) -> Iterator[SqlFinding]:
     try:
         (tokens,) = statements(statement.text, dialect)
     except (Unclosed, ValueError):  # refused when it was read, by the rules of this dialect
         return
     words = [token.keyword for token in tokens]
-    facts = Facts(tokens, words, dialect, is_new_table=bool(created & _names(tokens)))
+    facts = StatementFacts(tokens, words, dialect, is_new_table=bool(created & _names(tokens)))
     for rule in RULES:
         at = rule.find(facts) if dialect in rule.dialects else None
         if at is not None:
@@ -143,14 +142,14 @@ def _findings(
         created |= _names(tokens[: words.index("TABLE") + 5])
     unparsed = _unparsed(statement, tokens, dialect, budget)
     if unparsed:
-        yield Finding("sql-unparsed", "low", unparsed)
+        yield SqlFinding("sql-unparsed", "low", unparsed)
 
 
-def _finding(rule: Rule, statement: Statement, token: Token) -> Finding:
+def _finding(rule: SqlRule, statement: SqlStatement, token: Token) -> SqlFinding:
     message = f"`{statement.label}` {rule.sentence}"
     place = statement.source.place(token.start, token.end)
     diagnostic = Diagnostic(rule.code, message, place, rule.id, help=rule.fix, severity="warning")
-    return Finding(rule.id, rule.severity, diagnostic)
+    return SqlFinding(rule.id, rule.severity, diagnostic)
 
 
 def _names(tokens: Iterable[Token]) -> set[str]:
@@ -164,7 +163,7 @@ def _names(tokens: Iterable[Token]) -> set[str]:
 
 
 def _unparsed(
-    statement: Statement, tokens: list[Token], dialect: str, budget: Budget
+    statement: SqlStatement, tokens: list[Token], dialect: str, budget: Budget
 ) -> Diagnostic | None:
     """Let sqlglot read the statement; it passes what it only knows the command of."""
     if not budget.fits(statement.text, tokens):
@@ -194,7 +193,7 @@ def _unparsed(
     return _told(statement, message, start, end)
 
 
-def _told(statement: Statement, message: str, start: int, end: int) -> Diagnostic:
+def _told(statement: SqlStatement, message: str, start: int, end: int) -> Diagnostic:
     place = statement.source.place(start, end)
     told = f"`{statement.label}` cannot be parsed: {message}"
     return Diagnostic("sql-unparsed", told, place, severity="warning")

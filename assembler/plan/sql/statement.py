@@ -26,14 +26,14 @@ from assembler.manifest import Manifest
 from assembler.manifest import step as models
 from assembler.plan.sql.kinds import controls_transaction, never_applied, runs_alone
 from assembler.plan.sql.scanner import Token, Unclosed, statements
-from assembler.plan.sql.texts import Source, first_line, source_of
+from assembler.plan.sql.texts import SqlText, first_line, source_of
 
 _SCHEME = re.compile(r"([a-z][a-z0-9]*)(?:\+[a-z0-9_]+)?:")
 _GUESS = "postgresql"  # the dialect by which a text is read whose engine is not known yet
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class SqlStatement:
     """One statement: `hash` is the SHA-256 of its text, `span` the place of its beginning."""
 
     label: str
@@ -41,7 +41,7 @@ class Statement:
     hash: str
     span: Span
     transaction: bool  # what the manifest says; `runs_alone` knows more
-    source: Source = field(repr=False)
+    source: SqlText = field(repr=False)
 
     def runs_alone(self, tokens: Sequence[Token], dialect: str) -> bool:
         """Tell whether it has to run outside a transaction; `tokens` are its own."""
@@ -54,7 +54,7 @@ class SqlStep:
 
     entry: models.Startup
     database: str
-    statements: tuple[Statement, ...]
+    statements: tuple[SqlStatement, ...]
     span: Span  # of `database`
     dialect: str  # the entry's, or else what the URL of the engine says
 
@@ -80,7 +80,7 @@ def read_sql(
             text = inside.get(key) if isinstance(inside, MappingNode) else None
             if not isinstance(text, ScalarNode):
                 continue
-            reader = _Reader(text, files.get(text.span.file.name, document.path).parent)
+            reader = _StatementReader(text, files.get(text.span.file.name, document.path).parent)
             statement = reader.read(said, dialect)
             faults += reader.faults
             found += [statement] if statement else []
@@ -142,7 +142,7 @@ def _dialect_of(root: MappingNode, resource: str, resolver: Resolver) -> str:
     return "postgresql" if name == "postgres" else name
 
 
-class _Reader:
+class _StatementReader:
     """Reads one statement; `faults` is what is wrong with it."""
 
     def __init__(self, node: ScalarNode, folder: Path) -> None:
@@ -150,7 +150,7 @@ class _Reader:
         self.folder = folder
         self.faults: list[Diagnostic] = []
 
-    def read(self, said: models.Statement, dialect: str) -> Statement | None:
+    def read(self, said: models.Statement, dialect: str) -> SqlStatement | None:
         source = self.file() if said.run is None else source_of(self.node)
         if source is None:
             return None
@@ -160,9 +160,9 @@ class _Reader:
         text = source.text
         start = len(text) - len(text.lstrip())
         place = source.place(start, len(text))
-        return Statement(said.label, text, hash_of(text), place, said.transaction, source)
+        return SqlStatement(said.label, text, hash_of(text), place, said.transaction, source)
 
-    def file(self) -> Source | None:
+    def file(self) -> SqlText | None:
         path = self.folder / str(self.node.value)
         try:
             file = read_file(path, shown_name(path))
@@ -175,9 +175,9 @@ class _Reader:
         except ManifestError as error:
             self.faults += error.diagnostics
             return None
-        return Source(file.text, file)
+        return SqlText(file.text, file)
 
-    def refused(self, source: Source, dialect: str) -> Iterator[Diagnostic]:
+    def refused(self, source: SqlText, dialect: str) -> Iterator[Diagnostic]:
         try:
             found = statements(source.text, dialect)
         except Unclosed as error:
@@ -194,7 +194,7 @@ class _Reader:
         else:
             yield from self.unfit(found[0], source, dialect)
 
-    def unfit(self, tokens: list[Token], source: Source, dialect: str) -> Iterator[Diagnostic]:
+    def unfit(self, tokens: list[Token], source: SqlText, dialect: str) -> Iterator[Diagnostic]:
         """Find what one statement asks for that a transaction of its own cannot be."""
         if controls_transaction(tokens):
             token = tokens[0]

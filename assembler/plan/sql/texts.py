@@ -1,6 +1,6 @@
 """A text of SQL inside a manifest, or in a file of its own → the place of each of its characters.
 
-In: the node that holds the text. Out: a `Source`, which tells the span of a stretch of the text.
+In: the node that holds the text. Out: a `SqlText`, which tells the span of a stretch of the text.
 Block, plain and quoted scalars are followed character by character past what YAML adds (indents,
 folds, doubled quotes); where that does not come out even, the place is the first line of the node.
 """
@@ -12,7 +12,7 @@ from assembler.document.nodes import ScalarNode
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SqlText:
     """A text, and where it stands: `span` is that of its node, None where it is a whole file."""
 
     text: str
@@ -46,9 +46,9 @@ class Source:
         return None
 
 
-def source_of(node: ScalarNode) -> Source:
+def source_of(node: ScalarNode) -> SqlText:
     """Return the text of a scalar."""
-    return Source(str(node.value), node.span.file, node.span)
+    return SqlText(str(node.value), node.span.file, node.span)
 
 
 def first_line(span: Span) -> Span:

@@ -21,8 +21,7 @@ from assembler.manifest import Manifest
 from assembler.manifest.sections import entries_of
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.signature import Target
-from assembler.plan.sql.lint import Finding as SqlFinding
-from assembler.plan.sql.lint import findings
+from assembler.plan.sql.lint import SqlFinding, findings
 from assembler.plan.sql.statement import SqlStep, read_sql
 from assembler.plan.static import SourceReader
 from assembler.review.audit.item import Item, first_line, item_of, texts_of

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from assembler.manifest.duration import duration_text
 from assembler.plan.sql.scanner import Token, Unclosed, scan
-from assembler.plan.sql.statement import SqlStep, Statement
+from assembler.plan.sql.statement import SqlStatement, SqlStep
 from assembler.runtime.sql.faults import Said, said
 from assembler.runtime.sql.ledger import Applied
 from assembler.runtime.sql.work import End, Session, SqlError, Work
@@ -100,7 +100,7 @@ class Applier:
         """How much of the step's time limit is left."""
         return self.deadline - self.clock()
 
-    async def apply(self, statement: Statement) -> End:
+    async def apply(self, statement: SqlStatement) -> End:
         """Apply one statement, unless it was; raises `SqlError`."""
         dialect = self.step.entry.dialect
         own = self.engine.dialect.name
@@ -123,7 +123,7 @@ class Applier:
         """Give the connection back."""
         await self.session.release()
 
-    async def _apply(self, statement: Statement) -> End:
+    async def _apply(self, statement: SqlStatement) -> End:
         fair = self.clock() + self.remaining_seconds / max(self.left, 1)
         half = self.clock() + self.remaining_seconds / 2
         tries, pause = 0, _FIRST_PAUSE_SECONDS
@@ -144,7 +144,7 @@ class Applier:
             await self.wait(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads the replicas
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    async def _try(self, statement: Statement, tries: int) -> End:
+    async def _try(self, statement: SqlStatement, tries: int) -> End:
         entry = self.step.entry
         if self._known is None:
             hashes = [item.hash for item in self.step.statements]
@@ -171,7 +171,7 @@ class Applier:
             return End("applied", f"{end.detail}, {more}" if end.detail else more)
         return end
 
-    def _failure(self, statement: Statement, told: Said, tries: int) -> SqlError:
+    def _failure(self, statement: SqlStatement, told: Said, tries: int) -> SqlError:
         more = f", tried {tries} times" if tries > 1 else ""
         if told.is_away:
             self._away = told.text

@@ -11,7 +11,7 @@ from assembler.diagnostics.span import printable
 from assembler.plan.load import Plan
 from assembler.plan.sql.lint import findings
 from assembler.plan.sql.scanner import scan
-from assembler.plan.sql.statement import SqlStep, Statement
+from assembler.plan.sql.statement import SqlStatement, SqlStep
 from assembler.runtime.report import Step
 from assembler.runtime.sql.ledger import Applied
 
@@ -60,7 +60,7 @@ def as_text(told: dict[str, Any]) -> str:
 
 
 def _fact(
-    step: SqlStep, statement: Statement, dialect: str, applied: Mapping[str, Applied] | None
+    step: SqlStep, statement: SqlStatement, dialect: str, applied: Mapping[str, Applied] | None
 ) -> dict[str, Any]:
     row = applied.get(statement.hash) if applied is not None else None
     state = "unknown" if applied is None else "applied" if row else "pending"

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from assembler.diagnostics.errors import raise_faults
 from assembler.plan.load import Plan
-from assembler.plan.sql.statement import SqlStep, Statement, is_engine, no_engine
+from assembler.plan.sql.statement import SqlStatement, SqlStep, is_engine, no_engine
 from assembler.runtime.instances import Objects
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.recorder import Group, Running
@@ -80,7 +80,7 @@ def _group(step: SqlStep, engine: Any) -> Group:
     return steps
 
 
-def _running(applier: Applier, statement: Statement) -> Running:
+def _running(applier: Applier, statement: SqlStatement) -> Running:
     entry = applier.step.entry
     left = timedelta(seconds=applier.remaining_seconds)
     return Running(
@@ -94,7 +94,7 @@ def _running(applier: Applier, statement: Statement) -> Running:
     )
 
 
-async def _apply(applier: Applier, statement: Statement) -> Told:
+async def _apply(applier: Applier, statement: SqlStatement) -> Told:
     try:
         end = await applier.apply(statement)
     except SqlError as error:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from assembler.plan.sql.scanner import Token
-from assembler.plan.sql.statement import Statement
+from assembler.plan.sql.statement import SqlStatement
 from assembler.runtime.sql.ledger import Applied
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Ending = Literal["applied", "skipped"]
 class Work:
     """One statement to apply; `until` is when waiting for other processes ends (monotonic)."""
 
-    statement: Statement
+    statement: SqlStatement
     tokens: Sequence[Token]
     step: str
     lock_timeout: timedelta

@@ -7,13 +7,24 @@ before what is wrong with them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 from assembler.diagnostics.secrets import Secrets, url_secrets
 from assembler.document.nodes import MappingNode, Node, NodePath, SequenceNode
-from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
+from assembler.document.provenance import (
+    Held,
+    ResourceRef,
+    Text,
+    Unknown,
+    is_secret,
+    marked,
+    plain_of,
+    text_of,
+)
 from assembler.document.sections import ENTRY_PATHS
 
 _BODY = re.compile(
@@ -93,8 +104,8 @@ class Resolver:
         if isinstance(node, SequenceNode):
             return [self.outline(item, (*path, index)) for index, item in enumerate(node.items)]
         value = self.data(node, path)
-        if isinstance(value, Held):  # the format itself takes text: a title, a host
-            return Text(str(revealed(value.value)), value.shown)
+        if isinstance(value, Held):  # the format itself takes no objects
+            return marked(plain_of(value.value), value.shown)
         return Unknown(value.shown) if isinstance(value, ResourceRef) else value
 
     def text(self, value: str) -> Any:
@@ -109,17 +120,16 @@ class Resolver:
             return Unknown(value)
         if len(parts) == 1 and references[0].kind == "settings":
             return self.held(references[0])
-        texts = [
-            part if isinstance(part, str) else str(revealed(self.value(part))) for part in parts
-        ]
+        texts = [part if isinstance(part, str) else text_of(self.value(part)) for part in parts]
         return Text("".join(texts), value)
 
     def held(self, reference: Reference) -> Any:
-        """Return a settings field: text is marked, other plain data stays, objects are held."""
+        """Return a settings field: plain data with its text marked, or an object that is held."""
         value = self.value(reference)
-        if isinstance(value, str):
-            return Text(value, reference.text)
-        return value if _is_plain(value) else Held(value, reference.text)
+        if isinstance(value, Enum):
+            with suppress(TypeError):
+                value = plain_of(value)
+        return marked(value, reference.text) if _is_plain(value) else Held(value, reference.text)
 
     def value(self, reference: Reference) -> Any:
         """Return what a variable or a setting holds, and keep it and its parts as secrets."""
@@ -130,10 +140,8 @@ class Resolver:
             value = self.environment.get(reference.name, "")
         if reference.operator == "-" and not value:
             return reference.argument.replace("$$", "$")
-        text = revealed(value)
-        if isinstance(text, str):
-            for secret in (text, *url_secrets(text)):
-                self.secrets.add(secret, reference.text)
+        for secret in _secrets_in(value):
+            self.secrets.add(secret, reference.text)
         return value
 
 
@@ -182,6 +190,21 @@ def _is_structure(path: NodePath) -> bool:
     if path in ENTRY_PATHS or path[:-1] in ENTRY_PATHS:
         return True
     return len(path) == 2 and isinstance(path[1], int)
+
+
+def _secrets_in(value: Any, *, is_inside: bool = False) -> Iterator[str]:
+    """Yield a text and the passwords in it; of what a list or mapping holds, secrets alone."""
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _secrets_in(item, is_inside=True)
+        return
+    try:
+        text = text_of(value)
+    except TypeError:
+        return
+    if is_secret(value) or (isinstance(value, str) and not is_inside):
+        yield text
+    yield from url_secrets(text)
 
 
 def _is_plain(value: Any) -> bool:

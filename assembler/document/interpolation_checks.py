@@ -14,6 +14,7 @@ from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Reference, is_literal, is_sql, parse
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, walk
+from assembler.document.provenance import plain_of, text_of
 
 _FORMS = (
     "write `${NAME}`, `${NAME:-default}`, `${settings.field}` or `${resources.id}`; "
@@ -122,9 +123,12 @@ def check_environment(
 def check_settings(found: Iterable[Mention], settings: Any) -> Iterator[Diagnostic]:
     """Find references to fields that the settings object does not have."""
     for mention in found:
+        takes = "text"
+        if len(mention.parts) == 1:
+            takes = "objects" if _takes_objects(mention.path) else "data"
         for reference, span in mention.references("settings"):
             if settings is not None:
-                yield from _check_field(settings, reference.name, span)
+                yield from _check_field(settings, reference, span, takes)
                 continue
             message = f"`{reference.text}` needs a `settings` class"
             remedy = "name one: `settings: myapp.settings.Settings`"
@@ -146,9 +150,12 @@ def _check_part(
         yield Diagnostic("misplaced-reference", message, place, help=remedy)
 
 
-def _check_field(settings: Any, path: str, span: Span) -> Iterator[Diagnostic]:
+def _check_field(
+    settings: Any, reference: Reference, span: Span, takes: str
+) -> Iterator[Diagnostic]:
+    """Find a field that is not there, or whose value cannot stand where the reference does."""
     value = settings
-    for name in path.split("."):
+    for name in reference.name.split("."):
         try:
             value = getattr(value, name)
         except AttributeError:
@@ -161,6 +168,15 @@ def _check_field(settings: Any, path: str, span: Span) -> Iterator[Diagnostic]:
             message = f"`{name}` of the settings raised {type(error).__name__}"
             yield Diagnostic("bad-settings", message, span)
             return
+    try:
+        if takes != "objects":
+            text_of(value) if takes == "text" else plain_of(value)
+    except TypeError as error:
+        is_model = hasattr(type(value), "model_fields")
+        remedy = (
+            f"name one of its fields: `${{{reference.text[2:-1]}.field}}`" if is_model else None
+        )
+        yield Diagnostic("bad-value", f"`{reference.text}` {error}", span, help=remedy)
 
 
 def _takes_objects(path: NodePath) -> bool:

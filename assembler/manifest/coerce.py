@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from assembler.diagnostics.errors import AssemblerError
 from assembler.document.nodes import NodePath
-from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
+from assembler.document.provenance import Held, ResourceRef, Text, Unknown, marked, plain_of
 from assembler.manifest.duration import is_duration, parse_duration
 from assembler.manifest.pydantic_errors import OF_KEYS, Fault, faults_of, leaf_at, path_in
 
@@ -154,10 +154,17 @@ def _repair(leaf: Any, wanted: str, load: Callable[[str], Any] | None) -> Any:
 
 
 def _repair_held(leaf: Held, wanted: str) -> Any:
-    """A SecretStr or URL of the settings is text to a parameter that wants text."""
-    if wanted not in {"string_type", "string_sub_type"}:
+    """Return what an object of the settings says as text, for a parameter that wants no object.
+
+    A secret or a URL is text, a list of paths a list of texts; what is no text stays refused, and
+    what an import path named in vain is that path again.
+    """
+    if not leaf.shown.startswith("${"):
+        return Text(leaf.shown, leaf.shown) if wanted.startswith("string_") else leaf
+    try:
+        return marked(plain_of(leaf.value), leaf.shown)
+    except TypeError:
         return leaf
-    return Text(str(revealed(leaf.value)), leaf.shown)
 
 
 def _collection(leaf: Text) -> Any:
@@ -175,14 +182,4 @@ def _json(leaf: Text, first: str) -> Any:
         parsed = json.loads(leaf)
     except ValueError:
         return None
-    return _marked(parsed, leaf.shown)
-
-
-def _marked(value: Any, reference: str) -> Any:
-    if isinstance(value, str):
-        return Text(value, reference)
-    if isinstance(value, list):
-        return [_marked(item, reference) for item in value]
-    if isinstance(value, dict):
-        return {key: _marked(item, reference) for key, item in value.items()}
-    return value
+    return marked(parsed, leaf.shown)

@@ -103,7 +103,7 @@ async def called_by_the_session(db: Database) -> None:
 
 
 async def around_a_statement(db: Database) -> None:
-    async with asyncio.timeout(0), db.connect() as connection:
+    async with db.connect() as connection, asyncio.timeout(0):
         await connection.execute(text("SELECT 1"))
 
 

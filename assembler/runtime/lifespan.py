@@ -55,19 +55,26 @@ class Lifespan:
     def __post_init__(self, is_told: bool) -> None:
         self.recorder = Recorder(self.plan, self.assembly, is_told)
 
-    async def start(self) -> None:
-        """Run every step of the start, or unwind and raise `StartupError`."""
+    async def start(self, look: Callable[[], None] = lambda: None) -> None:
+        """Run every step of the start, or unwind and raise `StartupError`.
+
+        `look` is called before each step; what it raises ends the start as well.
+        """
         began = time.perf_counter()
         self.assembly.steps.clear()
         self.assembly.degraded.clear()
         self.assembly.state = "starting"
         try:
             for opening in self.resources:
+                look()
                 await self._open(opening)
             for item in self.startup:
-                await self._run_all(item)
+                look()
+                await self._run_all(item, look)
             for opening in [*self.inner, *self.running]:
+                look()
                 await self._open(opening)
+            look()
         except BaseException as error:
             self.assembly.state = "failed"
             await self._close_all(self._budget(None))
@@ -141,12 +148,13 @@ class Lifespan:
             else:
                 return owned
 
-    async def _run_all(self, item: Running | Group) -> None:
+    async def _run_all(self, item: Running | Group, look: Callable[[], None]) -> None:
         if isinstance(item, Running):
             await self._run(item)
             return
         async with item() as steps:
             for running in steps:
+                look()
                 await self._run(running)
 
     async def _run(self, running: Running, limit: timedelta | None = None) -> None:

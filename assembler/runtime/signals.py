@@ -3,10 +3,11 @@
 In: the state of the application, how long to drain, how long open requests may take then. Out: a
 `Drain` around one start and stop. SIGTERM turns readiness off at once and reaches the server only
 after the drain, since servers close their listeners the moment they hear it; SIGINT, or a SIGTERM
-that comes again, ends the drain early; either one ends a start that is still under way.
+that comes again, ends the drain early; either one ends a start that is still under way. So does an
+order that the server heard before, while it imported the application: uvicorn only remembers it.
 
-Refuses nothing: where there is no server whose handlers can be chained (another thread, a loop that
-handles signals itself), signals stay as they are, and a drain that cannot be kept is logged.
+Where there is no server whose handlers can be chained (another thread, a loop that handles signals
+itself), signals stay as they are, and a drain that cannot be kept is logged.
 """
 
 import asyncio
@@ -40,6 +41,7 @@ class Drain:
         self.graceful_seconds = graceful_seconds
         self.told_at: float | None = None
         self.previous: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._passed = False
@@ -56,11 +58,15 @@ class Drain:
         for number, previous in self.previous.items():
             self._uninstall(number, previous)
 
-    async def start(self, start: Callable[[], Awaitable[None]]) -> bool:
-        """Run `start`; return False where a signal ended it, which it must unwind itself."""
+    async def start(self, start: Callable[[Callable[[], None]], Awaitable[None]]) -> bool:
+        """Run `start`; return False where a signal ended it, which it must unwind itself.
+
+        It is given a function to call before each of its steps, which raises CancelledError where
+        the server was told to end by ways that do not lead through here.
+        """
         task = self._starting = asyncio.current_task()
         try:
-            await start()
+            await start(self._look)
         except asyncio.CancelledError:
             if task is None or self.told_at is None:
                 raise
@@ -71,6 +77,20 @@ class Drain:
         if self.told_at is not None:  # too late to end the start
             self.assembly.state = "stopping"
         return True
+
+    def _look(self) -> None:
+        if self.told_at is None and self._is_server_told():
+            self.told_at = time.perf_counter()
+            raise asyncio.CancelledError
+
+    def _is_server_told(self) -> bool:
+        """Tell whether the server below, or another application's drain, has heard the order."""
+        owner: Any = self
+        while isinstance(owner, Drain):
+            if owner.told_at is not None:
+                return True
+            owner = getattr(owner.previous.get(signal.SIGTERM), "__self__", None)
+        return getattr(owner, "should_exit", False) is True  # of uvicorn
 
     def _install(self) -> None:
         previous = signal.getsignal(signal.SIGTERM)
@@ -121,6 +141,7 @@ class Drain:
         waits = self.drain if is_serving and number == signal.SIGTERM else None
         if waits:
             self.assembly.state = "draining"
+        assert self._loop is not None  # noqa: S101  # handlers are there from `__enter__` on
         try:
             self._loop.call_soon_threadsafe(self._begin, waits)
         except RuntimeError:  # the loop is closed
@@ -131,7 +152,7 @@ class Drain:
     def _begin(self, waits: timedelta | None) -> None:
         if self._starting is not None:
             self._starting.cancel()
-        elif waits and not self._passed:
+        elif waits and not self._passed and self._loop is not None:
             log(logging.INFO, f"draining for {duration_text(waits)}: readiness says no")
             self._timer = self._loop.call_later(
                 waits.total_seconds(), self._pass_on, signal.SIGTERM, None

@@ -144,3 +144,22 @@ def test_a_signal_ends_a_start_that_hangs_and_unwinds_it(
         assert "was told to end while it started" in server.output
         assert "Traceback" not in server.output
         assert server.process.returncode != 3
+
+
+IMPORTING = """
+    resources: {{db: {{use: $parts.slow_end.Printed}}}}
+    startup: [{{use: $parts.slow_end.hook}}]
+    configure: [{{use: $parts.slow_import.configure}}]
+    server: {{port: {port}, workers: {workers}, {server}}}
+"""
+
+
+@pytest.mark.parametrize("name", ["uvicorn of two", "serve of two", "gunicorn"])
+def test_a_signal_during_the_import_is_no_start(name: str, tmp_path: Path) -> None:
+    with running(name, tmp_path, "drain: 10m", IMPORTING) as server:
+        parent = name == "serve of two"  # which checks the manifest before
+        server.wait_for_text("imports aloud", server.workers + parent)
+        assert server.seconds_to_end(server.tell()) < 15
+        assert "hook ran" not in server.output
+        assert "error" not in server.output
+        assert "Traceback" not in server.output

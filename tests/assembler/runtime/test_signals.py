@@ -15,6 +15,7 @@ from assembler.runtime.signals import Drain
 
 LONG = timedelta(minutes=10)
 SHORT = timedelta(milliseconds=20)
+Look = Callable[[], None]
 
 
 class FakeServer:
@@ -24,9 +25,11 @@ class FakeServer:
         self.heard: list[int] = []
         self.event = asyncio.Event()
         self.config = SimpleNamespace(timeout_graceful_shutdown=bound)
+        self.should_exit = False
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         self.heard.append(number)
+        self.should_exit = True
         self.event.set()
 
 
@@ -122,7 +125,7 @@ def test_sigint_ends_a_drain() -> None:
 
 
 def test_a_signal_cancels_the_start_and_nothing_after_it() -> None:
-    async def hang() -> None:
+    async def hang(_look: Look) -> None:
         await asyncio.Event().wait()
 
     async def main(server: FakeServer) -> None:
@@ -135,11 +138,45 @@ def test_a_signal_cancels_the_start_and_nothing_after_it() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("steps_before", [0, 1])
+def test_what_the_server_heard_before_or_by_other_ways_ends_the_start(steps_before: int) -> None:
+    done = []
+
+    async def main(server: FakeServer) -> None:
+        async def start(look: Look) -> None:
+            for step in range(3):
+                if step == steps_before:
+                    server.handle_exit(signal.SIGTERM, None)
+                look()
+                done.append(step)
+
+        with drained(Assembly("m.yaml", "hash", state="starting"), LONG) as drain:
+            assert not await drain.start(start)
+            assert drain.told_at is not None
+            await asyncio.sleep(0)  # is not cancelled
+
+    run(main)
+    assert done == list(range(steps_before))
+
+
+def test_what_an_application_within_another_one_was_told_ends_the_start() -> None:
+    async def main(server: FakeServer) -> None:
+        async def start(look: Look) -> None:
+            look()
+            raise AssertionError
+
+        with drained(started(), LONG), drained(started(), LONG) as inner:
+            server.should_exit = True
+            assert not await inner.start(start)
+
+    run(main)
+
+
 def test_a_signal_that_comes_too_late_to_end_the_start_leaves_the_application_not_ready() -> None:
     async def main(server: FakeServer) -> None:
         assembly = Assembly("m.yaml", "hash", state="starting")
 
-        async def start() -> None:
+        async def start(_look: Look) -> None:
             signal.raise_signal(signal.SIGTERM)
             assembly.state = "started"
 
@@ -164,7 +201,7 @@ def test_a_stop_that_is_under_way_is_not_drained() -> None:
 
 def test_a_start_that_is_cancelled_by_others_raises() -> None:
     async def main(server: FakeServer) -> None:
-        async def cancelled() -> None:
+        async def cancelled(_look: Look) -> None:
             raise asyncio.CancelledError
 
         with drained(started()) as drain, pytest.raises(asyncio.CancelledError):

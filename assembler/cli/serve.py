@@ -6,12 +6,16 @@ Refuses what `check` refuses, and to overwrite a file.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assembler.cli.output import complain, named, show
+
+if TYPE_CHECKING:
+    from uvicorn import Config
 
 
 def serve(
@@ -23,35 +27,65 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a manifest with uvicorn, by its `server` section."""
-    import uvicorn  # noqa: PLC0415  # each command loads what it needs
-
-    from assembler.plan.load import load  # noqa: PLC0415
+    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
 
     plan = load(file)
     options: dict[str, Any] = dict(plan.server)
     if reload:
         options |= _reloading({path.parent for path in plan.document.files})
     os.environ["ASSEMBLY"] = str(file)
-    if options["workers"] > 1:
-        raise typer.Exit(_serve_with_workers(options))
-    uvicorn.run("assembler:app", **options)
+    config = _config(options, plan.manifest.server.max_header_bytes)
+    if status := _serve(config):
+        raise typer.Exit(status)
 
 
-def _serve_with_workers(options: dict[str, Any]) -> int:
-    """Run uvicorn's parent process; return the status of workers that could not start.
+def _config(options: dict[str, Any], max_header_bytes: int | None) -> "Config":
+    if max_header_bytes is not None:
+        from assembler.runtime.header_limit import limited  # noqa: PLC0415  # only where it is asked for
 
-    `uvicorn.run` ends with 0 where its workers gave up, so whoever restarts a failed service would
-    take it for a stop.
+        return limited(max_header_bytes, options)
+    from uvicorn import Config  # noqa: PLC0415  # as above
+
+    return Config("assembler:app", **options)
+
+
+def _serve(config: "Config") -> int:
+    """Bind, then start what listens; return the status of a server that could not start.
+
+    `uvicorn.run` would know of a port that is in use once the application has started, and ends
+    with 0 where its workers gave up, so that whoever restarts a failed service takes it for a stop.
     """
-    from uvicorn import Config  # noqa: PLC0415
+    from uvicorn import Server  # noqa: PLC0415  # as above
     from uvicorn.config import STARTUP_FAILURE  # noqa: PLC0415
-    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
+    from uvicorn.importer import import_from_string  # noqa: PLC0415
+    from uvicorn.supervisors import ChangeReload, Multiprocess  # noqa: PLC0415
 
-    config = Config("assembler:app", **options)
-    parent = Multiprocess(config, sockets=[config.bind_socket()])
-    parent.run()
-    failed = any(process.exitcode == STARTUP_FAILURE for process in parent.processes)
-    return STARTUP_FAILURE if failed else 0
+    from assembler.runtime.listener import ListeningServer, bind, tell  # noqa: PLC0415
+
+    sockets = bind(config)
+    is_started = True
+    try:
+        if config.should_reload or config.workers > 1:
+            if sockets:
+                tell(config, sockets)
+            else:
+                sockets = [config.bind_socket()]
+            if config.should_reload:
+                ChangeReload(config, target=Server(config).run, sockets=sockets).run()
+                return 0
+            parent = Multiprocess(config, sockets=sockets)
+            parent.run()
+            is_started = all(child.exitcode != STARTUP_FAILURE for child in parent.processes)
+        else:
+            import_from_string("assembler:app")  # ends the process where it cannot be built
+            server = ListeningServer(config)
+            with suppress(KeyboardInterrupt):
+                server.run(sockets)
+            is_started = server.started
+    finally:
+        if config.uds:
+            Path(config.uds).unlink(missing_ok=True)
+    return 0 if is_started else STARTUP_FAILURE
 
 
 def init(

@@ -108,6 +108,14 @@ class Server(Section):
         ge=0,
         description="Seconds that open requests have to end, after the drain; null waits for ever.",
     )
+    max_header_bytes: int | None = Field(
+        None,
+        ge=1024,
+        le=16 * 1024 * 1024,
+        description="Bytes that a request line and its headers may have together; 431 beyond. `assembler serve` alone keeps it.",
+        examples=[65536],
+        json_schema_extra={"looser": "higher"},
+    )
     drain: Duration | None = Field(
         None,
         description="How long to serve on after SIGTERM, while readiness says no.",

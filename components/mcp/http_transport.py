@@ -5,7 +5,8 @@ several servers share, and whose `guarded` puts its rules before one. Stateless:
 POST, whichever worker or replica it reaches.
 
 Refuses another Host (421), a foreign Origin (403), another method than POST (405), a body that is too
-long (413), and, unless `anonymous`, a request that no gate has let pass (403): a mount that somebody
+long (413) or a list (400; MCP has no batches, and to say what is wrong with each item of one would
+hold the loop for seconds), and, unless `anonymous`, a request that no gate has let pass (403): a mount that somebody
 forgot to protect is closed, not open, and so is one for administrators whose gate lets all users
 pass. Makes no connection and imports nothing of the SDK.
 """
@@ -17,7 +18,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.mcp.protected import checked_url
 from components.middleware.body_limit import BodyLimitMiddleware
@@ -26,6 +27,7 @@ _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?:\d{1,5}|\*))?")
 _PORT = re.compile(r":\d+$")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SHORTEST_KEY_BYTES = 32
+_BLANKS = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 _More = Field(json_schema_extra={"looser": "longer"})
 
 
@@ -59,7 +61,7 @@ class HttpTransport:
         max_body_bytes: Annotated[
             int,
             Field(ge=1, description="the longest request", json_schema_extra={"looser": "higher"}),
-        ] = 4 * 1024 * 1024,
+        ] = 1024 * 1024,
         state_keys: Annotated[
             Sequence[SecretStr],
             Field(
@@ -147,7 +149,7 @@ class _Guarded:
     def __init__(self, app: ASGIApp, transport: HttpTransport, *, for_roles: bool) -> None:
         self.app = app
         self._for_roles = for_roles
-        self._limited = BodyLimitMiddleware(app, max_bytes=transport.max_body_bytes)
+        self._limited = BodyLimitMiddleware(_NoLists(app), max_bytes=transport.max_body_bytes)
         self._judge = transport.judge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,6 +160,29 @@ class _Guarded:
         # Some servers leave the blanks after a value there, and the SDK compares (RFC 9110, 5.5).
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         await self._limited({**scope, "headers": headers}, receive, send)
+
+
+class _NoLists:
+    """Refuses a body that begins as a list, before anything is parsed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun: list[Message] = []  # the message that has the first character, and blank ones before
+        first, more = b"", True
+        while not first and more:
+            message = await receive()
+            begun.append(message)
+            first = message.get("body", b"").lstrip(_BLANKS)[:1]
+            more = message.get("more_body", False)
+        if first == b"[":
+            raise HTTPException(400, "a request is one message: MCP has no batches")
+
+        async def replay() -> Message:
+            return begun.pop(0) if begun else await receive()
+
+        await self.app(scope, replay, send)
 
 
 class _Names:

@@ -20,6 +20,9 @@ from assembler.plan.options import OptionsChecker
 from assembler.plan.signature import Target, signature_of
 from assembler.plan.targets import Targets
 
+_OWN = ("drain", "termination_grace", "max_header_bytes")  # keys that uvicorn does not have
+_LIMITED = ("auto", "httptools", "h11")  # protocols that keep `max_header_bytes`
+
 
 def check_server(
     manifest: Manifest, root: MappingNode, resolver: Resolver, targets: Targets
@@ -38,7 +41,7 @@ def check_server(
     import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
 
     data = resolver.data(node, ("server",))
-    for key in ("drain", "termination_grace"):
+    for key in _OWN:
         data.pop(key, None)
     signature = signature_of(uvicorn.Config, "server", leading=1)
     target = Target("server", uvicorn.Config, "class", True, False, signature)
@@ -63,6 +66,10 @@ def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterat
         value = data.get(key)
         if isinstance(value, str) and not isinstance(value, Unknown):
             yield from _named(key, value, list(known), node.members[key].value, targets)
+    http = data.get("http", "auto")
+    if "max_header_bytes" in node.members and http not in (*_LIMITED, None):
+        message = f"`max_header_bytes` holds for `http: httptools` and `h11`, not for `{http}`"
+        yield Diagnostic("bad-value", message, node.members["max_header_bytes"].key)
     level, levels = data.get("log_level"), list(config.LOG_LEVELS)
     is_known = not isinstance(level, str) or isinstance(level, Unknown) or level.lower() in levels
     if not is_known:

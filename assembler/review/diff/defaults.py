@@ -1,7 +1,7 @@
-"""A key of the format → what it is without being said.
+"""A key of the format → what it is without being said, and which way it loosens.
 
 In: a model of `manifest` and a key. Out: the default as a manifest would write it, `UNTOLD` where
-there is none. Refuses nothing.
+there is none; the direction that its field tells.
 """
 
 from datetime import timedelta
@@ -20,3 +20,9 @@ def default_of(model: type[Section], key: str) -> Any:
         return UNTOLD
     value = field.get_default(call_default_factory=True)
     return duration_text(value) if isinstance(value, timedelta) else value
+
+
+def looser_of(model: type[Section], key: str) -> str | None:
+    """Return which way a key loosens; None where its field does not tell."""
+    more = model.model_fields[key].json_schema_extra
+    return str(more["looser"]) if isinstance(more, dict) and "looser" in more else None

@@ -12,7 +12,7 @@ from assembler.manifest.app import App, OpenAPI, Server
 from assembler.manifest.step import Scheduler
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
-from assembler.review.diff.defaults import default_of
+from assembler.review.diff.defaults import default_of, looser_of
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.known import SERVER
 from assembler.review.diff.options import compare_value
@@ -99,7 +99,7 @@ def _server(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Change]:
         own = default_of(Server, key)
         fact = (facts.of(key) if facts else None) or OptionFacts()
         if key in Server.model_fields:
-            fact = OptionFacts(default=own, is_plain=True)
+            fact = OptionFacts(default=own, looser=looser_of(Server, key), is_plain=True)
         if key == "host":
             yield from _host(before, after)
         elif key in _TLS and (before is None or after is None):

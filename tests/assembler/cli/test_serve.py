@@ -136,3 +136,31 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert again.status == 2
     assert again.out == ""
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+NOTES = """\
+import contextlib
+
+
+@contextlib.asynccontextmanager
+async def noted():
+    print("opened", flush=True)
+    yield 1
+    print("closed", flush=True)
+"""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_is_in_use_is_known_before_anything_is_opened(
+    tmp_path: Path, workers: int, host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = SERVED.replace("PORT", str(port)).replace("site.", "pages.")
+        text = text.replace("127.0.0.1", f"{host}, workers: {workers}")
+        text += "resources: {note: {use: notes.noted}}\n"
+        write(tmp_path, {"m.yaml": text, "pages.py": SITE, "notes.py": NOTES})
+        shown = call("serve", "m.yaml", folder=tmp_path)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == f"error: cannot listen on {host}:{port}: address already in use\n"

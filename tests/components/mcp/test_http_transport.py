@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.mcp.http_transport import HttpTransport
 from components.mcp.principal import Principal
@@ -166,8 +166,47 @@ def test_a_body_is_bounded_whether_it_says_its_length_or_not() -> None:
     assert http.post("/", content=b"x" * 10).json()["bytes"] == 10
     assert http.post("/", content=b"x" * 11).status_code == 413
     assert http.post("/", content=iter([b"x" * 6, b"x" * 6])).status_code == 413
-    assert client().post("/", content=b"x" * (4 * 1024 * 1024)).status_code == 200
-    assert client().post("/", content=b"x" * (4 * 1024 * 1024 + 1)).status_code == 413
+
+
+@pytest.mark.parametrize("body", [b"[", b" \r\n\t[{}]", b"[[[["])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_list_is_refused_before_it_is_read_to_its_end(body: bytes, size: int) -> None:
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    reached = 0
+
+    async def story() -> None:
+        nonlocal reached
+
+        async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+            raise AssertionError
+
+        async def receive() -> Message:
+            nonlocal reached
+            reached += 1
+            return {"type": "http.request", "body": parts[reached - 1], "more_body": True}
+
+        async def send(message: Message) -> None:
+            raise AssertionError
+
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/"}
+        scope |= {"headers": [(b"host", b"a.example")], "state": {"principal": PRINCIPAL}}
+        await HttpTransport(base_url=BASE).guarded(inner)(scope, receive, send)
+
+    with pytest.raises(HTTPException, match="no batches") as refused:
+        anyio.run(story)
+    assert refused.value.status_code == 400
+    assert reached <= len(parts)
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", b'\n{"a": [1]}', b"x", b'"["'])
+def test_what_is_no_list_arrives_whole(body: bytes) -> None:
+    answer = client().post("/", content=iter([body[:1], body[1:]]))
+    assert answer.json()["bytes"] == len(body)
+
+
+def test_a_body_may_have_a_mebibyte_unless_it_is_told_otherwise() -> None:
+    assert client().post("/", content=b"x" * 1024 * 1024).status_code == 200
+    assert client().post("/", content=b"x" * (1024 * 1024 + 1)).status_code == 413
 
 
 def test_blanks_around_a_value_are_no_part_of_it() -> None:
@@ -180,10 +219,14 @@ def test_blanks_around_a_value_are_no_part_of_it() -> None:
         headers = [(b"host", b"a.example"), (b"mcp-name", b"search \t")]
         scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
         guarded: ASGIApp = HttpTransport(base_url=BASE, anonymous=True).guarded(app)
-        await guarded(scope, _nothing, _nowhere)
+        await guarded(scope, _empty, _nowhere)
         return tuple(value.decode() for value in seen)
 
     assert anyio.run(served) == ("search",)
+
+
+async def _empty() -> Any:
+    return {"type": "http.request"}
 
 
 async def _nothing() -> Any:

@@ -4,7 +4,7 @@ In: a DSN and what to tell. Out: the SDK at work, with its integration of Starle
 it is closed. Without a DSN nothing happens, and the SDK is not imported. Refused: what is no DSN.
 
 What is sent holds no addresses and cookies of users, bodies and local variables only if asked for, and
-no secrets as far as `sentry_scrub` knows them.
+no secrets as far as `components.sentry.scrub` knows them.
 
     resources:
       sentry: {use: components.sentry.init, with: {dsn: "${SENTRY_DSN:-}", environment: prod}}

@@ -17,6 +17,8 @@ from typing import Any
 from starlette.routing import Mount
 from starlette.types import Scope
 
+from components.http.user import user_of
+
 Who = tuple[str, Any, str, str, str | None, str | None, Any, str | None, str | None]
 """Method, route, path, root_path, the outermost root_path, request ID, client, user, traceparent."""
 
@@ -42,7 +44,7 @@ def who(scope: Scope) -> Who:
     request_id, parent = state.get("request_id"), state.get("traceparent")
     user = None
     if "user" in scope or "user" in state:
-        user = _user_name(scope.get("user")) or _user_name(state.get("user"))
+        user = user_of(scope)
     return (
         scope.get("method", ""),
         route,
@@ -132,19 +134,6 @@ def _template(route: object, path: str, root_path: str, outermost: str | None) -
     # A mount has moved its own path to the root_path; its root is that path.
     front = "" if outermost is None else root_path[len(outermost) :]
     return front if front and template == "/" else front + template
-
-
-def _user_name(user: Any) -> str | None:
-    if user is None or isinstance(user, str | int):
-        return str(user) if user else None
-    for name in ("display_name", "username", "id"):
-        try:
-            value = getattr(user, name, None)
-        except Exception:  # noqa: BLE001 - a user's class may do anything; its line is still written
-            return None
-        if value:
-            return str(value)
-    return None
 
 
 @lru_cache(maxsize=2)  # under load many requests end in the same millisecond

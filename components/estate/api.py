@@ -3,8 +3,8 @@
 In: requests whose lifespan state carries an `AsyncEngine` as `db`. Out: `router`, and
 `listings_router` that makes it with other defaults. Refused: what the schemas refuse, as
 FastAPI's 422, and an id that names no listing, as 404. Who may write is for the gate before it
-(`components.mcp.gate`) to say, and whom it would refuse to let write sees only what is on offer;
-without a gate everybody may do all.
+(`components.mcp.gate`) to say, and is asked here again: a request that has passed none, or lacks what
+its rules want, changes nothing (401, 403) and sees only what is on offer.
 """
 
 from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ def listings_router(
         },
     )
     async def create_listing(
-        offered: ListingIn, session: Writing, request: Request, response: Response
+        offered: ListingIn, session: Changing, request: Request, response: Response
     ) -> ListingOut:
         """Offer a property. Its status is `draft` unless given."""
         created = await listings.create(session, offered, currency=currency)
@@ -86,16 +86,36 @@ async def writing(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
+async def changing(request: Request) -> AsyncIterator[AsyncSession]:
+    """As `writing`, for who has all that the rules of the mount want."""
+    principal, lacking = _judged(request)
+    if principal is None:
+        raise HTTPException(401, "log in to change this")
+    if lacking is not None:
+        raise HTTPException(403, lacking)
+    async with transaction(request.state.db, write=True) as session:
+        yield session
+
+
 # the scope "function" ends the transaction before the answer is sent: a commit that fails is a
 # 500, and who has read "201" finds the listing
 Reading = Annotated[AsyncSession, Depends(reading, scope="function")]
 Writing = Annotated[AsyncSession, Depends(writing, scope="function")]
+Changing = Annotated[AsyncSession, Depends(changing, scope="function")]
+
+
+def _judged(request: Request) -> tuple[Principal | None, str | None]:
+    """Who asks, by the word of a gate, and what they lack."""
+    rules: Protected | None = getattr(request.state, "protected", None)
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if rules is None or principal is None:
+        return None, None
+    return principal, rules.lacking(principal)
 
 
 def _only_offered(request: Request) -> bool:
-    rules: Protected | None = getattr(request.state, "protected", None)
-    principal: Principal | None = getattr(request.state, "principal", None)
-    return rules is not None and (principal is None or rules.lacking(principal) is not None)
+    principal, lacking = _judged(request)
+    return principal is None or lacking is not None
 
 
 OnlyOffered = Annotated[bool, Depends(_only_offered)]
@@ -121,14 +141,14 @@ async def similar_listings(
 
 @_one_listing.patch("/listings/{listing_id}", summary="Change a listing")
 async def update_listing(
-    listing_id: ListingId, changes: ListingPatch, session: Writing
+    listing_id: ListingId, changes: ListingPatch, session: Changing
 ) -> ListingOut:
     """Change the given fields; the others stay as they are."""
     return _found(await listings.update(session, listing_id, changes))
 
 
 @_one_listing.delete("/listings/{listing_id}", summary="Delete a listing", status_code=204)
-async def delete_listing(listing_id: ListingId, session: Writing) -> None:
+async def delete_listing(listing_id: ListingId, session: Changing) -> None:
     if not await listings.delete(session, listing_id):
         raise _missing()
 

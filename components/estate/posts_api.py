@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import Field
 
 from components.estate import posts
-from components.estate.api import OnlyOffered, Reading, Writing
+from components.estate.api import Changing, OnlyOffered, Reading
 from components.estate.post_schemas import PostIn, PostOut, PostPage, PostSearch, ScheduleIn
 from components.estate.schemas import PageSize
 
@@ -54,7 +54,7 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "No such post"
     },
 )
 async def create_post(
-    written: PostIn, session: Writing, request: Request, response: Response
+    written: PostIn, session: Changing, request: Request, response: Response
 ) -> PostOut:
     """Write a post. It is a draft until it is scheduled or published."""
     created = await posts.create(session, written)
@@ -73,7 +73,7 @@ async def read_post(post_id: PostId, session: Reading, only_public: OnlyOffered)
     summary="Schedule a post",
     responses={**_MISSING, 409: {"description": "The post is published already"}},
 )
-async def schedule_post(post_id: PostId, wanted: ScheduleIn, session: Writing) -> PostOut:
+async def schedule_post(post_id: PostId, wanted: ScheduleIn, session: Changing) -> PostOut:
     """Have it published at a time; before that it can be given another one."""
     try:
         return _found(await posts.schedule(session, post_id, wanted.publish_at))
@@ -82,7 +82,7 @@ async def schedule_post(post_id: PostId, wanted: ScheduleIn, session: Writing) -
 
 
 @_routes.post("/posts/{post_id}/publish", summary="Publish a post", responses=_MISSING)
-async def publish_post(post_id: PostId, session: Writing) -> PostOut:
+async def publish_post(post_id: PostId, session: Changing) -> PostOut:
     """Publish it now; one that is published already stays as it is."""
     return _found(await posts.publish(session, post_id))
 

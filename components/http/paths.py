@@ -4,25 +4,115 @@
 segment (`/users/*/photo`); `POST /login` and `GET,HEAD /a/*` name methods too. Refuses patterns that
 do not begin with `/`, stars elsewhere, and methods in lower case. Paths are judged as the application
 sees them, without the `root_path` that a proxy has cut off.
+
+A path is not read alike by all who take it: a router's `$` also matches before a last newline, a layer
+further inside takes slashes off, static files remove `.`, `..` and `//`, and some disks do not care
+for case. Who guards cannot know who will read, so a guard or a limit holds where ANY of these
+`readings` is meant, and an exemption only where ALL are.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from operator import methodcaller
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from starlette.types import Scope
 
-PathTest = Callable[[str], object]
-"""Says by a true value that a path is meant."""
+PathTest = Callable[[str], bool]
+"""Says whether a path is meant."""
 
 RequestTest = Callable[[str, str], bool]
 """Says whether a method and a path are meant."""
 
 _REQUEST = re.compile(r"(?:([A-Z]+(?:,[A-Z]+)*) +)?(/\S*)")
+# A slash at the end or before another, a segment of dots, a newline: all else is read in one way.
+_ODD = re.compile(r"/\.{0,2}(?:/|\Z)|\n")
+_BACKSLASHES = frozenset({"win32", "cygwin"})
+_CASELESS = _BACKSLASHES | {"darwin"}
+# A path with `..` that is longer has too many readings: it is meant by every guard, by no exemption.
+_MOST_SEGMENTS = 32
+_LONGEST = 4096
+
+
+def guards(option: str, patterns: Iterable[str], *, platform: str = sys.platform) -> RequestTest:
+    """The test whether a request is meant by a guard or a limit on one of `patterns`.
+
+    Any reading of the path will do, `/admin/*` is `/admin` too, and `/login` is `/login/`. A pattern
+    without a method means all, and GET is HEAD too.
+
+    Args:
+        option: whose patterns they are, for messages.
+        patterns: `/search`, `POST /auth/*`, `GET,HEAD /users/*/photo`.
+        platform: as `sys.platform`, whose disks say what else is the same path.
+
+    Raises:
+        TypeError: `patterns` is a single text.
+        ValueError: one of them is not a pattern.
+    """
+    is_caseless = platform in _CASELESS
+    tests = [
+        (methods, _guard_test(option, disk_form(path, platform=platform)))
+        for methods, path in _requests(option, patterns)
+    ]
+
+    def is_guarded(method: str, path: str) -> bool:
+        meant = [test for methods, test in tests if not methods or method in methods]
+        if not meant:
+            return False
+        if not is_caseless:
+            if any(test(path) for test in meant):
+                return True
+            if not _ODD.search(path):
+                return False
+        found = [disk_form(each, platform=platform) for each in readings(path, platform=platform)]
+        return not found or any(test(each) for test in meant for each in found)
+
+    return is_guarded
+
+
+def exempts(option: str, patterns: Iterable[str], *, platform: str = sys.platform) -> RequestTest:
+    """The test whether a request is meant by an exemption for `patterns`: by all readings of its path.
+
+    Takes and raises what `guards` does. No word reaches further than it says: `/a/*` is not `/a`.
+    """
+    tests = [(methods, path_test(option, path)) for methods, path in _requests(option, patterns)]
+
+    def is_exempt(method: str, path: str) -> bool:
+        meant = [test for methods, test in tests if not methods or method in methods]
+        return _by_all(meant, path, platform)
+
+    return is_exempt
+
+
+def any_path_test(
+    option: str, patterns: Iterable[str], *, platform: str = sys.platform
+) -> PathTest:
+    """The test whether a path is meant by an exemption for `patterns`: by all its readings.
+
+    Raises:
+        TypeError: `patterns` is a single text.
+        ValueError: one of them is not a pattern.
+    """
+    if isinstance(patterns, str):
+        raise TypeError(f"`{option}` is a list of path patterns, not one text")
+    texts = list(patterns)
+    tests = {text: path_test(option, text) for text in texts}
+    exact = frozenset(text for text in texts if "*" not in text)
+    beneath = tuple(text[:-1] for text in texts if text.find("*") == len(text) - 1)
+    others = any(0 <= text.find("*") < len(text) - 1 for text in texts)
+    all_tests = tuple(tests.values())
+
+    def is_exempt(path: str) -> bool:
+        # Nearly no path is exempt, which these say at once.
+        if path in exact or path.startswith(beneath) or others:
+            return _by_all(all_tests, path, platform)
+        return False
+
+    return is_exempt
 
 
 def path_test(option: str, pattern: str) -> PathTest:
-    """The test for one pattern.
+    """The test for one pattern, of a path as it stands.
 
     Raises:
         ValueError: `pattern` is not one.
@@ -36,63 +126,42 @@ def path_test(option: str, pattern: str) -> PathTest:
     if not star:
         return pattern.__eq__
     if not tail:
-        return methodcaller("startswith", head)
+        return lambda path: path.startswith(head)
     rest = "/.*" if segments[-1] == "*" else ""
     inner = segments[:-1] if rest else segments
-    return re.compile(
+    matches = re.compile(
         "/".join("[^/]+" if segment == "*" else re.escape(segment) for segment in inner) + rest,
         re.DOTALL,
     ).fullmatch
+    return lambda path: matches(path) is not None
 
 
-def any_path_test(option: str, patterns: Iterable[str]) -> PathTest:
-    """The test whether a path is meant by one of `patterns`.
+def readings(path: str, *, platform: str = sys.platform) -> tuple[str, ...]:
+    """What `path` may be taken for, as it stands first; nothing where that cannot be said."""
+    found = [path]
+    if platform in _BACKSLASHES:
+        found.append(_on_windows(path))
+    elif not _ODD.search(path):
+        return (path,)
+    for each in tuple(found):
+        bare = each.rstrip("/")
+        found.append(bare or "/")
+        if bare.endswith("\n"):
+            found.append(bare[:-1].rstrip("/") or "/")
+    for each in tuple(found):
+        segments = [segment for segment in each.split("/") if segment not in ("", ".")]
+        if ".." not in segments:
+            found.append("/" + "/".join(segments))
+        elif len(segments) > _MOST_SEGMENTS or len(path) > _LONGEST:
+            return ()
+        else:
+            found += _climbing(segments)
+    return tuple(dict.fromkeys(found))
 
-    Raises:
-        TypeError: `patterns` is a single text.
-        ValueError: one of them is not a pattern.
-    """
-    if isinstance(patterns, str):
-        raise TypeError(f"`{option}` is a list of path patterns, not one text")
-    texts = list(patterns)
-    tests = {text: path_test(option, text) for text in texts}
-    exact = frozenset(text for text in texts if "*" not in text)
-    beneath = tuple(text[:-1] for text in texts if text.find("*") == len(text) - 1)
-    others = [test for text, test in tests.items() if 0 <= text.find("*") < len(text) - 1]
-    if not beneath and not others:
-        return exact.__contains__
-    if not others:
-        return lambda path: path in exact or path.startswith(beneath)
-    return lambda path: (
-        path in exact or path.startswith(beneath) or any(test(path) for test in others)
-    )
 
-
-def matcher(pattern: str, *, slash: bool) -> RequestTest:
-    """The test for a pattern that may name methods; without one all are meant, and GET is HEAD too.
-
-    Args:
-        pattern: `/search`, `POST /auth/*` or `GET,HEAD /users/*/photo`.
-        slash: `/login` means `/login/` too. So must a limit, as a layer further inside may take the
-            slash away; an exemption must not reach further than its words.
-
-    Raises:
-        ValueError: `pattern` is not one.
-    """
-    found = _REQUEST.fullmatch(pattern)
-    if found is None:
-        raise ValueError(f"`{pattern}` is no pattern: write `/path`, `/path/*` or `POST /path`")
-    methods = frozenset((found[1] or "").split(",")) - {""}
-    if "GET" in methods:
-        methods |= {"HEAD"}
-    path = found[2]
-    if slash and not path.endswith("/*"):
-        test = path_test("match", path.rstrip("/") or "/")
-        return lambda method, path: (
-            (not methods or method in methods) and bool(test(path.rstrip("/") or "/"))
-        )
-    test = path_test("match", path)
-    return lambda method, path: (not methods or method in methods) and bool(test(path))
+def disk_form(path: str, *, platform: str = sys.platform) -> str:
+    """The form in which two names of one file are equal, on disks that ignore case and composition."""
+    return unicodedata.normalize("NFC", path.casefold()) if platform in _CASELESS else path
 
 
 def app_path(scope: Scope) -> str:
@@ -102,3 +171,63 @@ def app_path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path
+
+
+def _requests(option: str, patterns: Iterable[str]) -> list[tuple[frozenset[str], str]]:
+    """The methods (none for all) and the path that each pattern names."""
+    if isinstance(patterns, str):
+        raise TypeError(f"`{option}` is a list of patterns such as `POST /path`, not one text")
+    found = []
+    for pattern in patterns:
+        match = _REQUEST.fullmatch(pattern)
+        if match is None:
+            raise ValueError(f"`{pattern}` is no pattern: write `/path`, `/path/*` or `POST /path`")
+        methods = frozenset((match[1] or "").split(",")) - {""}
+        found.append((methods | {"HEAD"} if "GET" in methods else methods, match[2]))
+    return found
+
+
+def _guard_test(option: str, pattern: str) -> PathTest:
+    if pattern == "/*":
+        return lambda path: True
+    bare = pattern.removesuffix("/*").rstrip("/") or "/"
+    tests = [path_test(option, pattern)]
+    if bare != pattern:
+        tests.append(path_test(option, bare))
+    return lambda path: any(test(path) for test in tests)
+
+
+def _by_all(tests: Sequence[PathTest], path: str, platform: str) -> bool:
+    if not any(test(path) for test in tests):
+        return False
+    found = readings(path, platform=platform)
+    return bool(found) and all(any(test(reading) for test in tests) for reading in found)
+
+
+def _climbing(segments: list[str]) -> Iterator[str]:
+    """The paths that are left when `..` is removed below each place where a folder may be mounted.
+
+    What climbs out of a mounted folder is served where it comes back: `/files/../static/x`, with the
+    folder `static` at `/files`, is `/files/x`. Others hold it at the root, as RFC 3986, 5.2.4 does.
+    """
+    for depth in range(len(segments) + 1):
+        names: list[str] = []
+        climbed = 0
+        for segment in segments[depth:]:
+            if segment != "..":
+                names.append(segment)
+            elif names:
+                names.pop()
+            else:
+                climbed += 1
+        yield "/" + "/".join([*segments[:depth], *names])
+        yield "/" + "/".join([*segments[:depth], *names[climbed:]])
+
+
+def _on_windows(path: str) -> str:
+    """The path as Windows opens it, but for short names: no dots or blanks at the end of a name, no
+    stream."""
+    return "/".join(
+        name if not name.strip(".") else name.partition(":")[0].rstrip(". ")
+        for name in path.replace("\\", "/").split("/")
+    )

@@ -47,12 +47,15 @@ class BearerGate:
         self._server = resource_server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        mount = None
+        mounts: tuple[Protected, ...] = ()
         if scope["type"] in ("http", "websocket"):
-            mount = self._server.mount_of(app_path(scope))
-        if mount is not None:
+            mounts = self._server.mounts_of(app_path(scope))
+        if mounts:
+            mount = mounts[0]
             try:
                 principal = await self._admitted(scope, mount)
+                for other in mounts[1:]:  # whichever of them answers, it is guarded
+                    await self._admitted(scope, other)
             except HTTPException as refusal:
                 await _answer(refusal, scope, receive, send)
                 return

@@ -110,7 +110,7 @@ class HttpTransport:
         """Raise the refusal of a request that is not to be served."""
         state = scope.get("state", {})
         gate = state.get("protected")
-        if for_roles and (gate is None or not gate.roles):
+        if for_roles and (gate is None or not gate.asks_for_role):
             raise HTTPException(403, "no gate that asks for a role stands before this mount")
         if (self._own or gate) is None or not (self.anonymous or "principal" in state):
             raise HTTPException(403, "no gate stands before this mount")

@@ -63,6 +63,11 @@ class Protected:
     challenged: tuple[str, ...]
     public_methods: frozenset[str]
 
+    @property
+    def asks_for_role(self) -> bool:
+        """Whether only users of some roles get in: `*` is everybody, with a role or without."""
+        return bool(self.roles) and "*" not in self.roles
+
     def lacking(self, principal: Principal) -> str | None:
         """Say what `principal` lacks to use the mount, or None."""
         if not principal.scopes.issuperset(self.enforced):

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
 
+from components.http.paths import disk_form, readings
 from components.mcp.keys import KeySet
 from components.mcp.principal import Principal
 from components.mcp.protected import Mount, Protected, checked_scopes, checked_url, protected
@@ -145,10 +146,20 @@ class ResourceServer:
         given = _checked_secret(secret, jwks_url)
         self._tokens = TokenVerifier(issuer, secret=given, keys=keys, leeway=leeway)
 
-    def mount_of(self, path: str) -> Protected | None:
-        """The mount that answers at `path`: `/mcp` is that path and all beneath it, not `/mcpx`."""
+    def mounts_of(self, path: str) -> tuple[Protected, ...]:
+        """The mounts that may answer at `path`, by its readings: the one of the path as it stands first.
+
+        `/mcp` is that path and all beneath it, not `/mcpx`.
+        """
+        found = readings(path)
+        # What has too many readings may be any mount's.
+        named = map(self._mount_of, found) if found else self.mounts
+        return tuple({mount.path: mount for mount in named if mount is not None}.values())
+
+    def _mount_of(self, path: str) -> Protected | None:
+        path = disk_form(path) + "/"
         for mount in self.mounts:
-            if path == mount.path or path.startswith(mount.path + "/"):
+            if path.startswith(disk_form(mount.path) + "/"):
                 return mount
         return None
 

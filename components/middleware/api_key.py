@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
 from components.http.headers import header_name
 from components.http.paths import any_path_test, app_path
+from components.http.user import note_opened
 
 
 class KeyHolder(SimpleUser):
@@ -93,6 +94,7 @@ class APIKeyMiddleware:
         scope["user"] = KeyHolder(name)
         scope["auth"] = AuthCredentials(["authenticated"])
         scope.setdefault("state", {})["user"] = name
+        note_opened(scope)
         await self.app(scope, receive, send)
 
     def _holder(self, scope: Scope) -> str | None:

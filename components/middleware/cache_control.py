@@ -7,6 +7,7 @@ that set a cookie. Optionally an ETag, and 304 where the client has that (see `e
 Refuses rules that are not `METHOD /path` and texts that could split a response.
 """
 
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal
@@ -16,9 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.etag import ConditionalSend
 from components.http.headers import header_name, header_value
-from components.http.paths import PathTest, app_path, path_test
+from components.http.paths import PathTest, any_path_test, app_path, guards
+from components.http.user import is_personal
 from components.middleware.header_layer import Fields, HeaderLayer, Rule
 
+_NOT_FOR_ALL = re.compile(r"(?i)\b(?:private|no-store)\b")
 _DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
 
 
@@ -143,9 +146,13 @@ class CacheControlMiddleware(HeaderLayer):
 
 
 class _Governed(Rule):
-    """The fields of a rule, and what they make an answer depend on, for successful answers."""
+    """The fields of a rule, and what they make an answer depend on, for successful answers.
 
-    __slots__ = ("_private", "fields", "vary")
+    What a guard of the stack opened, or was asked by somebody who is known, is private: that is told
+    by the scope when the answer begins, as guards may stand further in.
+    """
+
+    __slots__ = ("_private", "by_status", "fields", "vary")
 
     def __init__(
         self, fields: Fields, vary: bytes = b"", private: "_Governed | None" = None
@@ -153,11 +160,12 @@ class _Governed(Rule):
         self.fields = fields
         self.vary = vary
         self._private = private or self
+        self.by_status = private is None
 
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         if not (200 <= status < 300 or status == 304):
             return fields
-        policy = self
+        policy = self._private if is_personal(scope) else self
         vary = []
         for name, value in fields:
             if (lower := name.lower()) not in _DECISIVE:
@@ -194,10 +202,19 @@ def _by_method(
         fields = [(b"cache-control", header_value("cache", rule.cache))]
         if rule.cdn is not None:
             fields.append((cdn, header_value("cdn", rule.cdn)))
-        entry = (path_test("match", path), _Governed(fields, dependencies.encode(), private))
+        entry = (_path_test(path, rule.cache), _Governed(fields, dependencies.encode(), private))
         for each in ("GET", "HEAD") if method == "GET" else (method,):
             found.setdefault(each, []).append(entry)
     return found
+
+
+def _path_test(path: str, cache: str) -> PathTest:
+    """What may be kept by all must be meant by every reading of a path, what must not, by any."""
+    is_public = any_path_test("match", [path])
+    if not _NOT_FOR_ALL.search(cache):
+        return is_public
+    is_guarded = guards("match", [path])
+    return lambda path: is_guarded("GET", path)
 
 
 def _joined(present: list[bytes], added: bytes) -> bytes:

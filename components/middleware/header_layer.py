@@ -26,15 +26,16 @@ _UNREAD: dict[bytes, bytes] = {}
 
 
 class Rule:
-    """An edit of headers: one object for many requests.
-
-    What it adds to an answer that has none of the headers it looks at depends on the status alone.
-    """
+    """An edit of headers: one object for many requests."""
 
     __slots__ = ()
 
     starts = frozenset({"http.response.start"})
     """The types of the messages it edits."""
+
+    by_status = True
+    """Whether the status alone decides what it adds to an answer that has none of the headers it looks
+    at; else it is asked for each."""
 
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         """The headers, edited; the given list stays as it is. The scope may have been moved on."""
@@ -193,7 +194,9 @@ class _Chain:
         if kept is None:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
-            kept = self._kept[key] = _by_rules(rules, [], status, scope)
+            kept = _by_rules(rules, [], status, scope)
+            if all(rule.by_status for rule in rules):
+                self._kept[key] = kept
         return [*fields, *kept, *values]
 
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import app_path, matcher
+from components.http.paths import app_path, guards
 from components.http.trusted_peers import TrustedPeers
+from components.http.user import note_opened
 
 
 class IPAllowListMiddleware:
@@ -53,20 +54,19 @@ class IPAllowListMiddleware:
         except ValueError as error:
             raise ValueError(f"`allow` takes networks: {error.__cause__}") from error
         self.app = app
-        self._guards = [matcher(pattern, slash=True) for pattern in paths]
+        self._guards = guards("paths", paths) if paths else None
         self._body = valid_shape(body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] not in ("http", "websocket")
-            or self._peers.trusts(scope.get("client"))
-            or not self._guarded(scope)
-        ):
+        if scope["type"] not in ("http", "websocket") or not self._guarded(scope):
+            await self.app(scope, receive, send)
+            return
+        if self._peers.trusts(scope.get("client")):
+            note_opened(scope)
             await self.app(scope, receive, send)
             return
         fault = Fault(403, "address_not_allowed", "this address is not allowed here")
         await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
 
     def _guarded(self, scope: Scope) -> bool:
-        method, path = scope.get("method", "GET"), app_path(scope)
-        return not self._guards or any(guards(method, path) for guards in self._guards)
+        return self._guards is None or self._guards(scope.get("method", "GET"), app_path(scope))

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, with_config
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
-from components.http.paths import app_path, matcher
+from components.http.paths import app_path, exempts, guards
 from components.middleware.header_layer import HeaderLayer, Step
 from components.middleware.rate_plan import Plan, refuse
 from components.rate_limit.answer import (
@@ -125,7 +125,7 @@ class RateLimitMiddleware(HeaderLayer):
             raise TypeError("`exempt` and `routes` are lists")
         if body not in {"error", "problem"}:
             raise ValueError("`body` must be `error` or `problem`")
-        self._exempt = [matcher(pattern, slash=False) for pattern in exempt]
+        self._exempt = exempts("exempt", exempt)
         self._limits = name_limits(name, parse_rates(limit))
         self._on_store_error = _store_error(on_store_error)
         self._routes = [_Route(route) for route in routes]
@@ -186,7 +186,7 @@ class RateLimitMiddleware(HeaderLayer):
     def _choose(self, request: tuple[str, str]) -> Plan | None:
         method, path = request
         plan = None
-        if not any(matches(method, path) for matches in self._exempt):
+        if not self._exempt(method, path):
             plan = self._plan(tuple(r for r in self._routes if r.matches(method, path)))
         if len(path) <= _LONGEST_REMEMBERED:
             if len(self._remembered) >= _REMEMBERED_PATHS:
@@ -218,7 +218,7 @@ class _Route:
         unknown = set(route) - RouteLimit.__annotations__.keys()
         if unknown or "match" not in route:
             raise ValueError(f"an entry of `routes` takes {', '.join(RouteLimit.__annotations__)}")
-        self.matches = matcher(route["match"], slash=True)
+        self.matches = guards("match", [route["match"]])
         self.cost = route.get("cost", 1)
         if self.cost < 1:
             raise ValueError(f"`{route['match']}`: `cost` must be at least 1")

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
 from components.http.headers import header_name
-from components.http.paths import app_path, matcher
+from components.http.paths import app_path, guards
+from components.http.user import note_opened
 from components.middleware.body_limit import declared_bytes
 
 _MOST_DIGITS = 12  # of a time; more are milliseconds, or no time at all
@@ -84,7 +85,7 @@ class WebhookSignatureMiddleware:
             raise ValueError("an empty secret would let anyone sign")
         self.app = app
         self._secrets = [text.encode() for text in texts]
-        self._guards = [matcher(pattern, slash=True) for pattern in paths]
+        self._guards = guards("paths", paths)
         self._names = (
             header_name("signature_header", signature_header),
             header_name("timestamp_header", timestamp_header),
@@ -95,7 +96,7 @@ class WebhookSignatureMiddleware:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._guarded(scope):
+        if scope["type"] != "http" or not self._guards(scope["method"], app_path(scope)):
             await self.app(scope, receive, send)
             return
         try:
@@ -106,6 +107,7 @@ class WebhookSignatureMiddleware:
             return
         if content is None:
             return  # the client has gone, so there is nobody to answer
+        note_opened(scope)
         replayed = False
 
         async def receive_again() -> Message:
@@ -116,9 +118,6 @@ class WebhookSignatureMiddleware:
             return {"type": "http.request", "body": content, "more_body": False}
 
         await self.app(scope, receive_again, send)
-
-    def _guarded(self, scope: Scope) -> bool:
-        return any(guards(scope["method"], app_path(scope)) for guards in self._guards)
 
     async def _verified(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body, if it is signed; what can be refused without it is not read."""

@@ -18,6 +18,8 @@ from typing import Annotated
 from pydantic import Field
 from starlette.types import Scope
 
+from components.http.user import user_of
+
 KeyFunction = Callable[[Scope], str | None]
 Kind = Annotated[str, Field(pattern=r"^(client_ip|user|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$")]
 Subject = Callable[[Scope], str]
@@ -33,7 +35,7 @@ def subject_of(key: str | KeyFunction) -> Subject:
     if key == "client_ip":
         return client_ip
     if key == "user":
-        return _or_client(_user, "user:")
+        return _or_client(user_of, "user:")
     if key.startswith("header:"):
         name = key.removeprefix("header:").strip().lower()
         if not name or not name.isascii():
@@ -67,23 +69,6 @@ def _or_client(find: KeyFunction, kind: str) -> Subject:
         return kind + (found if len(found) <= _LONGEST else _digest(found))
 
     return subject
-
-
-def _user(scope: Scope) -> str | None:
-    """Who Starlette's AuthenticationMiddleware found, or what stands at `request.state.user`."""
-    user = scope.get("user")
-    if user is None or not getattr(user, "is_authenticated", True):
-        user = scope.get("state", {}).get("user")
-    if user is None or isinstance(user, str):
-        return user
-    for name in ("identity", "id", "username"):
-        try:
-            found = getattr(user, name, None)
-        except NotImplementedError:  # BaseUser.identity, where a subclass did not give one
-            continue
-        if found is not None:
-            return str(found)
-    return None
 
 
 def _header(name: bytes) -> KeyFunction:

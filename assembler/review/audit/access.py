@@ -99,7 +99,7 @@ def _guarded(subject: Subject, item: Item) -> bool:
     return any(
         layer.is_a(GUARD)
         and "resource_server" not in layer.options.members
-        and _covers(layer, _path(item))
+        and _covers(layer, item)
         for layer in subject.middleware
     )
 
@@ -111,17 +111,51 @@ def _is_protected(subject: Subject, layer: Item, path: str) -> bool:
     return key is None or not isinstance(mounts, MappingNode) or path in mounts.members
 
 
-def _covers(layer: Item, path: str) -> bool:
-    """Tell whether a guard looks at `path`, by its `paths` and `exempt`; `paths: []` is all."""
+def _covers(layer: Item, item: Item) -> bool:
+    """Tell whether a guard looks at all that an entry answers; a mount does so beneath its path too.
+
+    Its `paths` and `exempt` say so; `paths: []` is all.
+    """
     guarded, exempt = layer.texts("paths"), layer.texts("exempt")
-    return (not guarded or any(_matches(text, path) for text in guarded)) and not any(
-        _matches(text, path) for text in exempt
+    paths = [_path(item)]
+    if item.node.get("mount"):
+        paths.append(f"{paths[0].rstrip('/')}/x")
+    return all(
+        (not guarded or any(guards(text, path) for text in guarded))
+        and not any(exempts(text, path) for text in exempt)
+        for path in paths
     )
 
 
-def _matches(pattern: str, path: str) -> bool:
+def guards(pattern: str, path: str, method: str | None = None) -> bool:
+    """Tell whether a guard on `pattern` looks at `path`, as the guards of `components` do.
+
+    `path` is written plainly, as in a manifest. Without `method` every method is asked for.
+    """
     place = pattern.rpartition(" ")[2]
-    return path == place or (place.endswith("*") and f"{path}/".startswith(place[:-1]))
+    bare = place.removesuffix("/*").rstrip("/") or "/"
+    return _names_method(pattern, method) and (_meets(place, path) or _meets(bare, path))
+
+
+def exempts(pattern: str, path: str, method: str | None = None) -> bool:
+    """Tell whether an exemption for `pattern` holds for `path`; it is not wider than its words."""
+    return _names_method(pattern, method) and _meets(pattern.rpartition(" ")[2], path)
+
+
+def _names_method(pattern: str, method: str | None) -> bool:
+    methods = pattern.rpartition(" ")[0].strip().split(",")
+    return methods == [""] or method in methods or (method == "HEAD" and "GET" in methods)
+
+
+def _meets(place: str, path: str) -> bool:
+    """Tell whether a path is meant: `*` is one segment, and at the end all beneath."""
+    wanted, given = place.split("/"), path.split("/")
+    if wanted[-1] == "*":
+        wanted, given = wanted[:-1], given[: len(wanted) - 1] if len(given) >= len(wanted) else []
+    return len(wanted) == len(given) and all(
+        want == have or (want == "*" and have != "")
+        for want, have in zip(wanted, given, strict=True)
+    )
 
 
 def _path(item: Item) -> str:

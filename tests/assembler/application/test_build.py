@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 import assembler
 from assembler.application.build import build
@@ -425,3 +426,28 @@ def test_dependency_overrides_of_fastapi_work(tmp_path: Path) -> None:
     app.dependency_overrides[noted] = lambda: events.append("overridden")
     TestClient(app).get("/hello")
     assert events == ["overridden"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/hello%0A", "/hello%0a/", "/%00hello", "/hello%7F", "/no%1Bwhere"]
+)
+def test_a_path_with_a_control_character_is_refused_inside_the_layers(
+    tmp_path: Path, path: str
+) -> None:
+    app = built(
+        tmp_path,
+        """
+        middleware: [{use: $parts.layers.Label, with: {name: first}}]
+        routes: [{use: $parts.api.router}, {mount: /hello, use: $parts.api.starlette_app}]
+        """,
+    )
+    client = TestClient(app)
+    for method in ("GET", "POST", "OPTIONS"):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.headers["x-labels"]) == (400, "first")
+    with (
+        pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
+        client.websocket_connect(path),
+    ):
+        pass
+    assert client.get("/hello%C2%85").status_code == 404

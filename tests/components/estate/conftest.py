@@ -8,11 +8,28 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.database import engine
 from components.estate import api, seed
+from components.mcp.principal import Principal
+from components.mcp.protected import Mount, protected
 
 MakeApp = Callable[..., FastAPI]
+SCOPES: dict[str, tuple[str, ...]] = {"advertised": (), "challenged": (), "enforced": ()}
+
+
+class Gate:
+    """As a gate does whose mounts only administrators change, with a user of `role` on each request."""
+
+    def __init__(self, app: ASGIApp, role: str | None) -> None:
+        self.app = app
+        self.user = Principal(id="ada", issuer="i", scopes=frozenset(), role=role)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rules = protected("https://a.example", "i", "/api", Mount(roles=("admin",)), SCOPES)
+        scope.setdefault("state", {}).update(principal=self.user, protected=rules)
+        await self.app(scope, receive, send)
 
 
 @pytest.fixture
@@ -22,10 +39,15 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def make_app(url: str) -> MakeApp:
-    """An app with the router and the number of listings that the test wants."""
+    """An app with the router and the number of listings that the test wants, before an administrator."""
 
     def make(
-        *, router: APIRouter = api.router, listings: int = 0, db: AsyncEngine | None = None
+        *,
+        router: APIRouter = api.router,
+        listings: int = 0,
+        db: AsyncEngine | None = None,
+        gated: bool = True,
+        role: str | None = "admin",
     ) -> FastAPI:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, AsyncEngine]]:
@@ -36,6 +58,8 @@ def make_app(url: str) -> MakeApp:
 
         app = FastAPI(lifespan=lifespan)
         app.include_router(router, prefix="/api/v1")
+        if gated:
+            app.add_middleware(Gate, role=role)
         return app
 
     return make

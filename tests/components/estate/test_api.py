@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from components.database import engine
-from components.estate import api, listings
+from components.estate import api, listings, posts_api
 from components.estate.schemas import ListingIn
 from tests.components.estate.conftest import MakeApp
 
@@ -235,3 +235,30 @@ def test_the_description_is_what_a_reader_needs(make_app: MakeApp) -> None:
         assert "422" in operation["responses"]
         assert ("404" in operation["responses"]) == (path != LISTINGS)
     assert "Location" in operations[LISTINGS, "post"]["responses"]["201"]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [({"gated": False}, 401), ({"role": None}, 403), ({"role": "buyer"}, 403)],
+)
+def test_what_is_not_public_is_closed_where_no_gate_let_an_administrator_in(
+    make_app: MakeApp, options: dict[str, Any], status: int
+) -> None:
+    both = APIRouter()
+    both.include_router(api.router)
+    both.include_router(posts_api.router)
+    with TestClient(make_app(router=both, listings=60, **options)) as client:
+        path = f"{LISTINGS}/1"
+        tries = [
+            client.post(LISTINGS, json=OFFER),
+            client.patch(path, json={}),
+            client.delete(path),
+            client.post("/api/v1/posts", json={"title": "A title", "body": "A text"}),
+            client.post("/api/v1/posts/1/publish"),
+            client.post(
+                "/api/v1/posts/1/schedule", json={"publish_at": "2099-01-15T09:00:00+05:30"}
+            ),
+        ]
+        assert [answer.status_code for answer in tries] == [status] * 6
+        shown = client.get(LISTINGS, params={"page_size": 100}).json()["items"]
+        assert {item["status"] for item in shown} == {"active"}

@@ -196,7 +196,7 @@ def test_a_dashboard_counts_what_there_is(url: str) -> None:
 
 
 def test_visits_over_rest_are_those_of_who_is_logged_in(make_app: MakeApp) -> None:
-    app = make_app(router=visits_api.router, listings=50)
+    app = make_app(router=visits_api.router, listings=50, gated=False)
     user = "ada"
 
     async def gated(scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from components.access_log.line import who
 from components.errors import forbidden, unauthorized
 from components.mcp.gate import BearerGate
+from components.mcp.http_transport import HttpTransport
 from components.mcp.principal import Principal, principal_of
 from components.mcp.protected import Mount
 from components.mcp.resource_server import ResourceServer
@@ -36,6 +37,7 @@ from tests.components.mcp.issuer import (
     start_key_server,
     token,
 )
+from tests.components.middleware.exchange import exchange, http_scope, responding
 from tests.servers import free_port
 
 BASE = "https://a.example"
@@ -499,3 +501,47 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: st
 def test_an_empty_secret_is_none() -> None:
     server = resource_server(secret=SecretStr(""))
     assert TestClient(application(server)).get("/mcp", headers=bearer()).status_code == 401
+
+
+# How it reads paths
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/mcp\n", 401),
+        ("/mcp/x\n", 401),
+        ("//mcp/x", 401),
+        ("/open/../mcp/x", 401),
+        ("/./mcp", 401),
+        ("/" + "a/../" * 40, 401),
+        ("/mcpx", 200),
+        ("/open/x//y", 200),
+        ("/mcp-admin/../mcp/x", 403),
+        ("/mcp/../mcp-admin/x", 403),
+        ("/mcp/./x", 200),
+    ],
+)
+def test_a_mount_is_guarded_by_every_reading_of_the_path(path: str, status: int) -> None:
+    app = application(resource_server())
+    given = [] if status == 401 else [(b"authorization", bearer()["Authorization"].encode())]
+    answer = exchange(app, http_scope(path, headers=[(b"host", b"a.example"), *given]))
+    assert answer.status == status
+
+
+def test_a_mount_that_names_no_roles_is_no_mount_for_administrators() -> None:
+    transport = HttpTransport(base_url=BASE)
+    inner = transport.guarded(responding(), for_roles=True)
+    for mount, status in (
+        (Mount(), 403),
+        (Mount(roles=("*", "admin")), 403),
+        (Mount(roles=("admin",)), 200),
+    ):
+        server = resource_server(mounts={"/mcp-admin": mount})
+        app = Starlette(
+            routes=[StarletteMount("/mcp-admin", inner)],
+            middleware=[Middleware(BearerGate, resource_server=server)],
+        )
+        given = bearer(app_metadata={"role": "admin"})
+        with TestClient(app, base_url=BASE) as http:
+            assert http.post("/mcp-admin/", headers=given).status_code == status

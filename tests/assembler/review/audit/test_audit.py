@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from assembler.plan.allow_list import ImportList
 from assembler.plan.load import load_shape
 from assembler.review import diagnostics
 from assembler.review.audit import Report, audit, kinds
+from assembler.review.audit.access import exempts, guards
 from assembler.review.audit.profile import profile_of
 from assembler.review.audit.report import as_dict, as_sarif, as_text
 from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, Profile
@@ -366,3 +368,53 @@ def test_a_pool_of_threads_takes_no_connections(tmp_path: Path) -> None:
 def test_a_pool_that_keeps_nothing_counts_once(tmp_path: Path) -> None:
     text = "manifest: 1\nresources: {db: {use: a.engine, with: {url: '${U}', pool: none}}}\n"
     assert "pool-in-serverless" not in broken(audited(tmp_path, text, "serverless"))
+
+
+def plain(path: str) -> bool:
+    return path == "/" or not (
+        path.endswith("/") or set(path) & set("\n\t\\") or "/." in path or "//" in path
+    )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case
+        for case in yaml.safe_load((Path(__file__).parents[3] / "guards.yaml").read_text())
+        if "disk" not in case and plain(case["path"])
+    ],
+    ids=str,
+)
+def test_the_audit_says_of_guards_what_they_do(case: dict[str, Any]) -> None:
+    asked = (case["pattern"], case["path"], case.get("method", "GET"))
+    assert (guards(*asked), exempts(*asked)) == (case["guard"], case["exempt"])
+
+
+def guarded(folder: Path, paths: str, more: str = "") -> bool:
+    manifest = (
+        "manifest: 1\nmiddleware:\n"
+        "  - use: components.middleware.ip_allow_list.IPAllowListMiddleware\n"
+        f"    with: {{allow: [10.0.0.0/8], paths: {paths}{more}}}\n"
+        "routes:\n  - {mount: /admin, use: parts.admin.app}\n"
+    )
+    return "open-mount" not in broken(audited(folder, manifest))
+
+
+@pytest.mark.parametrize(
+    ("paths", "more", "is_guarded"),
+    [
+        ('["/admin/*"]', "", True),
+        ('["/*"]', "", True),
+        ("[]", "", True),
+        ("[/admin]", "", False),
+        ('["POST /admin/*"]', "", False),
+        ('["/admin/x/*"]', "", False),
+        ('["/administer/*"]', "", False),
+        ('["/admin/*"]', ', exempt: ["/admin/*"]', False),
+        ('["/admin/*"]', ", exempt: [/admin]", False),
+    ],
+)
+def test_a_mount_is_guarded_where_all_of_it_is(
+    tmp_path: Path, paths: str, more: str, is_guarded: bool
+) -> None:
+    assert guarded(tmp_path, paths, more) is is_guarded

@@ -1,0 +1,69 @@
+"""Patterns, readings of paths, and what guards and exemptions make of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.http.paths import any_path_test, exempts, guards, readings
+
+CASES = yaml.safe_load((Path(__file__).parents[2] / "guards.yaml").read_text())
+PATHS = st.lists(
+    st.sampled_from(["a", "b", "..", ".", "", "a\n", "\n", "*", "..."]), min_size=1, max_size=9
+).map(lambda segments: "/" + "/".join(segments))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_guards_and_exemptions(case: dict[str, Any]) -> None:
+    method, platform = case.get("method", "GET"), case.get("disk", "linux")
+    found = {
+        "guard": guards("paths", [case["pattern"]], platform=platform)(method, case["path"]),
+        "exempt": exempts("exempt", [case["pattern"]], platform=platform)(method, case["path"]),
+    }
+    assert found == {name: case[name] for name in found}
+    if " " not in case["pattern"]:
+        by_path = any_path_test("exempt", [case["pattern"]], platform=platform)
+        assert by_path(case["path"]) is case["exempt"]
+
+
+@given(PATHS, st.sampled_from(["/a", "/a/*", "/a/*/b", "/*/b/*", "/", "/*"]))
+def test_what_is_exempt_is_guarded_by_the_same_pattern(path: str, pattern: str) -> None:
+    if exempts("x", [pattern])("GET", path):
+        assert guards("x", [pattern])("GET", path)
+        assert any_path_test("x", [pattern])(path)
+
+
+@given(PATHS)
+def test_the_path_as_it_stands_is_the_first_reading_and_each_is_a_path(path: str) -> None:
+    found = readings(path)
+    assert found[0] == path
+    assert len(set(found)) == len(found)
+    assert all(reading.startswith("/") for reading in found)
+
+
+@pytest.mark.parametrize("path", ["/" + "../" * 33, "/../" + "a" * 5000, "/a" * 40 + "/../b"])
+def test_a_path_with_too_many_readings_is_guarded_and_not_exempt(path: str) -> None:
+    assert readings(path) == ()
+    assert guards("x", ["/zzz"])("GET", path)
+    assert not exempts("x", ["/*"])("GET", path)
+    assert not any_path_test("x", ["/*"])(path)
+
+
+def test_several_patterns_are_asked_of_each_reading() -> None:
+    # one of them means the path as it stands, the other as a disk reads it
+    assert exempts("x", ["/a/*", "/b/*"])("GET", "/a/../b/c")
+    assert not guards("x", [])("GET", "/a")
+    assert not exempts("x", [])("GET", "/a")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "error"),
+    [("/a", TypeError), (["a"], ValueError), (["/a*"], ValueError), (["get /a"], ValueError)],
+)
+def test_refuses_what_is_no_list_of_patterns(patterns: Any, error: type[Exception]) -> None:
+    for make in (guards, exempts, any_path_test):
+        with pytest.raises(error):
+            make("paths", patterns)

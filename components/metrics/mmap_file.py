@@ -7,6 +7,10 @@ nothing; a file that another kind of program wrote is not to be given.
 The file is of words of eight bytes: how many are used; then for each number the length of its name in
 bytes, the name, padded, and the number. An entry is there before it is counted as used, and a number is
 one word, so a reader never sees half of either.
+
+`prometheus_client.mmap_dict` is such a file too, but each number that is put there is looked up by its
+name and written with a time: 0.25 µs in place of 0.08, which makes the middleware a fifth slower
+(`tests/benchmarks/metrics.py`), and what it reads of a file that is being made is an exception.
 """
 
 import mmap

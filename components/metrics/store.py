@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from components.metrics import mmap_file as metric_file
+from components.metrics import mmap_file
 from components.metrics.run_directory import is_alive, run_folder
 
 Key = tuple[str, ...]
@@ -59,7 +59,7 @@ class Values:
         self._number = next(_numbers)
         self._cells: dict[Key, Cell] = {}
         self._folder: Path | None = None
-        self._file: metric_file.MappedFile | None = None
+        self._file: mmap_file.MappedFile | None = None
         self._is_open = False
 
     @property
@@ -101,7 +101,7 @@ class Values:
             folder = run / str(self._number)
             folder.mkdir(exist_ok=True)
             _gather_dead(folder)
-            self._file = metric_file.MappedFile(folder / f"{os.getpid()}.db")
+            self._file = mmap_file.MappedFile(folder / f"{os.getpid()}.db")
             self._folder = folder
         except OSError as error:
             _log.warning("metrics are this worker's alone: no folder can be shared (%s)", error)
@@ -111,7 +111,7 @@ def _sums(paths: Iterable[Path]) -> dict[Key, float]:
     sums: defaultdict[Key, float] = defaultdict(float)
     for path in paths:
         is_now = _is_of_living(path)
-        for text, value in metric_file.read(path):
+        for text, value in mmap_file.read(path):
             key = tuple(json.loads(text))
             if is_now or key[0] != "live":
                 sums[key] += value
@@ -131,7 +131,7 @@ def _gather_dead(folder: Path) -> None:
             return
         fresh = folder / f"{_PAST}.new"
         fresh.unlink(missing_ok=True)
-        file = metric_file.MappedFile(fresh)
+        file = mmap_file.MappedFile(fresh)
         for key, value in _sums(dead).items():
             memory, at = file.place(json.dumps(key))
             memory[at] = value

@@ -14,13 +14,17 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from components.mcp.dev_issuer.answers import OAuthError
-from components.mcp.dev_issuer.base_url import is_loopback
 from components.mcp.dev_issuer.clients import Client
 from components.mcp.dev_issuer.consent_page import consent_page, fault_page
-from components.mcp.dev_issuer.metadata import AUTHORIZE
-from components.mcp.dev_issuer.parameters import Parameters, form_parameters, query_parameters
+from components.mcp.dev_issuer.messages import (
+    OAuthError,
+    Parameters,
+    form_parameters,
+    query_parameters,
+)
+from components.mcp.dev_issuer.redirect_uri import is_loopback
 from components.mcp.dev_issuer.state import (
+    AUTHORIZE,
     CODE_SECONDS,
     CONSENT_SECONDS,
     Asked,

@@ -14,8 +14,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from urllib.parse import SplitResult, urlsplit
 
-from components.mcp.dev_issuer.answers import OAuthError
-from components.mcp.dev_issuer.base_url import is_loopback
+from components.mcp.dev_issuer.messages import OAuthError
+from components.mcp.dev_issuer.redirect_uri import is_loopback
 
 Fetch = Callable[[str], Awaitable[object]]
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address

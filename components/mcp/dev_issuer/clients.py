@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
-from components.mcp.dev_issuer.answers import OAuthError
+from components.mcp.dev_issuer.messages import OAuthError
 from components.mcp.dev_issuer.redirect_uri import redirect_fault, same_redirect
 
 GRANT_TYPES = ("authorization_code", "refresh_token")

@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse
 
-from components.mcp.dev_issuer.metadata import CONSENT
 from components.mcp.dev_issuer.redirect_uri import form_action
-from components.mcp.dev_issuer.state import Asked, Issuer
+from components.mcp.dev_issuer.state import CONSENT, Asked, Issuer
 from components.mcp.dev_issuer.users import User
 
 _STYLE = """

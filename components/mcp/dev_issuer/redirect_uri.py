@@ -6,10 +6,9 @@ In: URIs as text. Out: why one is not acceptable, or whether two are the same, c
 which a browser would run or show what is in the URI itself.
 """
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
-
-from components.mcp.dev_issuer.base_url import is_loopback
 
 _LONGEST = 2000
 # what RFC 3986 has, without `#`
@@ -67,3 +66,13 @@ def form_action(uri: str) -> str:
     if parts.scheme != "http" or "[" in parts.netloc:
         return "https:" if parts.scheme == "https" else f"https: {parts.scheme}:"
     return f"https: http://{parts.netloc}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL always names this machine (RFC 6761, 6.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -9,23 +9,36 @@ All state is in the memory of one process. A `signing_key` that several share le
 others' tokens, and tokens outlive a restart; a login itself must stay with one process. The routes are
 `/authorize`, `/token`, `/register`, `/revoke` and three under `/.well-known`: an application's own
 routes of these names must stand elsewhere.
+
+The MCP SDK has such routes too (`mcp.server.auth`, read and tried in 2.3). They are not used, as there a
+wrong verifier does not spend a code; clients without a secret cannot revoke, those with `Basic` must
+repeat their name in the form, and a page's preflight with `Authorization` is refused; redirect URIs are
+not kept byte for byte, a native client's other port is no match, and `javascript:` may be registered; a
+request without `code_challenge_method`, or with a parameter twice, passes; no redirect tells `iss`; one
+resource is known, and no clock but the system's; the issuer gets a slash, and its metadata cannot say
+`none`, `iss` or client documents. Importing them takes a second, which a lazy `/mcp` saves at the start.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
+from starlette.requests import Request
 
-from components.mcp.dev_issuer.answers import Answering, json_endpoint
 from components.mcp.dev_issuer.authorize import authorize, consent
-from components.mcp.dev_issuer.base_url import issuer_of
 from components.mcp.dev_issuer.client_document import fetch_document
-from components.mcp.dev_issuer.metadata import (
+from components.mcp.dev_issuer.clients import AUTH_METHODS, GRANT_TYPES, registered_client
+from components.mcp.dev_issuer.messages import Answering, OAuthError, bounded_body, json_endpoint
+from components.mcp.dev_issuer.redirect_uri import is_loopback
+from components.mcp.dev_issuer.signing_key import SigningKey
+from components.mcp.dev_issuer.state import (
     AUTHORIZE,
     CONSENT,
     KEYS,
@@ -33,16 +46,15 @@ from components.mcp.dev_issuer.metadata import (
     REGISTER,
     REVOKE,
     TOKEN,
-    key_set,
-    server_metadata,
+    Issuer,
 )
-from components.mcp.dev_issuer.registration import register
-from components.mcp.dev_issuer.signing_key import SigningKey
-from components.mcp.dev_issuer.state import Issuer
 from components.mcp.dev_issuer.token import give_token, revoke
 from components.mcp.dev_issuer.users import User
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9]\d{0,4})?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_LARGEST_REGISTRATION = 16 * 1024  # bytes
 _Lifetime = Annotated[
     timedelta, Field(ge=timedelta(seconds=1), json_schema_extra={"looser": "longer"})
 ]
@@ -115,7 +127,7 @@ def authorization_server(
         if lifetime < timedelta(seconds=1):
             raise ValueError("a token's lifetime must be at least a second")
     issuer = Issuer(
-        url=issuer_of(base_url, anyone_may_log_in_as_anyone=anyone_may_log_in_as_anyone),
+        url=_issuer_of(base_url, anyone_may_log_in_as_anyone=anyone_may_log_in_as_anyone),
         users=_checked_users(users),
         scopes=_checked_scopes(scopes),
         resources=_checked_resources(resources),
@@ -127,6 +139,33 @@ def authorization_server(
         clock=clock,
     )
     return _router(issuer)
+
+
+def _issuer_of(base_url: str, *, anyone_may_log_in_as_anyone: bool) -> str:
+    """`base_url`, if an issuer without passwords may stand there.
+
+    Raises:
+        ValueError: it is no origin, or not of this machine and nobody said that it may be.
+    """
+    if not _ORIGIN.fullmatch(base_url) or base_url.endswith(
+        _DEFAULT_PORTS[base_url.partition(":")[0]]
+    ):
+        raise ValueError(
+            "`base_url` must be an origin in lower case such as `http://localhost:8000`, without a "
+            f"default port, a path or a slash at its end, not {base_url!r}"
+        )
+    try:
+        host = urlsplit(base_url).hostname or ""
+        urlsplit(base_url).port  # noqa: B018  # it is the property that judges
+    except ValueError as error:
+        raise ValueError(f"`base_url` is no URL: {error}") from error
+    if not anyone_may_log_in_as_anyone and not is_loopback(host):
+        raise ValueError(
+            "here anyone logs in as anyone, without a password, and "
+            f"`{base_url}` is not this machine: use a real issuer, or say "
+            "`anyone_may_log_in_as_anyone: true`"
+        )
+    return base_url
 
 
 def _checked_users(users: Sequence[User]) -> tuple[User, ...]:
@@ -162,10 +201,10 @@ def _router(issuer: Issuer) -> APIRouter:
         router.add_route(path, endpoint, methods, name=name, include_in_schema=False)
 
     async def metadata(_: object) -> dict[str, object]:
-        return server_metadata(issuer)
+        return _metadata(issuer)
 
     async def keys(_: object) -> dict[str, object]:
-        return key_set(issuer)
+        return {"keys": [issuer.key.jwk]}
 
     for path in METADATA:
         add(path, json_endpoint(metadata), "GET", name="authorization server metadata")
@@ -174,6 +213,53 @@ def _router(issuer: Issuer) -> APIRouter:
     add(CONSENT, partial(consent, issuer), "POST", name="consent")
     add(TOKEN, json_endpoint(partial(give_token, issuer)), "POST", name="token")
     add(REVOKE, json_endpoint(partial(revoke, issuer)), "POST", name="revoke")
-    register_client = json_endpoint(partial(register, issuer), status=201)
+    register_client = json_endpoint(partial(_register, issuer), status=201)
     add(REGISTER, register_client, "POST", name="register")
     return router
+
+
+def _metadata(issuer: Issuer) -> dict[str, Any]:
+    """The document of RFC 8414, section 2."""
+    return {
+        "issuer": issuer.url,
+        "authorization_endpoint": issuer.url + AUTHORIZE,
+        "token_endpoint": issuer.url + TOKEN,
+        "registration_endpoint": issuer.url + REGISTER,
+        "revocation_endpoint": issuer.url + REVOKE,
+        "jwks_uri": issuer.url + KEYS,
+        "scopes_supported": list(issuer.scopes),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "client_id_metadata_document_supported": True,
+    }
+
+
+async def _register(issuer: Issuer, request: Request) -> dict[str, Any]:
+    """Register a client (RFC 7591); what is registered may be less than what was asked for."""
+    issuer.spend_registration()
+    body = await bounded_body(request, _LARGEST_REGISTRATION)
+    try:
+        metadata = json.loads(body)
+    except (ValueError, RecursionError):
+        raise OAuthError("invalid_client_metadata", "the body is no JSON") from None
+    client, secret = registered_client(metadata)
+    issuer.clients.put(client.id, client)
+    answer: dict[str, Any] = {
+        "client_id": client.id,
+        "client_id_issued_at": int(issuer.clock()),
+        "redirect_uris": client.redirect_uris,
+        "grant_types": client.grant_types,
+        "response_types": ["code"],
+        "token_endpoint_auth_method": client.auth_method,
+        "scope": " ".join(issuer.scopes),
+    }
+    if client.name:
+        answer["client_name"] = client.name
+    if secret is not None:
+        answer |= {"client_secret": secret, "client_secret_expires_at": 0}
+    return answer

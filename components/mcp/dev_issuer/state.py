@@ -1,7 +1,8 @@
 """What an issuer is told and what it remembers, in one place.
 
 In: the options, judged. Out: `Issuer`, with everything that the endpoints share. All of it is in
-memory and bounded: a restart forgets clients, codes and refresh tokens.
+memory and bounded: a restart forgets clients, codes and refresh tokens, and of too many the oldest go
+first, so that no flood grows the process.
 """
 
 import hashlib
@@ -9,21 +10,34 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Generic, TypeVar
 
-from components.mcp.dev_issuer.answers import OAuthError
-from components.mcp.dev_issuer.bounded import Bounded, Clock
 from components.mcp.dev_issuer.client_document import Fetch, is_document_url
 from components.mcp.dev_issuer.clients import Client, documented_client
+from components.mcp.dev_issuer.messages import OAuthError
 from components.mcp.dev_issuer.signing_key import SigningKey
 from components.mcp.dev_issuer.users import User
 from components.rate_limit.memory import Table
 from components.rate_limit.rates import parse_rates
 from components.rate_limit.store import name_limits
 
+# The paths that clients fall back to (MCP 2025-03-26): the official SDK refreshes at `/token` when it
+# was started anew and has not read any metadata yet.
+AUTHORIZE = "/authorize"
+CONSENT = "/authorize/consent"
+TOKEN = "/token"  # noqa: S105  # a path
+REGISTER = "/register"
+REVOKE = "/revoke"
+KEYS = "/.well-known/jwks.json"
+METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+
 CONSENT_SECONDS = 600
 CODE_SECONDS = 60
 DOCUMENT_SECONDS = 300
 _MOST = 1000
+
+Clock = Callable[[], float]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,42 @@ class Session:
     scopes: tuple[str, ...]
     resources: tuple[str, ...]
     secret_sha256: str
+
+
+class Bounded(Generic[_Value]):
+    """At most `capacity` values, each for `lifetime_seconds` after it was put."""
+
+    def __init__(self, capacity: int, clock: Clock, *, lifetime_seconds: float = math.inf) -> None:
+        self._capacity = capacity
+        self._clock = clock
+        self._lifetime_seconds = lifetime_seconds
+        # one lifetime for all: the order in which they were put is that in which they end
+        self._values: dict[str, tuple[float, _Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, key: str, value: _Value) -> None:
+        """Remember `value` anew, as the youngest."""
+        self._values.pop(key, None)
+        now = self._clock()
+        while self._values:
+            oldest = next(iter(self._values))
+            if self._values[oldest][0] > now and len(self._values) < self._capacity:
+                break
+            del self._values[oldest]
+        self._values[key] = (now + self._lifetime_seconds, value)
+
+    def get(self, key: str) -> _Value | None:
+        """The value, if it is still remembered."""
+        ends, value = self._values.get(key, (0.0, None))
+        return value if ends > self._clock() else None
+
+    def pop(self, key: str) -> _Value | None:
+        """The value, which is forgotten."""
+        value = self.get(key)
+        self._values.pop(key, None)
+        return value
 
 
 class Issuer:

@@ -3,7 +3,8 @@
 In: forms of RFC 6749 (4.1.3, 6) and RFC 7009. Out: a token of one hour or less, for the user, scopes and
 resources that a person agreed to. Refused: codes a second time, which ends what the first use began;
 codes without their PKCE verifier; refresh tokens that were replaced, which ends their family, since
-either the client or a thief has them (RFC 9700, 4.14.2).
+either the client or a thief has them (RFC 9700, 4.14.2); clients that do not prove who they are in the
+one way that they registered (RFC 6749, 2.3 and 5.2).
 """
 
 import base64
@@ -12,12 +13,13 @@ import hmac
 import re
 import secrets
 from typing import Any
+from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
-from components.mcp.dev_issuer.answers import OAuthError
-from components.mcp.dev_issuer.authentication import authenticated
-from components.mcp.dev_issuer.parameters import Parameters, form_parameters
+from components.mcp.dev_issuer.client_document import is_document_url
+from components.mcp.dev_issuer.clients import AuthMethod
+from components.mcp.dev_issuer.messages import OAuthError, Parameters, form_parameters
 from components.mcp.dev_issuer.state import Code, Issuer, Session, sha256
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -31,7 +33,7 @@ async def give_token(issuer: Issuer, request: Request) -> dict[str, Any]:
     kind = form.needed("grant_type")
     if kind not in _GRANTS:
         raise OAuthError("unsupported_grant_type", "codes and refresh tokens are taken here")
-    client_id = authenticated(issuer, request, form)
+    client_id = _authenticated(issuer, request, form)
     return _GRANTS[kind](issuer, client_id, form)
 
 
@@ -43,13 +45,61 @@ async def revoke(issuer: Issuer, request: Request) -> None:
     issuer.spend_request()
     form = await form_parameters(request)
     form.check_single()
-    client_id = authenticated(issuer, request, form)
+    client_id = _authenticated(issuer, request, form)
     token = form.needed("token")
     claims = issuer.key.claims_of(token) if token.count(".") == 2 else None
     key = _session_of(token)[0] if claims is None else str(claims.get("session_id"))
     session = issuer.sessions.get(key)
     if session is not None and session.client_id == client_id:
         issuer.sessions.pop(key)
+
+
+def _authenticated(issuer: Issuer, request: Request, form: Parameters) -> str:
+    """The identifier of the client.
+
+    Raises:
+        OAuthError: `invalid_client` with 401, or `invalid_request`.
+    """
+    basic = _basic(request)
+    secret = form.one("client_secret")
+    method: AuthMethod = "none" if secret is None else "client_secret_post"
+    if basic is None:
+        client_id = form.needed("client_id")
+    elif secret is not None or form.one("client_id") not in {None, basic[0]}:
+        raise OAuthError("invalid_request", "the client authenticates in two ways")
+    else:
+        (client_id, secret), method = basic, "client_secret_basic"
+    if is_document_url(client_id) and method == "none":
+        # It has nothing to prove, and what it asks for was granted to this identifier or not.
+        return client_id
+    client = issuer.registered(client_id)
+    if (
+        client is None
+        or client.auth_method != method
+        or (secret is not None and not client.has_secret(secret))
+    ):
+        raise _unproven(basic is not None)
+    return client_id
+
+
+def _basic(request: Request) -> tuple[str, str] | None:
+    """What stands in the Authorization header, if it is there."""
+    fields = request.headers.getlist("authorization")
+    if not fields:
+        return None
+    scheme, _, text = fields[0].partition(" ")
+    try:
+        name, colon, secret = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        raise _unproven(basic=True) from None
+    if len(fields) > 1 or scheme.lower() != "basic" or not colon:
+        raise _unproven(basic=True)
+    return unquote_plus(name), unquote_plus(secret)
+
+
+def _unproven(basic: bool) -> OAuthError:
+    headers = {"WWW-Authenticate": 'Basic realm="dev_issuer"'} if basic else {}
+    return OAuthError("invalid_client", "no such client, or not in this way", 401, headers)
 
 
 def _by_code(issuer: Issuer, client_id: str, form: Parameters) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from components.mcp.dev_issuer.base_url import is_loopback
-from components.mcp.dev_issuer.bounded import Bounded
-from components.mcp.dev_issuer.parameters import Parameters
-from components.mcp.dev_issuer.redirect_uri import redirect_fault, same_redirect
+from components.mcp.dev_issuer.messages import Parameters
+from components.mcp.dev_issuer.redirect_uri import is_loopback, redirect_fault, same_redirect
 from components.mcp.dev_issuer.server import authorization_server
+from components.mcp.dev_issuer.state import Bounded
 from tests.components.mcp.dev_issuer_world import BASE, USERS, Clock
 from tests.mcp_flow import CALLBACK, log_in, pkce, register, request_of
 

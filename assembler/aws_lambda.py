@@ -17,7 +17,18 @@ from contextlib import suppress
 from typing import Any
 
 from mangum import Mangum
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from assembler.runtime.lifespan_client import LifespanClient, LifespanFailedError
+
+# Parts of the media types whose bodies are text; what is no UTF-8 all the same is sent as Base64.
+_TEXT = (
+    *("text/", "+json", "+xml", "+yaml", "+text", "+json-seq", "application/json"),
+    *("application/xml", "application/javascript", "application/ecmascript", "application/yaml"),
+    *("application/x-yaml", "application/toml", "application/sql", "application/graphql"),
+    *("application/x-ndjson", "application/jsonl", "application/x-www-form-urlencoded"),
+    *("application/vnd.oai.openapi", "application/rtf"),
+)
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -46,14 +57,13 @@ class Instance:
         self._state: dict[str, Any] = {}
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
-        self._orders: asyncio.Queue[Message] = asyncio.Queue()
-        self._answers: asyncio.Queue[Message] = asyncio.Queue()
-        self._lifespan = self._loop.create_task(self._live())
+        self._lifespan = LifespanClient(app, {}, self._state)
         try:
-            self._loop.run_until_complete(self._order("startup"))
+            self._loop.run_until_complete(self._start())
         except BaseException:
             self._loop.close()
             raise
+        options.setdefault("text_mime_types", list(_TEXT))
         self._mangum = Mangum(self._serve, lifespan="off", **options)
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -65,27 +75,18 @@ class Instance:
         """Stop the application; nothing is answered after that."""
         if self._loop.is_closed():
             return
-        with suppress(RuntimeError):  # the application has logged what failed
-            self._loop.run_until_complete(self._order("shutdown"))
+        with suppress(Exception):  # the application has logged what failed
+            self._loop.run_until_complete(self._lifespan.aclose())
         self._loop.close()
 
-    async def _live(self) -> None:
-        asgi = {"version": "3.0", "spec_version": "2.0"}
-        scope = {"type": "lifespan", "asgi": asgi, "state": self._state}
-        await self._app(scope, self._orders.get, self._answers.put)
-
-    async def _order(self, word: str) -> None:
-        """Send a message of the lifespan, and wait for its answer or for its end."""
-        await self._orders.put({"type": f"lifespan.{word}"})
-        answer = asyncio.ensure_future(self._answers.get())
-        await asyncio.wait({answer, self._lifespan}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            answer.cancel()
-            reason = self._lifespan.exception()
-            raise RuntimeError(f"the application ended at `lifespan.{word}`") from reason
-        message = answer.result()
-        if message["type"] == f"lifespan.{word}.failed":
-            raise RuntimeError(message.get("message", ""))
+    async def _start(self) -> None:
+        try:
+            await self._lifespan.open()
+        except LifespanFailedError as error:
+            raise RuntimeError(error.message or str(error)) from error
+        if not self._lifespan.is_running:
+            reason = "the application ended at `lifespan.startup`"
+            raise RuntimeError(reason) from self._lifespan.error
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = dict(self._state)

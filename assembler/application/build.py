@@ -27,9 +27,10 @@ from assembler.plan.component import Component
 from assembler.plan.load import Plan
 from assembler.runtime.asgi_lifespan import LifespanProtocol
 from assembler.runtime.health_checks import checks
-from assembler.runtime.hooks import MountedLifespan, Opening, RouterLifespans
+from assembler.runtime.hooks import Opening, RouterLifespans
 from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.lifespan import Lifespan
+from assembler.runtime.lifespan_client import LifespanClient
 from assembler.runtime.recorder import Group, Running
 from assembler.runtime.report import Assembly, LazyState, Phase
 from assembler.runtime.task import call
@@ -222,7 +223,7 @@ class _Builder:
         for component, mount in sorted(mounts, key=lambda pair: pair[0].entry.lazy):
             app: Any = mount.app
             is_lazy = component.entry.lazy
-            inner = app if is_lazy else MountedLifespan(app, shared, own=mount.state)
+            inner = app if is_lazy else LifespanClient(app, shared, own=mount.state)
             opening = Opening(component.id, "mount", inner.open, inner.aclose, component.span)
             openings.append(opening)
         return openings

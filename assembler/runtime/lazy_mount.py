@@ -28,8 +28,8 @@ from assembler.diagnostics.exceptions import failure_of, frame_of
 from assembler.diagnostics.render import render
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
-from assembler.runtime.hooks import MountedLifespan
 from assembler.runtime.instances import Objects
+from assembler.runtime.lifespan_client import LifespanClient
 from assembler.runtime.report import LazyState
 from assembler.runtime.task import StepError, StepTimeout, call
 
@@ -158,7 +158,7 @@ class LazyMount:
 
     async def _run(self) -> None:
         """Own the application, from the first request to the end."""
-        lifespan: MountedLifespan | None = None
+        lifespan: LifespanClient | None = None
         try:
             await self._wanted.wait()
             # Amid the imports one collection of all that the service has would hold the loop for
@@ -175,7 +175,7 @@ class LazyMount:
             self._report.built = False
         await lifespan.aclose()
 
-    async def _tried(self) -> MountedLifespan | None:
+    async def _tried(self) -> LifespanClient | None:
         """Make the application and enter its lifespan; return None where that failed."""
         began = self._clock()
         self._report.building = True
@@ -184,7 +184,7 @@ class LazyMount:
         try:
             async with limit:
                 app: ASGIApp = await call(self._make)
-                lifespan = MountedLifespan(app, self._shared, own)
+                lifespan = LifespanClient(app, self._shared, own)
                 await lifespan.open()
         except Exception as error:  # noqa: BLE001  # others' code may raise anything
             late = StepTimeout(_LIMIT, abandoned=False) if limit.expired() else None

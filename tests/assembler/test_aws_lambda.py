@@ -1,5 +1,7 @@
 """An application as a handler of Lambda's events: started once, stopped once."""
 
+import base64
+import gzip
 import os
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -85,12 +87,59 @@ def test_behind_a_load_balancer_the_client_is_who_it_saw(forwarded: str) -> None
         assert handler(event, None)["body"] == '{"same":true,"client":["198.51.100.9",0]}'
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "is_text"),
+    [
+        ("application/json", "{}", True),
+        ("application/problem+json", '{"title": "é"}', True),
+        ("application/problem+json; charset=utf-8", "{}", True),
+        ("application/ld+json", "{}", True),
+        ("application/vnd.api+json", "{}", True),
+        ("application/manifest+json", "{}", True),
+        ("application/feed+xml", "<a/>", True),
+        ("application/atom+xml", "<a/>", True),
+        ("image/svg+xml", "<svg/>", True),
+        ("application/xml", "<a/>", True),
+        ("application/x-ndjson", "{}\n", True),
+        ("application/openapi+yaml", "a: 1", True),
+        ("application/yaml", "a: 1", True),
+        ("application/x-www-form-urlencoded", "a=1", True),
+        ("text/event-stream", "data: 1\n\n", True),
+        ("text/csv", "a,b", True),
+        ("image/png", "PNG", False),
+        ("application/pdf", "%PDF", False),
+        ("application/octet-stream", "abc", False),
+        ("application/zip", "PK", False),
+    ],
+)
+def test_text_is_sent_as_it_is_and_all_else_as_base64(kind: str, body: str, is_text: bool) -> None:
+    async def root(request: Request) -> Response:
+        return Response(body, headers={"content-type": kind})
+
+    with instance(Starlette(routes=[Route("/", root)])) as handler:
+        answer = handler(EVENT, None)
+    assert answer["isBase64Encoded"] is not is_text
+    sent = answer["body"] if is_text else base64.b64decode(answer["body"]).decode()
+    assert sent == body
+
+
+def test_text_that_is_compressed_is_sent_as_base64() -> None:
+    async def root(request: Request) -> Response:
+        body = gzip.compress(b"{}")
+        return Response(body, headers={"content-type": "application/problem+json"})
+
+    with instance(Starlette(routes=[Route("/", root)])) as handler:
+        answer = handler(EVENT, None)
+    assert answer["isBase64Encoded"]
+    assert gzip.decompress(base64.b64decode(answer["body"])) == b"{}"
+
+
 def test_a_start_that_fails_says_why() -> None:
     async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        await send({"type": "lifespan.startup.failed", "message": "no database\nm.yaml:3"})
 
-    with pytest.raises(RuntimeError, match="no database"):
+    with pytest.raises(RuntimeError, match=r"^no database\nm\.yaml:3$"):
         Instance(refusing)
 
 

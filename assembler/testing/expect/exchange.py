@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Scope
 
 from assembler.diagnostics.exceptions import failure_of
+from assembler.runtime.lifespan_client import LifespanClient
 
 _STARTS = {"http.response.start", "websocket.http.response.start"}
 
@@ -60,28 +61,14 @@ async def started(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     Raises what its start raises.
     """
     state: dict[str, Any] = {}
-    told: asyncio.Queue[Message] = asyncio.Queue()
-    said: asyncio.Queue[Message] = asyncio.Queue()
-    await told.put({"type": "lifespan.startup"})
-    running = asyncio.ensure_future(
-        _whole(app({"type": "lifespan", "state": state}, told.get, said.put), said)
-    )
-    first = await said.get()
-    if first["type"] != "lifespan.startup.complete":
-        await running
-        raise RuntimeError(f"the application did not start: {first}")
+    client = LifespanClient(app, {}, state, is_test=True)
+    await client.open()
+    if not client.is_running:
+        raise client.error or RuntimeError("the application has no lifespan")
     try:
         yield state
     finally:
-        await told.put({"type": "lifespan.shutdown"})
-        await running
-
-
-async def _whole(serving: Any, said: "asyncio.Queue[Message]") -> None:
-    try:
-        await serving
-    finally:
-        await said.put({"type": "ended"})
+        await client.aclose()
 
 
 class _Caller:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import operator
 import re
 import sys
 import warnings
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     import griffe  # at run time only where a source is read: an app that starts must not pay for it
 
 
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 Earlier = Callable[[Path], str | None]
 
 
@@ -97,9 +106,11 @@ class Source:
         return self._bindings.get(id(owner), {})
 
     def note(self, owner: Any, name: str, value: Any, node: Any) -> None:
-        """Add a binding."""
-        names = self._bindings.setdefault(id(owner), {})
-        names.setdefault(name, []).append(Binding(value, *_placed(node)))
+        """Add a binding, unless it stands where this Python never comes."""
+        placed = _placed(node)
+        if placed is not None:
+            names = self._bindings.setdefault(id(owner), {})
+            names.setdefault(name, []).append(Binding(value, *placed))
 
     def note_import(self, owner: Any, alias: Any, node: Any) -> None:
         """Add what an import statement binds."""
@@ -108,7 +119,7 @@ class Source:
         if not alias.wildcard:
             value = Import(path, None) if isinstance(node, ast.Import) else Import(module, name)
             self.note(owner, alias.name, value, node)
-        elif not _placed(node)[0]:
+        elif _placed(node) not in {None, (True, True)}:
             self.wildcards.append(path)
 
 
@@ -169,17 +180,42 @@ def _is_bound(obj: Any, node: Any, current: Any) -> bool:
     return not (isinstance(node, ast.AnnAssign) and node.value is None and owner.is_module)
 
 
-def _placed(node: Any) -> tuple[bool, bool]:
-    """Tell whether a statement is guarded by TYPE_CHECKING, and whether it is conditional."""
+def _placed(node: Any) -> tuple[bool, bool] | None:
+    """Tell whether a statement is guarded by TYPE_CHECKING, and whether it is conditional.
+
+    None stands for an arm that never runs here, of a test of the version or the platform.
+    """
     guarded = conditional = False
     parent = getattr(node, "parent", None)
     while parent is not None and not isinstance(parent, ast.Module | ast.ClassDef):
-        conditional = True
-        if isinstance(parent, ast.If) and node in parent.body:
-            test = ast.unparse(parent.test)
-            guarded = guarded or bool(re.fullmatch(r"(\w+\.)?TYPE_CHECKING", test))
+        holds = _holds(parent.test) if isinstance(parent, ast.If) else None
+        if holds is None:
+            conditional = True
+        elif holds != (node in parent.body):
+            if "TYPE_CHECKING" not in ast.unparse(parent.test):
+                return None
+            guarded = conditional = True
         node, parent = parent, getattr(parent, "parent", None)
     return guarded, conditional
+
+
+def _holds(test: ast.expr) -> bool | None:
+    """Evaluate what Python itself decides; None where a run alone tells."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _holds(test.operand)
+        return None if inner is None else not inner
+    text = ast.unparse(test)
+    if re.fullmatch(r"(\w+\.)?TYPE_CHECKING", text):
+        return False
+    known = re.fullmatch(r"sys\.(version_info|platform) (<|<=|==|!=|>=|>) (.+)", text)
+    if known is None or not isinstance(test, ast.Compare):
+        return None
+    try:
+        other = ast.literal_eval(test.comparators[0])
+        mine = tuple(sys.version_info) if known[1] == "version_info" else sys.platform
+        return bool(_COMPARISONS[known[2]](mine, other))
+    except (ValueError, TypeError):
+        return None
 
 
 def _yields(function: ast.AsyncFunctionDef) -> bool:

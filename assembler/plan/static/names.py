@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.static.module import Binding, Earlier, Import, Source, find
-from assembler.plan.static.vocabulary import MADE, NO_INIT, Known, Unknown, known
+from assembler.plan.static.vocabulary import MADE, NO_INIT, TWICE, Known, Unknown, known
 
 if TYPE_CHECKING:
     import griffe
@@ -129,9 +129,10 @@ class Names:
     def _lookup(self, owner: Any, name: str) -> Found | None:
         source = self._source_of(owner)
         bindings = source.bound(owner).get(name, [])
-        found = self._first(_live(bindings))
-        if found is not None:
-            return found
+        found = [value for item in _live(bindings) if (value := self._bound(item)) is not None]
+        if found:
+            # Of an `if` or a `try`, only a run tells which arm holds.
+            return found[0] if len({_identity(each) for each in found}) == 1 else Unknown(TWICE)
         if any(not binding.guarded for binding in bindings):
             return Unknown("comes from a module that cannot be read")
         return self._starred(source, name) if owner.is_module else None
@@ -241,8 +242,19 @@ def arguments(call: Any) -> tuple[list[Any], dict[str, Any]]:
     return unnamed, {item.name: item.value for item in named}
 
 
+def _identity(found: Found) -> Hashable:
+    """Tell two findings apart: of what is well known and of modules, by their names."""
+    return (
+        found.name
+        if isinstance(found, Source)
+        else found
+        if isinstance(found, Known)
+        else id(found)
+    )
+
+
 def _live(bindings: Iterable[Binding]) -> Iterator[Binding]:
-    """Yield those that may hold at run time, the likeliest first."""
+    """Yield those that may hold at run time."""
     live = [binding for binding in bindings if not binding.guarded]
     last = max((index for index, item in enumerate(live) if not item.conditional), default=-1)
     yield from live[last + 1 :]

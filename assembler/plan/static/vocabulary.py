@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 
 MADE = "is made at run time"
+TWICE = "is bound under a condition, and elsewhere to something else"
 
 TYPES: dict[str, Any] = {
     **{

@@ -313,6 +313,43 @@ def test_what_only_a_type_checker_sees_is_passed_over() -> None:
     assert list(read("pkg.guarded.made").signature.parameters) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("try:\n    from .plain import made\nexcept ImportError:\n    from .other import made", None),
+        ("try:\n    import json\n    def made(a): ...\nexcept ImportError:\n    def made(b): ...", None),
+        ("try:\n    from .plain import made\nexcept ImportError:\n    made = None", None),
+        ("try:\n    from nowhere import made\nexcept ImportError:\n    from .other import made", ["b"]),
+        ("try:\n    from .plain import made\nexcept ImportError:\n    from nowhere import made", ["a"]),
+        ("try:\n    from .plain import made\nexcept ImportError:\n    from .again import made", ["a"]),
+        ("import os\nif os.getpid():\n    def made(a): ...\nelse:\n    def made(b): ...", None),
+        ("import os\ndef made(a): ...\nif os.getpid():\n    def made(b): ...", None),
+        ("import os\nif os.getpid():\n    def made(a): ...\ndef made(b): ...", ["b"]),
+        ("import sys\nif sys.version_info >= (3,):\n    def made(a): ...\nelse:\n    def made(b): ...", ["a"]),
+        ("import sys\nif not sys.version_info < (4,):\n    def made(a): ...\nelse:\n    def made(b): ...", ["b"]),
+        ("import sys\nif sys.platform == 'plan9':\n    def made(a): ...\nelse:\n    def made(b): ...", ["b"]),
+    ],
+)  # fmt: skip
+def test_a_name_of_two_arms_is_unknown_unless_one_of_them_cannot_hold(
+    text: str, found: list[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "plain": "def made(a): ...",
+        "other": "def made(b): ...",
+        "again": "from .plain import made",
+    }
+    (tmp_path / "twice").mkdir()
+    for name, source in {**files, "__init__": "", "own": text}.items():
+        (tmp_path / f"twice/{name}.py").write_text(f"{source}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reader = SourceReader(ANY)
+    target = reader.target("twice.own.made")
+    assert target.signature.open is (found is None)
+    assert (list(target.signature.parameters) if found else None) == found
+    told = "is bound under a condition, and elsewhere to something else"
+    assert reader.unknown.get("twice.own.made") == (told if found is None else None)
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_a_function_returns_is_told_where_it_is_a_plain_type() -> None:
     assert read("pkg.mod.plain").signature.returns is str

@@ -32,7 +32,8 @@ _BODY = re.compile(
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<operator>[-?])(?P<argument>.*))?\Z",
     re.ASCII | re.DOTALL,
 )
-_TOKEN = re.compile(r"\$\$|\$\{(?P<body>[^}]*)(?P<end>\}?)")
+_TOKEN = re.compile(r"\$\$|\$\{")
+_BRACE = re.compile(r"[{}]")
 _SHOWN = 60  # characters of what cannot be read that a message repeats
 _PATHS_BY_NAME = {"use", "id", "catch", "mount", "extends"}
 
@@ -52,12 +53,18 @@ def parse(text: str) -> tuple[str | Reference, ...]:
     """Split `text` at its references; `$$` becomes `$`, a `$` before anything else stays.
 
     What starts with `${` and cannot be read is a `Reference` of kind `bad`, whose `argument` says
-    why; after one that is not closed the rest is literal. Without any reference the result is one string, or none for an empty text.
+    why; after one that is not closed the rest is literal. It ends at the brace that closes its own,
+    so that a default may be JSON, or at the first one where the braces in it have no balance.
+    Without any reference the result is one string, or none for an empty text.
     """
     parts: list[str | Reference] = []
     literal, at = "", 0
+    ends = _closings(text) if "${" in text else {}
     for match in _TOKEN.finditer(text):
-        literal += text[at : match.start()]
+        start = match.start()
+        if start < at:  # inside the last reference
+            continue
+        literal += text[at:start]
         at = match.end()
         if match[0] == "$$":
             literal += "$"
@@ -65,13 +72,29 @@ def parse(text: str) -> tuple[str | Reference, ...]:
         if literal:
             parts.append(literal)
         literal = ""
-        if not match["end"]:  # nor is any after it
+        end = ends.get(start + 1, -1)
+        if end < 0:
+            end = text.find("}", at)
+        if end < 0:  # nor is any after it
             parts.append(Reference("bad", "", "${", argument="`${` is not closed"))
-            literal, at = text[match.start() + 2 :].replace("$$", "$"), len(text)
+            literal, at = text[at:].replace("$$", "$"), len(text)
             break
-        parts.append(_reference(match[0], match["body"]))
+        parts.append(_reference(text[start : end + 1], text[at:end]))
+        at = end + 1
     literal += text[at:]
     return (*parts, literal) if literal else tuple(parts)
+
+
+def _closings(text: str) -> dict[int, int]:
+    """Return where each brace that has one is closed."""
+    ends: dict[int, int] = {}
+    waiting: list[int] = []
+    for match in _BRACE.finditer(text):
+        if match[0] == "{":
+            waiting.append(match.start())
+        elif waiting:
+            ends[waiting.pop()] = match.start()
+    return ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +190,7 @@ def _field(settings: Any, path: str) -> Any:
 
 
 def _reference(text: str, body: str) -> Reference:
-    if "${" in body:
+    if "${" in body.replace("$$", ""):
         return Reference("bad", "", text, argument="references do not nest")
     match = _BODY.match(body)
     if match is None:

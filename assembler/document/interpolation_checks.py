@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from assembler.diagnostics.errors import Diagnostic
-from assembler.diagnostics.span import Span
+from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Reference, is_literal, is_sql, parse
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, walk
@@ -20,6 +20,9 @@ _FORMS = (
     "write `${NAME}`, `${NAME:-default}`, `${settings.field}` or `${resources.id}`; "
     "`$$` is a dollar sign"
 )
+
+
+_PLACES = 9  # further places of one fault that are told
 
 
 class Mention(NamedTuple):
@@ -99,25 +102,40 @@ def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[
 def check_environment(
     found: Iterable[Mention], environment: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
-    """Find variables that are not set, or whose value is no text."""
+    """Find variables that are not set, or whose value is no text; each once, with all its places."""
+    told: dict[str, list[tuple[Reference, Span]]] = {}
     for mention in found:
         for reference, span in mention.references("environment"):
-            name = reference.name
-            given = environment.get(name)
-            if reference.operator == "-":
-                continue
-            if given is None or (reference.operator == "?" and not given):
-                what = "is not set" if given is None else "is empty"
-                message = f"environment variable `{name}` {what}"
-                remedy: str | None = f"set it, or give a default: `${{{name}:-value}}`"
-                if reference.operator == "?":
-                    remedy = None  # its author wants no default
-                    why = reference.argument.replace("$$", "$")
-                    message += f": {why}" if why else ""
-                yield Diagnostic("missing-variable", message, span, help=remedy)
-            elif not given.isascii() and any("\ud800" <= char <= "\udfff" for char in given):
-                message = f"environment variable `{name}` is not UTF-8"
-                yield Diagnostic("bad-value", message, span)
+            given = environment.get(reference.name)
+            is_lacking = given is None or (reference.operator == "?" and not given)
+            if reference.operator != "-" and (is_lacking or not _is_utf8(given)):
+                told.setdefault(reference.name, []).append((reference, span))
+    for name, places in told.items():
+        yield _lacking(name, environment.get(name), places)
+
+
+def _is_utf8(text: str | None) -> bool:
+    return not text or text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _lacking(name: str, given: str | None, places: list[tuple[Reference, Span]]) -> Diagnostic:
+    first, *others = dict.fromkeys(span for _, span in places)
+    notes = tuple(Note(span, "and here") for span in others[:_PLACES])
+    more = len(others) - _PLACES
+    trace = (f"and at {more} more places",) if more > 0 else ()
+    if given:
+        message = f"environment variable `{name}` is not UTF-8"
+        return Diagnostic("bad-value", message, first, notes=notes, trace=trace)
+    message = f"environment variable `{name}` {'is not set' if given is None else 'is empty'}"
+    remedy: str | None = f"set it, or give a default: `${{{name}:-value}}`"
+    for reference, _ in places:
+        if reference.operator == "?":
+            remedy = None  # its author wants no default
+            why = reference.argument.replace("$$", "$")
+            if why:
+                message += f": {why}"
+                break
+    return Diagnostic("missing-variable", message, first, notes=notes, trace=trace, help=remedy)
 
 
 def check_settings(found: Iterable[Mention], settings: Any) -> Iterator[Diagnostic]:

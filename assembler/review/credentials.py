@@ -33,7 +33,7 @@ _ISSUED = re.compile(
 )
 _IN_SQL = re.compile(r"\bPASSWORD\s+(E?'(?:[^']|''){1,256}')", re.IGNORECASE)
 _NAMED = re.compile(r"""([\w.-]{1,64})["']?:[ \t]{1,64}(?=[^\s#&*|>{\[])""")
-_DEFAULT = re.compile(r"\$\{([^}:]{1,200}):-([^}]*)\}")
+_DEFAULT = re.compile(r"\$\{([^{}:]{1,200}):-((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*|[^}]*)\}")
 _REFERENCE = re.compile(r"\$\{[^}:]*\}")
 _COVER = "*"
 

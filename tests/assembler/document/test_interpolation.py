@@ -81,6 +81,18 @@ def test_what_cannot_be_read_says_why(text: str) -> None:
     assert kinds[0] == "bad"
 
 
+BALANCED = st.recursive(
+    st.text('abc:$ "', max_size=4).map(lambda text: text.replace("$", "")),
+    lambda inner: st.lists(inner.map(lambda text: f"{{{text}}}") | inner, max_size=3).map("".join),
+)
+
+
+@given(BALANCED, BALANCED)
+def test_a_default_may_hold_balanced_braces(one: str, other: str) -> None:
+    assert resolve(f"${{A:-{one}}}") == one
+    assert resolve(f"<${{A:-{one}}}|${{B:-{other}}}>") == f"<{one}|{other}>"
+
+
 @given(st.text(SAFE, min_size=1), st.text(SAFE))
 def test_a_value_of_the_environment_is_never_read_again(value: str, other: str) -> None:
     environment = {"A": value, "B": other}

@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from assembler.application.middleware import seal
+from assembler.application.middleware import Application, seal
 from assembler.application.mount import SlashMount
 from assembler.application.route_index import index_routes
-from assembler.application.shell import empty_application
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import Span
+from assembler.manifest.app import App
+from assembler.manifest.section import Section
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 from assembler.runtime.asgi_lifespan import LifespanProtocol
@@ -65,7 +66,7 @@ class _Builder:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.app = empty_application(plan.manifest.app)
+        self.app = _empty_application(plan.manifest.app)
         self.assembly = self.app.state.assembly = Assembly(plan.name, plan.hash)
         self.objects = Objects(plan, self.app)
 
@@ -85,6 +86,7 @@ class _Builder:
             self.app,
             lambda layer, error: self.note_layer(layer, error, layers),
             self.plan.secrets.scrub,
+            raise_unhandled=self.plan.manifest.app.raise_unhandled,
         )
         raise_faults(self.objects.faults)
         router: Any = self.app.router
@@ -270,3 +272,30 @@ class _PlainPaths:
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
             return
         raise HTTPException(400, "the path has a control character")
+
+
+def _empty_application(facts: App) -> Application:
+    """Return an application that says what the section says, with no layer or route in it."""
+    docs = facts.openapi.docs
+    tags = [tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags]
+    app = Application(
+        title=facts.title,
+        version=facts.version,
+        summary=facts.summary,
+        description=facts.description,
+        terms_of_service=facts.terms_of_service,
+        contact=_dumped(facts.contact),
+        license_info=_dumped(facts.license),
+        servers=[item.model_dump(exclude_none=True) for item in facts.servers or ()] or None,
+        openapi_url=facts.openapi.path,
+        docs_url=docs,
+        swagger_ui_oauth2_redirect_url=docs and f"{docs}/oauth2-redirect",
+        redoc_url=facts.openapi.redoc,
+        openapi_tags=tags or None,
+    )
+    app.root_path = facts.root_path  # as a parameter it warns: it is meant to be the server's
+    return app
+
+
+def _dumped(section: Section | None) -> dict[str, Any] | None:
+    return section.model_dump(exclude_none=True) if section is not None else None

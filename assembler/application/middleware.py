@@ -1,77 +1,539 @@
-"""An application with its middleware and handlers → the same application, sealed.
+"""The stack of an application: its layers, and what becomes of an exception that leaves them.
 
-In: a FastAPI application whose layers stand outermost first. Out: its stack is built, with a guard
-inside each layer and one outside all of them. A layer whose constructor raises is reported and left
-out, so that all of them are tried. `app.user_middleware` stays as it was, for who reads it.
+In: an application with its layers, outermost first, and its handlers. Out: `Application`, a FastAPI
+whose stack is Starlette's with two things more. A `_Place` stands inside each layer, and an
+`ExceptionBoundary` outside all of them.
+
+An exception travels outwards through every layer, as in Starlette: through `finally`, `except` and
+`async with` of anyone's middleware. Who catches it and answers has answered. Each place that it
+passes keeps the `send` that it was given. Where nobody answered, the boundary makes the answer once
+the exception has left the last layer, and sends it through the `send` of the innermost of these
+places: the layers are closures around it, and edit the answer as they edit any other (CORS, IDs,
+security headers), which Starlette's own 500 never meets (starlette#1175). Then the exception is
+raised on, so that servers, tracers and test clients see it.
+
+A layer whose `send` is of no use any more (`BaseHTTPMiddleware` has closed its stream) is passed by:
+a `_Relay` inside it hands the answer to the `send` that this layer was given itself. A layer that
+says `send_outlives_call = True` does without a relay (see `assembler.runtime.contracts`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+import copy
+import inspect
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
+import anyio
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assembler.application.guard import Guard
+logger = logging.getLogger("assembler.error")
 
+EXCHANGE = "assembler.exchange"
+"""The key of a scope under which layers find the `Exchange` of their request."""
+
+_TRAIL = "assembler.trail"
+_LAST = (Exception, 500)
+_LOGGED = "_assembler_has_logged"
+_PATIENCE_SECONDS = 2.0
+_UNSET: Any = object()
+_SERVERS = (
+    "uvicorn.error",
+    "gunicorn.error",
+    "hypercorn.error",
+    "mangum.http",
+    "_granian",
+)
+
+Handler = Callable[..., Any]
 Failed = Callable[[Middleware, BaseException], None]
-Handlers = Mapping[Any, Callable[..., Any]]
 
 
-def seal(app: FastAPI, failed: Failed, scrub: Callable[[str], str]) -> None:
-    """Build the stack of `app`; `failed` is told of each layer that cannot be made, and why.
+class Application(FastAPI):
+    """A FastAPI application whose stack lets exceptions travel; see this module's opening.
 
-    `scrub` takes the secrets out of what the guards log.
+    Until `seal` it is FastAPI's own. Whoever builds the stack anew, as instrumentation does, gets
+    the same one; `app.user_middleware` stays as it is, for who reads it.
     """
-    handlers = dict(app.exception_handlers)
-    layers = list(app.user_middleware)
-    app.user_middleware[:] = _guarded(
-        layers, partial(Guard, handlers=handlers, scrub=scrub), failed
-    )
-    try:
-        app.middleware_stack = app.build_middleware_stack()
-    finally:
-        app.user_middleware[:] = layers
+
+    _seal: "_Seal | None" = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Build Starlette's stack around places and a boundary."""
+        if self._seal is None:
+            return super().build_middleware_stack()
+        handlers = dict(self.exception_handlers)
+        view = copy.copy(self)  # the same application, as the method of FastAPI is to see it
+        view.user_middleware = self._seal.stack(self.user_middleware, handlers, debug=self.debug)
+        view.exception_handlers = {
+            key: value for key, value in handlers.items() if key not in _LAST
+        }
+        return FastAPI.build_middleware_stack(view)
 
 
-def _guarded(
-    layers: list[Middleware], guard: Callable[..., Guard], failed: Failed
-) -> list[Middleware]:
-    stack = [
-        item
-        for depth, layer in enumerate(layers)
-        for item in (Middleware(guard, depth=depth), _Layer(layer, failed))
-    ]
-    return [*stack, Middleware(partial(_innermost, partial(guard, depth=len(layers))))]
+def seal(
+    app: Application, failed: Failed, scrub: Callable[[str], str], *, raise_unhandled: bool = True
+) -> None:
+    """Build the stack of `app`.
+
+    Args:
+        app: gets its stack, so that a constructor that fails shows now.
+        failed: is told of each layer that cannot be made, and why; it is left out.
+        scrub: takes the secrets out of what is logged.
+        raise_unhandled: whether what no handler was meant for is raised to the server after its
+            answer, as Starlette does.
+    """
+    made = app._seal = _Seal(failed, scrub, raise_unhandled=raise_unhandled)  # noqa: SLF001  # of this module
+    app.middleware_stack = app.build_middleware_stack()
+    made.failed = _raised
+    for name in _SERVERS:
+        if not any(isinstance(each, _NotTwice) for each in logging.getLogger(name).filters):
+            logging.getLogger(name).addFilter(_NotTwice())
 
 
-def _innermost(guard: Callable[..., Guard], app: Any) -> ASGIApp:
-    """Guard Starlette's ExceptionMiddleware, which takes a handler for 500 out of its own."""
-    made = guard(app)
-    if 500 in made.handlers:
-        app.add_exception_handler(500, made.handlers[500])
-    return made
+def _raised(layer: Middleware, error: BaseException) -> None:
+    raise error
 
 
-class _Layer(Middleware):
-    def __init__(self, layer: Middleware, failed: Failed) -> None:
-        super().__init__(cast("Any", layer.cls), *layer.args, **layer.kwargs)
-        self._layer = layer
-        self._failed = failed
+class _Seal:
+    """How the stack of one application is built."""
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self._make, self.args, self.kwargs))
+    def __init__(
+        self, failed: Failed, scrub: Callable[[str], str], *, raise_unhandled: bool
+    ) -> None:
+        self.failed = failed
+        self.scrub = scrub
+        self.raise_unhandled = raise_unhandled
 
-    def _make(self, app: ASGIApp, *args: Any, **kwargs: Any) -> ASGIApp:
+    def stack(
+        self, layers: list[Middleware], handlers: Mapping[Any, Handler], *, debug: bool
+    ) -> list[Middleware]:
+        """The boundary, then each layer with the place inside it."""
+        boundary = partial(
+            ExceptionBoundary,
+            depth=len(layers),
+            handlers=handlers,
+            scrub=self.scrub,
+            raise_unhandled=self.raise_unhandled,
+            debug=debug,
+        )
+        stack = [Middleware(boundary)]
+        for depth, layer in enumerate(layers, start=1):
+            relays = not getattr(layer.cls, "send_outlives_call", False)
+            place: Callable[..., Any] = partial(_Place, depth=depth, relays=relays)
+            if depth == len(layers):
+                place = partial(_innermost, place, handlers.get(500))
+            stack += [Middleware(self.factory(layer)), Middleware(place)]
+        return stack
+
+    def factory(self, layer: Middleware) -> Callable[[ASGIApp], ASGIApp]:
+        """Make a layer, or tell why that is not possible and leave it out."""
+
+        def make(app: ASGIApp) -> ASGIApp:
+            try:
+                made: ASGIApp = layer.cls(app, *layer.args, **layer.kwargs)
+                if not callable(made):
+                    kind = type(made).__name__
+                    raise TypeError(f"it gives a {kind}, not an ASGI application")  # noqa: TRY301  # one way to tell
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # user code may raise anything
+                self.failed(layer, error)
+                return app
+            return made
+
+        return make
+
+
+class ExceptionBoundary:
+    """The outermost place: answers what nobody inside has answered, then raises it on.
+
+    What a layer raised goes to the handlers of every class and status, and counts as answered where
+    one of them was meant for it; what came from within all layers has been with these handlers
+    already, so that only the one for `Exception` (or 500) is left. Without one the answer is a
+    plain 500. What is unhandled is logged, unless the handler says by `reports = True` that it
+    does so itself.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        depth: int,
+        handlers: Mapping[Any, Handler],
+        scrub: Callable[[str], str],
+        raise_unhandled: bool,
+        debug: bool,
+    ) -> None:
+        if depth == 0:
+            _give_500(app, handlers.get(500))
+        self.app = app
+        self._depth = depth  # how many layers stand inside
+        self._handlers = handlers
+        self._scrub = scrub
+        self._raise_unhandled = raise_unhandled
+        self._debug = debug
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and see to what it raises."""
+        trail = scope.get(_TRAIL)
+        if trail is not None:  # who asks how far a request comes: `assembler.testing.expect`
+            trail.append((0, dict(scope)))
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        outer = scope.get(EXCHANGE)
+        exchange = scope[EXCHANGE] = Exchange(send)
         try:
-            made: ASGIApp = self._layer.cls(app, *args, **kwargs)
-            if not callable(made):
-                kind = type(made).__name__
-                raise TypeError(f"it gives a {kind}, not an ASGI application")  # noqa: TRY301  # one way to tell
-        except KeyboardInterrupt:
+            await self.app(scope, receive, exchange)
+        except BaseException as error:
+            if not await self._is_settled(exchange, error, scope, receive):
+                raise
+        finally:
+            if outer is not None:  # of an application around this one, in whose scope we run
+                scope[EXCHANGE] = outer
+            exchange.end()
+
+    async def _is_settled(
+        self, exchange: "Exchange", error: BaseException, scope: Scope, receive: Receive
+    ) -> bool:
+        """Answer `error` where that is possible; tell whether it ends here."""
+        if isinstance(error, GeneratorExit) or _is_own_cancellation(error):
+            return False  # nothing may wait any more
+        if isinstance(_sole(error), ClientDisconnect):
+            error.__dict__[_LOGGED] = True  # nobody is there, and nothing is wrong
+            return False
+        stops = exchange.stops if exchange.error is error else []
+        scope = stops[0].scope if stops else scope
+        is_of_layer = (stops[0].depth if stops else 0) < self._depth
+        tokens = _restored(exchange.context) if stops and exchange.context else []
+        try:
+            handler = self._meant_for(error) if is_of_layer and not exchange.status else None
+            is_answered = handler is not None
+            was_begun = exchange.status > 0
+            if handler is None and not (was_begun and _is_logged(error)):
+                handler = self._handlers.get(Exception) or self._handlers.get(500)
+                self._report(handler, error, scope, begun=was_begun)
+            response = await self._response(handler, _sole(error) if is_answered else error, scope)
+            if not was_begun:
+                await exchange.answer(response, stops, scope, receive)
+        finally:
+            for token in reversed(tokens):
+                token.var.reset(token)
+        if is_answered:
+            return True
+        is_quiet = not self._raise_unhandled or _TRAIL in scope
+        return is_quiet and not was_begun and isinstance(error, Exception)
+
+    def _meant_for(self, error: BaseException) -> Handler | None:
+        """Find a handler by status, then by class, `Exception` aside."""
+        sole = _sole(error)
+        if isinstance(sole, HTTPException) and sole.status_code in self._handlers:
+            return self._handlers[sole.status_code]
+        for kind in type(sole).__mro__:
+            if kind in self._handlers and kind is not Exception:
+                return self._handlers[kind]
+        return None
+
+    async def _response(
+        self, handler: Handler | None, error: BaseException, scope: Scope
+    ) -> ASGIApp:
+        # Without `receive`, as in Starlette: a body that was read once never comes again.
+        request = Request(scope)
+        if self._debug and isinstance(error, Exception):
+            return ServerErrorMiddleware(self.app).debug_response(request, error)
+        response: ASGIApp | None = None
+        if handler is not None:
+            try:
+                response = await _call(handler, request, error)
+            except Exception as second:  # noqa: BLE001  # a handler may raise anything
+                self._log(f"the handler of {type(error).__name__} failed", second, scope)
+            else:
+                if getattr(handler, "reports", False):
+                    error.__dict__[_LOGGED] = True
+        return response or PlainTextResponse("Internal Server Error", status_code=500)
+
+    def _report(
+        self, handler: Handler | None, error: BaseException, scope: Scope, *, begun: bool
+    ) -> None:
+        if getattr(handler, "reports", False):
+            return
+        what = "exception after the answer had begun" if begun else "unhandled exception"
+        self._log(f"{what} in {scope['method']} {scope['path']!r}", error, scope)
+
+    def _log(self, text: str, error: BaseException, scope: Scope) -> None:
+        """Log the traceback without the secrets that it quotes, and with the request's ID."""
+        if not logger.isEnabledFor(logging.ERROR):
+            return
+        info = (type(error), error, error.__traceback__)
+        record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), info)
+        record.exc_text = self._scrub("".join(traceback.format_exception(error)).rstrip())
+        request_id = (scope.get("state") or {}).get("request_id")
+        if request_id is not None:
+            record.request_id = request_id
+        logger.handle(record)  # formatters print `exc_text` where it is there
+        error.__dict__[_LOGGED] = True
+
+
+class Exchange:
+    """One request at the boundary: the `send` of the server, and what became of the exception.
+
+    Layers find it in their scope, and may ask `at_end` to be told how the request ended.
+    """
+
+    __slots__ = ("_ends", "_patience", "_said", "_send", "context", "error", "status", "stops")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._ends: list[Callable[[int], None]] | None = None
+        self._patience: list[anyio.CancelScope] = []
+        self._said: list[bytes] | None = None
+        self.status = 0
+        """The status that has reached the server, 0 before that."""
+        self.error: BaseException | None = None
+        self.stops: list[_Stop] = []
+        self.context: Context | None = None
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Hand a message to the server."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self._said is not None:
+                message = self._begun(message, self._said)
+        return self._send(message)
+
+    def at_end(self, function: Callable[[int], None]) -> None:
+        """Have `function` called once, when all is over, with the status that the server got.
+
+        It is 0 where there was none. For layers that an exception passes: their own end is not
+        that of the request.
+        """
+        self._ends = [function, *(self._ends or ())]
+
+    def passes(self, error: BaseException, depth: int, scope: Scope, send: Send) -> None:
+        """Note that `error` passes a place, and the `send` that was given there."""
+        if error is not self.error or (self.stops and depth >= self.stops[-1].depth):
+            self.error = error
+            self.stops = []
+            self.context = copy_context()
+        self.stops.append(_Stop(depth, scope, send))
+
+    async def answer(
+        self, response: ASGIApp, stops: "list[_Stop]", scope: Scope, receive: Receive
+    ) -> None:
+        """Send `response` through the places that the exception has passed.
+
+        A layer that holds back the start of another answer is no way for this one.
+        """
+        outer: Send = self
+        for stop in reversed(stops):
+            if isinstance(stop.send, _Relay):
+                if stop.send.is_begun:
+                    break
+                stop.send.send = _Bypass(stop.send.send, outer, self)
+            outer = stop.send
+        await response(scope, receive, self._kept_from_caches(outer))
+
+    def end(self) -> None:
+        """Tell all who asked; nothing keeps the exception alive after this."""
+        self.error = self.context = None
+        self.stops = []
+        if self._ends is not None:
+            for function in self._ends:
+                try:
+                    function(self.status)
+                except Exception:
+                    logger.exception("what a layer does at the end of a request failed")
+            self._ends = None
+
+    def wait(self, patience: anyio.CancelScope) -> None:
+        """Let `patience` have no end once the answer has begun."""
+        self._patience.append(patience)
+
+    def _kept_from_caches(self, send: Send) -> Send:
+        """A `send` of an error that no cache may keep unless the response itself says so."""
+
+        def send_unkept(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                fields = list(message.get("headers", ()))
+                self._said = [value for name, value in fields if name.lower() == _CACHE[0]]
+                if not self._said:
+                    self._said = [b"no-store"]
+                    fields.append((_CACHE[0], b"no-store"))
+                message = {**message, "headers": fields}
+            return send(message)
+
+        return send_unkept
+
+    def _begun(self, message: Message, said: list[bytes]) -> Message:
+        """The start of an error's answer, with what a layer says of caches taken out again."""
+        for patience in self._patience:
+            patience.deadline = float("inf")
+        fields = [field for field in message.get("headers", ()) if field[0].lower() not in _CACHE]
+        return {**message, "headers": [*fields, *((_CACHE[0], value) for value in said)]}
+
+
+_CACHE = (b"cache-control", b"cdn-cache-control", b"surrogate-control", b"expires")
+
+
+class _Stop:
+    """A place that an exception has passed."""
+
+    __slots__ = ("depth", "scope", "send")
+
+    def __init__(self, depth: int, scope: Scope, send: Send) -> None:
+        self.depth = depth
+        self.scope = scope
+        self.send = send
+
+
+class _Place:
+    """Stands inside a layer, and notes which exceptions pass it; edits nothing."""
+
+    is_transparent = True
+
+    def __init__(self, app: ASGIApp, *, depth: int, relays: bool) -> None:
+        self.app = app
+        self._depth = depth  # how many layers stand outside
+        self._relays = relays
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trail = scope.get(_TRAIL)
+        if trail is not None:
+            trail.append((self._depth, dict(scope)))
+        if self._relays and scope["type"] == "http":
+            send = _Relay(send)
+        try:
+            await self.app(scope, receive, send)
+        except BaseException as error:
+            exchange = scope.get(EXCHANGE)
+            if exchange is not None:
+                exchange.passes(error, self._depth, scope, send)
             raise
-        except BaseException as error:  # noqa: BLE001  # user code may raise anything
-            self._failed(self._layer, error)
-            return app
-        return made
+
+
+class _Relay:
+    """The `send` of a layer, which can be changed when the layer is over."""
+
+    __slots__ = ("is_begun", "send")
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.is_begun = False
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.is_begun = True
+        return self.send(message)
+
+
+class _Bypass:
+    """The `send` of a layer that is over, and the way around it.
+
+    Messages take the way around where the layer's `send` raises, waits for somebody who is gone, or
+    keeps the whole answer to itself, before anything has reached the server.
+    """
+
+    __slots__ = ("_around", "_exchange", "_held", "_is_around", "_send")
+
+    def __init__(self, send: Send, around: Send, exchange: Exchange) -> None:
+        self._send = send
+        self._around = around
+        self._exchange = exchange
+        self._held: list[Message] = []
+        self._is_around = False
+
+    async def __call__(self, message: Message) -> None:
+        if self._is_around:
+            await self._around(message)
+            return
+        if self._exchange.status:
+            await self._send(message)
+            return
+        # A copy: layers edit the message, and the list of its headers.
+        copied = {**message, "headers": list(message["headers"])} if "headers" in message else {}
+        self._held.append(copied or dict(message))
+        if await self._is_taken(message):
+            return
+        self._is_around = True
+        for each in self._held:
+            await self._around(each)
+
+    async def _is_taken(self, message: Message) -> bool:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        try:
+            with anyio.fail_after(_PATIENCE_SECONDS) as patience:
+                self._exchange.wait(patience)
+                await self._send(message)
+        except Exception:
+            if self._exchange.status:
+                raise
+            return False
+        return self._exchange.status > 0 or not is_last
+
+
+class _NotTwice(logging.Filter):
+    """Drops a server's record of an exception that is in our log already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return error is None or error.__dict__.pop(_LOGGED, None) is None
+
+
+def _innermost(
+    place: Callable[[ASGIApp], ASGIApp], handler: Handler | None, app: ASGIApp
+) -> ASGIApp:
+    _give_500(app, handler)
+    return place(app)
+
+
+def _give_500(app: Any, handler: Handler | None) -> None:
+    """Give Starlette's ExceptionMiddleware the handler for 500, which it is not told of."""
+    if handler is not None:
+        app.add_exception_handler(500, handler)
+
+
+def _is_logged(error: BaseException) -> bool:
+    return _LOGGED in error.__dict__
+
+
+def _is_own_cancellation(error: BaseException) -> bool:
+    """Whether it is this task that somebody has cancelled, and not one that it waited for."""
+    if not isinstance(error, anyio.get_cancelled_exc_class()):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio, where a task's cancellation never leaves it otherwise
+        return True
+    return task is None or task.cancelling() > 0
+
+
+def _sole(error: BaseException) -> BaseException:
+    """What a group of one, or one in another, holds: task groups wrap what a layer lets pass."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _restored(context: Context) -> list[Token[Any]]:
+    """Set the variables of `context` that have other values now."""
+    variables: list[ContextVar[Any]] = list(context)
+    changed = [each for each in variables if each.get(_UNSET) is not context[each]]
+    return [each.set(context[each]) for each in changed]
+
+
+async def _call(handler: Handler, request: Request, error: BaseException) -> Any:
+    method = getattr(handler, "__call__", None)  # noqa: B004  # an object may have an async one
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(method):
+        return await handler(request, error)
+    return await run_in_threadpool(handler, request, error)

@@ -93,6 +93,11 @@ class App(Section):
     )
     openapi: OpenAPI = Field(OpenAPI(), description="Where the API describes itself.")
     tags: list[Tag] = Field([], description="Tags in the order of the documentation.")
+    raise_unhandled: bool = Field(
+        True,
+        description="Raise an exception that no handler was meant for to the server, once it has "
+        "been answered, as Starlette does: servers close the connection, tracers and tests see it.",
+    )
 
 
 class Server(Section):

@@ -90,7 +90,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
 
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app) as made:  # which raises what the application raises
+    with TestClient(app, raise_server_exceptions=False) as made:
         yield made
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import GZipMiddleware, GZipResponder
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -287,6 +287,7 @@ def failing(layer: Middleware, error: BaseException) -> None:
     raise error
 
 
+GZIP_OUTLIVES_ITS_CALL = not hasattr(GZipResponder(PlainTextResponse(), 500), "gzip_file")
 STACKS = st.lists(st.sampled_from(sorted(KINDS)), max_size=6)
 
 
@@ -300,6 +301,8 @@ STACKS = st.lists(st.sampled_from(sorted(KINDS)), max_size=6)
 def test_a_failing_request_is_what_it_is_in_plain_fastapi(
     kinds: list[str], outcome: str, catch_all: str, faulty: bool
 ) -> None:
+    if outcome == "group" and "catching" in kinds:
+        return  # older task groups raise what the group holds: a layer has raised that
     plain, ours = both(kinds, f"/{outcome}", catch_all, faulty=faulty)
     assert ours.log == [*plain.log, *extra_log(plain, ours)]
     assert ours.raised == plain.raised
@@ -326,7 +329,7 @@ def extra_log(plain: Seen, ours: Seen) -> Log:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kinds=STACKS, outcome=st.sampled_from(["value", "abort", "cancelled", "group"]))
 def test_the_answer_has_what_every_layer_adds(kinds: list[str], outcome: str) -> None:
-    if outcome in ("abort", "cancelled") and "catching" in kinds:
+    if outcome != "value" and "catching" in kinds:
         return  # Starlette's task group makes another exception of it: a layer has raised that
     _, ours = both(kinds, f"/{outcome}", "big", faulty=False)
     assert ours.status == 503
@@ -334,7 +337,7 @@ def test_the_answer_has_what_every_layer_adds(kinds: list[str], outcome: str) ->
     assert ours.values("x-label") == labels[::-1]
     for name, header in ALWAYS_THERE.items():
         assert (name not in kinds) or ours.values(header)
-    if "gzip" in kinds and "catching" not in kinds:
+    if "gzip" in kinds and "catching" not in kinds and GZIP_OUTLIVES_ITS_CALL:
         assert ours.values("content-encoding") == ["gzip"]
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.http.outcome import CLIENT_LEFT, at_end
 from components.http.paths import any_path_test, app_path
 from components.metrics.exposition import KEY, page, router
 from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
@@ -34,7 +35,6 @@ _METHODS = frozenset(
 _MOST_SERIES = 5000
 _MOST_POLICIES = 100
 _REMEMBERED = 4096
-_LEFT = 499  # as nginx has it: the client was gone before there was an answer
 
 
 class MetricsMiddleware:
@@ -43,6 +43,8 @@ class MetricsMiddleware:
     Raises:
         TypeError, ValueError: an option is not what it should be.
     """
+
+    send_outlives_call = True
 
     def __init__(
         self,
@@ -118,19 +120,21 @@ class MetricsMiddleware:
                 self._note_limits(message, status)
             return send(message)
 
+        def end(outside: int) -> None:
+            seconds = perf_counter() - start
+            live.add(-1)
+            series = self._series_of(scope, root, status or outside)
+            series.buckets[bisect_left(self._bounds, seconds)].add(1)
+            series.sum.add(seconds)
+
         live.add(1)
         start = perf_counter()
         try:
             await self.app(scope, receive, send_noting)
-        except Exception:
-            status = status or 500
+        except BaseException as error:
+            at_end(scope, error, end)
             raise
-        finally:
-            seconds = perf_counter() - start
-            live.add(-1)
-            series = self._series_of(scope, root, status or _LEFT)
-            series.buckets[bisect_left(self._bounds, seconds)].add(1)
-            series.sum.add(seconds)
+        end(CLIENT_LEFT)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         root = scope.get("root_path", "")
@@ -161,7 +165,7 @@ class MetricsMiddleware:
             decided(500)
             raise
         finally:
-            decided(_LEFT)
+            decided(CLIENT_LEFT)
             if status == 101:
                 self._live_cell(SOCKET).add(-1)
 

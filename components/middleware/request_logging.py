@@ -2,8 +2,9 @@
 
 In: the messages that pass by, untouched. Out: lines for `log_sink`: INFO, and WARNING for what was
 slow, failed or ended with 5xx (not ERROR: the exception itself is logged by its handler, and Sentry
-would count it twice). An exception is written as status 500 and raised on; a client that went away
-before its answer was complete is marked `disconnected`, with status 499 where none was sent.
+would count it twice). An exception is raised on; its line waits until its answer is known, and has
+that one's status. A client that went away before its answer was complete is marked `disconnected`,
+with status 499 in place of an error where it was gone before the start.
 Milliseconds run until the last byte was handed on; the line follows after background tasks.
 """
 
@@ -20,9 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from components.access_log.line import LogLine, who
 from components.access_log.sink import LogSink
 from components.access_log.websocket import WebSocketLog
+from components.http.outcome import CLIENT_LEFT, at_end
 from components.http.paths import any_path_test, app_path
-
-_GONE = frozenset({"ClientDisconnect", "CancelledError"})
 
 
 class RequestLoggingMiddleware:
@@ -36,6 +36,8 @@ class RequestLoggingMiddleware:
     Raises:
         ValueError: an option is not what it should be.
     """
+
+    send_outlives_call = True
 
     def __init__(
         self,
@@ -97,24 +99,26 @@ class RequestLoggingMiddleware:
             await self._other(scope, receive, send)
             return
         watch = _Watch(send, receive, self._clock)
-        error = None
         try:
             await self.app(scope, watch.receive, watch.send)
-        except BaseException as caught:
-            error = type(caught).__name__
+        except BaseException as error:
+            name = type(error).__name__
+            at_end(scope, error, lambda status: self._log(scope, watch, name, status))
             raise
-        finally:
-            self._log(scope, watch, error)
+        self._log(scope, watch, None, 500)
 
-    def _log(self, scope: Scope, watch: "_Watch", error: str | None) -> None:
-        status, ended, marks = watch.status, watch.ended, ""
+    def _log(self, scope: Scope, watch: "_Watch", error: str | None, outside: int) -> None:
+        """Write the line; `outside` is the status where no start has passed here."""
+        status, ended, marks = watch.status or outside, watch.ended, ""
         if not ended:
             ended = self._clock()
-            watch.gone = watch.gone or _was_given_up(error, status)
+            # An answer without an end is one that nobody listened to any more.
+            watch.gone = watch.gone or outside == CLIENT_LEFT or (not error and watch.status > 0)
         if watch.gone:
             marks = ',"disconnected":true'
+            if watch.left_early and status >= 400:
+                status = CLIENT_LEFT  # FastAPI answers 400 to a body whose sender has left
         seconds = ended - watch.started
-        status = status or (499 if watch.gone else 500)
         if seconds >= self._slow_seconds:
             marks = ',"slow":true' + marks
             level = WARNING
@@ -150,7 +154,17 @@ class RequestLoggingMiddleware:
 class _Watch:
     """What passes by of one request."""
 
-    __slots__ = ("_clock", "_receive", "_send", "ended", "gone", "size", "started", "status")
+    __slots__ = (
+        "_clock",
+        "_receive",
+        "_send",
+        "ended",
+        "gone",
+        "left_early",
+        "size",
+        "started",
+        "status",
+    )
 
     def __init__(self, send: Send, receive: Receive, clock: Callable[[], float]) -> None:
         self._send = send
@@ -158,13 +172,14 @@ class _Watch:
         self._clock = clock
         self.status = self.size = 0
         self.ended = 0.0
-        self.gone = False
+        self.gone = self.left_early = False
         self.started = clock()
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect" and not self.ended:
             self.gone = True
+            self.left_early = not self.status
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -178,8 +193,3 @@ class _Watch:
         elif kind == "http.response.pathsend":
             self.ended = self._clock()
         return self._send(message)
-
-
-def _was_given_up(error: str | None, status: int) -> bool:
-    """Whether an answer without an end is one that nobody listened to any more."""
-    return error in _GONE or (error is None and status > 0)

@@ -1,0 +1,116 @@
+"""What the assembler and components tell each other without importing one another: one page.
+
+Each `Contract` is a name that one side puts somewhere and the other one reads; where it is absent,
+the reader does without. Everything here is open to components of anybody: nothing is ours alone.
+A test holds the page to the code: each reader and each teller that is named has the name in it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One name that is agreed upon.
+
+    `place` is where it stands, `told_by` and `read_by` are files of this repository (other
+    components may tell or read it as well), `meaning` is what it promises.
+    """
+
+    name: str
+    place: str
+    told_by: tuple[str, ...]
+    read_by: tuple[str, ...]
+    meaning: str
+
+
+CONTRACTS = (
+    Contract(
+        "assembly",
+        "attribute of `app.state`",
+        ("assembler/application/build.py",),
+        (
+            "components/health/__init__.py",
+            "components/metrics/exposition.py",
+            "components/metrics/__init__.py",
+            "components/scheduler.py",
+        ),
+        "the `Assembly` of `assembler.runtime.report`: state, steps, checks, jobs of the process",
+    ),
+    Contract(
+        "critical",
+        "attribute of a check in `app.state.assembly.checks`",
+        ("assembler/runtime/report.py",),
+        ("components/health/__init__.py",),
+        "the service is of no use without that resource: its absence makes readiness say no",
+    ),
+    Contract(
+        "ping",
+        "method of a resource, without arguments, async or not",
+        ("components/database/__init__.py", "components/cache/__init__.py"),
+        ("assembler/runtime/health_checks.py",),
+        "asked by readiness: raises, or returns False, where the resource does not answer",
+    ),
+    Contract(
+        "transient",
+        "attribute of an exception, a bool",
+        (),
+        ("assembler/runtime/transient.py",),
+        "whether what failed may pass by itself, so that the start tries again",
+    ),
+    Contract(
+        "redis",
+        "attribute of a resource",
+        ("components/cache/redis.py",),
+        ("assembler/runtime/scheduler/stores.py",),
+        "a `redis.asyncio` client, which then can keep the claims of jobs",
+    ),
+    Contract(
+        "looser",
+        "key of `Field(json_schema_extra={…})` in the annotation of an option",
+        ("components/middleware/cors.py",),
+        ("assembler/plan/static/looseness.py",),
+        "the direction in which a change of the option lets more through: `higher`, `lower`, "
+        "`longer`, `shorter`, `true`, `false`, `order:a,b,c`",
+    ),
+    Contract(
+        "reports",
+        "attribute of an exception handler, a bool",
+        ("components/errors/__init__.py",),
+        ("assembler/application/middleware.py",),
+        "the handler logs the exception itself: nobody else writes a record of it",
+    ),
+    Contract(
+        "is_transparent",
+        "attribute of an ASGI application, a bool",
+        ("assembler/application/middleware.py",),
+        ("components/middleware/header_layer.py",),
+        "it wraps one application in `app` and edits nothing, so that header layers on both sides "
+        "of it may run as one; it is skipped then, except for what raises",
+    ),
+    Contract(
+        "send_outlives_call",
+        "attribute of a middleware class, a bool",
+        ("components/middleware/header_layer.py", "components/middleware/request_logging.py"),
+        ("assembler/application/middleware.py",),
+        "its `send` holds no start back for longer than its first body, and may be called again "
+        "after the layer has raised: the answer to an exception takes that way. Without it the "
+        "assembler looks each time, which costs a call for each message",
+    ),
+    Contract(
+        "assembler.exchange",
+        "key of an HTTP request's scope",
+        ("assembler/application/middleware.py",),
+        ("components/http/outcome.py",),
+        "an object whose `at_end(function)` has `function(status)` called once when all is over, "
+        "with the status that the server got, 0 for none. A layer that an exception passes, and "
+        "that counts or logs requests, asks for it in place of ending itself",
+    ),
+    Contract(
+        "request_id",
+        "key of a scope's `state`",
+        ("components/middleware/request_id.py",),
+        ("assembler/application/middleware.py",),
+        "the ID of the request: it stands on the record of an unhandled exception",
+    ),
+)
+"""All of them, in no order."""

@@ -6,7 +6,6 @@ stack is built, so that a constructor that fails shows now, with the manifest's 
 that are not of the type that an option declares. Opens nothing: that is the lifespan's.
 """
 
-import logging.config
 import re
 from collections.abc import Awaitable, Iterator, Mapping
 from functools import partial
@@ -26,6 +25,7 @@ from assembler.manifest.app import App
 from assembler.manifest.section import Section
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
+from assembler.runtime import log_queue
 from assembler.runtime.asgi_lifespan import LifespanProtocol
 from assembler.runtime.health_checks import checks
 from assembler.runtime.hooks import Opening, RouterLifespans
@@ -115,7 +115,7 @@ class _Builder:
         # Python's default would silence the loggers of the server and of every imported module.
         options = {"disable_existing_loggers": False, **self.plan.logging}
         try:
-            logging.config.dictConfig(options)
+            log_queue.configure(options)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # handlers and filters are user code

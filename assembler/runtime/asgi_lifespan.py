@@ -15,8 +15,10 @@ from starlette.types import Receive, Scope, Send
 from assembler.diagnostics.errors import ManifestError
 from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.render import render
+from assembler.runtime import log_queue
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.signals import Drain
+from assembler.runtime.task import call
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class LifespanProtocol:
             await receive()
             if is_up:
                 await self.lifespan.stop(drain.told_at)
+            await call(log_queue.flush)  # a signal may end the process without another word
             await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -3,9 +3,12 @@
 In: messages and texts. Out: a `ChatAnswer`, an asynchronous iterator of bits of text, lists of numbers.
 `OpenAIClient` speaks to OpenAI and to all that offer its API (vLLM, Ollama, Mistral, …),
 `AnthropicClient` to Anthropic. One object is one pool of connections, to be shared by all requests.
-Refused: what cannot be asked, and answers without meaning; see `components.clients.faults`.
+Refused: what cannot be asked, and answers without meaning; see `components.clients.faults`. What the
+services say is as https://platform.openai.com/docs/api-reference and https://docs.anthropic.com have it.
 """
 
+import hashlib
+from array import array
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
@@ -13,9 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from components.clients import anthropic_form, openai_form
-from components.clients.chat import ChatAnswer, ChatClient, json_object
-from components.clients.embedding_cache import EmbeddingCache
+from components.clients.chat import ChatAnswer, ChatClient, StreamReader, ToldError, json_object
 from components.clients.exchange import (
     BaseURL,
     Connections,
@@ -75,7 +76,7 @@ class OpenAIClient(ChatClient):
         )
         super().__init__(exchange, "chat/completions", model)
         self._embedding_model = embedding_model
-        self._cache = EmbeddingCache(embedding_cache)
+        self._cache = _EmbeddingCache(embedding_cache)
         # OpenAI's own later models refuse the old name, and other servers do not know the new one
         is_openai = (urlsplit(base_url).hostname or "").endswith("api.openai.com")
         self._limit = "max_completion_tokens" if is_openai else "max_tokens"
@@ -94,7 +95,7 @@ class OpenAIClient(ChatClient):
             body = {"model": chosen, "input": asked, "encoding_format": "float"}
             response = await self._exchange.request("POST", "embeddings", json=body)
             try:
-                embeddings = openai_form.embeddings(json_object(response.text), len(asked))
+                embeddings = _embeddings(json_object(response.text), len(asked))
             except (LookupError, TypeError, ValueError) as error:
                 raise self._unreadable(response, "the answer has no embeddings") from error
             for text, embedding in zip(asked, embeddings, strict=True):
@@ -106,10 +107,10 @@ class OpenAIClient(ChatClient):
         return {"messages": messages, self._limit: max_tokens}
 
     def _answer(self, body: dict[str, Any], request_id: str | None) -> ChatAnswer:
-        return openai_form.answer(body, request_id)
+        return _openai_answer(body, request_id)
 
-    def _reader(self) -> openai_form.Reader:
-        return openai_form.Reader()
+    def _reader(self) -> StreamReader:
+        return _OpenAIEvents()
 
 
 class AnthropicClient(ChatClient):
@@ -157,11 +158,147 @@ class AnthropicClient(ChatClient):
         )
 
     def _fixed(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Mapping[str, Any]:
-        system, rest = anthropic_form.split(messages)
+        system, rest = _split(messages)
         return {"messages": rest, "system": system, "max_tokens": max_tokens or self._max_tokens}
 
     def _answer(self, body: dict[str, Any], request_id: str | None) -> ChatAnswer:
-        return anthropic_form.answer(body, request_id)
+        return _anthropic_answer(body, request_id)
 
-    def _reader(self) -> anthropic_form.Reader:
-        return anthropic_form.Reader()
+    def _reader(self) -> StreamReader:
+        return _AnthropicEvents()
+
+
+class _EmbeddingCache:
+    """The last `entries` embeddings that were used; with 0 none.
+
+    Kept is the SHA-256 of the text, not the text, and eight bytes a number.
+    """
+
+    def __init__(self, entries: int) -> None:
+        if entries < 0:
+            raise ValueError(f"`embedding_cache` must not be negative: {entries}")
+        self._entries = entries
+        self._known: dict[bytes, array[float]] = {}  # the least recently used first
+
+    def get(self, model: str, text: str) -> list[float] | None:
+        """The embedding, in a list of its own."""
+        key = _digest(model, text)
+        found = self._known.pop(key, None)
+        if found is None:
+            return None
+        self._known[key] = found
+        return found.tolist()
+
+    def put(self, model: str, text: str, embedding: list[float]) -> None:
+        """Keep an embedding."""
+        self._known[_digest(model, text)] = array("d", embedding)
+        while len(self._known) > self._entries:
+            del self._known[next(iter(self._known))]
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _digest(model: str, text: str) -> bytes:
+    return hashlib.sha256(f"{model}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _openai_answer(body: dict[str, Any], request_id: str | None) -> ChatAnswer:
+    """The answer of a chat completion."""
+    choice = body["choices"][0]
+    usage = body.get("usage") or {}
+    return ChatAnswer(
+        text=_text_of(choice["message"].get("content")),
+        model=body.get("model", ""),
+        finish=choice.get("finish_reason"),
+        input_tokens=usage.get("prompt_tokens", 0),
+        output_tokens=usage.get("completion_tokens", 0),
+        request_id=request_id or body.get("id"),
+        raw=body,
+    )
+
+
+def _text_of(content: Any) -> str:
+    """The text of a message, which some servers give in parts, beside what the model thought.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError("the content is no text")
+    return content or ""
+
+
+def _embeddings(body: dict[str, Any], count: int) -> list[list[float]]:
+    """The embeddings in the order of what was asked; the service may answer in another."""
+    found: dict[int, list[float]] = {}
+    for item in body["data"]:
+        found[item["index"]] = [float(number) for number in item["embedding"]]
+    return [found[at] for at in range(count)]
+
+
+class _OpenAIEvents:
+    """One stream: it ends with `[DONE]`; some servers leave that out, after they gave a reason."""
+
+    ended = whole = False
+
+    def text(self, data: str) -> str:
+        """The text of an event."""
+        if data.strip() == "[DONE]":
+            self.ended = True
+            return ""
+        event = json_object(data)
+        if event.get("error"):
+            raise ToldError(event["error"])
+        choices = event["choices"]  # empty where an event tells the usage alone
+        if not choices:
+            return ""
+        self.whole = self.whole or choices[0].get("finish_reason") is not None
+        return _text_of((choices[0].get("delta") or {}).get("content"))
+
+
+def _split(messages: list[dict[str, Any]]) -> tuple[str | None, list[dict[str, Any]]]:
+    """The text of all system messages, and the other messages.
+
+    Raises:
+        ValueError: there is no other message, or a system message is not text.
+    """
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
+    if not rest:
+        raise ValueError("`messages` has system messages alone")
+    if not all(isinstance(text, str) for text in system):
+        raise ValueError("a system message for Anthropic must be text")
+    return "\n\n".join(system) or None, rest
+
+
+def _anthropic_answer(body: dict[str, Any], request_id: str | None) -> ChatAnswer:
+    """The answer of a message."""
+    usage = body.get("usage") or {}
+    return ChatAnswer(
+        text="".join(part["text"] for part in body["content"] if part["type"] == "text"),
+        model=body.get("model", ""),
+        finish=body.get("stop_reason"),
+        input_tokens=usage.get("input_tokens", 0),
+        output_tokens=usage.get("output_tokens", 0),
+        request_id=request_id or body.get("id"),
+        raw=body,
+    )
+
+
+class _AnthropicEvents:
+    """One stream: it ends with `message_stop`, and nothing else is an end."""
+
+    ended = whole = False
+
+    def text(self, data: str) -> str:
+        """The text of an event."""
+        event = json_object(data)
+        if event["type"] == "error":
+            raise ToldError(event.get("error"))
+        self.ended = event["type"] == "message_stop"
+        if event["type"] == "content_block_delta" and event["delta"]["type"] == "text_delta":
+            return str(event["delta"]["text"])
+        return ""

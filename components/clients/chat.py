@@ -189,7 +189,10 @@ def json_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is none.
     """
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is too deep") from None
     if isinstance(value, dict):
         return value
     raise ValueError("it is no JSON object")

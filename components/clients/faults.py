@@ -102,7 +102,7 @@ def error_object(response: httpx2.Response) -> Mapping[str, Any]:
     """What the body says of the error: its `error` member, or the body itself; empty if neither."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     error = body.get("error", body) if isinstance(body, dict) else {}
     return error if isinstance(error, dict) else {"message": str(error)}

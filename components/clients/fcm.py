@@ -9,6 +9,7 @@ https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 """
 
 import asyncio
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class FCMClient:
             validate_only: FCM checks it, and delivers nothing.
 
         Raises:
-            ValueError: it has not one target, or data that is not text.
+            ValueError: it has not one target, data that is not text, or what JSON cannot say.
             ClientError: it was not sent; `code` is FCM's, such as `UNREGISTERED`.
         """
         _check(message)
@@ -198,5 +199,9 @@ def _check(message: Mapping[str, Any]) -> None:
     if len(targets) != 1:
         raise ValueError("a message needs one of `token`, `topic` and `condition`")
     data = message.get("data") or {}
-    if not all(isinstance(value, str) for value in data.values()):
+    if not isinstance(data, Mapping) or not all(isinstance(text, str) for text in data.values()):
         raise ValueError("the values of a message's `data` must be text")
+    try:
+        json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError("the message holds what JSON cannot say") from error

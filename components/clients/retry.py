@@ -83,7 +83,7 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or an offset, beyond what a date can hold
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

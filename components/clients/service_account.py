@@ -16,11 +16,12 @@ from typing import Any
 
 import jwt
 
-from components.clients.exchange import Exchange, base_url
+from components.clients.exchange import Exchange, base_url, secret_text
 from components.clients.faults import AnswerError, AuthenticationError, ClientError, RequestError
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LIFE_SECONDS = 3600
+_LONGEST_LIFE_SECONDS = 86_400.0
 _EARLY_SECONDS = 300
 
 
@@ -135,13 +136,22 @@ class AccessTokens:
         except RequestError as error:  # 400 `invalid_grant` is how a wrong key is refused
             raise _refused(error) from error
         try:
-            body = response.json()
-            token, life = str(body["access_token"]), float(body.get("expires_in", _LIFE_SECONDS))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            token, life = _read(response.json())
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             provider = self._exchange.provider
             raise AnswerError(provider, "the token cannot be read", status=200) from error
         self._token = token
         self._renewed_at = asked + max(life - _EARLY_SECONDS, life / 2)
+
+
+def _read(body: Any) -> tuple[str, float]:
+    """A token, and the seconds for which it holds; raises where one of them is none."""
+    token, seconds = body["access_token"], float(body.get("expires_in", _LIFE_SECONDS))
+    if not isinstance(token, str):
+        raise TypeError("`access_token` is no text")
+    if not seconds >= 0:  # nor is it a number
+        raise ValueError("`expires_in` is no time")
+    return secret_text("access_token", token), min(seconds, _LONGEST_LIFE_SECONDS)
 
 
 def _refused(error: RequestError) -> ClientError:

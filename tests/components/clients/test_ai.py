@@ -257,11 +257,35 @@ def test_nobody_listens() -> None:
     assert not error.maybe_done
 
 
-@pytest.mark.parametrize("answer", ["<html>", "[]", "{}", '{"choices": []}', '{"choices": 5}'])
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("<html>", "[]", "{}", '{"choices": []}', '{"choices": 5}', DEEP, f'{{"choices": {DEEP}'),
+        '{"choices": [{"message": {"content": 5}}]}',
+        '{"choices": [{"message": {"content": [5]}}]}',
+        '{"choices": [{"message": {"content": [{"type": "text"}]}}]}',
+    ],
+)
 @pytest.mark.parametrize("make", [openai, anthropic])
 def test_an_answer_without_meaning_is_an_error(make: Client, answer: str) -> None:
     with serving(PlainTextResponse(answer)) as service:
         assert type(failed(make(service))) is AnswerError
+
+
+def test_content_in_parts_is_their_text() -> None:
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "he"}]
+    message = {"role": "assistant", "content": [*parts, {"type": "text", "text": "llo"}]}
+    body = {**COMPLETION, "choices": [{"message": message, "finish_reason": "stop"}]}
+    with serving(JSONResponse(body)) as service:
+        client = openai(service)
+        assert run(client, lambda: client.chat(HELLO)).text == "hello"
+    event = f"data: {json.dumps({'choices': [{'delta': message}]})}"
+    with serving(events(event, "data: [DONE]")) as service:
+        client = openai(service)
+        assert run(client, lambda: collected(client)) == ["hello"]
 
 
 def test_a_body_that_cannot_be_decoded_is_an_error() -> None:
@@ -313,6 +337,7 @@ OVERLOADED = {"type": "overloaded_error", "message": f"Overloaded {KEY}"}
         (openai, events(delta("he"), "data: {"), AnswerError, "cannot be read"),
         (openai, events(delta("he"), "data: []"), AnswerError, "cannot be read"),
         (openai, events(delta("he"), 'data: {"id": 1}'), AnswerError, "cannot be read"),
+        (openai, events(delta("he"), f"data: {DEEP}"), AnswerError, "cannot be read"),
         (openai, events(delta("he"), end=b"\xff\xff"), AnswerError, "ended before"),
         (
             openai,

@@ -263,12 +263,52 @@ def test_a_refused_key_is_an_authentication_error() -> None:
             run(client, lambda: client.send(TO))
 
 
-def test_a_token_that_cannot_be_read_is_an_error() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"token": "canary"}',
+        '{"access_token": null}',
+        '{"access_token": ""}',
+        '{"access_token": ["canary"]}',
+        '{"access_token": "canary\\ntwo"}',
+        '{"access_token": "canary-é"}',
+        '{"access_token": "canary", "expires_in": NaN}',
+        '{"access_token": "canary", "expires_in": -1}',
+        '{"access_token": "canary", "expires_in": "soon"}',
+        '{"access_token": "canary", "expires_in": 1' + "0" * 400 + "}",
+        '["canary"]',
+    ],
+)
+def test_a_token_that_cannot_be_used_is_an_error_that_does_not_show_it(body: str) -> None:
     with google() as service:
-        service.token_answers = [JSONResponse({"token": "x"})]
+        service.token_answers = [Response(body, media_type="application/json")]
         client = fcm(service)
-        with pytest.raises(AnswerError, match="the token cannot be read"):
+        with pytest.raises(AnswerError, match="the token cannot be read") as caught:
             run(client, lambda: client.send(TO))
+        assert "canary" not in f"{caught.value} {caught.value.__cause__}"
+        assert service.sent == []
+
+
+def test_a_token_without_end_is_renewed_after_a_day() -> None:
+    now = 0.0
+    with google() as service:
+        endless = '{"access_token": "endless", "expires_in": 1e999}'
+        service.token_answers = [Response(endless, media_type="application/json")]
+        account = ServiceAccount.parse(key_file(service.url))
+        limit = timedelta(seconds=20)
+        exchange = Exchange("fcm", service.url, limit, limit, retries=0, max_connections=5)
+        tokens = AccessTokens(account, "scope", exchange, clock=lambda: now)
+
+        async def story() -> list[str]:
+            nonlocal now
+            found = []
+            for seconds in (0.0, 3600.0, 86_400.0):
+                now = seconds
+                found.append(await tokens.authorization())
+            await exchange.aclose()
+            return found
+
+        assert asyncio.run(story()) == ["Bearer endless", "Bearer endless", "Bearer t1"]
 
 
 @pytest.mark.parametrize(
@@ -335,6 +375,10 @@ def test_many_messages_are_sent_some_at_a_time_and_dead_tokens_are_told() -> Non
         ({}, "one of `token`"),
         ({"token": "a", "topic": "b"}, "one of `token`"),
         ({"token": "a", "data": {"count": 1}}, "must be text"),
+        ({"token": "a", "data": ["count"]}, "must be text"),
+        ({"token": "a", "notification": {"title": "\ud800"}}, "JSON cannot say"),
+        ({"token": "a", "android": {"ttl": float("nan")}}, "JSON cannot say"),
+        ({"token": "a", "android": {"ttl": timedelta(1)}}, "JSON cannot say"),
     ],
 )
 def test_what_fcm_would_refuse_is_not_sent(message: dict[str, Any], words: str) -> None:

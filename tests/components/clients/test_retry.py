@@ -83,6 +83,9 @@ def test_a_longer_retry_after_holds_and_a_shorter_one_does_not() -> None:
         ("soon", None),
         ("", None),
         ("inf", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999", None),
+        ("Mon, 01 Jan 2020 25:00:00 GMT", None),
         (None, None),
     ],
 )

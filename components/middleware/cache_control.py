@@ -19,7 +19,7 @@ from components.http.etag import ConditionalSend
 from components.http.headers import header_name, header_value
 from components.http.paths import PathTest, any_path_test, app_path, guards
 from components.http.user import is_personal
-from components.middleware.header_layer import Fields, HeaderLayer, Rule
+from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
 _NOT_FOR_ALL = re.compile(r"(?i)\b(?:private|no-store)\b")
 _DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
@@ -96,11 +96,11 @@ class CacheControlMiddleware(HeaderLayer):
         self._etag_max_bytes = etag_max_bytes
         self._join(touches=_DECISIVE)
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule | ASGIApp | None:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         policy = self._policy(scope, headers)
         if self._etag is not None and scope["method"] in ("GET", "HEAD"):
-            return partial(self._conditional, self._etag, policy)
-        return policy
+            return Step(app=partial(self._conditional, self._etag, policy))
+        return NOTHING if policy is None else policy.step
 
     async def _conditional(
         self,
@@ -152,7 +152,7 @@ class _Governed(Rule):
     by the scope when the answer begins, as guards may stand further in.
     """
 
-    __slots__ = ("_private", "by_status", "fields", "vary")
+    __slots__ = ("_private", "by_status", "fields", "step", "vary")
 
     def __init__(
         self, fields: Fields, vary: bytes = b"", private: "_Governed | None" = None
@@ -160,6 +160,7 @@ class _Governed(Rule):
         self.fields = fields
         self.vary = vary
         self._private = private or self
+        self.step = Step(self)
         self.by_status = private is None
 
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
 from components.http.paths import any_path_test, app_path
-from components.middleware.header_layer import Fields, HeaderLayer, Rule
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _REMEMBERED_ORIGINS = 256
@@ -66,37 +66,40 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         ]
         # With credentials `*` is not allowed in the answer: the origin itself stands there.
         self._names_origin = not self.allow_all_origins or self.allow_credentials
-        self._unasked = _Granted([])
-        self._granted_to_all = _Granted(self._simple)
-        self._granted_to: dict[bytes, _Granted] = {}
+        self._unasked = Step(_Granted([]))
+        self._granted_to_all = Step(_Granted(self._simple))
+        self._granted_to: dict[bytes, Step] = {}
         self._is_public = any_path_test("public", public) if public else None
-        self._granted_publicly = _Granted([(_ALLOW_ORIGIN, b"*")])
+        self._granted_publicly = Step(_Granted([(_ALLOW_ORIGIN, b"*")]))
         self._for_all = StarletteCORSMiddleware(
             app, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]
         )
+        self._preflight = Step(app=partial(StarletteCORSMiddleware.__call__, self))
+        self._preflight_of_all = Step(app=self._for_all)
         self._join(touches=[b"vary", _ALLOW_ORIGIN, *dict(self._simple)])
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule | ASGIApp:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         origin = headers.get(b"origin")
         if origin is None:
             return self._unasked
         is_public = self._is_public is not None and self._is_public(app_path(scope))
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            return partial(StarletteCORSMiddleware.__call__, self._for_all if is_public else self)
+            return self._preflight_of_all if is_public else self._preflight
         if is_public:
             return self._granted_publicly
         if not self._names_origin:
             return self._granted_to_all
         return self._granted_to.get(origin) or self._judge(origin)
 
-    def _judge(self, origin: bytes) -> "_Granted":
+    def _judge(self, origin: bytes) -> Step:
         if not self.is_allowed_origin(origin.decode("latin-1")):
             return self._granted_to_all
         if len(self._granted_to) >= _REMEMBERED_ORIGINS:
             self._granted_to.clear()
         others = [field for field in self._simple if field[0] != _ALLOW_ORIGIN]
-        granted = self._granted_to[origin] = _Granted([*others, (_ALLOW_ORIGIN, origin)])
-        return granted
+        granted = _Granted([*others, (_ALLOW_ORIGIN, origin)])
+        step = self._granted_to[origin] = Step(granted)
+        return step
 
 
 class _Granted(Rule):

@@ -9,6 +9,30 @@ must do more for a request (wait, refuse, ask twice) goes on by itself, with a n
 
 What the rules of a chain add to an answer that has none of the headers they look at is always the
 same, so it is kept, by the status and the rules.
+
+A layer of anybody joins in, at the same speed, by keeping to this:
+
+    class PoweredBy(HeaderLayer):
+        reads_headers = False  # `begin` may get no headers
+
+        def __init__(self, app: ASGIApp, *, text: str = "coffee") -> None:
+            self.app = app
+            self._step = Step(Added([(b"x-powered-by", text.encode("latin-1"))]))
+            self._join(touches=[b"x-powered-by"])
+
+        def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
+            return self._step
+
+    class Added(Rule):
+        def __init__(self, fields: Fields) -> None:
+            self._fields = fields
+
+        def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
+            return [*fields, *self._fields]
+
+`begin` is called once a request, waits for nothing and leaves the scope's path and headers alone. A
+rule is one object for many requests: where it depends on the request, keep one for each case. What
+differs from request to request (an ID, a number) is the step's `field`, which no rule sees.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -42,15 +66,42 @@ class Rule:
         raise NotImplementedError
 
 
-Step = tuple[Rule, tuple[bytes, bytes], "Token[Any] | None"]
-"""A rule, a field of this one answer to go with it, and a context variable's token to reset at the end."""
+class Step:
+    """What a layer does about one request; one object for all requests that get the same.
 
-Begun = Rule | Step | ASGIApp | None
-_Begin = tuple[Callable[[Scope, dict[bytes, bytes]], Begun], ASGIApp | None]
+    Args:
+        rule: edits the answer's start.
+        field: goes onto this one answer, after all that rules have added.
+        token: of a context variable that was set for the request, reset at its end.
+        app: what to go on with in place of this layer and of all inside it; nothing else counts then.
+    """
+
+    __slots__ = ("app", "field", "rule", "token")
+
+    def __init__(
+        self,
+        rule: Rule | None = None,
+        field: tuple[bytes, bytes] | None = None,
+        token: "Token[Any] | None" = None,
+        *,
+        app: ASGIApp | None = None,
+    ) -> None:
+        self.rule = rule
+        self.field = field
+        self.token = token
+        self.app = app
+
+
+NOTHING = Step()
+"""Lets the request and its answer be."""
+
+_Begin = tuple[Callable[[Scope, dict[bytes, bytes]], Step], ASGIApp | None]
 
 
 class HeaderLayer:
     """The base of such layers; each calls `_join` at the end of its constructor."""
+
+    send_outlives_call = True
 
     app: ASGIApp
     chain: "_Chain"
@@ -61,10 +112,8 @@ class HeaderLayer:
     on_websockets = False
     """Whether it sees websockets; HTTP requests it sees all."""
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Begun:
-        """What to do about this request: a rule, a step, nothing, or to go on with another app.
-
-        That one takes the place of this layer and of all inside it.
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
+        """What to do about this request.
 
         Args:
             scope: the request's; its path and its headers stay as they are.
@@ -112,20 +161,18 @@ class HeaderLayer:
                 except Exception:
                     if wrapper is None:
                         raise
-                    app = wrapper  # which may answer exceptions: it runs that layer again, alone
+                    app = wrapper  # which wants to see exceptions: it runs that layer again, alone
                     break
-                if isinstance(step, Rule):
-                    rules.append(step)
-                elif isinstance(step, tuple):
-                    rule, value, token = step
-                    rules.append(rule)
-                    values.append(value)
-                    if token is not None:
-                        tokens = (token, *tokens)
-                elif step is not None:
-                    app = step
+                if step.app is not None:
+                    app = step.app
                     break
-            await app(scope, receive, send_edited if rules else send)
+                if step.rule is not None:
+                    rules.append(step.rule)
+                if step.field is not None:
+                    values.append(step.field)
+                if step.token is not None:
+                    tokens = (step.token, *tokens)
+            await app(scope, receive, send_edited if rules or values else send)
         finally:
             for token in tokens:  # the last first
                 token.var.reset(token)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from components.http.paths import app_path, exempts, guards
-from components.middleware.header_layer import HeaderLayer, Step
+from components.middleware.header_layer import NOTHING, HeaderLayer, Step
 from components.middleware.rate_plan import Plan, refuse
 from components.rate_limit.answer import (
     BodyShape,
@@ -140,7 +140,7 @@ class RateLimitMiddleware(HeaderLayer):
                 raise ValueError(f"a `cost` of {route.cost} is over a whole limit: nothing passes")
         self._join(touches=(), adds=[b"ratelimit"])
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | ASGIApp | None:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         is_http = scope["type"] == "http"
         method = scope["method"] if is_http else "GET"
         request = (method, app_path(scope) if scope.get("root_path") else scope["path"])
@@ -149,13 +149,13 @@ class RateLimitMiddleware(HeaderLayer):
         except KeyError:
             plan = self._choose(request)
         if plan is None or (method == "OPTIONS" and _is_preflight(scope)):
-            return None
+            return NOTHING
         decision = plan.hit(self._subject(scope), plan.cost)
         if not isinstance(decision, Decision):
-            return partial(self._decided_later, plan, decision)
+            return Step(app=partial(self._decided_later, plan, decision))
         if not decision[0]:
-            return partial(refuse, plan.refusals.answer(decision))
-        return plan.step(decision) if is_http and self._fields else None
+            return Step(app=partial(refuse, plan.refusals.answer(decision)))
+        return plan.step(decision) if is_http and self._fields else NOTHING
 
     async def _decided_later(
         self,
@@ -169,11 +169,12 @@ class RateLimitMiddleware(HeaderLayer):
         if not decision.admitted:
             await refuse(plan.refusals.answer(decision), scope, receive, send)
             return
-        step = plan.step(decision) if scope["type"] == "http" and self._fields else None
-        if step is None:
+        is_told = scope["type"] == "http" and self._fields
+        step = plan.step(decision) if is_told else NOTHING
+        rule, value = step.rule, step.field
+        if rule is None or value is None:
             await self.app(scope, receive, send)
             return
-        rule, value, _ = step
 
         def send_with_fields(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
-from components.middleware.header_layer import Fields, Rule, Step
+from components.middleware.header_layer import NOTHING, Fields, Rule, Step
 from components.rate_limit.answer import (
     TRY_AGAIN_LATER,
     HeaderField,
@@ -42,13 +42,13 @@ class Plan(Rule):
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         return [*fields, self._policy]
 
-    def step(self, decision: Decision) -> Step | None:
+    def step(self, decision: Decision) -> Step:
         """What to say of an admitted request; of one that was not counted, nothing."""
         _, limit, remaining, wait_ns = decision
         if limit is None:
-            return None
+            return NOTHING
         value = self._templates[limit] % (remaining, seconds_up(wait_ns))
-        return self, (b"ratelimit", value), None
+        return Step(self, (b"ratelimit", value))
 
 
 async def refuse(

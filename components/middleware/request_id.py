@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from components.http.headers import header_name
 from components.http.trusted_peers import TrustedPeers
 from components.http.uuid7 import process_ids
-from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
+from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 from components.request_context import CONTEXT
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-"
@@ -78,7 +78,7 @@ class RequestIDMiddleware(HeaderLayer):
         self._new_id = process_ids().new
         self._join(touches=[self._name], adds=[self._name])
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step | None:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         state: dict[str, Any] | None = scope.get("state")
         if state is None:
             state = scope["state"] = {}
@@ -86,7 +86,7 @@ class RequestIDMiddleware(HeaderLayer):
         # Both must agree: the state alone may be shared by requests, and the variable alone is also
         # inherited by a request that this process makes to itself.
         if context is not None and state.get("request_id") == context[0]:
-            return None
+            return NOTHING
         given = self._given_id(scope) if self._name in headers else None
         parent = _valid_traceparent(scope) if b"traceparent" in headers else None
         request_id = given or self._new_id()
@@ -94,7 +94,7 @@ class RequestIDMiddleware(HeaderLayer):
         state["traceparent"] = parent
         token = CONTEXT.set((request_id, parent))
         field = (self._name, request_id.encode("ascii"))
-        return self._rule, field, token
+        return Step(self._rule, field, token)
 
     def _given_id(self, scope: Scope) -> str | None:
         values = [value for name, value in scope["headers"] if name == self._name]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Scope
 
 from components.http.headers import header_value
 from components.http.paths import any_path_test, app_path
-from components.middleware.header_layer import Fields, HeaderLayer, Rule
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 
 DOCS_CSP = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
@@ -122,12 +122,12 @@ class SecurityHeadersMiddleware(HeaderLayer):
         self.app = app
         self._is_docs = any_path_test("docs_paths", docs_paths)
         # The four answers there are, ready to be appended: (over http, over https) each.
-        self._page = (_Missing(page | plain), _Missing(page | secure))
-        self._docs = (_Missing(docs | plain), _Missing(docs | secure))
+        self._page = (Step(_Missing(page | plain)), Step(_Missing(page | secure)))
+        self._docs = (Step(_Missing(docs | plain)), Step(_Missing(docs | secure)))
         self._docs_heads = tuple(pattern.partition("*")[0] for pattern in docs_paths)
         self._join(touches=[name.encode() for name in page | secure])
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Rule:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         # Judged now: a router that enters a mount changes the scope's root_path.
         variants = self._page
         if (scope.get("root_path") or scope["path"].startswith(self._docs_heads)) and self._is_docs(

@@ -17,7 +17,7 @@ from starlette.datastructures import URL
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.paths import app_path
-from components.middleware.header_layer import Fields, HeaderLayer, Rule
+from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
 _KEPT_BY_REDIRECTS = ":/%#?=@[]!$&'()*+,;"  # of Starlette's RedirectResponse
 
@@ -55,10 +55,10 @@ class StripTrailingSlashMiddleware(HeaderLayer):
         self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
         self._join(touches=(b"location",))
 
-    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | Rule | None:
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         if scope["path"].endswith("/") and (stripped := self._stripped(scope)):
-            return partial(self._without, stripped)
-        return _PATH_ALONE if scope["type"] == "http" else None
+            return Step(app=partial(self._without, stripped))
+        return _KEEP_HOST_OUT if scope["type"] == "http" else NOTHING
 
     async def _without(
         self, stripped: dict[str, Any], scope: Scope, receive: Receive, send: Send
@@ -119,6 +119,7 @@ class _PathAlone(Rule):
 
 
 _PATH_ALONE = _PathAlone()
+_KEEP_HOST_OUT = Step(_PATH_ALONE)
 
 
 def _with_path_alone(message: Message, scope: Scope) -> Message:

@@ -29,6 +29,8 @@ def cached(
     root_path: str = "",
     **options: Any,
 ) -> Answer:
+    if len(body) == 1:
+        headers = [*headers, (b"content-length", str(len(body[0])).encode())]
     app = CacheControlMiddleware(responding(status, headers, body), **({"rules": RULES} | options))
     return exchange(app, http_scope(path, method, headers=list(request), root_path=root_path))
 
@@ -213,12 +215,22 @@ def test_a_stream_is_not_held_back() -> None:
 
     exchange(sent, http_scope())
     start, body = "http.response.start", "http.response.body"
-    assert order == ["one", start, body, "two", body, body]
+    assert order == [start, "one", body, "two", body, body]
+
+
+def test_a_stream_whose_own_tag_the_client_knows_is_not_sent() -> None:
+    own = [(b"etag", b'"v1"')]
+    answer = cached(
+        etag="weak", headers=own, body=(b"a", b"b"), request=[(b"if-none-match", b'"v1"')]
+    )
+    assert (answer.status, answer.body, answer.one("etag")) == (304, b"", '"v1"')
+    assert cached(etag="weak", headers=own, body=(b"a", b"b")).body == b"ab"
 
 
 def test_a_start_without_a_body_is_still_sent_and_one_before_an_error_is_not() -> None:
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["path"] == "/fail":
             raise LookupError
 

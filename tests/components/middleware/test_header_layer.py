@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.middleware.cache_control import CacheControlMiddleware, CacheRule
 from components.middleware.cors import CORSMiddleware
-from components.middleware.header_layer import HeaderLayer
+from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 from components.middleware.rate_limit import RateLimitMiddleware
 from components.middleware.request_id import RequestIDMiddleware
 from components.middleware.security_headers import SecurityHeadersMiddleware
@@ -274,3 +274,36 @@ def test_what_is_kept_of_answers_is_bounded() -> None:
     for _ in range(1500):
         exchange(app, http_scope())
     assert len(app.chain._kept) <= 1024
+
+
+class Added(Rule):
+    """The rule of the example in the module's opening."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
+        return [*fields, *self._fields]
+
+
+class PoweredBy(HeaderLayer):
+    """The layer of the example, with a field that differs."""
+
+    reads_headers = False
+
+    def __init__(self, app: ASGIApp, *, text: str = "coffee") -> None:
+        self.app = app
+        self._rule = Added([(b"x-powered-by", text.encode("latin-1"))])
+        self._join(touches=[b"x-powered-by"], adds=[b"x-path"])
+
+    def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
+        return Step(self._rule, (b"x-path", scope["path"].encode()))
+
+
+def test_a_layer_of_anybody_joins_the_chain() -> None:
+    app = SecurityHeadersMiddleware(PoweredBy(RequestIDMiddleware(_answering), text="tea"))
+    assert chain_of(app) == 3
+    answer = exchange(app, http_scope("/a"))
+    assert (answer.one("x-powered-by"), answer.one("x-path")) == ("tea", "/a")
+    assert answer.one("x-request-id")
+    assert answer.one("x-frame-options") == "DENY"

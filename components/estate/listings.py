@@ -97,7 +97,7 @@ async def search(
 
 async def similar(session: AsyncSession, listing: ListingOut, *, limit: int) -> list[ListingOut]:
     """What is on offer of the same kind, purpose and currency: same city first, then near in price."""
-    elsewhere = case((func.lower(Listing.city) == listing.city.lower(), 0), else_=1)
+    elsewhere = case((func.lower(Listing.city) == func.lower(listing.city), 0), else_=1)
     found = await session.scalars(
         select(Listing)
         .where(

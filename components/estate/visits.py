@@ -64,15 +64,20 @@ async def book(
 
 
 async def of(session: AsyncSession, visitor: str, *, since: datetime | None = None) -> VisitList:
-    """The visits of a user, at most 200, by their time; `since` leaves out earlier ones."""
-    found = await session.execute(
+    """At most 200 visits of a user, by their time: the next ones from `since` on, or the last ones."""
+    chosen = (
         select(Visit, Listing.title)
         .join(Listing, Listing.id == Visit.listing_id)
-        .where(Visit.visitor == visitor, *([] if since is None else [Visit.at >= since]))
-        .order_by(Visit.at, Visit.id)
+        .where(Visit.visitor == visitor)
         .limit(_MOST)
     )
-    return VisitList(items=[_out(visit, title) for visit, title in found])
+    if since is None:
+        found = await session.execute(chosen.order_by(Visit.at.desc(), Visit.id.desc()))
+        rows = reversed(found.all())  # those to come are among the last, and never cut off
+    else:
+        found = await session.execute(chosen.where(Visit.at >= since).order_by(Visit.at, Visit.id))
+        rows = iter(found.all())
+    return VisitList(items=[_out(visit, title) for visit, title in rows])
 
 
 async def cancel(session: AsyncSession, visit_id: int, *, visitor: str) -> VisitOut | None:

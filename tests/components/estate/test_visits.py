@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from components.database import engine, transaction
 from components.estate import dashboard, listings, seed, visits, visits_api
-from components.estate.models import Base
+from components.estate.models import Base, Visit
 from components.estate.schemas import ListingIn, ListingOut, VisitIn
 from components.estate.visits import VisitRefused
 from components.mcp.principal import Principal
@@ -58,6 +59,42 @@ def test_a_visit_is_booked_seen_and_cancelled_by_its_visitor_alone(url: str) -> 
             assert cancelled.status == "cancelled"
             assert (await visits.of(session, "ada", since=NOW + timedelta(hours=2))).items == []
         assert await book(db, house.id, 60, visitor="bob")  # the time is free again
+        await db.dispose()
+
+    asyncio.run(story())
+
+
+def test_of_many_visits_the_last_are_listed_or_the_next_ones(url: str) -> None:
+    async def story() -> None:
+        db = engine(url=url)
+        await seed.prepare(db=db, listings=0)
+        house = await add(db)
+        made = {"listing_id": house.id, "visitor": "ada", "note": "", "status": "booked"}
+        rows = [{**made, "at": NOW + timedelta(hours=at), "created_at": NOW} for at in range(250)]
+        async with transaction(db, write=True) as session:
+            await session.execute(insert(Visit), rows)
+        async with transaction(db, write=False) as session:
+            last = (await visits.of(session, "ada")).items
+            following = (await visits.of(session, "ada", since=NOW)).items
+        hours = [
+            [int((visit.at - NOW) / timedelta(hours=1)) for visit in v] for v in (last, following)
+        ]
+        assert hours == [[*range(50, 250)], [*range(200)]]
+        await db.dispose()
+
+    asyncio.run(story())
+
+
+def test_similar_listings_of_the_same_city_are_first_whatever_its_letters(url: str) -> None:
+    async def story() -> None:
+        db = engine(url=url)
+        await seed.prepare(db=db, listings=0)
+        wanted = await add(db, city="Évora", price=1000)
+        await add(db, city="Porto", price=1000)
+        near = await add(db, city="Évora", price=5000)
+        async with transaction(db, write=False) as session:
+            found = await listings.similar(session, wanted, limit=2)
+        assert found[0].id == near.id
         await db.dispose()
 
     asyncio.run(story())

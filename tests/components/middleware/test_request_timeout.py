@@ -3,13 +3,15 @@
 import asyncio
 import json
 import threading
+from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, Depends, FastAPI, Request
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -178,8 +180,92 @@ def test_fastapi_endpoints_async_and_in_threads() -> None:
 
     with TestClient(RequestTimeoutMiddleware(app, timeout=SHORT)) as client:
         assert client.get("/async").status_code == 504
+        threading.Timer(0.1, release.set).start()
         assert client.get("/thread").status_code == 504
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["direct", "inside BaseHTTPMiddleware"])
+def test_threads_stay_as_many_as_they_are_and_every_client_is_told_in_time(between: bool) -> None:
+    """160 requests whose functions hang: 504 for all before the first thread is free."""
+    app = FastAPI()
+    release = threading.Event()
+    log: list[str] = []
+
+    @app.get("/thread")
+    def blocked() -> str:
+        release.wait(20)
+        log.append("worked")
+        return "late"
+
+    if between:
+        app.add_middleware(BaseHTTPMiddleware, dispatch=_passing)
+    limited = RequestTimeoutMiddleware(app, timeout=timedelta(milliseconds=100))
+    told: list[int] = []
+
+    async def one() -> None:
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                told.append(message["status"])
+                if len(told) == 160:
+                    everybody.set()
+
+        await limited(http_scope("/thread"), asyncio.Event().wait, send)  # type: ignore[arg-type]  # never called
+
+    async def main() -> int:
+        requests = asyncio.gather(*(one() for _ in range(160)))
+        async with asyncio.timeout(15):
+            await everybody.wait()
+        count = sum(thread.name == "AnyIO worker thread" for thread in threading.enumerate())
+        assert "worked" not in log
         release.set()
+        await requests
+        return count
+
+    everybody = asyncio.Event()
+    assert asyncio.run(main()) <= 40
+    assert told == [504] * 160
+
+
+def test_a_dependency_stays_open_for_the_function_that_uses_it() -> None:
+    app = FastAPI()
+    log: list[str] = []
+
+    def dependency() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            log.append("closed")
+
+    @app.get("/thread", dependencies=[Depends(dependency)])
+    def blocked() -> str:
+        threading.Event().wait(0.1)
+        log.append("worked")
+        return "late"
+
+    answer = exchange(RequestTimeoutMiddleware(app, timeout=SHORT), http_scope("/thread"))
+    assert answer.status == 504
+    assert log == ["worked", "closed"]
+
+
+async def _passing(request: Request, call_next: Any) -> Any:
+    return await call_next(request)
+
+
+def test_what_an_unheard_function_answers_goes_nowhere_and_ends_there() -> None:
+    app = FastAPI()
+    release = threading.Event()
+    ran: list[str] = []
+
+    @app.get("/thread")
+    def blocked(tasks: BackgroundTasks) -> str:
+        tasks.add_task(ran.append, "background")
+        release.wait(5)
+        return "late"
+
+    threading.Timer(0.1, release.set).start()
+    answer = exchange(RequestTimeoutMiddleware(app, timeout=SHORT), http_scope("/thread"))
+    assert [message.get("status") for message in answer.messages] == [504, None]
+    assert ran == []
 
 
 @pytest.mark.parametrize("timeout", [timedelta(0), timedelta(seconds=-1)])

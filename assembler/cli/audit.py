@@ -106,7 +106,7 @@ def today() -> date:
 def _audited(path: Path, profile: ProfileName | None, base: "Commit | None") -> "Report":
     from assembler.plan.load import load_shape  # noqa: PLC0415  # each command loads what it needs
     from assembler.review.audit import audit as audited  # noqa: PLC0415
-    from assembler.review.audit.profile import profile_of  # noqa: PLC0415
+    from assembler.review.audit.rule import profile_of  # noqa: PLC0415
 
     suppressions = None
     if base is not None:  # a manifest that is new there has none

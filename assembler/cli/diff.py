@@ -20,7 +20,7 @@ from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, wa
 from assembler.diagnostics.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
-    from assembler.review.diff.pairs import Pair, Review
+    from assembler.review.diff.pairs import PathPair, Review
     from assembler.review.finding import Comparison
 
 
@@ -91,12 +91,12 @@ def diff(
         raise typer.Exit(INVALID)
 
 
-def _given(files: Sequence[Path], base: str | None) -> "tuple[Review, list[Pair]]":
-    from assembler.review.diff.pairs import Pair, Review, since  # noqa: PLC0415  # each command loads what it needs
+def _given(files: Sequence[Path], base: str | None) -> "tuple[Review, list[PathPair]]":
+    from assembler.review.diff.pairs import PathPair, Review, since  # noqa: PLC0415  # each command loads what it needs
 
     now = datetime.now(UTC)
     if base is None and len(files) == 2:
-        return Review(now), [Pair(files[0], files[1])]
+        return Review(now), [PathPair(files[0], files[1])]
     shelf, pairs = since(base, files)
     return Review(now, shelf), pairs
 
@@ -134,7 +134,7 @@ def _document(compared: "Sequence[Comparison]", failures: Sequence[str], format:
     return as_html(compared, failures)
 
 
-def _invalid(pair: "Pair") -> str:
+def _invalid(pair: "PathPair") -> str:
     return f"{pair.name} cannot be compared: one side is no valid manifest"
 
 

@@ -42,6 +42,12 @@ class ImportList:
     packages: tuple[str, ...] | None
     file: str | None
 
+    def widens(self, other: "ImportList") -> bool:
+        """Tell whether this list allows a module that the other one does not."""
+        if self.packages is None:
+            return other.packages is not None
+        return not all(other.allows(package) for package in self.packages)
+
     def allows(self, module: str) -> bool:
         """Tell whether `module` is one of the packages or lies inside one."""
         if self.packages is None:
@@ -75,22 +81,24 @@ def read_import_list(manifest: Path) -> ImportList:
     for folder in manifest.resolve().parents:
         file = folder / "pyproject.toml"
         if file.is_file():
-            return _read_table(file)
+            try:
+                return parse_import_list(file.read_bytes(), file.name)
+            except OSError as error:
+                raise UsageError(f"cannot read `{file.name}`: {error}") from error
     return ImportList(None, None)
 
 
-def _read_table(file: Path) -> ImportList:
+def parse_import_list(text: bytes, name: str) -> ImportList:
+    """Read the list from the text of a pyproject.toml that messages call `name`; raises `UsageError`."""
     try:
-        table: Any = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read `{file.name}`: {error}") from error
+        table: Any = tomllib.loads(text.decode())
+    except ValueError as error:
+        raise UsageError(f"cannot read `{name}`: {error}") from error
     for key in ("tool", "assembler"):
         table = table.get(key, {}) if isinstance(table, dict) else table
     imports = table.get("imports") if isinstance(table, dict) else table
     if imports is None:
         return ImportList(None, None)
     if not isinstance(imports, list) or not all(isinstance(name, str) and name for name in imports):
-        raise UsageError(
-            f"`imports` of [tool.assembler] in {file.name} must be a list of package names"
-        )
-    return ImportList(tuple(imports), file.name)
+        raise UsageError(f"`imports` of [tool.assembler] in {name} must be a list of package names")
+    return ImportList(tuple(imports), name)

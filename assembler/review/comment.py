@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from assembler.review.finding import Comparison, Finding, Grade, Layer
-from assembler.review.markup import code, longest_run, markdown, shown
-from assembler.review.summary import (
+from assembler.review.finding import (
     MEANINGS,
+    Comparison,
+    Finding,
+    Grade,
+    Layer,
     counted,
     findings_of,
     place_text,
@@ -21,6 +23,7 @@ from assembler.review.summary import (
     shared,
     short_name,
 )
+from assembler.review.markup import code, longest_run, markdown, shown
 
 LONGEST_BYTES = 65_536  # GitHub takes so many characters, which are never more than their bytes
 _SHORTEST_BYTES = 4_096

@@ -1,31 +1,31 @@
-"""A merged tree → which of its literal texts are credentials, and its files without them.
+"""Values of a manifest → which are credentials, and what a report may show of them.
 
-In: names of options, values, documents. Out: whether a name says that its value is a secret, the
-scalars that hold one, and `veiled`, which gives files whose lines show none. References stay: they
-are what one should write. Refuses nothing.
+In: a merged tree, paths and values in it. Out: the scalars whose literal text is, or holds, a
+credential; the short text that a sentence may show of a value, or None for what may be a secret;
+`veiled`, which gives files whose lines show none. What a name says stands in `diagnostics.secrets`;
+here is what the place and the form of a value say. References stay: they are what one should write.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache
+from itertools import pairwise
+from typing import Any
 
-from assembler.diagnostics.secrets import redact, url_secrets
+from assembler.diagnostics.secrets import (
+    Column,
+    holds_address,
+    is_about,
+    is_secret,
+    redact,
+    url_secrets,
+)
 from assembler.diagnostics.span import File, Span
 from assembler.document.interpolation import Reference, parse
 from assembler.document.nodes import MappingNode, NodePath, ScalarNode, walk
 from assembler.document.parser import plain_value
+from assembler.manifest.duration import is_duration
 
-_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
-_SECRET = re.compile(
-    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|apikey|credential|authorization)s?"
-)
-_KEYS = re.compile(r"api|private|secret|signing|access|encryption|account|hmac|jwt")
-# `token_url` and `secret_name` tell about a secret, and hold none.
-_ABOUT = re.compile(
-    r"(?:ur[il]|header|name|lifetime|ttl|path|file|scope|type|field|cookie|env|parameter|bytes"
-    r"|prefix|algorithm|endpoint|issuer|audience|timeout|id|limit|length|expire|expiry|second"
-    r"|minute|day|size|count|max|min|required|enabled)s?"
-)
 _ISSUED = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(?:sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}"
     r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|xox[abprs]-[\w-]{10,}|SG\.[\w-]{16,}\.[\w-]{16,}"
@@ -36,30 +36,42 @@ _NAMED = re.compile(r"""([\w.-]{1,64})["']?:[ \t]{1,64}(?=[^\s#&*|>{\[])""")
 _DEFAULT = re.compile(r"\$\{([^{}:]{1,200}):-((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*|[^}]*)\}")
 _REFERENCE = re.compile(r"\$\{[^}:]*\}")
 _COVER = "*"
+_COLUMNS: dict[str, Column] = {
+    "header": "header",
+    "headers": "header",
+    "params": "parameter",
+    "parameters": "parameter",
+    "query": "parameter",
+    "env": "variable",
+    "environ": "variable",
+    "environment": "variable",
+}
 
 IsSecret = Callable[[NodePath], bool]
 
 
-@cache
-def is_secret_name(name: str) -> bool:
-    """Tell whether `name` says that its value is a credential: `password`, `apiKey`, `jwt_secret`."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    if not words or _ABOUT.fullmatch(words[-1]):
-        return False
-    if words[-1] in {"key", "keys"} and len(words) > 1 and _KEYS.fullmatch(words[-2]):
-        return True
-    return any(_SECRET.fullmatch(word) for word in words)
+def column_below(key: str) -> Column:
+    """Return what the keys of a mapping under `key` are: `headers: {Authorization: …}`."""
+    word = key.lower().rpartition("_")[2]
+    return _COLUMNS.get(word, "option")
 
 
 def is_secret_place(path: NodePath) -> bool:
-    """Tell whether a key of `path` says so; ids of resources are no keys."""
-    keys = path[2:] if path[:1] == ("resources",) else path
-    if not keys:
+    """Tell whether a key of `path` says so; ids of resources and paths of URLs are no keys."""
+    keys = [str(key) for key in (path[2:] if path[:1] == ("resources",) else path)]
+    if not keys or is_about(next((key for key in reversed(keys) if not key.isdecimal()), "")):
         return False
-    last = next((key for key in reversed(keys) if isinstance(key, str)), "")
-    if _ABOUT.fullmatch(last.lower()):
-        return False
-    return any(is_secret_name(key) for key in keys if isinstance(key, str))
+    return any(
+        is_secret(key, column_below(parent))
+        for parent, key in pairwise(["", *keys])
+        if not key.startswith("/")
+    )
+
+
+def sets_cookie(key: str, value: object) -> bool:
+    """Tell whether what stands under `cookie` is one, and not what it is called."""
+    is_cookie = key.lower() in {"cookie", "cookies"}
+    return is_cookie and isinstance(value, str) and "=" in literal_text(value)
 
 
 def literal_text(value: object) -> str:
@@ -77,8 +89,13 @@ def defaulted_secrets(value: object) -> Iterator[Reference]:
     """Yield the references whose variable is named like a credential and has a default."""
     for part in parse(value) if isinstance(value, str) else ():
         is_default = isinstance(part, Reference) and part.operator == "-" and part.argument
-        if isinstance(part, Reference) and is_default and is_secret_name(part.name):
+        if isinstance(part, Reference) and is_default and is_secret_variable(part.name):
             yield part
+
+
+def is_secret_variable(variable: str) -> bool:
+    """Tell it by a variable's name; what an address holds, its form tells."""
+    return is_secret(variable, "variable") and not holds_address(variable)
 
 
 def issued(text: str) -> bool:
@@ -97,7 +114,8 @@ def secret_scalars(root: MappingNode, is_secret: IsSecret) -> Iterator[tuple[Nod
         if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
             continue
         text = literal_text(node.value)
-        if text and ((is_secret(path) and not _is_sql(path)) or holds_secret(node.value)):
+        is_told = (is_secret(path) and not _is_sql(path)) or sets_cookie(str(path[-1]), text)
+        if text and (is_told or holds_secret(node.value)):
             yield path, node
 
 
@@ -150,7 +168,7 @@ def _is_veiled(scalar: ScalarNode) -> bool:
 
 
 def _without_default(match: re.Match[str]) -> str:
-    if not is_secret_name(match[1]):
+    if not is_secret_variable(match[1]):
         return match[0]
     return f"${{{match[1]}:-{_COVER * len(match[2])}}}"
 
@@ -160,10 +178,10 @@ def _veiled_line(line: str) -> str:
     parts, at = [], 0
     for match in _NAMED.finditer(line):
         start = match.end()
-        if start < at or not is_secret_name(match[1]):
+        if start < at or not is_secret(match[1], "option"):
             continue
         end = _end_of(line, start)
-        if isinstance(_value(line[start:end]), str):
+        if not is_harmless(_value(line[start:end])):
             parts += [line[at:start], _covered(line[start:end])]
             at = end
     return veiled_text("".join([*parts, line[at:]]))
@@ -212,3 +230,96 @@ def _stars(text: str) -> str:
 
 def _is_sql(path: NodePath) -> bool:
     return path[:1] == ("startup",) and "sql" in path[2:3]
+
+
+_LONGEST = 60  # characters of a value that a sentence shows
+_LISTED = 6  # values of a list that a sentence shows
+_FORMS = (
+    re.compile(r"-----BEGIN|\beyJ[\w-]{8,}\."),
+    re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abprs]|AKIA|ASIA|AIza|hf|npm|SG)[-_.]?[A-Za-z0-9_-]{10,}"),
+    re.compile(r"\b(?:bearer|basic)\s+\S", re.IGNORECASE),
+    re.compile(r"\b(?:passw(?:or)?d|pwd|token|secret|api[-_ ]?key)\s*[=:]\s*\S", re.IGNORECASE),
+)  # fmt: skip
+_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{20,}")
+
+
+def is_harmless(value: object) -> bool:
+    """Tell whether a value is no secret even under a secret's name: null, a switch, `1h`."""
+    return (
+        value is None or isinstance(value, bool) or (isinstance(value, str) and is_duration(value))
+    )
+
+
+def looks_secret(text: str) -> bool:
+    """Tell whether a text has the form of a credential: a known prefix, or a long random word."""
+    return any(form.search(text) for form in _FORMS) or any(
+        _is_random(match[0]) for match in _TOKEN.finditer(text)
+    )
+
+
+def shown(value: Any, *, is_secret: bool = False) -> str | None:
+    """Return the text of a value in backticks, or None where it may be a secret."""
+    if isinstance(value, str):
+        text = _text(value, is_secret=is_secret)
+        return None if text is None else f"`{_cut(text)}`"
+    if value is None or isinstance(value, bool | int | float):
+        is_hidden = is_secret and not (value is None or isinstance(value, bool))
+        return None if is_hidden else f"`{json.dumps(value)}`"
+    if isinstance(value, list):
+        if not value:
+            return "an empty list"
+        texts = [shown(item, is_secret=is_secret) for item in value]
+        if len(texts) > _LISTED or any(text is None or text[0] != "`" for text in texts):
+            return f"a list of {len(value)}"
+        return ", ".join(text for text in texts if text)
+    return "a mapping" if value else "an empty mapping"
+
+
+def reference_text(value: Any) -> str | None:
+    """Return the references of a text, without defaults, or None where it has none."""
+    if not isinstance(value, str) or "${" not in value:
+        return None
+    parts = [part for part in parse(value) if isinstance(part, Reference)]
+    return " ".join(f"`{_bare(part)}`" for part in parts) or None
+
+
+def _text(value: str, *, is_secret: bool) -> str | None:
+    parts = parse(value) if "${" in value else (value,)
+    literal = "".join(part for part in parts if isinstance(part, str))
+    if literal and (is_secret or looks_secret(literal)):
+        return None
+    text = "".join(part if isinstance(part, str) else _bare(part) for part in parts)
+    covered = redact(text)
+    if covered != text:
+        return re.sub(r"\*{2,}", "***", covered)
+    return json.dumps(text) if _reads_otherwise(text) else text
+
+
+def _reads_otherwise(text: str) -> bool:
+    """Tell whether a text would read as nothing, or as another value, without its quotes."""
+    try:
+        return not text.strip() or not isinstance(plain_value(text), str)
+    except OverflowError:
+        return True
+
+
+def _bare(reference: Reference) -> str:
+    if reference.kind == "bad":
+        return "${…}"
+    if reference.kind == "resource":
+        return f"${{resources.{reference.name}}}"
+    if reference.kind == "settings":
+        return f"${{settings.{reference.name}}}"
+    return f"${{{reference.name}{':-…' if reference.operator == '-' else ''}}}"
+
+
+def _is_random(word: str) -> bool:
+    """Tell a key from a long name: letters and digits mixed, without words between dashes."""
+    kinds = (str.isdigit, str.isupper, str.islower)
+    count = sum(any(map(kind, word)) for kind in kinds)
+    digits = sum(map(str.isdigit, word))
+    return (count == 3 or digits >= 4) and max(map(len, re.split(r"[-_/]", word))) >= 16
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

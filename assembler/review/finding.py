@@ -1,17 +1,62 @@
-"""What a comparison of manifests found, as frozen values that every format prints.
+"""The one table of what a comparison may find: rule → what it means.
 
-In: the facts of `assembler.review.diff`. Out: `Finding`s and `Comparison`s, and the mapping that
-programs read. Secrets are gone from the texts already; all else is as the manifests write it, so
-each format makes it inert for its own readers. Refuses a rule that is not in the table.
+Rules are stable: scripts and code hosts key on them. In: nothing. Out: `RULES`. A test keeps the
+table and the sources the same.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from assembler.diagnostics.span import Span, one_line
-from assembler.review.rules import RULES
+
+RULES = MappingProxyType(
+    {
+        # of whole manifests:
+        "manifest-added": "a manifest is new",
+        "manifest-removed": "a manifest is gone",
+        "manifest-renamed": "a manifest has another name",
+        "same-meaning": "the text differs and the resolved manifest is the same",
+        # of entries:
+        "entry-added": "an entry is new",
+        "entry-removed": "an entry is gone",
+        "entry-renamed": "an entry has another id",
+        "entry-replaced": "an entry names other code",
+        "unknown-code": "what an entry names cannot be found in the source",
+        "code-changed": "a module that guards, handles errors or runs before routes is not as it was",
+        "imports-widened": "a manifest may import more, or another file says what it may",
+        "imports-narrowed": "a manifest may import less",
+        "order": "entries stand in another order",
+        "protection-added": "a layer that protects is new",
+        "protection-removed": "a layer that protects is gone",
+        "order-weakens": "a layer stands where it protects less",
+        "order-strengthens": "a layer stands where it protects more",
+        # of options:
+        "option-loosened": "an option moved in the direction that its signature calls looser",
+        "option-tightened": "an option moved away from what its signature calls looser",
+        "option-changed": "an option differs and no direction is known",
+        "option-reordered": "a list whose order has no meaning was sorted otherwise",
+        "reference-changed": "a value comes from another reference",
+        "secret-changed": "a value that may be a secret differs",
+        # of sections:
+        "section-changed": "a value of a section differs",
+        "documentation-exposed": "the description of the API is served where it was not",
+        "documentation-hidden": "the description of the API is no longer served",
+        "failure-tolerated": "a failure that ended the start no longer does",
+        "failure-fatal": "a failure ends the start that did not",
+        "dependency-added": "a dependency runs before the routes of an entry",
+        "dependency-removed": "a dependency no longer runs before the routes of an entry",
+        "schedule-changed": "a job runs at other times",
+        "sql-changed": "SQL that runs at the start differs",
+        "suppression-added": "a rule of the audit is silenced",
+        "suppression-removed": "a rule of the audit is no longer silenced",
+        "expectation-changed": "what requests must give differs",
+    }
+)
 
 
 class Grade(IntEnum):
@@ -154,3 +199,71 @@ def as_dict(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> 
         "findings": [finding.as_dict() for finding in findings],
         "failures": [one_line(sentence) for sentence in failures],
     }
+
+
+MEANINGS: Mapping[Grade, str] = MappingProxyType(
+    {
+        Grade.loosened: "protects less than before",
+        Grade.review: "needs the eyes of a person",
+        Grade.behaviour: "works differently",
+        Grade.tightened: "protects more than before",
+        Grade.cosmetic: "means the same",
+    }
+)
+# Shapes, so that no grade is told by its colour alone.
+MARKS: Mapping[Grade, str] = MappingProxyType(
+    {
+        Grade.loosened: "▲",
+        Grade.review: "◆",
+        Grade.behaviour: "●",
+        Grade.tightened: "▼",
+        Grade.cosmetic: "○",
+    }
+)
+
+
+def findings_of(comparisons: Iterable[Comparison]) -> list[Finding]:
+    """Return all findings, the worst first."""
+    return worst_first(finding for one in comparisons for finding in one.findings)
+
+
+def shared(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
+    """Return each finding once, with the manifests that have it: those that extend one base."""
+    groups: dict[Finding, list[str]] = {}
+    for finding in findings:
+        groups.setdefault(replace(finding, manifest="", entry=""), []).append(finding.manifest)
+    return [(finding, list(dict.fromkeys(names))) for finding, names in groups.items()]
+
+
+def counted(findings: Iterable[Finding], failures: Sequence[str] = ()) -> str:
+    """Return `1 not compared, 2 loosened`, or `nothing differs`."""
+    counts = Counter(finding.grade for finding in findings)
+    parts = [f"{len(failures)} not compared"] if failures else []
+    parts += [f"{counts[grade]} {grade.name}" for grade in sorted(counts, reverse=True)]
+    return ", ".join(parts) or "nothing differs"
+
+
+def place_text(place: Place) -> str:
+    """Return `file:line`."""
+    return f"{place.file}:{place.line}"
+
+
+def short_name(layer: Layer) -> str:
+    """Return the id of a layer; of one without an id, the last name of its path."""
+    return layer.id if layer.id != layer.use else re.split("[.:]", layer.use)[-1]
+
+
+def restacked(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Return the comparisons whose layers came, went or moved; those of the same chains together."""
+    alike: dict[object, list[Comparison]] = {}
+    for one in filter(is_restacked, comparisons):
+        alike.setdefault(one.rows, []).append(one)
+    return list(alike.values())
+
+
+def is_restacked(comparison: Comparison) -> bool:
+    """Whether layers came, went or moved between two sides that both exist."""
+    if comparison.old_name is None or comparison.new_name is None:
+        return False
+    layers = (*comparison.old_chain, *comparison.new_chain)
+    return any(layer.moved or layer.peer is None for layer in layers)

@@ -11,16 +11,20 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from importlib.resources import files
 
-from assembler.review.finding import Comparison, Finding, Grade, Place, worst_first
-from assembler.review.markup import html_sentence, html_text
-from assembler.review.stacks import Box, Pointer, as_svg, boxes_of
-from assembler.review.summary import (
+from assembler.review.finding import (
     MARKS,
     MEANINGS,
+    Comparison,
+    Finding,
+    Grade,
+    Place,
     counted,
     findings_of,
     place_text,
+    worst_first,
 )
+from assembler.review.markup import html_sentence, html_text
+from assembler.review.stacks import Box, Pointer, as_svg, boxes_of
 
 _DETAILS = 40  # lines below a finding
 

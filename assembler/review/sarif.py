@@ -14,9 +14,16 @@ from typing import Any
 from urllib.parse import quote
 
 from assembler.diagnostics.span import one_line, printable
-from assembler.review.finding import Comparison, Finding, Grade, Place
-from assembler.review.rules import RULES
-from assembler.review.summary import findings_of, place_text, shared
+from assembler.review.finding import (
+    RULES,
+    Comparison,
+    Finding,
+    Grade,
+    Place,
+    findings_of,
+    place_text,
+    shared,
+)
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {

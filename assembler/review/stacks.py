@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from assembler.review.finding import Comparison, Grade, Layer
+from assembler.review.finding import Comparison, Grade, Layer, short_name
 from assembler.review.markup import html_text
-from assembler.review.summary import short_name
 
 _WIDTH = 660
 _BOX = 276

@@ -67,9 +67,21 @@ class Database(AsyncEngine):
 def engine(
     *,
     url: Annotated[str | SecretStr, Field(description="SQLAlchemy URL of the database")],
-    pool_size: Annotated[int, Field(ge=1, description="connections that are kept open")] = 5,
+    pool_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="connections that are kept open",
+            json_schema_extra={"looser": "neither"},
+        ),
+    ] = 5,
     max_overflow: Annotated[
-        int, Field(ge=0, description="connections beyond `pool_size` while many are in use")
+        int,
+        Field(
+            ge=0,
+            description="connections beyond `pool_size` while many are in use",
+            json_schema_extra={"looser": "neither"},
+        ),
     ] = 10,
     pool_timeout: Annotated[
         timedelta, Field(gt=timedelta(0), description="longest wait for a free connection")

@@ -42,6 +42,8 @@ _MISSING = "a bearer token in the Authorization header is needed"
 class BearerGate:
     """Lets only requests with a token pass that `resource_server` takes for their mount."""
 
+    layer_role = "auth"
+
     def __init__(self, app: ASGIApp, *, resource_server: ResourceServer) -> None:
         self.app = app
         self._server = resource_server

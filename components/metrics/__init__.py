@@ -44,6 +44,7 @@ class MetricsMiddleware:
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "metrics"
     send_outlives_call = True
 
     def __init__(

@@ -42,6 +42,8 @@ class APIKeyMiddleware:
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "auth"
+
     def __init__(
         self,
         app: ASGIApp,

@@ -25,6 +25,8 @@ class BodyLimitMiddleware:
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "body-limit"
+
     def __init__(
         self,
         app: ASGIApp,

@@ -42,6 +42,8 @@ class CacheControlMiddleware(HeaderLayer):
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "cache"
+
     def __init__(
         self,
         app: ASGIApp,

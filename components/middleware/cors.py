@@ -26,6 +26,8 @@ _More = Field(json_schema_extra={"looser": "longer"})
 class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
     """Answers preflights, and says on other answers which origins may read them."""
 
+    layer_role = "cors"
+
     def __init__(
         self,
         app: ASGIApp,

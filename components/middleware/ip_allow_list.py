@@ -24,6 +24,8 @@ class IPAllowListMiddleware:
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "allow-list"
+
     def __init__(
         self,
         app: ASGIApp,

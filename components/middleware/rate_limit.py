@@ -64,6 +64,8 @@ class RateLimitMiddleware(HeaderLayer):
     the same name, key and rate are one limit.
     """
 
+    layer_role = "limiter"
+
     on_websockets = True
     reads_headers = False
 

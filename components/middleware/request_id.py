@@ -41,6 +41,8 @@ class RequestIDMiddleware(HeaderLayer):
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "request-id"
+
     on_websockets = True
 
     def __init__(

@@ -37,6 +37,7 @@ class RequestLoggingMiddleware:
         ValueError: an option is not what it should be.
     """
 
+    layer_role = "logging"
     send_outlives_call = True
 
     def __init__(

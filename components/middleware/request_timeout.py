@@ -39,6 +39,7 @@ class RequestTimeoutMiddleware:
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "timeout"
     send_outlives_call = True
 
     def __init__(

@@ -49,6 +49,8 @@ class SecurityHeadersMiddleware(HeaderLayer):
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "security-headers"
+
     on_websockets = True
     reads_headers = False
 

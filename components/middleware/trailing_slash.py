@@ -34,6 +34,8 @@ class StripTrailingSlashMiddleware(HeaderLayer):
         TypeError, ValueError: `exempt` is not a list of paths.
     """
 
+    layer_role = "slash"
+
     on_websockets = True
     reads_headers = False
 

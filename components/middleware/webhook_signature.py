@@ -31,6 +31,8 @@ class WebhookSignatureMiddleware:
         TypeError, ValueError: an option is not what it should be.
     """
 
+    layer_role = "signature"
+
     def __init__(
         self,
         app: ASGIApp,

@@ -34,6 +34,8 @@ class RateLimited(HTTPException):
 class EndpointRateLimiter:
     """`Depends(EndpointRateLimiter("10/minute"))`, on a route, a router or the app."""
 
+    layer_role = "limiter"
+
     def __init__(
         self,
         limit: Annotated[

@@ -2,8 +2,7 @@
 
 from hypothesis import strategies as st
 
-from assembler.review.finding import Comparison, Finding, Grade, Layer, Place
-from assembler.review.rules import RULES
+from assembler.review.finding import RULES, Comparison, Finding, Grade, Layer, Place
 
 FRAGMENTS = [
     "-->",

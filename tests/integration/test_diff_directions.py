@@ -16,7 +16,7 @@ from assembler.plan.static import SourceReader
 from tests.benchmarks.diff import prepare, timed
 
 COMPONENTS = Path(__file__).parents[2] / "components"
-WORD = re.compile(r"higher|lower|longer|shorter|true|false|order:\w+(,\w+)+")
+WORD = re.compile(r"higher|lower|longer|shorter|true|false|neither|order:\w+(,\w+)+")
 
 
 def directed() -> Iterator[str]:

@@ -10,16 +10,19 @@ The rooms in the order to read them: vocabulary, module, names, hints, signature
 
 from __future__ import annotations
 
+import ast
 import importlib
+import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import BEHIND, module_not_found
 from assembler.plan.signature import Target
-from assembler.plan.static.looseness import Looseness, OptionFacts
-from assembler.plan.static.module import Earlier, Source
-from assembler.plan.static.names import Found, Names, shown
+from assembler.plan.static.looseness import Looseness, OptionFacts, literal
+from assembler.plan.static.module import EarlierTree, Source
+from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
 from assembler.plan.static.signatures import Signatures
 from assembler.plan.static.vocabulary import Known, Unknown
 
@@ -27,10 +30,10 @@ from assembler.plan.static.vocabulary import Known, Unknown
 class SourceReader:
     """Describes what import paths name, from source alone; each module is read once.
 
-    What `earlier` gives for a file stands in the place of its text.
+    With `earlier`, modules are found and read as they were in an earlier state of the project.
     """
 
-    def __init__(self, imports: ImportList, earlier: Earlier | None = None) -> None:
+    def __init__(self, imports: ImportList, earlier: EarlierTree | None = None) -> None:
         self.unknown: dict[str, str] = {}
         self._imports = imports
         self._names = Names(earlier)
@@ -58,6 +61,49 @@ class SourceReader:
         item = shown(value)
         defined = item.path if item is not None and (item.is_class or item.is_function) else path
         return defined, self._looseness.options(value)
+
+    def lineage(self, path: str, attribute: str) -> tuple[tuple[str, ...], object]:
+        """Return where a class and those that it inherits from are defined, and what it says.
+
+        The second is the literal value of a class attribute, None where its source shows none.
+        An object that is made of a class in its module is told by that class. Raises `ImportFault` as
+        `target` does.
+        """
+        item = shown(self._found(path))
+        if item is not None and item.is_attribute and kind(item.value) == "ExprCall":
+            item = shown(self._names.resolve(callee(item.value), item.parent))
+        if item is None or not item.is_class:
+            return (), None
+        classes = [base for base in self._names.mro(item) if shown(base) is not None]
+        found = (self._names.lookup(base, attribute) for base in classes)
+        said = next((value for each in found if (value := shown(each)) is not None), None)
+        text = getattr(said, "value", None)
+        return tuple(base.path for base in classes), None if text is None else literal(text)
+
+    def posted_paths(self, path: str) -> tuple[str, ...]:
+        """Return the paths of the POST routes that the module of a router writes as decorators of it.
+
+        Raises `ImportFault` as `target` does.
+        """
+        item = shown(self._found(path))
+        if item is None or not item.is_attribute:
+            return ()
+        source = self._names.load(item.module.path)
+        return () if source is None else tuple(_posted(source.code or "", item))
+
+    def modules(self, path: str) -> tuple[Source, ...]:
+        """Return the modules that `path` names, its packages too, and those that define what it is.
+
+        Raises `ImportFault` as `target` does.
+        """
+        value = self._found(path)
+        module_path, colon, _ = path.partition(":")
+        named = self._module(module_path) if colon else self._longest_module(path)[0]
+        parts = named.name.split(".")
+        names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        sources = (self._names.load(name) for name in (*names, *self._definers(value)))
+        found = {source.name: source for source in sources if source is not None}
+        return tuple(found.values())
 
     def _found(self, path: str) -> Found:
         """Follow `path`, refusing what the import list does not have."""
@@ -126,3 +172,20 @@ class SourceReader:
             yield item.module.path
         elif item:
             yield from self._definers(self._names.wrapped(item))
+
+
+def _posted(code: str, router: Any) -> Iterator[str]:
+    """Yield the paths of `@router.post("/login")`, below the prefix that the router was made with."""
+    prefix = literal(arguments(router.value)[1].get("prefix"))
+    with warnings.catch_warnings(action="ignore"):
+        nodes = list(ast.walk(ast.parse(code)))
+    for node in nodes:
+        for call in getattr(node, "decorator_list", ()):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(
+                        value=ast.Name(id=name), attr="post" | "api_route" | "route"
+                    ),
+                    args=[ast.Constant(value=str(path)), *_],
+                ) if name == router.name:
+                    yield f"{prefix if isinstance(prefix, str) else ''}{path}"

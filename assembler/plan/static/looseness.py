@@ -94,7 +94,7 @@ class Looseness:
 
     def _fact(self, annotation: Any, default: Any, scope: Any, depth: int) -> OptionFacts:
         fact = self._read(annotation, scope, depth)
-        return replace(fact, default=UNTOLD if default is None else _literal(default))
+        return replace(fact, default=UNTOLD if default is None else literal(default))
 
     def _read(self, expression: Any, scope: Any, depth: int) -> OptionFacts:
         """Read one annotation, or a part of one."""
@@ -214,7 +214,7 @@ def _bare(expression: Any) -> str:
     return str(expression).strip("'\"")
 
 
-def _literal(expression: Any) -> Any:
+def literal(expression: Any) -> Any:
     """Return the value of a literal, tuples as lists; `UNTOLD` for all else."""
     if expression is None:
         return UNTOLD

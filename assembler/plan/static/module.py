@@ -12,9 +12,10 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec, PathFinder
+from importlib.util import spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from assembler.plan.importer import failed, search_path
 
@@ -30,7 +31,22 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-Earlier = Callable[[Path], str | None]
+
+
+class EarlierTree(Protocol):
+    """The files of a project as they once were; whatever is not in question is as it is on disk."""
+
+    def is_in_question(self, folder: Path, name: str) -> bool:
+        """Tell whether a module or package `name` of `folder` may have been another one."""
+
+    def has_file(self, file: Path) -> bool:
+        """Tell whether the file was there."""
+
+    def has_folder(self, folder: Path) -> bool:
+        """Tell whether the folder was there."""
+
+    def text(self, file: Path) -> str | None:
+        """Return the text that the file had, None where it is that on disk."""
 
 
 class Import(NamedTuple):
@@ -123,23 +139,65 @@ class Source:
             self.wildcards.append(path)
 
 
-def find(name: str, folders: list[str] | None, earlier: Earlier | None) -> Source | None:
+def find(name: str, folders: list[str] | None, earlier: EarlierTree | None) -> Source | None:
     """Find a module in the folders of its parent, or where an import would look.
 
     The path of the process stays as it is: the current folder, on it, would give its modules to
-    every library that imports something late. What `earlier` gives for a file stands in the place of its text.
+    every library that imports something late. With `earlier`, find the module as it was then.
     """
     # The last segment alone: by its whole name, a namespace package inside another one would look
     # for its parent in `sys.modules`, where it is not.
     places = search_path() if folders is None else folders
-    spec = PathFinder.find_spec(name.rpartition(".")[2], places)
+    spec = _spec(name.rpartition(".")[2], places, earlier)
     for finder in sys.meta_path:  # builtin modules and editable installs
         if spec is None and finder is not PathFinder and hasattr(finder, "find_spec"):
             spec = finder.find_spec(name, folders, None)
     if spec is None:
         return None
     file = spec.origin if spec.has_location else None
-    return Source(name, spec, earlier(Path(file)) if earlier and file else None)
+    if earlier is None or file is None:
+        return Source(name, spec)
+    return Source(name, spec, earlier.text(Path(file))) if earlier.has_file(Path(file)) else None
+
+
+def _spec(name: str, places: list[str], earlier: EarlierTree | None) -> ModuleSpec | None:
+    """Look into each folder in turn, as `PathFinder` does; namespace packages are the last resort."""
+    if earlier is None or not any(earlier.is_in_question(Path(each), name) for each in places):
+        return PathFinder.find_spec(name, places)
+    portions: list[str] = []
+    for place in places:
+        folder = Path(place)
+        spec = (
+            _earlier_spec(name, folder, earlier)
+            if earlier.is_in_question(folder, name)
+            else PathFinder.find_spec(name, [place])
+        )
+        if spec is not None and spec.origin is not None:
+            return spec
+        portions += (spec.submodule_search_locations or []) if spec is not None else []
+    if not portions:
+        return None
+    namespace = ModuleSpec(name, None, is_package=True)
+    namespace.submodule_search_locations = portions
+    return namespace
+
+
+def _earlier_spec(name: str, folder: Path, earlier: EarlierTree) -> ModuleSpec | None:
+    """Return what `folder` had of that name: a package wins over a module, and that over a folder."""
+    package = folder / name
+    endings = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES)
+    for file in (
+        *(package / f"__init__{end}" for end in endings),
+        *(folder / f"{name}{end}" for end in endings),
+    ):
+        if earlier.has_file(file):
+            inside = [str(package)] if file.parent == package else None
+            return spec_from_file_location(name, file, submodule_search_locations=inside)
+    if not earlier.has_folder(package):
+        return None
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [str(package)]
+    return spec
 
 
 def _recorder(source: Source) -> griffe.Extension:

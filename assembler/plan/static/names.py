@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from assembler.plan.allow_list import ImportFault
-from assembler.plan.static.module import Binding, Earlier, Import, Source, find
+from assembler.plan.static.module import Binding, EarlierTree, Import, Source, find
 from assembler.plan.static.vocabulary import MADE, NO_INIT, TWICE, Known, Unknown, known
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 class Names:
     """Finds what names stand for; each module is read once."""
 
-    def __init__(self, earlier: Earlier | None) -> None:
+    def __init__(self, earlier: EarlierTree | None) -> None:
         self._earlier = earlier
         self._loaded: dict[str, Source | None] = {}
         self._active: set[Hashable] = set()

@@ -22,7 +22,14 @@ from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList, read_import_list
 from assembler.review.audit.item import first_line
 from assembler.review.audit.literals import secret_test
-from assembler.review.audit.rule import SEVERITIES, Finding, Profile, Rule, Severity, Sighting
+from assembler.review.audit.rule import (
+    SEVERITIES,
+    AuditRule,
+    Profile,
+    Severity,
+    Sighting,
+    Violation,
+)
 from assembler.review.audit.subject import Subject
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
 from assembler.review.credentials import secret_scalars, veiled, veiled_text
@@ -32,7 +39,7 @@ from assembler.review.credentials import secret_scalars, veiled, veiled_text
 class Silenced:
     """A finding that a suppression silences, and why."""
 
-    finding: Finding
+    finding: Violation
     reason: str
     until: date
 
@@ -43,7 +50,7 @@ class Report:
 
     manifest: str
     profile: Profile
-    findings: tuple[Finding, ...]
+    findings: tuple[Violation, ...]
     silenced: tuple[Silenced, ...]
 
     def trips(self, severity: Severity) -> bool:
@@ -58,7 +65,7 @@ def audit(
     profile: Profile,
     *,
     today: date,
-    rules: Mapping[str, Rule] = RULES,
+    rules: Mapping[str, AuditRule] = RULES,
     suppressions: Sequence[Suppression] | None = None,
     imports: ImportList | None = None,
 ) -> Report:
@@ -92,15 +99,15 @@ def audit(
     return Report(shown, profile, tuple(findings), tuple(silenced))
 
 
-def _found(subject: Subject, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Sighting]]:
+def _found(subject: Subject, rules: Iterable[AuditRule]) -> Iterator[tuple[AuditRule, Sighting]]:
     for rule in rules:
         if subject.profile in rule.profiles:
             yield from ((rule, sighting) for sighting in rule.find(subject))
 
 
 def _of_suppressions(
-    subject: Subject, rules: Mapping[str, Rule], broken: set[str], today: date
-) -> Iterator[tuple[Rule, Sighting]]:
+    subject: Subject, rules: Mapping[str, AuditRule], broken: set[str], today: date
+) -> Iterator[tuple[AuditRule, Sighting]]:
     """Find suppressions that silence nothing, or no longer."""
     for number, one in enumerate(subject.manifest.audit.suppress):
         node, _ = locate(subject.root, ("audit", "suppress", number))
@@ -121,17 +128,17 @@ def _of_suppressions(
             yield OF_SUPPRESSIONS[kind], Sighting(span, message, fix)
 
 
-def _safe(subject: Subject, found: list[tuple[Rule, Sighting]]) -> list[Finding]:
+def _safe(subject: Subject, found: list[tuple[AuditRule, Sighting]]) -> list[Violation]:
     """Return findings, the worst first, whose words and lines show no credential."""
     secrets = [node for _, node in secret_scalars(subject.root, secret_test(subject))]
     files = veiled((sighting.span for _, sighting in found), secrets)
     findings = {
-        Finding(
+        Violation(
             rule=rule.id,
             severity=rule.severity,
             message=one_line(veiled_text(sighting.message)),
             span=sighting.span._replace(file=files[id(sighting.span.file)]),
-            fix=sighting.fix or rule.fix,
+            fix=(sighting.fix or rule.fix) + sighting.more,
             why=rule.why,
         ): None
         for rule, sighting in found
@@ -139,6 +146,6 @@ def _safe(subject: Subject, found: list[tuple[Rule, Sighting]]) -> list[Finding]
     return sorted(findings, key=_rank)
 
 
-def _rank(finding: Finding) -> tuple[int, str, int, int]:
+def _rank(finding: Violation) -> tuple[int, str, int, int]:
     span = finding.span
     return SEVERITIES.index(finding.severity), span.file.name, span.line, span.column

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 from assembler.document.nodes import MappingNode, ScalarNode, SequenceNode, locate
 from assembler.review.audit.item import Item
-from assembler.review.audit.kinds import GUARD
-from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _POWERFUL = re.compile(
@@ -25,6 +24,7 @@ _GUARDING = re.compile(
     re.IGNORECASE,
 )
 _PUBLIC = re.compile(r"well_known|dev_issuer|authorization_server", re.IGNORECASE)
+_GUARDS = frozenset({"auth", "allow-list", "signature"})
 _EVERYONE = frozenset({"0.0.0.0/0", "::/0", "*"})
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -84,9 +84,10 @@ def _is_far(url: str) -> bool:
 
 def _guarded(subject: Subject, item: Item) -> bool:
     """Tell whether an option, a dependency, a wrapper or a layer names something that guards."""
-    if any(
-        _GUARDING.search(key) and item.value(key) is not None for key in item.options.members
-    ) or item.is_a(GUARD):
+    if (
+        any(_GUARDING.search(key) and item.value(key) is not None for key in item.options.members)
+        or subject.role(item) in _GUARDS
+    ):
         return True
     node = item.node.get("dependencies")
     if isinstance(node, SequenceNode) and node.items:
@@ -97,7 +98,7 @@ def _guarded(subject: Subject, item: Item) -> bool:
     ):
         return True
     return any(
-        layer.is_a(GUARD)
+        subject.role(layer) in _GUARDS
         and "resource_server" not in layer.options.members
         and _covers(layer, item)
         for layer in subject.middleware
@@ -171,7 +172,7 @@ def _shown(item: Item) -> str:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "open-mount",
         "high",
         "tools and consoles act for whoever reaches them",
@@ -179,7 +180,7 @@ RULES = (
         _open_mounts,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "open-metrics",
         "medium",
         "numbers of routes, errors and load tell an attacker what works",
@@ -187,7 +188,7 @@ RULES = (
         _open_metrics,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "health-details",
         "medium",
         "details of a failure name hosts, versions and what is weak just now",
@@ -195,7 +196,7 @@ RULES = (
         _health_details,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "allows-every-address",
         "high",
         "a list of all addresses refuses nobody",
@@ -203,7 +204,7 @@ RULES = (
         _everyone,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "ids-from-anyone",
         "low",
         "a stranger who chooses the request ID can make other requests' log lines look alike",
@@ -211,7 +212,7 @@ RULES = (
         _any_id,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "plain-http",
         "medium",
         "who sits between can read what is sent there, keys included, and answer instead",

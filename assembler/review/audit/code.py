@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _RUNNING = re.compile(
@@ -59,35 +59,35 @@ def _configure(subject: Subject) -> Iterator[Sighting]:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "no-import-list",
         "medium",
         "who may edit the manifest may then run any function of any installed package",
         "add `imports = [...]` to `[tool.assembler]` in pyproject.toml",
         _no_list,
     ),
-    Rule(
+    AuditRule(
         "import-list-runs-commands",
         "high",
         "with these modules a manifest runs any command, so the list holds nothing back",
         "take them out of `imports` of [tool.assembler]",
         _wide_list,
     ),
-    Rule(
+    AuditRule(
         "import-list-standard-library",
         "low",
         "few modules of the standard library are parts of a service; most reach further",
         "list the packages of the service alone",
         _stdlib,
     ),
-    Rule(
+    AuditRule(
         "unknown-code",
         "medium",
         "rules that need a signature could not look at it, so it may hide anything",
         "install what it needs, or correct the path; `assembler check --static` says more",
         _unknown,
     ),
-    Rule(
+    AuditRule(
         "unseen-configuration",
         "low",
         "layers, handlers and routes that code adds pass by every rule of this audit",

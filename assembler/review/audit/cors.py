@@ -8,16 +8,17 @@ import re
 from collections.abc import Iterator
 
 from assembler.review.audit.item import Item
-from assembler.review.audit.kinds import BODY, CORS, GUARD, LIMITER, TIMEOUT
-from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _ANYTHING = re.compile(r"\^?\(?(https?\??)?(:(\\?/){2})?\(?\.[*+]\??\)*\$?")
-_REFUSING = (LIMITER, BODY, TIMEOUT, GUARD)
+_REFUSING = frozenset(
+    {"limiter", "body-limit", "timeout", "auth", "allow-list", "signature", "csrf", "host"}
+)
 
 
 def _layers(subject: Subject) -> list[Item]:
-    return [item for _, item in subject.layers(CORS)]
+    return [item for _, item in subject.layers("cors")]
 
 
 def _any_origin(item: Item) -> bool:
@@ -73,9 +74,9 @@ def _plain_http(subject: Subject) -> Iterator[Sighting]:
 
 
 def _inside(subject: Subject) -> Iterator[Sighting]:
-    for index, item in subject.layers(CORS):
+    for index, item in subject.layers("cors"):
         for other in subject.middleware[:index]:
-            if any(other.is_a(kind) for kind in _REFUSING) and not other.is_a(CORS):
+            if subject.role(other) in _REFUSING:
                 message = f"{item.called} stands inside {other.called}"
                 yield Sighting(item.span, message)
                 break
@@ -87,14 +88,14 @@ def _open_regex(item: Item, key: str) -> bool:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "cors-wildcard-credentials",
         "high",
         "the layer answers each asking site by its name, so any site acts as the user it lures",
         "list the origins of your own pages, or leave out `allow_credentials`",
         _with_credentials,
     ),
-    Rule(
+    AuditRule(
         "cors-any-origin",
         "medium",
         "a page anywhere may read what the API answers to its visitor's network and tokens",
@@ -102,7 +103,7 @@ RULES = (
         _without_credentials,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "cors-open-pattern",
         "high",
         "a pattern that matches everything is `*` in other words",
@@ -110,7 +111,7 @@ RULES = (
         _by_regex,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "cors-loose-dot",
         "high",
         "`https://app.example.com` as a pattern also matches `https://app-example.com`",
@@ -118,7 +119,7 @@ RULES = (
         _dots,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "cors-null-origin",
         "high",
         "any page can get the origin `null` by a sandboxed frame",
@@ -126,7 +127,7 @@ RULES = (
         _null,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "cors-plain-http",
         "medium",
         "who controls the visitor's network can be that origin, and read the answers",
@@ -134,7 +135,7 @@ RULES = (
         _plain_http,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "cors-inside",
         "medium",
         "a refusal of the outer layer has no CORS headers, so a page sees a network error, "

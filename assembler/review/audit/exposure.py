@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator
 
 from assembler.document.provenance import Unknown
-from assembler.review.audit.kinds import HEADERS, HOSTS, SESSION
-from assembler.review.audit.rule import DEV, SERVED, Rule, Sighting
+from assembler.review.audit.rule import DEV, SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _MAX_AGE = re.compile(r"max-age\s*=\s*\"?(\d{1,12})", re.IGNORECASE)
@@ -22,12 +21,11 @@ _SHOWING = frozenset({"show_text", "show_traceback", "show_exception", "include_
 
 
 def _no_headers(subject: Subject) -> Iterator[Sighting]:
-    if subject.manifest.routes and not subject.layers(HEADERS):
-        yield Sighting(subject.place("middleware"), "no layer sets security headers")
+    yield from subject.lacking("security-headers", "no layer sets security headers")
 
 
 def _hsts(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(HEADERS):
+    for _, item in subject.layers("security-headers"):
         value = item.value("hsts", "unsaid")
         age = _MAX_AGE.search(value) if isinstance(value, str) else None
         if value is None or value is False:
@@ -38,14 +36,14 @@ def _hsts(subject: Subject) -> Iterator[Sighting]:
 
 
 def _csp(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(HEADERS):
+    for _, item in subject.layers("security-headers"):
         value = item.value("csp", "unsaid")
         if value is None or value is False:
             yield Sighting(item.place("csp"), f"{item.called} sends no Content-Security-Policy")
 
 
 def _unsafe_csp(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(HEADERS):
+    for _, item in subject.layers("security-headers"):
         value = item.value("csp")
         if isinstance(value, str) and _UNSAFE.search(value):
             message = f"the Content-Security-Policy of {item.called} lets injected scripts run"
@@ -91,25 +89,25 @@ def _verbose(subject: Subject) -> Iterator[Sighting]:
 
 
 def _hosts(subject: Subject) -> Iterator[Sighting]:
-    if subject.profile == "prod" and subject.manifest.routes and not subject.layers(HOSTS):
-        yield Sighting(subject.place("middleware"), "no layer checks the Host header")
+    if subject.profile == "prod":
+        yield from subject.lacking("host", "no layer checks the Host header")
 
 
 def _any_host(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(HOSTS):
+    for _, item in subject.layers("host"):
         if "*" in item.texts("allowed_hosts") or not item.has("allowed_hosts"):
             yield Sighting(item.place("allowed_hosts"), f"{item.called} lets every Host pass")
 
 
 def _cookie(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(SESSION):
-        if item.value("https_only", default=False) is False:
+    for _, item in subject.layers("session"):
+        if subject.takes(item, "https_only") and item.value("https_only", default=False) is False:
             message = f"the cookie of {item.called} also travels without encryption"
             yield Sighting(item.place("https_only"), message)
 
 
 def _cross_site(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(SESSION):
+    for _, item in subject.layers("session"):
         if str(item.value("same_site", "lax")).lower() == "none":
             message = f"the cookie of {item.called} is sent with requests of every site"
             yield Sighting(item.place("same_site"), message)
@@ -123,7 +121,7 @@ def _listens(subject: Subject) -> Iterator[Sighting]:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "no-security-headers",
         "medium",
         "browsers then guess types, show the pages in frames and run what is injected",
@@ -131,7 +129,7 @@ RULES = (
         _no_headers,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "hsts-off",
         "medium",
         "a first request without encryption can be kept from ever being redirected",
@@ -139,7 +137,7 @@ RULES = (
         _hsts,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "csp-off",
         "medium",
         "without a policy a browser runs whatever script an attacker gets into an answer",
@@ -147,7 +145,7 @@ RULES = (
         _csp,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "csp-unsafe",
         "medium",
         "`'unsafe-inline'`, `'unsafe-eval'` and `*` take away what the policy is for",
@@ -155,7 +153,7 @@ RULES = (
         _unsafe_csp,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "docs-in-production",
         "medium",
         "the pages tell strangers every route and model, and load scripts from elsewhere",
@@ -163,7 +161,7 @@ RULES = (
         _docs,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "debug-on",
         "high",
         "what debugging shows helps an attacker: tracebacks, paths, values",
@@ -171,7 +169,7 @@ RULES = (
         _debug,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "exception-text-shown",
         "medium",
         "texts of exceptions quote queries, paths and what other users sent",
@@ -179,7 +177,7 @@ RULES = (
         _texts,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "reload-on",
         "high",
         "who can write a file there runs code, and a single process serves all",
@@ -187,7 +185,7 @@ RULES = (
         _reload,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "verbose-logs",
         "low",
         "logs of that kind have headers and parameters in them, and with those credentials",
@@ -195,7 +193,7 @@ RULES = (
         _verbose,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "hosts-not-checked",
         "low",
         "links and redirects made from an unchecked Host lead where a stranger wants",
@@ -203,7 +201,7 @@ RULES = (
         _hosts,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "any-host",
         "medium",
         "a layer that lets every Host pass checks nothing",
@@ -211,7 +209,7 @@ RULES = (
         _any_host,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "session-cookie-insecure",
         "high",
         "one request without `https` gives the session to who listens",
@@ -219,7 +217,7 @@ RULES = (
         _cookie,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "session-cookie-cross-site",
         "medium",
         "any page can then make requests in the name of its visitor",
@@ -227,7 +225,7 @@ RULES = (
         _cross_site,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "dev-on-every-address",
         "medium",
         "what development shows, and its logins without passwords, are for this machine",

@@ -17,6 +17,13 @@ from assembler.document.parser import plain_value
 from assembler.document.provenance import Unknown
 from assembler.manifest.duration import parse_duration
 
+# What an entry that is no layer is for shows in the name of what it names, if anywhere.
+PROBE = re.compile(
+    r"(?<![a-z])(health\w*|ready|readiness|live|liveness|probes?)(?![a-z])", re.IGNORECASE
+)
+MEMORY = re.compile(r"memory|in_?process|local_?cache|lru", re.IGNORECASE)
+ENGINE = re.compile(r"engine|create_pool", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -40,6 +47,16 @@ class Item:
         """The id as a message shows it: one without dots, or else the name."""
         name = f"`{self.id if '.' not in self.id else self.name}`"
         return f"the handler of {name}" if self.section == "exception_handlers" else name
+
+    @property
+    def dependencies(self) -> list[str]:
+        """The paths of what runs before the routes of an entry."""
+        node = self.node.get("dependencies")
+        found = (
+            item.get("use") if isinstance(item, MappingNode) else item
+            for item in (node.items if isinstance(node, SequenceNode) else ())
+        )
+        return [str(use.value) for use in found if isinstance(use, ScalarNode)]
 
     def is_a(self, kind: re.Pattern[str]) -> bool:
         """Tell whether the name says that it is of a kind."""

@@ -1,13 +1,15 @@
-"""Rules about the start and the end: what they tolerate, and how long they may take.
+"""Rules about the start and the end: what they tolerate, how long they take, what their SQL does.
 
-In: a `Subject`. Out: sightings. Refuses nothing.
+In: a `Subject`. Out: sightings, of SQL at their place in the manifest or in the SQL file; what could
+not be parsed is told by `check`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from assembler.plan.sections.shutdown_budget import check_termination
-from assembler.review.audit.kinds import PROBE
-from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting
+from assembler.plan.sql import rules as table
+from assembler.review.audit.item import PROBE
+from assembler.review.audit.rule import PROD, SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _ENDLESS = {
@@ -76,8 +78,36 @@ def _no_probe(subject: Subject) -> Iterator[Sighting]:
         yield Sighting(subject.place("routes"), "no route tells whether the service is ready")
 
 
+_WHY = {
+    table.AGAIN: "a statement whose text changes is applied again, to what the older text has made",
+    table.DANGER: "the release that still runs uses the same tables meanwhile",
+}
+
+
+def _finder(rule: str) -> Callable[[Subject], Iterator[Sighting]]:
+    def find(subject: Subject) -> Iterator[Sighting]:
+        for finding in subject.sql_findings:
+            if finding.rule == rule:
+                told = finding.diagnostic
+                yield Sighting(told.span or subject.top, told.message)
+
+    return find
+
+
+_OF_SQL = tuple(
+    AuditRule(
+        rule.id,
+        rule.severity,
+        _WHY[rule.code],
+        rule.fix,
+        _finder(rule.id),
+        SERVED,
+    )
+    for rule in table.RULES
+)
 RULES = (
-    Rule(
+    *_OF_SQL,
+    AuditRule(
         "no-graceful-timeout",
         "medium",
         "one open stream keeps uvicorn waiting, and the shutdown hooks never run",
@@ -85,7 +115,7 @@ RULES = (
         _graceful,
         PROD,
     ),
-    Rule(
+    AuditRule(
         "no-drain",
         "low",
         "a balancer sends requests for some seconds more, and those are refused",
@@ -93,7 +123,7 @@ RULES = (
         _drain,
         PROD,
     ),
-    Rule(
+    AuditRule(
         "end-exceeds-budget",
         "medium",
         "the platform kills what takes longer than its grace, in the middle of a hook",
@@ -101,7 +131,7 @@ RULES = (
         _budget,
         PROD,
     ),
-    Rule(
+    AuditRule(
         "needed-resource-warns",
         "medium",
         "with `on_error: warn` readiness is 200 while every request that needs it fails",
@@ -109,7 +139,7 @@ RULES = (
         _tolerated,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "failed-sql-warns",
         "medium",
         "code that counts on the statement then runs against a database without it",
@@ -117,7 +147,7 @@ RULES = (
         _migrations,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "timeout-off",
         "medium",
         "a peer that does not answer holds a request, and in the end all of them",
@@ -125,7 +155,7 @@ RULES = (
         _timeouts_off,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "client-without-timeout",
         "medium",
         "a peer that does not answer holds a request, and in the end all of them",
@@ -133,7 +163,7 @@ RULES = (
         _clients,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "no-health-route",
         "low",
         "an orchestrator cannot tell a process that serves from one that does not",

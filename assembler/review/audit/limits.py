@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 from assembler.document.nodes import ScalarNode
 from assembler.document.provenance import Unknown
-from assembler.review.audit.item import Item, texts_of
-from assembler.review.audit.kinds import BODY, LIMITER, PROBE, PROXY, TIMEOUT
-from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting
+from assembler.review.audit.item import PROBE, Item
+from assembler.review.audit.rule import PROD, SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _LOGIN = re.compile(
@@ -19,29 +18,29 @@ _LOGIN = re.compile(
     r"(?![a-z])",
     re.IGNORECASE,
 )
-_ALL = frozenset({"*", "/*", "/", "/**"})
+_ALL = frozenset({"*", "/*", "/**"})
 _HUGE = 100 * 1024 * 1024  # bytes
 
 
 def _no_limit(subject: Subject) -> Iterator[Sighting]:
-    if subject.manifest.routes and not subject.layers(LIMITER):
-        yield Sighting(subject.place("middleware"), "no layer limits how often a caller may ask")
+    yield from subject.lacking("limiter", "no layer limits how often a caller may ask")
 
 
 def _logins(subject: Subject) -> Iterator[Sighting]:
-    rules = [text for _, item in subject.layers(LIMITER) for text in _matches(item)]
+    rules = [text for _, item in subject.layers("limiter") for text in _matches(item)]
     for item in subject.routes:
-        is_limited = any(_LOGIN.search(text) for text in rules) or _own_limit(item)
-        if is_limited or not _LOGIN.search(_naming(item)):
-            continue
-        prefix = _text(item, "prefix") or _text(item, "mount")
-        if not any(prefix and _within(text, prefix) for text in rules):
-            yield Sighting(item.span, f"{item.called} logs users in, and has no limit of its own")
+        paths = [] if _own_limit(subject, item) else _login_paths(subject, item)
+        open_paths = [path for path in paths if not any(_within(text, path) for text in rules)]
+        if open_paths and not any(_LOGIN.search(text) for text in rules):
+            message = (
+                f"{item.called} logs users in at `{open_paths[0]}`, without a limit of its own"
+            )
+            yield Sighting(item.span, message)
 
 
 def _before_proxy(subject: Subject) -> Iterator[Sighting]:
-    proxies = subject.layers(PROXY)
-    for index, item in subject.layers(LIMITER):
+    proxies = subject.layers("proxy")
+    for index, item in subject.layers("limiter"):
         if _by_address(item) and proxies and proxies[0][0] > index:
             message = f"{item.called} stands outside {proxies[0][1].called}"
             yield Sighting(item.span, message)
@@ -50,9 +49,9 @@ def _before_proxy(subject: Subject) -> Iterator[Sighting]:
 def _without_proxy(subject: Subject) -> Iterator[Sighting]:
     server = subject.server
     is_told = server.has("forwarded_allow_ips") or server.has("ssl_certfile") or server.has("uds")
-    if is_told or subject.layers(PROXY):
+    if is_told or subject.layers("proxy"):
         return
-    for _, item in subject.layers(LIMITER):
+    for _, item in subject.layers("limiter"):
         if _by_address(item):
             message = f"{item.called} counts by address, and no proxy is trusted to tell it"
             yield Sighting(item.span, message)
@@ -60,14 +59,14 @@ def _without_proxy(subject: Subject) -> Iterator[Sighting]:
 
 
 def _trusts_all(subject: Subject) -> Iterator[Sighting]:
-    proxies = [(item, "trusted_hosts") for _, item in subject.layers(PROXY)]
+    proxies = [(item, "trusted_hosts") for _, item in subject.layers("proxy")]
     for item, key in [(subject.server, "forwarded_allow_ips"), *proxies]:
         if "*" in item.texts(key):
             yield Sighting(item.place(key), f"`{key}` takes the client's address from anyone")
 
 
 def _fails_open(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(LIMITER):
+    for _, item in subject.layers("limiter"):
         if item.value("on_store_error") == "allow":
             message = f"{item.called} lets all through while its store is away"
             yield Sighting(item.place("on_store_error"), message)
@@ -81,7 +80,7 @@ def _exempt(subject: Subject) -> Iterator[Sighting]:
 
 def _probes(subject: Subject) -> Iterator[Sighting]:
     paths = [_text(item, "prefix") for item in subject.routes if PROBE.search(_naming(item))]
-    for _, item in subject.layers(LIMITER):
+    for _, item in subject.layers("limiter"):
         exempt = item.texts("exempt")
         for path in paths:
             is_known = not isinstance(item.value("exempt"), Unknown)
@@ -91,12 +90,11 @@ def _probes(subject: Subject) -> Iterator[Sighting]:
 
 
 def _no_body(subject: Subject) -> Iterator[Sighting]:
-    if subject.manifest.routes and not subject.layers(BODY):
-        yield Sighting(subject.place("middleware"), "no layer bounds the body of a request")
+    yield from subject.lacking("body-limit", "no layer bounds the body of a request")
 
 
 def _huge_body(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(BODY):
+    for _, item in subject.layers("body-limit"):
         for key in ("max_bytes", "max_body_size", "max_size", "limit"):
             value = item.value(key)
             if isinstance(value, int) and value > _HUGE:
@@ -104,8 +102,7 @@ def _huge_body(subject: Subject) -> Iterator[Sighting]:
 
 
 def _no_time(subject: Subject) -> Iterator[Sighting]:
-    if subject.manifest.routes and not subject.layers(TIMEOUT):
-        yield Sighting(subject.place("middleware"), "no layer bounds the time of a request")
+    yield from subject.lacking("timeout", "no layer bounds the time of a request")
 
 
 def _by_address(item: Item) -> bool:
@@ -120,10 +117,16 @@ def _matches(item: Item) -> Iterator[str]:
             yield str(rule.get("match", ""))
 
 
-def _own_limit(item: Item) -> bool:
+def _own_limit(subject: Subject, item: Item) -> bool:
     """Tell whether a dependency of the routes limits them."""
-    node = item.node.get("dependencies")
-    return node is not None and any(LIMITER.search(text) for text in texts_of(node))
+    return any(subject.role_at(use) == "limiter" for use in item.dependencies)
+
+
+def _login_paths(subject: Subject, item: Item) -> list[str]:
+    """Return where an entry logs users in: what its code is called does not tell, its paths do."""
+    prefix = (_text(item, "prefix") or _text(item, "mount")).rstrip("/")
+    paths = [f"{prefix}{path}" for path in subject.posted_paths(item)]
+    return [path for path in paths or [prefix] if _LOGIN.search(path)]
 
 
 def _within(pattern: str, path: str) -> bool:
@@ -142,7 +145,7 @@ def _text(item: Item, key: str) -> str:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "no-rate-limit",
         "medium",
         "one caller can then use up what all others need",
@@ -150,7 +153,7 @@ RULES = (
         _no_limit,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "login-unlimited",
         "high",
         "passwords and codes are guessed by trying many",
@@ -158,14 +161,14 @@ RULES = (
         _logins,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "limiter-before-proxy-headers",
         "high",
         "it sees the proxy's address in every request: all clients share one bucket",
         "move the proxy headers above it",
         _before_proxy,
     ),
-    Rule(
+    AuditRule(
         "limiter-without-proxy",
         "medium",
         "behind a proxy that ends TLS, every request has the proxy's address: all share one bucket",
@@ -173,7 +176,7 @@ RULES = (
         _without_proxy,
         PROD,
     ),
-    Rule(
+    AuditRule(
         "proxy-trusts-everyone",
         "high",
         "a caller writes an address of its choice into X-Forwarded-For, and no limit holds",
@@ -181,7 +184,7 @@ RULES = (
         _trusts_all,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "limiter-fails-open",
         "medium",
         "who can overload the store has then no limit at all",
@@ -189,14 +192,14 @@ RULES = (
         _fails_open,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "exempts-everything",
         "high",
         "a layer without any path left does nothing",
         "name the paths that need the exception",
         _exempt,
     ),
-    Rule(
+    AuditRule(
         "limiter-counts-probes",
         "low",
         "probes come often and from one address; a 429 to one restarts a healthy process",
@@ -204,7 +207,7 @@ RULES = (
         _probes,
         PROD,
     ),
-    Rule(
+    AuditRule(
         "no-body-limit",
         "medium",
         "a body without an end fills the memory of the process that reads it",
@@ -212,7 +215,7 @@ RULES = (
         _no_body,
         PROD,
     ),
-    Rule(
+    AuditRule(
         "body-limit-huge",
         "medium",
         "some such bodies at once fill the memory of the process",
@@ -220,7 +223,7 @@ RULES = (
         _huge_body,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "no-request-timeout",
         "low",
         "requests that wait for ever hold connections and memory until nothing is left",

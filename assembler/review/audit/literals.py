@@ -11,13 +11,13 @@ from assembler.document.address import address_of
 from assembler.document.interpolation import Reference, parse
 from assembler.document.nodes import NodePath, ScalarNode, walk
 from assembler.review.audit.item import Item, first_line
-from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 from assembler.review.credentials import (
     IsSecret,
     defaulted_secrets,
-    is_secret_name,
     is_secret_place,
+    is_secret_variable,
     issued,
     literal_text,
     secret_scalars,
@@ -70,7 +70,7 @@ def _public(subject: Subject) -> Iterator[Sighting]:
         if path[0] != "app" or not isinstance(node.value, str):
             continue
         for part in parse(node.value):
-            if isinstance(part, Reference) and is_secret_name(part.name.rpartition(".")[2]):
+            if isinstance(part, Reference) and is_secret_variable(part.name.rpartition(".")[2]):
                 where = address_of(subject.root, path)
                 message = f"`{where}` shows what `{part.name}` holds to all who read the API"
                 yield Sighting(first_line(node.span), message)
@@ -107,7 +107,7 @@ def _is_secret_type(annotation: object) -> bool:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "literal-secret",
         "high",
         "who can read the repository, its history or a build's log has it as well",
@@ -115,14 +115,14 @@ RULES = (
         _literals,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "issued-key",
         "high",
         "a key in a repository works for everyone who ever gets a copy, wherever it is used",
         "revoke it, and write a reference to a variable",
         _issued,
     ),
-    Rule(
+    AuditRule(
         "secret-with-default",
         "high",
         "where the variable is forgotten, the service runs with a secret that everyone knows",
@@ -130,14 +130,14 @@ RULES = (
         _defaults,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "secret-in-openapi",
         "high",
         "what `app` says stands in the OpenAPI document, which is for strangers",
         "take the reference out",
         _public,
     ),
-    Rule(
+    AuditRule(
         "secret-in-sql",
         "high",
         "statements stand in the repository, and in the logs of the database",

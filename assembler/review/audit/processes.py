@@ -7,9 +7,8 @@ unless it has a default. Sources: PostgreSQL's `max_connections` (100, of which 
 from collections.abc import Iterator
 
 from assembler.document.nodes import ScalarNode
-from assembler.review.audit.item import Item
-from assembler.review.audit.kinds import ENGINE, LIMITER, MEMORY
-from assembler.review.audit.rule import PROD, SERVED, Rule, Sighting
+from assembler.review.audit.item import ENGINE, MEMORY, Item
+from assembler.review.audit.rule import PROD, SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _CONNECTIONS = 97
@@ -44,7 +43,7 @@ def connections(item: Item) -> int:
 
 
 def _limiter(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(LIMITER):
+    for _, item in subject.layers("limiter"):
         if subject.workers > 1 and in_memory(subject, item):
             message = f"{subject.workers} workers, and {item.called} counts in each of them"
             yield Sighting(item.span, message)
@@ -94,14 +93,14 @@ def _address(item: Item) -> str:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "limiter-in-memory",
         "high",
         "each process admits the whole limit, so the service admits a multiple of it",
         "give it a `store` that all share, such as Redis",
         _limiter,
     ),
-    Rule(
+    AuditRule(
         "cache-in-memory",
         "medium",
         "what one process has set or dropped, the others do not see",
@@ -109,7 +108,7 @@ RULES = (
         _caches,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "pools-exceed-database",
         "high",
         "PostgreSQL takes 100 connections by default and keeps 3 of them; the next are refused",
@@ -117,7 +116,7 @@ RULES = (
         _pools,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "sqlite-with-workers",
         "medium",
         "SQLite lets one write at a time; the others wait or fail",
@@ -125,7 +124,7 @@ RULES = (
         _sqlite,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "database-in-memory",
         "high",
         "a restart loses every row",

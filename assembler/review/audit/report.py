@@ -12,7 +12,7 @@ from assembler.diagnostics.render import render
 from assembler.diagnostics.span import one_line, printable
 from assembler.review import diagnostics
 from assembler.review.audit import Report
-from assembler.review.audit.rule import EVERYWHERE, Finding, Rule
+from assembler.review.audit.rule import EVERYWHERE, AuditRule, Violation
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
 from assembler.review.sarif import log
 
@@ -51,9 +51,9 @@ def as_sarif(reports: Sequence[Report], failures: Sequence[str] = ()) -> str:
     return log(meanings, results, category="assembler-audit", failures=failures)
 
 
-def all_findings(reports: Iterable[Report]) -> list[Finding]:
+def all_findings(reports: Iterable[Report]) -> list[Violation]:
     """Return the findings of all, those that manifests share through a base only once."""
-    found: dict[Any, Finding] = {}
+    found: dict[Any, Violation] = {}
     for report in reports:
         for finding in report.findings:
             place = (finding.span.file.name, *finding.span[1:])
@@ -61,7 +61,7 @@ def all_findings(reports: Iterable[Report]) -> list[Finding]:
     return list(found.values())
 
 
-def rules_as_text(rules: Mapping[str, Rule]) -> str:
+def rules_as_text(rules: Mapping[str, AuditRule]) -> str:
     """List the rules: id, severity, profiles; then why, and what to write instead."""
     lines = []
     for rule in rules.values():
@@ -70,7 +70,7 @@ def rules_as_text(rules: Mapping[str, Rule]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def rules_as_dict(rules: Mapping[str, Rule]) -> dict[str, Any]:
+def rules_as_dict(rules: Mapping[str, AuditRule]) -> dict[str, Any]:
     """Return the same for programs."""
     return {
         "format": 1,

@@ -12,6 +12,8 @@ from assembler.diagnostics.span import Note, Span, one_line, printable
 
 if TYPE_CHECKING:
     from assembler.review.audit.subject import Subject
+import re
+from pathlib import Path
 
 Severity = Literal["high", "medium", "low"]
 Profile = Literal["dev", "test", "prod", "serverless"]
@@ -29,10 +31,11 @@ class Sighting(NamedTuple):
     span: Span
     message: str
     fix: str = ""  # in place of the rule's own
+    more: str = ""  # what is said after the fix
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AuditRule:
     """One thing to think twice about: `why` is one sentence, `fix` is what to write instead."""
 
     id: str
@@ -44,7 +47,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """A rule that a manifest breaks; the names are those of a `Diagnostic`."""
 
     rule: str
@@ -85,3 +88,18 @@ class Finding:
             "end_line": self.span.end_line,
             "end_column": self.span.end_column,
         }
+
+
+_WORDS: dict[str, Profile] = {
+    **dict.fromkeys(("dev", "devel", "development", "local", "laptop"), "dev"),
+    **dict.fromkeys(("test", "tests", "testing", "ci"), "test"),
+    **dict.fromkeys(("serverless", "lambda", "faas"), "serverless"),
+    **dict.fromkeys(("prod", "production", "live", "staging"), "prod"),
+}
+
+
+def profile_of(path: Path) -> Profile:
+    """Return the profile of a manifest: `api.dev.yaml` is `dev`, `lambda-eu.yaml` `serverless`."""
+    words = re.findall(r"[a-z]+", path.stem.lower())
+    found = {_WORDS[word] for word in words if word in _WORDS}
+    return found.pop() if len(found) == 1 else "prod"

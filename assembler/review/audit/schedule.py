@@ -5,7 +5,7 @@ In: a `Subject`. Out: sightings. Refuses nothing; a scheduler that is off is not
 
 from collections.abc import Iterator
 
-from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 
@@ -52,14 +52,14 @@ def _dropped_store(subject: Subject) -> Iterator[Sighting]:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "jobs-in-every-worker",
         "high",
         "mails are sent and money is booked as many times as there are processes",
         "add `store: ${resources.…}`, an engine or a cache that all share",
         _every_worker,
     ),
-    Rule(
+    AuditRule(
         "jobs-without-store",
         "medium",
         "a second replica, or the old one during a rollout, runs each of them again",
@@ -67,7 +67,7 @@ RULES = (
         _every_replica,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "job-without-timeout",
         "medium",
         "a run that hangs keeps every later one from starting",
@@ -75,14 +75,14 @@ RULES = (
         _endless,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "jobs-pile-up",
         "medium",
         "`overlap: allow` without a `timeout` starts another run however many hang",
         "add a `timeout`, or leave out `overlap`",
         _crowded,
     ),
-    Rule(
+    AuditRule(
         "store-may-be-away",
         "medium",
         "no job runs while the store is away, and readiness says nothing of it",

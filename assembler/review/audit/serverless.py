@@ -5,9 +5,9 @@ In: a `Subject`. Out: sightings. Refuses nothing.
 
 from collections.abc import Iterator
 
-from assembler.review.audit.kinds import LIMITER, MEMORY
+from assembler.review.audit.item import MEMORY
 from assembler.review.audit.processes import connections, engines, in_memory, is_sqlite
-from assembler.review.audit.rule import SERVERLESS, Rule, Sighting
+from assembler.review.audit.rule import SERVERLESS, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _POOL = 5  # connections of one instance
@@ -19,7 +19,7 @@ def _jobs(subject: Subject) -> Iterator[Sighting]:
 
 
 def _memory(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers(LIMITER):
+    for _, item in subject.layers("limiter"):
         if in_memory(subject, item):
             yield Sighting(item.span, f"{item.called} counts in the memory of an instance")
     for item in subject.resources:
@@ -62,7 +62,7 @@ def _warmup(subject: Subject) -> Iterator[Sighting]:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "scheduler-in-serverless",
         "high",
         "an instance is frozen between requests, so its clock stands still and ticks are missed",
@@ -70,7 +70,7 @@ RULES = (
         _jobs,
         SERVERLESS,
     ),
-    Rule(
+    AuditRule(
         "state-in-serverless",
         "high",
         "each instance has another memory, which ends with it; the platform starts any number",
@@ -78,7 +78,7 @@ RULES = (
         _memory,
         SERVERLESS,
     ),
-    Rule(
+    AuditRule(
         "workers-in-serverless",
         "medium",
         "an instance serves one request at a time; more processes only make its start slower",
@@ -86,7 +86,7 @@ RULES = (
         _workers,
         SERVERLESS,
     ),
-    Rule(
+    AuditRule(
         "pool-in-serverless",
         "medium",
         "the pools of all instances add up, and a database takes 100 connections by default",
@@ -94,7 +94,7 @@ RULES = (
         _pools,
         SERVERLESS,
     ),
-    Rule(
+    AuditRule(
         "disk-in-serverless",
         "high",
         "the disk of an instance is its own and ends with it",
@@ -102,7 +102,7 @@ RULES = (
         _disk,
         SERVERLESS,
     ),
-    Rule(
+    AuditRule(
         "sql-in-serverless",
         "low",
         "every cold start pays for a look at the ledger, and a hundred at once for its lock",
@@ -110,7 +110,7 @@ RULES = (
         _sql,
         SERVERLESS,
     ),
-    Rule(
+    AuditRule(
         "warmup-in-serverless",
         "low",
         "nothing runs in the background of an instance that is frozen",

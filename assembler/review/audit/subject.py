@@ -5,7 +5,6 @@ the manifest names and reads no variables. Refuses nothing: of code that cannot 
 source, no signature is known.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +24,8 @@ from assembler.plan.sql.lint import SqlFinding, findings
 from assembler.plan.sql.statement import SqlStep, read_sql
 from assembler.plan.static import SourceReader
 from assembler.review.audit.item import Item, first_line, item_of, texts_of
-from assembler.review.audit.rule import Profile
+from assembler.review.audit.rule import Profile, Sighting
+from assembler.review.roles import role_of
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,36 @@ class Subject:
         is_there = bool(path) and isinstance(path[-1], int)
         return first_line(node.span) if is_there else self.top
 
-    def layers(self, kind: re.Pattern[str]) -> list[tuple[int, Item]]:
-        """Return the middleware of a kind, each with its index; the outermost has 0."""
-        return [(index, item) for index, item in enumerate(self.middleware) if item.is_a(kind)]
+    def layers(self, *roles: str) -> list[tuple[int, Item]]:
+        """Return the middleware of these roles, each with its index; the outermost has 0."""
+        return [
+            (index, item) for index, item in enumerate(self.middleware) if self.role(item) in roles
+        ]
+
+    def lacking(self, role: str, message: str) -> Iterator[Sighting]:
+        """Yield that what has routes has no layer of a role."""
+        if self.manifest.routes and not self.layers(role):
+            is_unsaid = any(not self.role(item) for item in self.middleware)
+            more = f'; a class of your own says that it does so by `layer_role = "{role}"`'
+            yield Sighting(self.place("middleware"), message, "", more if is_unsaid else "")
+
+    def role(self, item: Item) -> str:
+        """Return the id of what the code of an entry is for, empty where nobody has said it."""
+        return self.role_at(item.use)
+
+    def role_at(self, use: str) -> str:
+        """Return the same by a path."""
+        if use not in self._roles:
+            found = role_of(use, self._everything) if use else None
+            self._roles[use] = found.id if found else ""
+        return self._roles[use]
+
+    def posted_paths(self, item: Item) -> tuple[str, ...]:
+        """Return the paths to which the router of an entry takes a POST, as its source shows them."""
+        try:
+            return self._everything.posted_paths(item.use) if item.use else ()
+        except (AssemblerError, RecursionError):
+            return ()
 
     def user_of(self, resource: str) -> Item | None:
         """Return the first entry that names a resource."""
@@ -128,6 +155,15 @@ class Subject:
                 self._targets[item.use] = str(error)
         return self._targets[item.use]
 
+    def takes(self, item: Item, option: str) -> bool:
+        """Tell whether the code of an entry has such an option, as far as its source is known."""
+        target = self.target(item)
+        return (
+            isinstance(target, str)
+            or target.signature.open
+            or option in target.signature.parameters
+        )
+
     @cached_property
     def _users(self) -> dict[str, Item]:
         found: dict[str, Item] = {}
@@ -139,6 +175,15 @@ class Subject:
     @cached_property
     def _reader(self) -> SourceReader:
         return SourceReader(self.imports)
+
+    @cached_property
+    def _everything(self) -> SourceReader:
+        """What tells roles: a layer that may not be imported is one all the same."""
+        return SourceReader(ImportList(None, None))
+
+    @cached_property
+    def _roles(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def _targets(self) -> dict[str, Target | str]:

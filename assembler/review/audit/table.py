@@ -17,10 +17,9 @@ from assembler.review.audit import (
     processes,
     schedule,
     serverless,
-    statements,
     tokens,
 )
-from assembler.review.audit.rule import Rule
+from assembler.review.audit.rule import AuditRule
 
 _ROOMS = (
     cors,
@@ -31,7 +30,6 @@ _ROOMS = (
     literals,
     processes,
     schedule,
-    statements,
     lifetime,
     serverless,
     code,
@@ -39,25 +37,25 @@ _ROOMS = (
 RULES = MappingProxyType({rule.id: rule for room in _ROOMS for rule in room.RULES})
 
 # What the audit says of suppressions; these cannot be silenced.
-OF_SUPPRESSIONS: MappingProxyType[str, Rule] = MappingProxyType(
+OF_SUPPRESSIONS: MappingProxyType[str, AuditRule] = MappingProxyType(
     {
         rule.id: rule
         for rule in (
-            Rule(
+            AuditRule(
                 "suppression-expired",
                 "low",
                 "what it silenced counts again",
                 "repair what the rule says, or give a new reason and day",
                 lambda subject: (),
             ),
-            Rule(
+            AuditRule(
                 "suppression-unknown",
                 "low",
                 "it silences nothing, so a rule that was meant still counts",
                 "correct the name, or take it out",
                 lambda subject: (),
             ),
-            Rule(
+            AuditRule(
                 "suppression-unused",
                 "low",
                 "it would silence the rule when that is broken anew",

@@ -11,7 +11,7 @@ from assembler.document.nodes import ScalarNode, SequenceNode
 from assembler.document.provenance import Unknown
 from assembler.plan.signature import Target, advised_length
 from assembler.review.audit.item import Item, first_line, seconds_of
-from assembler.review.audit.rule import SERVED, Rule, Sighting
+from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
 _VERIFYING = re.compile(
@@ -102,7 +102,7 @@ def _of(item: Item) -> str:
 
 
 RULES = (
-    Rule(
+    AuditRule(
         "dev-issuer",
         "high",
         "an issuer for development gives tokens for any user to anyone who asks",
@@ -110,14 +110,14 @@ RULES = (
         _dev_issuer,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "dev-issuer-reachable",
         "high",
         "its login asks for no password, so whoever reaches it is whoever they want to be",
         "remove `anyone_may_log_in_as_anyone`, and let `base_url` be `http://localhost`",
         _far_issuer,
     ),
-    Rule(
+    AuditRule(
         "verification-off",
         "high",
         "without the check anyone between the two can read and change what they say",
@@ -125,14 +125,14 @@ RULES = (
         _unverified,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "unsigned-tokens",
         "high",
         "with the algorithm `none` anyone writes a token that says they are anyone",
         "list the algorithms that your issuer uses",
         _unsigned,
     ),
-    Rule(
+    AuditRule(
         "short-signing-secret",
         "high",
         "a short secret is found by trying, from one token that it signed (RFC 7518, 3.2)",
@@ -140,7 +140,7 @@ RULES = (
         _short_secret,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "short-token",
         "high",
         "who may ask often enough finds a short token, and then sees what operators see",
@@ -148,7 +148,7 @@ RULES = (
         _short_token,
         SERVED,
     ),
-    Rule(
+    AuditRule(
         "long-access-tokens",
         "medium",
         "a token that was stolen or should be gone works until it ends",

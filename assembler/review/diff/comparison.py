@@ -13,11 +13,10 @@ from assembler.diagnostics.secrets import redact
 from assembler.document.nodes import NodePath
 from assembler.document.sections import ENTRIES
 from assembler.review.diff.change import Change, change
-from assembler.review.diff.entries import Judge
+from assembler.review.diff.entries import Judge, compare_presence, guarding
 from assembler.review.diff.knowledge import Knowledge
-from assembler.review.diff.matching import Entry, Matching, entries_at, match, renamed
-from assembler.review.diff.ordering import compare_chains
-from assembler.review.diff.presence import compare_presence
+from assembler.review.diff.matching import EntryNode, Matching, entries_at, match, renamed
+from assembler.review.diff.order import compare_chains
 from assembler.review.diff.sections import compare_sections
 from assembler.review.diff.side import Side
 from assembler.review.finding import Comparison, Finding, Grade, Layer, Place
@@ -36,9 +35,10 @@ def compare_sides(
         for section in ENTRIES.values()
     }
     chains = _chains(old, new, matchings["middleware",])
+    behind = [_finding(name, *one) for one in _changed_code(old, new, knowledge)]
     if old.hash == new.hash:
         same = [] if old.texts == new.texts else [_same_meaning(name, old, new)]
-        return Comparison(name, *names, tuple(same), *chains)
+        return Comparison(name, *names, (*same, *behind), *chains)
     judge = Judge(old, new, knowledge, now)
     found = [_finding(name, None, item) for item in compare_sections(old, new, knowledge)]
     for path, matching in matchings.items():
@@ -47,7 +47,7 @@ def compare_sides(
         message = "the manifest says something else, and no rule knows what that means"
         told = change(Grade.review, "section-changed", message, old.root, new.root)
         found = [_finding(name, None, told)]
-    return Comparison(name, *names, tuple(dict.fromkeys(found)), *chains)
+    return Comparison(name, *names, tuple(dict.fromkeys([*found, *behind])), *chains)
 
 
 def with_rename(found: Comparison) -> Comparison:
@@ -107,7 +107,29 @@ def _following_renames(old: Side, new: Side) -> Side:
     return Side(dataclasses.replace(old.document, root=root), old.shelf)
 
 
-def _of_list(path: NodePath, matching: Matching, judge: Judge) -> Iterator[tuple[Entry, Change]]:
+def _changed_code(
+    old: Side, new: Side, knowledge: Knowledge
+) -> Iterator[tuple[EntryNode | None, Change]]:
+    """Yield once each module of the project that stands between callers and routes, and differs.
+
+    What a router does is the change itself; what guards it is not seen in a manifest.
+    """
+    seen: set[str] = set()
+    for side in (new, old):
+        for entry, use, node in guarding(side.root, knowledge):
+            for module in knowledge.changed_modules(use):
+                if module not in seen:
+                    seen.add(module)
+                    message = (
+                        f"`{module}`, which `{entry.id}` runs, is not as it was: read what it does"
+                    )
+                    nodes = (None, node) if side is new else (node, None)
+                    yield entry, change(Grade.review, "code-changed", message, *nodes)
+
+
+def _of_list(
+    path: NodePath, matching: Matching, judge: Judge
+) -> Iterator[tuple[EntryNode, Change]]:
     """Yield what differs in one list of entries, each with its entry."""
     for entries, side, is_new in (
         (matching.gone, judge.old, False),
@@ -121,12 +143,12 @@ def _of_list(path: NodePath, matching: Matching, judge: Judge) -> Iterator[tuple
         for item in judge.compare(before, after):
             yield after, item
     if path == ("middleware",):
-        yield from ((pair[1], item) for pair, item in compare_chains(matching))
+        yield from ((pair[1], item) for pair, item in compare_chains(matching, judge.knowledge))
     else:
         yield from _moves(matching)
 
 
-def _moves(matching: Matching) -> Iterator[tuple[Entry, Change]]:
+def _moves(matching: Matching) -> Iterator[tuple[EntryNode, Change]]:
     order = [after for _, after in matching.pairs]
     for place in sorted(matching.moved):
         before, after = matching.pairs[place]
@@ -144,7 +166,7 @@ def _moves(matching: Matching) -> Iterator[tuple[Entry, Change]]:
         yield after, change(grade, "order", message, *nodes)
 
 
-def _shares_catch(entry: Entry, order: Iterable[Entry]) -> bool:
+def _shares_catch(entry: EntryNode, order: Iterable[EntryNode]) -> bool:
     """Tell whether another handler catches the same: then the last one wins."""
     catch = entry.text("catch")
     return catch is not None and sum(other.text("catch") == catch for other in order) > 1
@@ -159,7 +181,7 @@ def _may_shadow(matching: Matching, place: int) -> bool:
     )
 
 
-def _overlap(one: Entry, other: Entry) -> bool:
+def _overlap(one: EntryNode, other: EntryNode) -> bool:
     paths = [
         (entry.text("mount") or entry.text("prefix") or "").rstrip("/") + "/"
         for entry in (one, other)
@@ -191,7 +213,7 @@ def _chains(
     return chains[0], chains[1]
 
 
-def _finding(manifest: str, entry: Entry | None, item: Change) -> Finding:
+def _finding(manifest: str, entry: EntryNode | None, item: Change) -> Finding:
     """Place a change; what a text may still hold of a URL's password is covered last of all."""
     address = "" if entry is None else redact(entry.address)
     return Finding(

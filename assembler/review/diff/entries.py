@@ -7,24 +7,33 @@ keys are compared as values. Refuses nothing.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from assembler.document.nodes import MappingNode, Node, SequenceNode, as_written
+from assembler.document.nodes import (
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    as_written,
+    walk,
+)
+from assembler.document.sections import ENTRIES
 from assembler.manifest.section import Section
 from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
-from assembler.review.diff.defaults import default_of
-from assembler.review.diff.knowledge import Knowledge
-from assembler.review.diff.matching import Entry
-from assembler.review.diff.options import compare_options, compare_value
-from assembler.review.diff.schedule import Clock, compare_clocks
+from assembler.review.diff.knowledge import Knowledge, default_of
+from assembler.review.diff.matching import EntryNode, entries_at
+from assembler.review.diff.options import compare_options, compare_value, is_code
+from assembler.review.diff.order import breaks
+from assembler.review.diff.schedule import JobClock, compare_clocks
 from assembler.review.diff.side import Side
-from assembler.review.diff.statements import compare_statements
+from assembler.review.diff.sql import compare_statements
 from assembler.review.finding import Grade
+from assembler.review.roles import LayerRole
 
 _GUARDING = re.compile(
     r"auth|sign(?:ed)?_?in|logged|login|user|account|token|permi|scope|role|require|verif|guard"
@@ -71,7 +80,7 @@ class Judge:
     knowledge: Knowledge
     now: datetime
 
-    def compare(self, before: Entry, after: Entry) -> Iterator[Change]:
+    def compare(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         """Yield what differs between two entries that are the same one."""
         if before.node is after.node:
             return
@@ -93,12 +102,12 @@ class Judge:
         found = compare_statements(*sides, read, after.text("dialect"))
         yield from under(found, "sql")
 
-    def _code(self, before: Entry, after: Entry) -> Iterator[Change]:
+    def _code(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         """Compare `use` and `with`."""
         old, new = before.node.get("use"), after.node.get("use")
-        facts = self.knowledge.of(after.use) if after.use else None
+        facts = self.knowledge.now(after.use) if after.use else None
         if before.use != after.use:
-            earlier = self.knowledge.of(before.use) if before.use else None
+            earlier = self.knowledge.before(before.use) if before.use else None
             is_same = facts and earlier and facts.defined and facts.defined == earlier.defined
             grade = Grade.cosmetic if is_same else Grade.review
             message = f"`{after.id}` runs other code: `{after.use}` instead of `{before.use}`"
@@ -111,26 +120,25 @@ class Judge:
         if facts is not None and is_missing and not is_same:
             message = f"`{after.use}` is not found in the source: {facts.missing}"
             yield from under([change(Grade.review, "unknown-code", message, old, new)], "use")
-        known = None if is_missing else facts
-        yield from under(compare_options(before.options, after.options, known), "with")
+        judges = self.knowledge.judges(before.use, after.use)
+        yield from under(compare_options(before.options, after.options, judges), "with")
 
-    def _clock(self, before: Entry, after: Entry) -> Iterator[Change]:
+    def _clock(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         clocks = _clock(before, self.old), _clock(after, self.new)
         found = compare_clocks(after.id, *clocks, self.now)
         if found is not None:
             key = "every" if clocks[1].every is not None else "cron"
             yield from under([found], key)
 
-    def _dependencies(self, before: Entry, after: Entry) -> Iterator[Change]:
+    def _dependencies(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         old, new = _dependencies(before), _dependencies(after)
         for use in {**old, **new}:
             sides = old.get(use), new.get(use)
             if sides[0] is not None and sides[1] is not None:
-                facts = self.knowledge.of(use)
                 options = [
                     node.get("with") if isinstance(node, MappingNode) else None for node in sides
                 ]
-                found = compare_options(options[0], options[1], None if facts.missing else facts)
+                found = compare_options(options[0], options[1], self.knowledge.judges(use))
                 yield from under(found, use, "with")
                 continue
             is_gone = sides[1] is None
@@ -145,14 +153,34 @@ class Judge:
             yield change(Grade.behaviour, "order", message, *sides)
 
 
-def _is_rename(before: Entry, after: Entry) -> bool:
+def guarding(root: MappingNode, knowledge: Knowledge) -> Iterator[tuple[EntryNode, str, Node]]:
+    """Yield the paths of the code that stands between callers and routes, each with its place.
+
+    That is what layers and handlers of exceptions name, what the options of a guard name, and what
+    runs before the routes of an entry.
+    """
+    for section in ("middleware", "exception_handlers", "routes"):
+        for entry in entries_at(root, (section,)):
+            use = entry.node.get("use")
+            if section != "routes" and use is not None and entry.use is not None:
+                yield entry, entry.use, use
+            for name, node in _dependencies(entry).items():
+                yield entry, name, node
+            role = knowledge.role(entry.use) if section == "middleware" else None
+            if role is not None and role.guards and entry.options is not None:
+                for _, node in walk(entry.options):
+                    if isinstance(node, ScalarNode) and is_code(node.value):
+                        yield entry, str(node.value), node
+
+
+def _is_rename(before: EntryNode, after: EntryNode) -> bool:
     """Tell whether more than a derived name changed, or something is recorded under it."""
     sections = {"resources", "scheduler.jobs", "startup"}
     given = [entry.text("id") for entry in (before, after)]
     return after.section in sections or given != [None, None]
 
 
-def _renamed(before: Entry, after: Entry) -> Change:
+def _renamed(before: EntryNode, after: EntryNode) -> Change:
     grade, why = Grade.behaviour, "logs, reports and overlays name it so"
     if after.section == "resources":
         grade = Grade.review
@@ -177,7 +205,7 @@ def _plain_key(
         yield Change(item.grade, "section-changed", message, item.at, item.old, item.new)
 
 
-def _on_error(before: Entry, after: Entry) -> Iterator[Change]:
+def _on_error(before: EntryNode, after: EntryNode) -> Iterator[Change]:
     old, new = (entry.text("on_error") or "fail" for entry in (before, after))
     if old == new or old not in _TOLERANCE or new not in _TOLERANCE:
         return
@@ -188,14 +216,14 @@ def _on_error(before: Entry, after: Entry) -> Iterator[Change]:
     yield from under([change(direction(is_looser), rule, message, *sides)], "on_error")
 
 
-def _clock(entry: Entry, side: Side) -> Clock:
+def _clock(entry: EntryNode, side: Side) -> JobClock:
     zone = entry.text("timezone") or side.text(("scheduler", "timezone")) or "UTC"
     keys = ("cron", "every", "timezone")
     node = next((entry.node.get(key) for key in keys if entry.node.get(key)), None)
-    return Clock(entry.text("cron"), entry.text("every"), zone, node)
+    return JobClock(entry.text("cron"), entry.text("every"), zone, node)
 
 
-def _dependencies(entry: Entry) -> dict[str, Node]:
+def _dependencies(entry: EntryNode) -> dict[str, Node]:
     node = entry.node.get("dependencies")
     found: dict[str, Node] = {}
     for item in node.items if isinstance(node, SequenceNode) else ():
@@ -205,10 +233,114 @@ def _dependencies(entry: Entry) -> dict[str, Node]:
     return found
 
 
-def _text_of(entry: Entry) -> str:
+def _text_of(entry: EntryNode) -> str:
     return json.dumps(as_written(entry.node), sort_keys=True)
 
 
 def _says_same(old: Node | None, new: Node | None) -> bool:
     texts = [json.dumps(node and as_written(node), sort_keys=True) for node in (old, new)]
     return texts[0] == texts[1]
+
+
+_Nodes = tuple[MappingNode | None, MappingNode | None]
+
+
+def compare_presence(
+    entry: EntryNode, chain: Sequence[EntryNode], side: Side, knowledge: Knowledge, *, is_new: bool
+) -> Iterator[Change]:
+    """Judge an entry that is new, or one that is gone."""
+    nodes: _Nodes = (None, entry.node) if is_new else (entry.node, None)
+    facts = knowledge.now(entry.use) if entry.use and is_new else None
+    if facts is not None and facts.missing is not None:
+        message = f"`{entry.use}` is not found in the source: {facts.missing}"
+        yield from under([change(Grade.review, "unknown-code", message, *nodes)], "use")
+    if entry.section == "middleware":
+        yield _layer(entry, chain, nodes, knowledge, is_new=is_new)
+        for sentence in breaks(chain, entry, knowledge) if is_new else ():
+            yield change(Grade.behaviour, "order", sentence, *nodes)
+        return
+    is_sql = "sql" in entry.node.members
+    if is_sql:
+        grade = Grade.behaviour
+    else:
+        grade = Grade.review if is_new or entry.section == "configure" else Grade.behaviour
+    code = f": it {'runs' if is_new else 'ran'} `{entry.use}`" if entry.use else ""
+    message = (
+        f"{ENTRIES[entry.section].singular} `{entry.id}` is {'new' if is_new else 'gone'}{code}"
+    )
+    yield change(grade, "entry-added" if is_new else "entry-removed", message, *nodes)
+    yield from _switches(entry, knowledge, is_new=is_new)
+    if is_sql:
+        old, new = (node and node.get("sql") for node in nodes)
+        read = side.statement, side.statement
+        yield from under(compare_statements(old, new, read, entry.text("dialect")), "sql")
+
+
+def _layer(
+    entry: EntryNode,
+    chain: Sequence[EntryNode],
+    nodes: _Nodes,
+    knowledge: Knowledge,
+    *,
+    is_new: bool,
+) -> Change:
+    role = knowledge.role(entry.use)
+    verb = "is new" if is_new else "is gone"
+    rule = "entry-added" if is_new else "entry-removed"
+    if role is None:
+        message = f"layer `{entry.id}` {verb}, and what it does is not known here"
+        return change(Grade.review, rule, message, *nodes)
+    subject = f"{role.name} (`{entry.id}`) {_are(role, verb)}"
+    who = f"{'they' if _is_plural(role) else 'it'} {'now' if is_new else 'no longer'}"
+    if role.guards:
+        grade = direction(not is_new)
+        rule = "protection-added" if is_new else "protection-removed"
+        return change(grade, rule, f"{subject}: {who} {role.guards}", *nodes)
+    if role.grants:
+        return change(direction(is_new), rule, f"{subject}: {who} {role.grants}", *nodes)
+    if role.id == "proxy":
+        inside = [knowledge.role(other.use) for other in chain if other.index > entry.index]
+        return _proxy(entry, inside, subject, nodes, is_new=is_new)
+    return change(Grade.behaviour, rule, subject, *nodes)
+
+
+def _proxy(
+    entry: EntryNode,
+    inside: Sequence[LayerRole | None],
+    subject: str,
+    nodes: _Nodes,
+    *,
+    is_new: bool,
+) -> Change:
+    """Judge trust in the headers of a proxy: what stands inside counts clients by it."""
+    rule = "entry-added" if is_new else "entry-removed"
+    if "*" in str(as_written(entry.options) if entry.options else ""):
+        message = f"{subject}, which {'believe' if is_new else 'believed'} any caller"
+        return change(direction(is_new), rule, message, *nodes)
+    for role in inside:
+        if role is not None and role.id in {"limiter", "allow-list"}:
+            whose = "the client" if is_new else "the proxy"
+            message = f"{subject}: {role.name} now sees the address of {whose}"
+            return change(direction(not is_new), rule, message, *nodes)
+    message = (
+        f"{subject}: the address of the client is {'taken from them' if is_new else 'the proxy'}"
+    )
+    return change(Grade.review, rule, message, *nodes)
+
+
+def _are(role: LayerRole, verb: str) -> str:
+    return verb.replace("is ", "are ", 1) if _is_plural(role) else verb
+
+
+def _is_plural(role: LayerRole) -> bool:
+    return role.name.endswith(("headers", "tags", "metrics"))
+
+
+def _switches(entry: EntryNode, knowledge: Knowledge, *, is_new: bool) -> Iterator[Change]:
+    """Yield the options of a new entry that loosen what its code does without them."""
+    if entry.options is None or entry.use is None:
+        return
+    old, new = (None, entry.options) if is_new else (entry.options, None)
+    for item in under(compare_options(old, new, knowledge.judges(entry.use)), "with"):
+        if item.grade is direction(is_new):
+            yield item

@@ -7,8 +7,9 @@ commit; which files a folder of it has; the merge base with the default branch. 
 
 import os
 import subprocess
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 
 from assembler.diagnostics.errors import UsageError
@@ -17,6 +18,7 @@ from assembler.document.extends import Shelf
 from assembler.document.parser import decoded
 
 _TIMEOUT_SECONDS = 60
+_LINK = "120000"  # the mode of a symbolic link
 _DEFAULTS = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
@@ -111,6 +113,11 @@ class Commit(Shelf):
         """Tell whether the commit has a file there."""
         return self._inside(path) in self._names
 
+    def raw(self, path: Path) -> bytes | None:
+        """Return the bytes of a file, None where the commit does not have it."""
+        inside = self._inside(path)
+        return None if inside is None else self._blob(inside)
+
     def resolved(self, path: Path) -> Path:
         return Path(os.path.normpath(Path.cwd() / path))
 
@@ -119,33 +126,44 @@ class Commit(Shelf):
         names = (Path(name) for name in self._names)
         return [name.name for name in names if folder is not None and name.parent == Path(folder)]
 
-    def earlier_sources(self) -> Callable[[Path], str | None] | None:
-        """Return what gives the text that a Python file has here, where it has another on disk.
+    def earlier_tree(self) -> "CommitTree | None":
+        """Return the modules as the commit has them; None where they all are as on disk.
 
-        None where they all have the same; a new file has no earlier text.
+        What git ignores is no part of a change.
         """
-        told = self._repository.run(
-            *("diff", "-z", "--name-only", "--diff-filter=MT", "--no-ext-diff"),
-            *(self._commit, "--", ":(top)*.py"),
+        run, top = self._repository.run, self._repository.top.resolve()
+        told = run(*("diff", "-z", "--raw", "--no-renames", "--no-ext-diff"), self._commit, "--")
+        words = _names_in(told)
+        states: dict[str, set[Path]] = {"A": set(), "D": set(), "M": set()}
+        links = set()
+        for head, name in zip(words[::2], words[1::2], strict=True):
+            old_mode, new_mode, *_, state = head.lstrip(":").split(" ")
+            states["M" if state not in "AD" else state].add(top / name)
+            links |= {top / name} if _LINK in (old_mode, new_mode) else set()
+        untracked = run(
+            *("ls-files", "-z", "--others", "--exclude-standard", "--full-name"), "--", ":/"
         )
-        top = self._repository.top.resolve()
-        names = {top / name for name in told.decode("utf-8", "surrogateescape").split("\0") if name}
+        new = {top / name for name in _names_in(untracked)}
+        links |= {file for file in new if file.is_symlink()}
+        kinds = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES)
+        added, gone, changed = (
+            frozenset(file for file in each if file.name.endswith(kinds))
+            for each in (states["A"] | new, states["D"] - new, states["M"] | (states["D"] & new))
+        )
+        tree = CommitTree(self, top, added, gone, changed, frozenset(links))
+        return tree if added or gone or changed or links else None
 
-        def earlier(file: Path) -> str | None:
-            path = file.resolve()
-            raw = self._blob(path.relative_to(top).as_posix()) if path in names else None
-            return None if raw is None else raw.decode("utf-8", "replace")
-
-        return earlier if names else None
+    def module_text(self, inside: str) -> str | None:
+        """Return the text of a source file, None where the commit does not have it."""
+        raw = self._blob(inside)
+        return None if raw is None else raw.decode("utf-8", "replace")
 
     @cached_property
     def _names(self) -> frozenset[str]:
         listed = self._repository.run(
             "ls-tree", "-r", "-z", "--name-only", "--full-tree", self._commit
         )
-        return frozenset(
-            name for name in listed.decode("utf-8", "surrogateescape").split("\0") if name
-        )
+        return frozenset(_names_in(listed))
 
     def _inside(self, path: Path) -> str | None:
         """Return a path relative to the top of the repository, None where it lies outside."""
@@ -168,6 +186,75 @@ class Commit(Shelf):
         if len(words) != 3 or words[1] != b"blob":  # missing, dangling, a folder
             return None
         return rest[: int(words[2])]
+
+
+@dataclass(frozen=True)
+class CommitTree:
+    """The modules of a working tree as a commit has them: what is told of no file is as on disk."""
+
+    commit: Commit
+    top: Path
+    added: frozenset[Path]
+    gone: frozenset[Path]
+    changed: frozenset[Path]
+    links: frozenset[Path]  # that are, were or became one
+
+    def is_in_question(self, folder: Path, name: str) -> bool:
+        place = self._placed(folder / name)
+        return place in self._stems or self._is_by_link(place)
+
+    def has_file(self, file: Path) -> bool:
+        place = self._placed(file)
+        if self._is_by_link(place):
+            return self.commit.module_text(self._inside(place)) is not None
+        return place in self.gone or (place not in self.added and place.is_file())
+
+    def has_folder(self, folder: Path) -> bool:
+        place = self._placed(folder)
+        if self._is_by_link(place) or place in self._folders(self.gone | self.changed):
+            return True
+        return place.is_dir() and (place not in self._folders(self.added) or self._has_more(place))
+
+    def text(self, file: Path) -> str | None:
+        place = self._placed(file)
+        is_other = place in self.gone or place in self.changed or self._is_by_link(place)
+        return self.commit.module_text(self._inside(place)) if is_other else None
+
+    @cached_property
+    def _stems(self) -> frozenset[Path]:
+        """The places, without their endings, at which a module may be another one than before."""
+        moved = self.added | self.gone
+        files = {file.parent / file.name.partition(".")[0] for file in moved}
+        return frozenset(files | self._folders(moved))
+
+    def _folders(self, files: frozenset[Path]) -> set[Path]:
+        found = {folder for file in files for folder in file.parents}
+        return {folder for folder in found if folder.is_relative_to(self.top)} - {self.top}
+
+    def _has_more(self, folder: Path) -> bool:
+        """Tell whether a folder has a file that was there before."""
+        return any(file.is_file() and file not in self.added for file in folder.rglob("*"))
+
+    def _is_by_link(self, place: Path) -> bool:
+        return bool(self.links) and any(each in self.links for each in (place, *place.parents))
+
+    def _inside(self, place: Path) -> str:
+        return place.relative_to(self.top).as_posix()
+
+    def _placed(self, path: Path) -> Path:
+        """Return a path below the top as git names it: links inside of it are not followed."""
+        plain = Path(os.path.abspath(path))  # noqa: PTH100  # `resolve` would follow them
+        if plain.is_relative_to(self.top):
+            return plain
+        for folder in plain.parents:  # the current folder may have been entered by a link
+            if folder.resolve() == self.top:
+                return self.top / plain.relative_to(folder)
+        return plain
+
+
+def _names_in(told: bytes) -> list[str]:
+    """Split what git prints with `-z`."""
+    return [name for name in told.decode("utf-8", "surrogateescape").split("\0") if name]
 
 
 def _followed(path: Path) -> Path:

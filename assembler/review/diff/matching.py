@@ -24,7 +24,7 @@ from assembler.document.sections import entry_id
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EntryNode:
     """One entry: its section, its id, its place in the list, its node."""
 
     section: str
@@ -54,20 +54,20 @@ class Entry:
         return str(node.value) if is_text and isinstance(node, ScalarNode) else None
 
 
-Pair = tuple[Entry, Entry]
+EntryPair = tuple[EntryNode, EntryNode]
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
     """Pairs in the order of the new side, with what only one side has."""
 
-    pairs: tuple[Pair, ...]
-    gone: tuple[Entry, ...]
-    more: tuple[Entry, ...]
+    pairs: tuple[EntryPair, ...]
+    gone: tuple[EntryNode, ...]
+    more: tuple[EntryNode, ...]
     moved: frozenset[int]  # places in `pairs`
 
 
-def entries_at(root: MappingNode, path: NodePath) -> list[Entry]:
+def entries_at(root: MappingNode, path: NodePath) -> list[EntryNode]:
     """Return the entries of a section, a mapping or a list, in order."""
     section = ".".join(map(str, path))
     node: Node | None = root
@@ -80,16 +80,16 @@ def entries_at(root: MappingNode, path: NodePath) -> list[Entry]:
     else:
         named = []
     return [
-        Entry(section, name, index, item)
+        EntryNode(section, name, index, item)
         for index, (name, item) in enumerate(named)
         if isinstance(item, MappingNode)
     ]
 
 
-def match(old: Sequence[Entry], new: Sequence[Entry]) -> Matching:
-    """Pair the entries of both sides, each with at most one."""
+def match(old: Sequence[EntryNode], new: Sequence[EntryNode]) -> Matching:
+    """EntryPair the entries of both sides, each with at most one."""
     gone, more = list(old), list(new)
-    pairs: list[Pair] = []
+    pairs: list[EntryPair] = []
     for key in _KEYS:
         found = list(_paired(gone, more, key))
         if found:
@@ -126,9 +126,9 @@ def longest_run(numbers: Sequence[int]) -> frozenset[int]:
 
 
 def _paired(
-    old: Iterable[Entry], new: Iterable[Entry], key: Callable[[Entry], object]
-) -> Iterable[Pair]:
-    waiting: dict[object, list[Entry]] = {}
+    old: Iterable[EntryNode], new: Iterable[EntryNode], key: Callable[[EntryNode], object]
+) -> Iterable[EntryPair]:
+    waiting: dict[object, list[EntryNode]] = {}
     for entry in old:
         name = key(entry)
         if name is not None:
@@ -150,28 +150,28 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
     return ScalarNode(names[node.value], node.span) if is_named else node
 
 
-def _path(entry: Entry) -> str | None:
+def _path(entry: EntryNode) -> str | None:
     return entry.text("mount") or entry.text("prefix") or entry.text("catch")
 
 
-def _options(entry: Entry) -> str:
+def _options(entry: EntryNode) -> str:
     return "" if entry.options is None else json.dumps(as_written(entry.options), sort_keys=True)
 
 
-def _by_use_and(extra: Callable[[Entry], str | None]) -> Callable[[Entry], object]:
-    def key(entry: Entry) -> object:
+def _by_use_and(extra: Callable[[EntryNode], str | None]) -> Callable[[EntryNode], object]:
+    def key(entry: EntryNode) -> object:
         more = extra(entry)
         return None if entry.use is None or more is None else (entry.use, more)
 
     return key
 
 
-def _by_name_and_options(entry: Entry) -> object:
+def _by_name_and_options(entry: EntryNode) -> object:
     name = (entry.use or "").replace(":", ".").rpartition(".")[2]
     return (name, _options(entry)) if name and entry.options is not None else None
 
 
-_KEYS: tuple[Callable[[Entry], object], ...] = (
+_KEYS: tuple[Callable[[EntryNode], object], ...] = (
     lambda entry: entry.id,
     _by_use_and(_path),
     _by_use_and(_options),

@@ -6,7 +6,7 @@ nothing to compare, and `ManifestError` where a side is no valid manifest.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -15,6 +15,7 @@ from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK, Shelf, read_chain, shown_name
 from assembler.review.diff.comparison import compare_sides, with_rename
 from assembler.review.diff.git import Commit, Repository
+from assembler.review.diff.imports import compare_imports
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.side import read_side
 from assembler.review.finding import Comparison
@@ -24,7 +25,7 @@ _ALIKE = 0.5  # of the lines of a manifest that went and one that came: it was r
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PathPair:
     """One manifest: its path on each side, None where that side does not have it."""
 
     old: Path | None
@@ -44,17 +45,20 @@ class Review:
     def __init__(self, now: datetime, old: Shelf = DISK) -> None:
         self._now = now
         self._old = old
-        self._knowledge = Knowledge(old.earlier_sources if isinstance(old, Commit) else None)
+        self._knowledge = Knowledge(old.earlier_tree if isinstance(old, Commit) else None)
 
-    def compare(self, pair: Pair) -> Comparison:
+    def compare(self, pair: PathPair) -> Comparison:
         """Compare one pair; raises `UsageError` or `ManifestError` where a side cannot be read."""
         old = None if pair.old is None else read_side(pair.old, self._old)
         new = None if pair.new is None else read_side(pair.new)
         found = compare_sides(pair.name, old, new, self._knowledge, self._now)
+        if isinstance(self._old, Commit) and pair.old is not None and pair.new is not None:
+            widened = compare_imports(pair.name, pair.old, pair.new, self._old)
+            found = replace(found, findings=(*found.findings, *widened))
         return with_rename(found) if pair.is_renamed else found
 
 
-def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[Pair]]:
+def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[PathPair]]:
     """Return the manifests that may differ from a commit, or from where this branch began.
 
     Without `files`, all in `manifests/` on either side.
@@ -74,7 +78,8 @@ def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[Pair]
     if files:
         paths += [path for path in _extending(paths) if path not in paths]
     pairs = [
-        Pair(path if shelf.has(path) else None, path if path.is_file() else None) for path in paths
+        PathPair(path if shelf.has(path) else None, path if path.is_file() else None)
+        for path in paths
     ]
     return shelf, list(_with_renames(pairs, shelf))
 
@@ -109,7 +114,7 @@ def _extending(paths: Sequence[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _with_renames(pairs: Sequence[Pair], shelf: Commit) -> Iterator[Pair]:
+def _with_renames(pairs: Sequence[PathPair], shelf: Commit) -> Iterator[PathPair]:
     """Join a manifest that went and one that came where most of their lines are the same."""
     gone = [pair.old for pair in pairs if pair.old is not None and pair.new is None]
     for pair in pairs:
@@ -119,7 +124,7 @@ def _with_renames(pairs: Sequence[Pair], shelf: Commit) -> Iterator[Pair]:
         best = max(scores, key=lambda path: scores[path], default=None)
         if best is not None and scores[best] >= _ALIKE:
             gone.remove(best)
-            yield Pair(best, pair.new, is_renamed=True)
+            yield PathPair(best, pair.new, is_renamed=True)
         else:
             yield pair
     yield from (pair for pair in pairs if pair.old is not None and (pair.new or pair.old in gone))

@@ -21,7 +21,7 @@ _YEAR_DAYS = 365
 _TOLD = 5
 
 
-class Clock(NamedTuple):
+class JobClock(NamedTuple):
     """What an entry says of its fires; `node` is where it says so."""
 
     cron: str | None
@@ -30,7 +30,7 @@ class Clock(NamedTuple):
     node: Node | None
 
 
-def compare_clocks(job: str, old: Clock, new: Clock, now: datetime) -> Change | None:
+def compare_clocks(job: str, old: JobClock, new: JobClock, now: datetime) -> Change | None:
     """Judge a change of the clock: other fires are another behaviour."""
     if old[:3] == new[:3]:
         return None
@@ -53,7 +53,7 @@ def compare_clocks(job: str, old: Clock, new: Clock, now: datetime) -> Change | 
     return change(Grade.behaviour, "schedule-changed", message, *nodes, details)
 
 
-def _read(clock: Clock) -> Schedule | None:
+def _read(clock: JobClock) -> Schedule | None:
     try:
         if clock.every is not None:
             return cron.every(parse_duration(clock.every), clock.zone)

@@ -11,12 +11,10 @@ from assembler.document.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from assembler.manifest.app import App, OpenAPI, Server
 from assembler.manifest.step import Scheduler
 from assembler.plan.static.looseness import OptionFacts
+from assembler.review.credentials import shown
 from assembler.review.diff.change import Change, change, direction, under
-from assembler.review.diff.defaults import default_of, looser_of
-from assembler.review.diff.knowledge import Knowledge
-from assembler.review.diff.known import SERVER
+from assembler.review.diff.knowledge import SERVER, Knowledge, default_of, looser_of
 from assembler.review.diff.options import compare_value
-from assembler.review.diff.secrecy import shown
 from assembler.review.diff.side import Side
 from assembler.review.finding import Grade
 
@@ -94,7 +92,7 @@ def _names_code(node: Node | None) -> bool:
 
 def _server(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Change]:
     pairs = list(_keys(old, new, "server"))
-    facts = knowledge.of(SERVER) if pairs else None
+    facts = knowledge.now(SERVER) if pairs else None
     for key, before, after in pairs:
         own = default_of(Server, key)
         fact = (facts.of(key) if facts else None) or OptionFacts()

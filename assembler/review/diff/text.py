@@ -8,8 +8,17 @@ colour the text nor forge a line of it.
 from collections.abc import Iterator, Sequence
 
 from assembler.diagnostics.span import one_line
-from assembler.review.finding import Comparison, Finding, Grade, Layer
-from assembler.review.summary import counted, findings_of, place_text, restacked, shared
+from assembler.review.finding import (
+    Comparison,
+    Finding,
+    Grade,
+    Layer,
+    counted,
+    findings_of,
+    place_text,
+    restacked,
+    shared,
+)
 
 _COLORS = {
     Grade.loosened: "\x1b[1;31m",

@@ -1,13 +1,16 @@
 """Covering: as wide as before, and the secret is gone."""
 
 import json
+from pathlib import Path
+from typing import get_args
 from urllib.parse import quote, quote_plus
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.diagnostics.secrets import Secrets, redact, url_secrets
+from assembler.diagnostics.secrets import Column, Secrets, is_secret, redact, url_secrets
 
 URLS = st.sampled_from(["postgresql://app:", "redis://:", "https://user.name:"])
 TOKEN_NAMES = ["auth", "sig", "pass", "x_auth", "AUTH", "authorization"]
@@ -159,3 +162,44 @@ def test_variables_named_like_credentials_are_secret() -> None:
     )
     told = secrets.scrub("canary-1 canary-2 canary-3 false qwerty on")
     assert told == "${PGPASSWORD} ${API_KEY_2} ${SENTRY_DSN} false qwerty on"
+
+
+NAMES = yaml.safe_load((Path(__file__).parents[2] / "secret_names.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("column", get_args(Column))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_a_secret_where_the_table_says_so(name: str, column: Column) -> None:
+    assert is_secret(name, column) is (column in NAMES[name])
+
+
+def test_the_table_of_answers_is_of_some_size() -> None:
+    assert len(NAMES) >= 100
+
+
+@given(st.text(max_size=40), st.sampled_from(get_args(Column)))
+def test_any_name_is_judged(name: str, column: Column) -> None:
+    assert is_secret(name, column) in {True, False}
+
+
+def test_the_current_folder_is_no_credential() -> None:
+    secrets = Secrets()
+    secrets.add_credentials({"PWD": "/srv/shop", "OLDPWD": "/srv/older", "DB_PWD": "canary"})
+    assert (
+        secrets.scrub("/srv/shop/a.py /srv/older canary") == "/srv/shop/a.py /srv/older ${DB_PWD}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("https://x/?code=canary&zip_code=1", "https://x/?code=******&zip_code=1"),
+        ("https://x/?keyword=a;token=canary", "https://x/?keyword=a;token=******"),
+        ("https://x/?user%5Btoken%5D=canary", "https://x/?user%5Btoken%5D=******"),
+        ("https://x/?max_tokens=5&page=2", "https://x/?max_tokens=5&page=2"),
+        ("host=db user=u password=canary port=1", "host=db user=u password=****** port=1"),
+        ("Endpoint=sb://x;AccountKey=canary", "Endpoint=sb://x;AccountKey=******"),
+    ],
+)
+def test_parameters_are_covered_by_their_names(line: str, shown: str) -> None:
+    assert redact(line) == shown

@@ -8,8 +8,7 @@ from typing import Any
 from fluidattacks_core.sarif import SarifLog
 from hypothesis import given
 
-from assembler.review.finding import Comparison, Finding, Grade, Place
-from assembler.review.rules import RULES
+from assembler.review.finding import RULES, Comparison, Finding, Grade, Place
 from assembler.review.sarif import as_sarif
 from tests.assembler.comparisons import ADDED, MOVED, REMOVED, SHARED
 from tests.assembler.hostile import COMPARISONS, FAILURES

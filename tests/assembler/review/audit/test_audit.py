@@ -18,13 +18,13 @@ from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList
 from assembler.plan.load import load_shape
 from assembler.review import diagnostics
-from assembler.review.audit import Report, audit, kinds
+from assembler.review.audit import Report, audit
 from assembler.review.audit.access import exempts, guards
-from assembler.review.audit.profile import profile_of
 from assembler.review.audit.report import as_dict, as_sarif, as_text
-from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, Profile
+from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, Profile, profile_of
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
 from tests.assembler.command import run, write
+from tests.assembler.project import project
 
 TODAY = date(2027, 1, 31)
 EVERYTHING = ImportList(None, None)
@@ -260,9 +260,22 @@ def test_no_form_of_a_report_shows_a_secret(tmp_path: Path, text: str, profile: 
 
 WORDS = st.sampled_from(
     [
-        *("app.layers.CORSMiddleware", "a.RateLimitMiddleware", "a.SecurityHeadersMiddleware"),
-        *("uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware", "a.SessionMiddleware"),
-        *("a.BodyLimitMiddleware", "a.BearerGate", "a.memory_cache", "a.engine", "a.TrustedHost"),
+        *(
+            "starlette.middleware.cors.CORSMiddleware",
+            "slowapi.middleware.SlowAPIMiddleware",
+            "a.B",
+        ),
+        *(
+            "uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware",
+            "starsessions.SessionMiddleware",
+        ),
+        *(
+            "piccolo_api.csp.middleware.CSPMiddleware",
+            "a.Gate",
+            "a.memory_cache",
+            "a.engine",
+            "starlette.middleware.trustedhost.TrustedHostMiddleware",
+        ),
         *("redis.asyncio.Redis", "app.dev_issuer.authorization_server", "a.mcp", "a.auth.login"),
     ]
 )
@@ -338,7 +351,7 @@ def test_the_audit_judges_every_valid_manifest(
 
 def test_hostile_names_forge_no_line(tmp_path: Path) -> None:
     name = "x\\n::error::forged\\e[31m\\u202e](https://evil/example)"
-    text = f'manifest: 1\nmiddleware: [{{id: "{name}", use: a.CORSMiddleware, with: {{allow_origins: ["*"]}}}}]\n'
+    text = f'manifest: 1\nmiddleware: [{{id: "{name}", use: starlette.middleware.cors.CORSMiddleware, with: {{allow_origins: ["*"]}}}}]\n'
     report = audited(tmp_path, text)
     shown = as_text([report])
     assert "\\u000a::error::forged\\u001b" in shown
@@ -348,16 +361,53 @@ def test_hostile_names_forge_no_line(tmp_path: Path) -> None:
     assert "](" not in json.dumps(json.loads(as_sarif([report]))["runs"][0]["results"])
 
 
+def test_a_class_of_ones_own_that_says_nothing_is_told_nothing(tmp_path: Path) -> None:
+    session = "class Session:\n    %s\n    def __init__(self, app, *, https_only=False): ...\n"
+    text = "manifest: 1\nmiddleware: [{use: shop.Session}]\n"
+    for says, found in (("", False), ("layer_role = 'session'", True)):
+        with project(tmp_path, {"shop.py": session % says}):
+            assert ("session-cookie-insecure" in broken(audited(tmp_path, text))) is found
+
+
+def test_a_session_layer_without_the_option_is_not_asked_for_it(tmp_path: Path) -> None:
+    session = "class Session:\n    layer_role = 'session'\n    def __init__(self, app, *, cookie_https_only=True): ...\n"
+    with project(tmp_path, {"shop.py": session}):
+        report = audited(tmp_path, "manifest: 1\nmiddleware: [{use: shop.Session}]\n")
+    assert not any(rule.startswith("session-") for rule in broken(report))
+
+
+def test_what_no_layer_does_may_be_done_by_one_that_says_nothing(tmp_path: Path) -> None:
+    text = "manifest: 1\nmiddleware: [{use: shop.Mine}]\nroutes: [{use: shop.router}]\n"
+    (found,) = (one for one in audited(tmp_path, text).findings if one.rule == "no-rate-limit")
+    assert '`layer_role = "limiter"`' in found.fix
+
+
+ROUTER = "from fastapi import APIRouter\nrouter = APIRouter(prefix='/users')\n@router.post('%s')\ndef one(): ...\n"
+
+
 @pytest.mark.parametrize(
-    ("name", "guards"),
+    ("use", "source", "limits"),
     [
-        *(("BearerGate", True), ("mcp_gate", True), ("AuthorizationMiddleware", True)),
-        *(("IPAllowListMiddleware", True), ("GatewayMiddleware", False)),
-        *(("AggregateMiddleware", False), ("AuthorsMiddleware", False)),
+        ("token_prices.router", ROUTER % "/price", False),
+        ("auth.router", ROUTER % "/avatar", False),
+        ("people.router", ROUTER % "/login", True),
+        ("sessions.router", "raise SystemExit", False),
     ],
 )
-def test_a_guard_is_known_by_whole_words(name: str, guards: bool) -> None:
-    assert bool(kinds.GUARD.search(name)) is guards
+def test_a_router_logs_users_in_by_its_paths_and_not_by_its_name(
+    tmp_path: Path, use: str, source: str, limits: bool
+) -> None:
+    with project(tmp_path, {f"{use.partition('.')[0]}.py": source}):
+        found = broken(audited(tmp_path, f"manifest: 1\nroutes: [{{use: {use}, prefix: /v1}}]\n"))
+    assert ("login-unlimited" in found) is limits
+
+
+@pytest.mark.parametrize(("path", "all_paths"), [("/", False), ("/*", True), ("*", True)])
+def test_only_a_pattern_that_matches_everything_exempts_everything(
+    tmp_path: Path, path: str, all_paths: bool
+) -> None:
+    text = f"manifest: 1\nmiddleware: [{{use: shop.Mine, with: {{exempt: ['{path}']}}}}]\n"
+    assert ("exempts-everything" in broken(audited(tmp_path, text))) is all_paths
 
 
 def test_a_pool_of_threads_takes_no_connections(tmp_path: Path) -> None:

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 import assembler.review.diff
 from assembler.plan.allow_list import ImportList
 from assembler.plan.static import SourceReader
-from assembler.review.diff.known import KNOWN
+from assembler.review.credentials import looks_secret, shown
+from assembler.review.diff.knowledge import KNOWN
 from assembler.review.diff.matching import longest_run
-from assembler.review.diff.orders import BY_ROLES, ORDERS
-from assembler.review.diff.roles import role_of
+from assembler.review.diff.order import BY_ROLES, ORDERS
 from assembler.review.diff.scalars import compare, read_rate
-from assembler.review.diff.secrecy import is_secret_key, looks_secret, shown
 from assembler.review.diff.text import as_text
-from assembler.review.finding import Comparison, Finding, Grade, Layer, as_dict
-from assembler.review.rules import RULES
+from assembler.review.finding import RULES, Comparison, Finding, Grade, Layer, as_dict
 
 
 def test_every_rule_is_used_and_every_used_rule_is_in_the_table() -> None:
@@ -91,34 +89,6 @@ def test_any_text_is_a_rate_or_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key",
-    [
-        "password",
-        "db_password",
-        "api_key",
-        "secret",
-        "client_secret",
-        "Authorization",
-        "dsn",
-        "signing_key",
-        "private_key",
-        "access_token",
-        "cookie",
-        "pin",
-        "keys",
-        "pwd",
-    ],
-)
-def test_keys_that_name_a_secret(key: str) -> None:
-    assert is_secret_key(key)
-
-
-@pytest.mark.parametrize("key", ["size", "keyboard", "primary_key", "monkey", "opinion", "author"])
-def test_keys_that_do_not(key: str) -> None:
-    assert not is_secret_key(key)
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "ghp_0123456789abcdefghij",
@@ -153,23 +123,6 @@ def test_texts_that_do_not_are_shown(text: str) -> None:
 def test_no_two_orders_contradict() -> None:
     assert len(BY_ROLES) == len(ORDERS)
     assert [pair for pair in BY_ROLES if pair[::-1] in BY_ROLES] == []
-
-
-@pytest.mark.parametrize(
-    ("use", "role"),
-    [
-        ("slowapi.middleware.SlowAPIMiddleware", "limiter"),
-        ("uvicorn.middleware.proxy_headers:ProxyHeadersMiddleware", "proxy"),
-        ("starlette.middleware.authentication.AuthenticationMiddleware", "auth"),
-        ("asgi_correlation_id.CorrelationIdMiddleware", "request-id"),
-        ("shop.AuthorsMiddleware", None),
-        ("shop.TenantMiddleware", None),
-        (None, None),
-    ],
-)
-def test_a_role_is_told_by_the_name(use: str | None, role: str | None) -> None:
-    found = role_of(use)
-    assert (found.id if found else None) == role
 
 
 def test_chains_line_up_and_colours_are_for_terminals() -> None:

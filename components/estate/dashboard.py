@@ -1,7 +1,7 @@
 """How much there is of what: counts over the tables of the estate service.
 
 In: a session and the time. Out: a `Dashboard`; groups are in descending order, and cities are the
-eight that have most. Refuses nothing.
+eight that have most.
 """
 
 from datetime import datetime

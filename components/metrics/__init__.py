@@ -1,9 +1,9 @@
 """Requests -> numbers for Prometheus.
 
 In: HTTP requests and websockets. Out: counts and latencies by method, route template and status, what is
-in flight, what rate limits decided, what became of jobs; `router` and `page` make what shows them, with how the start went and
-what is ready. Over several workers the numbers are sums, without any set-up: see
-`components.metrics.run_directory`. Refuses nothing: every request goes on as it came.
+in flight, what rate limits decided, what pages for operators refused, what became of jobs; `router` and
+`page` make what shows them, with how the start went and what is ready. Over several workers the numbers
+are sums, without any set-up: see `components.metrics.run_directory`.
 
 Place it outermost, so that it sees what other layers refuse. A rate limit is seen by the RateLimit field
 on its answers: one with `fields: false` is not seen where it admits.

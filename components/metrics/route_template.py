@@ -13,13 +13,15 @@ what something else put into the root path is `/*`.
 from collections.abc import Iterable
 from typing import Any
 
-from starlette.routing import Host, Match, Mount
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.routing import Host, Match, Mount, Route, WebSocketRoute
 from starlette.types import Scope
 
 UNMATCHED = "(unmatched)"
 UNROUTED = "(unrouted)"
 _REST = "/*"
 _NOTHING: dict[str, Any] = {}
+_LEAVES = frozenset({Route, WebSocketRoute, APIRoute, APIWebSocketRoute})
 _DEEPEST = 20  # mounts and layers inside each other; an application may be mounted in itself
 
 
@@ -60,10 +62,16 @@ def _front(scope: Scope, routes: Iterable[Any], mounted_at: str, depth: int = 0)
     if not mounted_at:
         return ""
     for route in routes if depth < _DEEPEST else ():
-        included = getattr(route, "effective_route_contexts", None)
+        if type(route) in _LEAVES:  # of a thousand routes a few are mounts
+            continue
         found = None
-        if included is not None:  # FastAPI's router inside a router, with its prefix
-            inner = [each.starlette_route or each.original_route for each in included()]
+        if (included := getattr(route, "effective_route_contexts", None)) is not None:
+            # FastAPI's router inside a router: its own routes have the prefix
+            inner = [
+                each.starlette_route or each.original_route
+                for each in included()
+                if type(each.original_route) not in _LEAVES
+            ]
             found = _front(scope, inner, mounted_at, depth + 1)
         elif isinstance(route, Host) and route.matches(scope)[0] is Match.FULL:
             found = _front(scope, _routes_of(route.app), mounted_at, depth + 1)

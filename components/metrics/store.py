@@ -2,7 +2,7 @@
 
 In: keys, which are tuples of text, and amounts. Out: the sums over all processes. A key that begins with
 `live` is about now: what a dead worker said of it is left out, while all that it counted stays counted.
-Refuses nothing: where no folder can be shared, a worker counts for itself, and says so once.
+Where no folder can be shared, a worker counts for itself, and says so once.
 
 Each worker has a mapped file of its own, so nothing waits for anything, and a worker that is killed
 loses nothing.

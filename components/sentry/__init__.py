@@ -112,9 +112,9 @@ def init(
 
 def _start(dsn: str, *, scrub: Sequence[str], **options: Any) -> None:
     import sentry_sdk  # noqa: PLC0415  # only where there is a DSN
-    from sentry_sdk.integrations.fastapi import FastApiIntegration  # noqa: PLC0415
-    from sentry_sdk.integrations.starlette import StarletteIntegration  # noqa: PLC0415
-    from sentry_sdk.utils import BadDsn  # noqa: PLC0415
+    from sentry_sdk.integrations.fastapi import FastApiIntegration  # noqa: PLC0415  # as above
+    from sentry_sdk.integrations.starlette import StarletteIntegration  # noqa: PLC0415  # as above
+    from sentry_sdk.utils import BadDsn  # noqa: PLC0415  # as above
 
     scrubber = Scrubber(scrub)
     try:

@@ -1,7 +1,7 @@
 """A request for consent -> a page that works without scripts.
 
 In: who asks, for what, and the users there are. Out: HTML in which every text is escaped, under a
-policy that allows its one style sheet and its form, and nothing else. Refuses nothing.
+policy that allows its one style sheet and its form, and nothing else.
 """
 
 import base64

@@ -73,6 +73,14 @@ CONTRACTS = (
         "`longer`, `shorter`, `true`, `false`, `order:a,b,c`",
     ),
     Contract(
+        "advised_min_length",
+        "key of `Field(json_schema_extra={…})` in the annotation of an option",
+        ("components/health/__init__.py", "components/metrics/exposition.py"),
+        ("assembler/plan/signature.py", "assembler/plan/static/hints.py"),
+        "the characters below which a secret may be guessed: `check` warns of a shorter one, and "
+        "`audit` calls it high",
+    ),
+    Contract(
         "reports",
         "attribute of an exception handler, a bool",
         ("components/errors/__init__.py",),

@@ -99,6 +99,8 @@ URLS = st.sampled_from(
         "/sub/slashed/",
         "/mounted",
         "/mounted/x",
+        "/files/../static/private/b.txt",
+        "/acme/files/../static/private/b.txt",
     ]
 )
 CHANGES = st.lists(
@@ -312,6 +314,28 @@ def in_process(app: ASGIApp, path: str) -> tuple[int, dict[str, str], str]:
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     text = b"".join(message.get("body", b"") for message in sent[1:]).decode()
     return sent[0]["status"], headers, text
+
+
+@pytest.mark.parametrize(
+    ("parts", "path"),
+    [
+        ("files", "/files/../static/private/b.txt"),
+        ("files", "/files/public/../../static/private/b.txt"),
+        ("files", "/files//private/./b.txt"),
+        ("tenants", "/a/files/../static/private/b.txt"),
+        ("tenants", "/../files/public/../private/b.txt"),
+        ("root", "/../static/private/b.txt"),
+        ("root", "//private/b.txt"),
+    ],
+)
+def test_a_folder_serves_what_comes_back_to_it_to_those_who_may(
+    folder: Path, parts: str, path: str
+) -> None:
+    served = application(World(frozenset({parts}), "allow", ("/nowhere",), strips=False), folder)
+    assert in_process(served, path)[::2] == (200, "private/b.txt")
+    patterns = ("/files/private/*", "/*/files/private/*", "/private/*")
+    held = application(World(frozenset({parts}), "allow", patterns, strips=False), folder)
+    assert in_process(held, path)[0] == 403
 
 
 class Holder:

@@ -7,28 +7,29 @@ is ever made of the path, so `//evil.example/` cannot lead anywhere; a router fu
 of the request's own URL, and so of whatever its `Host` says, has its scheme and host taken out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from pydantic import Field
 from starlette.datastructures import URL
+from starlette.routing import Host, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.paths import app_path
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
+_DEEPEST = 64  # layers between this one and the router
 _KEPT_BY_REDIRECTS = ":/%#?=@[]!$&'()*+,;"  # of Starlette's RedirectResponse
 
 
 class StripTrailingSlashMiddleware(HeaderLayer):
     """Lets routes that are declared without a slash at the end answer with one too.
 
-    A route that exists only with the slash, and a mount's root, answer too: their router would
-    redirect the stripped path to the very path that came, round and round, so the request is then
-    given to the application a second time, as it came. Other redirects to the host that was asked
-    keep their path alone, as a client may name any host.
+    A route that exists only with the slash, and a mount's root, answer too: the router further in is
+    asked which form of the path it has. Redirects to the host that was asked keep their path alone,
+    as a client may name any host.
 
     Raises:
         TypeError, ValueError: `exempt` is not a list of paths.
@@ -54,6 +55,7 @@ class StripTrailingSlashMiddleware(HeaderLayer):
             if not prefix.startswith("/") or not prefix.strip("/") or "*" in prefix:
                 raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {prefix!r}")
         self.app = app
+        self._router = _router_in(app)
         self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
         self._join(touches=(b"location",))
 
@@ -65,30 +67,27 @@ class StripTrailingSlashMiddleware(HeaderLayer):
     async def _without(
         self, stripped: dict[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        came = dict(scope)
-        scope.update(stripped)
+        if not self._is_served_with_slash(scope, stripped):
+            scope.update(stripped)
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
-        turned_back = False
 
-        async def send_unless_turned_back(message: Message) -> None:
-            nonlocal turned_back
-            if message["type"] == "http.response.start" and _leads_to(message, came["path"]):
-                turned_back = True
-            if not turned_back:
-                await send(_with_path_alone(message, came))
+        async def send_with_path_alone(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                fields = _PATH_ALONE.edit(message.get("headers", ()), message["status"], scope)
+                message = {**message, "headers": fields}
+            await send(message)
 
-        await self.app(scope, receive, send_unless_turned_back)
-        if turned_back:
-            # All of it: a mount that was entered has left its root_path.
-            scope.clear()
-            scope.update(came)
+        await self.app(scope, receive, send_with_path_alone)
 
-            async def send_again(message: Message) -> None:
-                await send(_with_path_alone(message, came))
-
-            await self.app(scope, receive, send_again)
+    def _is_served_with_slash(self, scope: Scope, stripped: dict[str, Any]) -> bool:
+        router = self._router
+        if router is None and scope.get("app_root_path") is None:
+            router = scope.get("app")  # something between hides it
+        if router is None:
+            return False
+        return _wants_slash(router.routes, dict(scope), {**scope, **stripped})
 
     def _stripped(self, scope: Scope) -> dict[str, Any]:
         """What changes in the scope; nothing for a path that keeps its slashes."""
@@ -124,13 +123,6 @@ _PATH_ALONE = _PathAlone()
 _KEEP_HOST_OUT = Step(_PATH_ALONE)
 
 
-def _with_path_alone(message: Message, scope: Scope) -> Message:
-    if message["type"] != "http.response.start":
-        return message
-    fields = _PATH_ALONE.edit(message.get("headers", ()), message["status"], scope)
-    return {**message, "headers": fields}
-
-
 def _without_host(location: bytes, scope: Scope) -> bytes:
     asked = {
         "scheme": scope.get("scheme", "http"),
@@ -147,13 +139,44 @@ def _without_host(location: bytes, scope: Scope) -> bytes:
     return location
 
 
-def _leads_to(message: Message, path: str) -> bool:
-    """Whether this answer is a router's redirect to `path`."""
-    if message["status"] not in (307, 308):
-        return False
-    for name, value in message.get("headers", ()):
-        if name.lower() == b"location":
-            # Only the path counts: all between `//` and the next slash is the host.
-            _, _, rest = value.decode("latin-1").partition("?")[0].partition("//")
-            return unquote("/" + rest.partition("/")[2]) == path
-    return False
+def _wants_slash(routes: Iterable[Any], came: Scope, stripped: Scope) -> bool:
+    """Whether a router with these routes would serve the path as it came, and not without its slash.
+
+    The first route that takes either form decides, as if each had been declared with a slash that may
+    be left out. What has no routes to ask, such as a folder of files, is given what came, and so is
+    a router without a route for either: neither can then lead round and round.
+    """
+    by_method = None
+    for route in _flat(routes):
+        (match, child), (bare_match, bare_child) = route.matches(came), route.matches(stripped)
+        if Match.FULL not in (match, bare_match):
+            if by_method is None and Match.PARTIAL in (match, bare_match):
+                by_method = bare_match is not Match.PARTIAL
+            continue
+        place = getattr(route, "starlette_route", None) or route
+        if bare_match is not Match.FULL or not isinstance(place, Mount | Host):
+            return bare_match is not Match.FULL
+        inner = _router_in(place.app)
+        if inner is None or match is not Match.FULL:
+            return inner is None
+        return _wants_slash(inner.routes, {**came, **child}, {**stripped, **bare_child})
+    return by_method is not False
+
+
+def _flat(routes: Iterable[Any]) -> Iterator[Any]:
+    """Routes, and those that FastAPI (0.140 and later) has included as one."""
+    for route in routes:
+        included = getattr(route, "effective_route_contexts", None)
+        if included is None:
+            yield route
+        else:
+            yield from included()
+
+
+def _router_in(app: Any) -> Any:
+    """The innermost application of a stack that has routes, or None where it cannot be seen."""
+    for _ in range(_DEEPEST):
+        if app is None or isinstance(getattr(app, "routes", None), Sequence):
+            return app
+        app = getattr(app, "app", None)
+    return None

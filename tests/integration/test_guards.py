@@ -443,3 +443,19 @@ def service() -> Iterator[dict[str, int]]:
         start_uvicorn("assembler:app", "--http", "httptools", environment=environment) as second,
     ):
         yield {"h11": first, "httptools": second}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/listings/", "/api/v1/visits/", "/mcp/", "/health/live/"])
+def test_a_slash_at_the_end_runs_the_shipped_layers_once(
+    service: dict[str, int], path: str
+) -> None:
+    with asked(service["h11"]) as ask:
+        status, headers, _ = ask(path)
+        assert status in {200, 401}
+        before = headers.get("ratelimit", "")
+        _, headers, _ = ask(path)
+    left = [
+        int(text.partition("r=")[2].partition(";")[0] or 0)
+        for text in (before, headers.get("ratelimit", ""))
+    ]
+    assert left[0] - left[1] in {0, 1}

@@ -1,20 +1,26 @@
 """StripTrailingSlashMiddleware."""
 
+import hmac
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
+from components.middleware.rate_limit import RateLimitMiddleware
 from components.middleware.trailing_slash import StripTrailingSlashMiddleware
+from components.middleware.webhook_signature import WebhookSignatureMiddleware
 from tests.components.middleware.exchange import exchange, http_scope, responding, websocket_scope
 
 
@@ -181,3 +187,122 @@ def test_only_slashes_at_the_end_ever_change(tail: str, root_path: str) -> None:
 def test_refuses_what_is_not_a_list_of_prefixes(exempt: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         StripTrailingSlashMiddleware(responding(), exempt=exempt)
+
+
+def counting(ran: list[str], name: str, **options: Any) -> Any:
+    async def endpoint(request: Request) -> Any:
+        ran.append(name)
+        if "to" in options:
+            return RedirectResponse(options["to"])
+        return PlainTextResponse(f"{name} {(await request.body()).decode()}".strip())
+
+    return endpoint
+
+
+def test_nothing_runs_twice() -> None:
+    ran: list[str] = []
+    app = FastAPI()
+    app.add_route("/hooks/paid/", counting(ran, "paid"), methods=["POST"])
+    app.add_route("/away/", counting(ran, "away", to="https://other.example/away/"))
+    app.add_route("/back/", counting(ran, "back", to="http://testserver/back/"))
+    app.add_middleware(RateLimitMiddleware, limit="100/minute")  # inside the one that strips
+    client = client_of(app)
+    assert client.post("/hooks/paid/", content=b"body").text == "paid body"
+    assert client.get("/away/").headers["location"] == "https://other.example/away/"
+    assert client.get("/back/").headers["location"] == "/back/"
+    assert ran == ["paid", "away", "back"]
+    assert client.get("/nowhere/").headers["ratelimit"].startswith('"default";r=96;')
+
+
+def test_a_signed_call_to_a_path_with_a_slash_is_answered() -> None:
+    app = FastAPI()
+    app.add_api_route("/hooks/paid/", lambda: "paid", methods=["POST"])
+    app.add_middleware(
+        WebhookSignatureMiddleware, secrets=["s"], paths=["/hooks/*"], clock=lambda: 1000.0
+    )
+    fields = {
+        "x-webhook-timestamp": "1000",
+        "x-webhook-signature": hmac.new(b"s", b"1000.{}", "sha256").hexdigest(),
+    }
+    answer = client_of(app).post("/hooks/paid/", content=b"{}", headers=fields)
+    assert (answer.status_code, answer.json()) == (200, "paid")
+
+
+@pytest.mark.parametrize("declared", ["/live", "/live/"])
+def test_a_websocket_is_found_in_either_form(declared: str) -> None:
+    async def greet(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("hello")
+        await socket.close()
+
+    app = FastAPI()
+    app.add_api_websocket_route(declared, greet)
+    with client_of(app).websocket_connect("/live/") as socket:
+        assert socket.receive_text() == "hello"
+
+
+def test_what_is_included_mounted_or_served_from_a_folder_is_asked_too(tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "index.html").write_text("index")
+    ran: list[str] = []
+    inner = APIRouter()
+    inner.add_api_route("/slashed/", counting(ran, "slashed"))
+    inner.add_api_route("/plain", counting(ran, "plain"))
+    sub = Starlette(
+        routes=[Route("/deep/", counting(ran, "deep")), Route("/", counting(ran, "root"))]
+    )
+    inner.mount("/sub", sub)
+    inner.mount("/files", GZipMiddleware(StaticFiles(directory=tmp_path, html=True)))
+    outer = APIRouter()
+    outer.include_router(inner, prefix="/inner")
+    app = FastAPI()
+    app.include_router(outer, prefix="/outer")
+    if hasattr(app, "frontend"):
+        app.frontend("/", directory=tmp_path)
+    client = client_of(app)
+    client.follow_redirects = True
+    wanted = {"slashed": "slashed", "plain": "plain", "sub/deep": "deep", "sub": "root"}
+    for path, text in {**wanted, "files/dir": "index"}.items():
+        for slash in ("", "/"):
+            assert client.get(f"/outer/inner/{path}{slash}").text == text
+    assert ran == [text for text in wanted.values() for _ in range(2)]
+    if hasattr(app, "frontend"):
+        assert client.get("/dir").text == client.get("/dir/").text == "index"
+
+
+DECLARED = st.lists(
+    st.tuples(
+        st.sampled_from(["/a", "/a/", "/{x}", "/{x}/", "/a/b", "/a/b/", "/{p:path}", "/a/{x}/"]),
+        st.sampled_from([("GET",), ("POST",), ("GET", "POST")]),
+    ),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda pair: pair[0],
+)
+
+
+@given(DECLARED, st.sampled_from(["/a/", "/a/b/", "/c/", "/a/b/c/", "/a"]), st.booleans())
+def test_what_is_served_without_the_layer_is_served_with_it_and_once(
+    declared: list[tuple[str, tuple[str, ...]]], path: str, is_mounted: bool
+) -> None:
+    ran: list[str] = []
+
+    def client(*, strips: bool) -> TestClient:
+        routes: list[Any] = [
+            Route(template, counting(ran, template), methods=list(methods))
+            for template, methods in declared
+        ]
+        app = Starlette(routes=[Mount("/m", Starlette(routes=routes))] if is_mounted else routes)
+        if strips:
+            app.add_middleware(StripTrailingSlashMiddleware)
+        return TestClient(app)
+
+    front = "/m" if is_mounted else ""
+    plain = client(strips=False).get(front + path)
+    ran.clear()
+    answer = client(strips=True).get(front + path)
+    assert answer.status_code == plain.status_code or (plain.status_code, answer.status_code) == (
+        405,
+        200,
+    )
+    assert len(ran) == (answer.status_code == 200)

@@ -5,7 +5,7 @@ errors, by names, and by an attribute `transient` where the exception has one. O
 server that is starting, restarting, full or slow; False for a wrong password, a database or a host
 that does not exist, and for all that is unknown. Imports no driver.
 
-`components.errors` answers the same question for requests by code of its own:
+`components/errors` answers the same question for requests by code of its own:
 `tests/transient_errors.py` holds both, and startup SQL, to one table.
 """
 

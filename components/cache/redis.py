@@ -49,7 +49,10 @@ class RedisEntries:
         self._address = address_of(url)
         self._prefix = f"{prefix}cache:"
         self._timeout_seconds = timeout_seconds
-        self._max_connections = max_connections
+        # the bound of the URL holds as well as our own
+        self._max_connections = min(
+            max_connections, self._address.max_connections or max_connections
+        )
         self._memory = memory
         self._make_store = store
         self._store: RedisStore | None = None
@@ -64,7 +67,7 @@ class RedisEntries:
         self._client: Any = None  # redis-py's types do not tell its async calls
         self._sentinel: Sentinel | None = None
         self._lent: tuple[Any, Sentinel | None] | None = None
-        self._room = asyncio.Semaphore(max_connections)
+        self._room = asyncio.Semaphore(self._max_connections)
         self._unsure: set[str] = set()
         self._unsure_of_all = False
 
@@ -170,6 +173,8 @@ class RedisEntries:
             # the deadline is enough
             "socket_timeout": None,
             "socket_connect_timeout": None,
+            # those who wait do so for room here, as a pool fails; a probe waits for none
+            "max_connections": self._max_connections + 1,
         }
         if self._address.is_cluster:
             self._client = self._address.cluster(**options)

@@ -140,6 +140,9 @@ def engine(
         connect_timeout=connect_timeout,
         application_name=application_name,
     )
+    if target.most is not None:  # the URL bounds connections: both hold
+        pool_size = min(pool_size, target.most)
+        max_overflow = min(max_overflow, target.most - pool_size)
     in_memory = _is_sqlite(target.url) and target.url.database in {None, "", ":memory:"}
     if in_memory and pool == "none":
         raise ValueError("a database in memory needs `pool: queue`: its connection is all it has")

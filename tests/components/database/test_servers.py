@@ -147,6 +147,41 @@ def test_parameters_of_libpq_in_the_url_reach_the_server(postgres: str) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_urls_of_psql_and_of_other_libraries_connect(postgres: str, driver: str) -> None:
+    psql = (
+        "sslsni=1&gssencmode=disable&keepalives=1&keepalives_idle=30&keepalives_interval=10"
+        "&keepalives_count=3&tcp_user_timeout=1000&client_encoding=utf8&sslmode=prefer"
+        "&target_session_attrs=read-write&channel_binding=prefer&application_name=a%20shop"
+    )
+    prisma = "pgbouncer=true&connection_limit=1&pool_timeout=0&schema=public&connect_timeout=5"
+
+    async def story(more: str) -> None:
+        db = engine(url=with_driver(f"{postgres}&{more}", driver))
+        for _ in range(2):
+            assert await value(db, "SELECT 1") == 1
+        if more is psql:
+            assert await value(db, "SHOW application_name") == "a shop"
+        await db.dispose()
+
+    for more in (psql, prisma, "statement_cache_size=0", "ssl=false"):
+        asyncio.run(story(more))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_the_host_that_answers_of_several_is_used(driver: str) -> None:
+    async def story(url: str) -> int:
+        db = engine(url=url)
+        found: int = await value(db, "SELECT 1")
+        await db.dispose()
+        return found
+
+    with start_postgres(port=True) as server:
+        port = server.port
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{port}"
+        assert asyncio.run(story(f"postgresql+{driver}://postgres@{hosts}/postgres")) == 1
+
+
 def test_without_a_pool_no_connection_outlives_its_use(postgres: str) -> None:
     async def story() -> None:
         db = engine(url=postgres, pool="none")

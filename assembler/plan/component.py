@@ -1,14 +1,16 @@
 """An entry of the manifest → a `Component`: what its `use` names, and its checked options.
 
-In: the entry, its node, something that turns import paths into targets. Out: a `Component` that
-says how its target is to be called. Refuses what cannot be called in its place: a value that is no
-callable, an async function where nobody waits. Calls nothing.
+In: the entry, its node, something that turns import paths into targets. Out: a `ResolvedEntry` at the
+stage of imports, and of that, with its options checked, a `Component` which says how its target is to
+be called. Refuses what cannot do its work in its place: a value that is no callable, an async
+function where nobody waits, a factory whose declared type is not what is wanted. Calls nothing.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic
@@ -17,12 +19,13 @@ from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node, NodePath, locate
 from assembler.manifest.sections import ENTRY_MODELS, Role, entries_of
 from assembler.plan.allow_list import ImportFault
-from assembler.plan.caught import caught
 from assembler.plan.options import Options, OptionsChecker
-from assembler.plan.signature import Target, job_parameters, signature_of
-from assembler.plan.targets import Targets
+from assembler.plan.signature import Target, class_of, job_parameters, may_be, signature_of
+from assembler.plan.targets import Targets, caught
 
-_LEADING: dict[str, int] = {"middleware": 1, "configure": 1}
+# The methods that open and close a resource without a pair of `__aenter__` or `__enter__`.
+OPENERS = ("open", "connect", "start")
+CLOSERS = ("aclose", "close", "dispose", "shutdown")
 _GIVEN = frozenset({"app"})
 
 
@@ -62,31 +65,75 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
         yield "dependency", ("scheduler", "context"), manifest.scheduler.context
 
 
-class Part:
-    """One entry on its way to a `Component`; `faults` are those of the import stage."""
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What becomes of the code that an entry of one role names.
 
-    def __init__(
-        self, root: MappingNode, targets: Targets, role: Role, path: NodePath, entry: Any
-    ) -> None:
-        self.role: Role = role
-        self.entry = entry
-        self.path = path
-        self.targets = targets
-        self.node, _ = locate(root, path)
-        use = self.node.get("use") if isinstance(self.node, MappingNode) else self.node
-        self.span = (use or self.node).span
-        self.faults: list[Diagnostic] = []
-        self.caught: Any = None
-        self.target = self._find(targets, entry if isinstance(entry, str) else entry.use)
-        if role == "handler":
-            self.caught, found = caught(targets, entry.catch, locate(self.node, ("catch",))[0].span)
-            self.faults += found
-        items = entry.dependencies if role == "router" else ()
-        self.dependencies = [
-            Part(root, targets, "dependency", (*path, "dependencies", index), item)
-            for index, item in enumerate(items)
-        ]
-        self.faults += [fault for part in self.dependencies for fault in part.faults]
+    `leading` arguments are given by position. `is_called` tells, by what is named and by whether the
+    entry has options, if it is called now or taken as it is; `gives` is what that call has to give.
+    Without `is_called` it runs with the application, each time anew, and may be async.
+    """
+
+    leading: int = 0
+    is_called: Callable[[Target, bool], bool] | None = None
+    gives: Literal["anything", "an object", "a callable", "a router"] = "anything"
+
+
+def _always(target: Target, has_options: bool) -> bool:
+    return True
+
+
+def _with_options(target: Target, has_options: bool) -> bool:
+    return has_options
+
+
+def _if_class(target: Target, has_options: bool) -> bool:
+    return has_options or target.form == "class"
+
+
+def _if_factory(target: Target, has_options: bool) -> bool:
+    if target.form == "instance":
+        return has_options and not _has_routes(target.value)
+    return True
+
+
+def _if_app_factory(target: Target, has_options: bool) -> bool:
+    # A function that can be called without arguments is a factory; an ASGI app is not one.
+    if target.form == "function" and not has_options:
+        return not any(item.required for item in target.signature.parameters.values())
+    return _if_factory(target, has_options)
+
+
+USAGES: Mapping[Role, Usage] = MappingProxyType(
+    {
+        "resource": Usage(0, _always, "an object"),
+        "middleware": Usage(1, _always, "a callable"),
+        "handler": Usage(0, _if_class, "a callable"),
+        "configure": Usage(1, _always),
+        "router": Usage(0, _if_factory, "a router"),
+        "mount": Usage(0, _if_app_factory, "a callable"),
+        "dependency": Usage(0, _with_options, "a callable"),
+        "startup": Usage(),
+        "job": Usage(),
+        "shutdown": Usage(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedEntry:
+    """An entry, and what its `use` names: all that the stage of options needs to know."""
+
+    role: Role
+    entry: Any
+    path: NodePath
+    node: Node
+    span: Span  # of `use`
+    target: Target
+    has_options: bool
+    called: bool  # with the options; else the target stands for itself
+    caught: Any
+    dependencies: "tuple[ResolvedEntry, ...]"
 
     def checked(
         self, checker: OptionsChecker, resolver: Resolver
@@ -102,8 +149,8 @@ class Part:
             options, faults = checker.check(self.target, node, data, self.span, given)
             faults += [_supplied(name, node) for name in data if name in of_job]
         dependencies = []
-        for part in self.dependencies:
-            component, found = part.checked(checker, resolver)
+        for item in self.dependencies:
+            component, found = item.checked(checker, resolver)
             dependencies.append(component)
             faults += found
         component = Component(
@@ -119,74 +166,161 @@ class Part:
         )
         return component, faults
 
-    @property
-    def has_options(self) -> bool:
-        """Say whether the entry has a `with`."""
-        return isinstance(self.node, MappingNode) and "with" in self.node.members
 
-    @property
-    def called(self) -> bool:
-        """Say whether the target is called with the options, or stands for itself."""
-        form = self.target.form
-        if self.role == "dependency":
-            return self.has_options
-        if self.role == "handler":
-            return self.has_options or form == "class"
-        if self.role not in {"router", "mount"}:
-            return True
-        if form == "instance":
-            return self.has_options and not _has_routes(self.target.value)
-        if self.role == "router" or self.has_options or form == "class":
-            return True
-        # A function that can be called without arguments is a factory; an ASGI app is not one.
-        return not any(item.required for item in self.target.signature.parameters.values())
+def resolve_entry(
+    root: MappingNode, targets: Targets, role: Role, path: NodePath, entry: Any
+) -> tuple[ResolvedEntry, list[Diagnostic]]:
+    """Find what an entry names; return it, and every reason why it cannot stand there."""
+    node, _ = locate(root, path)
+    use = node.get("use") if isinstance(node, MappingNode) else node
+    span = (use or node).span
+    has_options = isinstance(node, MappingNode) and "with" in node.members
+    usage = USAGES[role]
+    target, is_called, faults = _NO_TARGET, True, []
+    try:
+        named = entry if isinstance(entry, str) else entry.use
+        target = targets.target(named, leading=usage.leading)
+    except ImportFault as fault:
+        faults.append(fault.at(span))
+    else:
+        is_called = usage.is_called is None or usage.is_called(target, has_options)
+        faults += _misuse(role, target, span, is_called=is_called, has_options=has_options)
+    answered = None
+    if role == "handler":
+        answered, found = caught(targets, entry.catch, locate(node, ("catch",))[0].span)
+        faults += found
+    dependencies = []
+    for index, item in enumerate(entry.dependencies if role == "router" else ()):
+        place = (*path, "dependencies", index)
+        dependency, found = resolve_entry(root, targets, "dependency", place, item)
+        dependencies.append(dependency)
+        faults += found
+    resolved = ResolvedEntry(
+        *(role, entry, path, node, span, target, has_options, is_called, answered),
+        tuple(dependencies),
+    )
+    return resolved, faults
 
-    def _find(self, targets: Targets, path: str) -> Target:
-        try:
-            self.target = targets.target(path, leading=_LEADING.get(self.role, 0))
-        except ImportFault as fault:
-            self.faults.append(fault.at(self.span))
-            return _NO_TARGET
-        self.faults += self._misuse(self.target)
-        return self.target
 
-    def _misuse(self, target: Target) -> Iterator[Diagnostic]:
+def _misuse(
+    role: Role, target: Target, span: Span, *, is_called: bool, has_options: bool
+) -> Iterator[Diagnostic]:
+    """Find why `target` cannot be used in its place: by its form, its arguments, what it gives."""
+    if role in {"router", "mount"} and not is_called:
+        yield from _no_factory(role, target, span, has_options=has_options)
+        return
+    message, remedy = _uncallable(role, target, is_called=is_called), None
+    if message is None and is_called:
+        message, remedy = _undone(role, target)
+    if message is not None:
+        yield Diagnostic("not-callable", message, span, help=remedy)
+
+
+def _uncallable(role: Role, target: Target, *, is_called: bool) -> str | None:
+    if not target.is_callable:
         kind = type(target.value).__name__
-        if self.role in {"router", "mount"} and not self.called:
-            fits = target.is_callable if self.role == "mount" else _has_routes(target.value)
-            if self.has_options:
-                message = f"`{target.name}` is no factory, so it takes no `with`"
-                way_out = "remove `with`, or name a factory"
-                yield Diagnostic("not-callable", message, self.span, help=way_out)
-            elif target.value is not None and not fits:
-                what = "an ASGI application" if self.role == "mount" else "a router"
-                message = f"`{target.path}` is of type `{kind}`, not {what}"
-                yield Diagnostic("not-callable", message, self.span)
-            return
-        if not target.is_callable:
-            of_type = f" is of type `{kind}`, which" if target.value is not None else ""
-            message = f"`{target.path}`{of_type} cannot be called"
-            yield Diagnostic("not-callable", message, self.span)
-        elif self.role == "handler" and not self.called and not _takes_two(target.value):
-            message = f"`{target.name}` cannot be called with a request and an exception"
-            yield Diagnostic("not-callable", message, self.span)
-        elif target.is_async and self._is_made:
-            message = f"`{target.name}` is async, and nothing waits for it here"
-            remedy: str | None = None
-            if self.role == "resource":
-                remedy = "make it in a plain function, and connect in its `__aenter__`"
-            yield Diagnostic("not-callable", message, self.span, help=remedy)
-
-    @property
-    def _is_made(self) -> bool:
-        if self.role in {"handler", "mount", "dependency"}:
-            return self.called
-        return self.role in {"resource", "middleware", "router", "configure"}
+        of_type = f" is of type `{kind}`, which" if target.value is not None else ""
+        return f"`{target.path}`{of_type} cannot be called"
+    if role == "handler" and not is_called and not _takes_two(target.value):
+        return f"`{target.name}` cannot be called with a request and an exception"
+    if target.signature.lacks_place:
+        return f"`{target.name}` takes nothing by position, and is given the application so"
+    return None
 
 
-def hidden(parts: list[Part]) -> Iterator[Diagnostic]:
+def _undone(role: Role, target: Target) -> tuple[str | None, str | None]:
+    """Say why a call would not do its work or not give what is wanted, and the remedy."""
+    if target.is_async and USAGES[role].is_called is not None:
+        remedy = "make it in a plain function, and connect in its `__aenter__`"
+        message = f"`{target.name}` is async, and nothing waits for it here"
+        return message, remedy if role == "resource" else None
+    if target.is_generator:
+        remedy = "return an object, which its `__aenter__` and `__aexit__` open and close"
+        message = f"`{target.name}` has a `yield`, so that a call of it runs nothing"
+        return message, remedy if role == "resource" else None
+    return _wrong_gift(role, target)
+
+
+def _no_factory(
+    role: Role, target: Target, span: Span, *, has_options: bool
+) -> Iterator[Diagnostic]:
+    fits = target.is_callable if role == "mount" else _has_routes(target.value)
+    if has_options:
+        message = f"`{target.name}` is no factory, so it takes no `with`"
+        way_out = "remove `with`, or name a factory"
+        yield Diagnostic("not-callable", message, span, help=way_out)
+    elif target.value is not None and not fits:
+        what = "an ASGI application" if role == "mount" else "a router"
+        message = f"`{target.path}` is of type `{type(target.value).__name__}`, not {what}"
+        yield Diagnostic("not-callable", message, span)
+
+
+def _wrong_gift(role: Role, target: Target) -> tuple[str | None, str | None]:
+    """Judge by its declared type what a call gives: why it is not what is wanted, and a remedy."""
+    declared = class_of(target.signature.returns)
+    gives = USAGES[role].gives
+    if declared is None or gives == "anything" or hasattr(target.value, "__wrapped__"):
+        return None, None  # a decorator may give something else
+    kind = declared.__name__
+    if gives == "a router" and not may_be(declared, "fastapi", "APIRouter"):
+        remedy = "an ASGI application is mounted: `{mount: /path, use: …}`"
+        return f"`{target.path}` gives a {kind}, not a FastAPI router", remedy
+    if gives == "a callable" and not _may_be_called(declared):
+        return f"`{target.path}` gives a {kind}, which cannot be called", None
+    if gives == "an object":
+        return _unopened(target, declared), None
+    return None, None
+
+
+def _may_be_called(declared: type) -> bool:
+    is_open = inspect.isabstract(declared) or getattr(declared, "_is_protocol", False)
+    return is_open or any(
+        not {"__call__", "__getattr__"}.isdisjoint(vars(each)) for each in declared.__mro__
+    )
+
+
+def _unopened(target: Target, declared: type) -> str | None:
+    """Say why a resource could be neither opened nor closed, though it looks as if it could."""
+    if declared is type(None):
+        return f"`{target.path}` gives None, which can be no resource"
+    for pair in (("__aenter__", "__aexit__"), ("__enter__", "__exit__")):
+        has = [name for name in pair if hasattr(declared, name)]
+        if len(has) == 1:
+            (lacks,) = {*pair} - {*has}
+            return (
+                f"`{declared.__name__}` has `{has[0]}` and no `{lacks}`, so nothing would call it"
+            )
+        if has:
+            return None
+    for name in (*OPENERS, *CLOSERS):
+        method = getattr(declared, name, None)
+        is_used = inspect.iscoroutinefunction(method) or (name in CLOSERS and callable(method))
+        needed = _needed(method) if is_used else None
+        if needed:
+            return f"`{name}` of `{declared.__name__}` needs `{needed}`, which nothing gives it"
+        if is_used and name in CLOSERS:
+            return None  # the first one is what closes
+    return None
+
+
+def _needed(method: Any) -> str | None:
+    """Return the first argument without a default that a method takes."""
+    try:
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return None
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = (
+        item.name
+        for item in parameters
+        if item.default is inspect.Parameter.empty and item.kind not in variadic
+    )
+    return next(required, None)
+
+
+def hidden(parts: list[ResolvedEntry]) -> Iterator[Diagnostic]:
     """Find handlers of one exception and mounts of one path: one of them would never be called."""
-    first: dict[Any, Part] = {}
+    first: dict[Any, ResolvedEntry] = {}
     for part in parts:
         if part.role == "mount":
             key, message = part.entry.mount, f"two mounts stand at `{part.entry.mount}`"

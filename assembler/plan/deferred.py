@@ -12,7 +12,7 @@ from assembler.diagnostics.errors import raise_faults
 from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode
 from assembler.plan.allow_list import ImportList
-from assembler.plan.component import Component, Part
+from assembler.plan.component import Component, ResolvedEntry, resolve_entry
 from assembler.plan.options import OptionsChecker
 from assembler.plan.signature import Signature, Target
 from assembler.plan.targets import ModuleTargets
@@ -33,7 +33,7 @@ class LateTargets:
 
 def with_late(
     component: Component,
-    part: Part,
+    part: ResolvedEntry,
     root: MappingNode,
     imports: ImportList,
     types: Mapping[str, type | None],
@@ -43,8 +43,8 @@ def with_late(
 
     def late() -> Component:
         targets = ModuleTargets(imports)
-        again = Part(root, targets, part.role, part.path, part.entry)
-        raise_faults(fault.scrubbed(resolver.secrets.scrub) for fault in again.faults)
+        again, faults = resolve_entry(root, targets, part.role, part.path, part.entry)
+        raise_faults(fault.scrubbed(resolver.secrets.scrub) for fault in faults)
         made, faults = again.checked(OptionsChecker(types, targets.target), resolver)
         raise_faults(fault.scrubbed(resolver.secrets.scrub) for fault in faults)
         return made

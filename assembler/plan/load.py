@@ -8,7 +8,7 @@ settings class. This is the one way to a plan for every command and for `assembl
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,28 @@ from typing import Any
 from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic, arranged, raise_faults
 from assembler.diagnostics.secrets import Secrets
+from assembler.diagnostics.span import Note
 from assembler.document.extends import DISK, Shelf, shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document, load_document
-from assembler.document.nodes import MappingNode, NodePath
+from assembler.document.nodes import MappingNode
 from assembler.document.override import override_document
 from assembler.manifest.sections import Role
 from assembler.manifest.validate import read_manifest
 from assembler.plan.allow_list import read_import_list
-from assembler.plan.component import Component, Part, entries, hidden
+from assembler.plan.component import Component, ResolvedEntry, entries, hidden, resolve_entry
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.logging import check_logging
 from assembler.plan.sections.scheduler import check_scheduler
-from assembler.plan.sections.server import check_server
+from assembler.plan.sections.server import check_server, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
 from assembler.plan.settings import read_references
 from assembler.plan.signature import class_of
 from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets
+
+_PLACES = 9  # further places of one fault that are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +140,40 @@ class _Planner:
         return ModuleTargets(self.imports)
 
     def plan(self) -> Plan:
+        """Go through the stages.
+
+        The shape is judged twice where there is an environment: at first with samples for what only
+        that tells, so that faults of the text are told before any variable is missed; then with the
+        values themselves.
+        """
         manifest = self.shape(Resolver(None, None, self.secrets))
         resolver = self.references(manifest)
         if self.environment is not None:
             manifest = self.shape(resolver)
-        parts = [self.part(*entry) for entry in entries(manifest)]
-        faults = [fault for part in parts for fault in part.faults]
+        resolved, faults = self.entries(manifest)
         logging, found = self.logging(resolver)
         sql, refused = read_sql(manifest, self.document, resolver)
-        self.refuse([*faults, *hidden(parts), *found, *refused])
-        return self.options(manifest, resolver, parts, logging, sql)
+        self.refuse([*told_once(faults), *hidden(resolved), *found, *refused])
+        return self.options(manifest, resolver, resolved, logging, sql)
 
-    def part(self, role: Role, path: NodePath, entry: Any) -> Part:
-        is_late = self.lazy and role == "mount" and entry.lazy
-        targets = LateTargets(self.imports) if is_late else self.targets
-        return Part(self.root, targets, role, path, entry)
+    def entries(self, manifest: models.Manifest) -> tuple[list[ResolvedEntry], list[Diagnostic]]:
+        found: list[ResolvedEntry] = []
+        faults: list[Diagnostic] = []
+        for role, path, entry in entries(manifest):
+            is_late = self.is_late(role, entry)
+            targets = LateTargets(self.imports) if is_late else self.targets
+            resolved, refused = resolve_entry(self.root, targets, role, path, entry)
+            found.append(resolved)
+            faults += refused
+        return found, faults
+
+    def is_late(self, role: Role, entry: Any) -> bool:
+        """Tell whether an entry is imported and checked by its first request."""
+        return self.lazy and role == "mount" and bool(entry.lazy)
 
     def shape(self, resolver: Resolver) -> models.Manifest:
         manifest, faults = read_manifest(self.root, resolver)
-        self.refuse(faults)
+        self.refuse([*faults, *unknown_keys(self.root)])
         assert manifest is not None  # noqa: S101  # without faults there is one
         return manifest
 
@@ -177,21 +195,28 @@ class _Planner:
         self,
         manifest: models.Manifest,
         resolver: Resolver,
-        parts: list[Part],
+        resolved: list[ResolvedEntry],
         logging: dict[str, Any] | None,
         sql: list[SqlStep],
     ) -> Plan:
-        declared = {part.entry.id: _declared(part) for part in parts if part.role == "resource"}
+        declared = {
+            item.entry.id: class_of(item.target.signature.returns)
+            for item in resolved
+            if item.role == "resource"
+        }
         checker = OptionsChecker(declared, self.targets.target)
         faults: list[Diagnostic] = []
-        sections: dict[str | int, list[Component]] = {}
-        for part in parts:
-            component, found = part.checked(checker, resolver)
+        components: list[Component] = []
+        for item in resolved:
+            component, found = item.checked(checker, resolver)
             faults += found
-            if isinstance(part.targets, LateTargets):
-                component = with_late(component, part, self.root, self.imports, declared, resolver)
-            key = part.role if part.path[0] == "scheduler" else part.path[0]
-            sections.setdefault(key, []).append(component)
+            if self.is_late(item.role, item.entry):
+                component = with_late(component, item, self.root, self.imports, declared, resolver)
+            components.append(component)
+
+        def of(*roles: Role) -> tuple[Component, ...]:
+            return tuple(item for item in components if item.role in roles)
+
         server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None
         jobs = tuple(
@@ -205,19 +230,19 @@ class _Planner:
             manifest=manifest,
             secrets=self.secrets,
             settings=resolver.settings,
-            resources=tuple(sections.get("resources", ())),
-            middleware=tuple(sections.get("middleware", ())),
-            handlers=tuple(sections.get("exception_handlers", ())),
-            configure=tuple(sections.get("configure", ())),
-            routes=tuple(sections.get("routes", ())),
-            startup=tuple(sections.get("startup", ())),
-            jobs=tuple(sections.get("job", ())),
-            job_context=next(iter(sections.get("dependency", ())), None),
-            shutdown=tuple(sections.get("shutdown", ())),
+            resources=of("resource"),
+            middleware=of("middleware"),
+            handlers=of("handler"),
+            configure=of("configure"),
+            routes=of("router", "mount"),
+            startup=of("startup"),
+            jobs=of("job"),
+            job_context=next(iter(of("dependency")), None),
+            shutdown=of("shutdown"),
             sql=tuple(sql),
             logging=logging,
             server=server,
-            warnings=(*self.warnings(manifest), *advice, *jobs, *self.unknown(parts)),
+            warnings=(*self.warnings(manifest), *advice, *jobs, *self.unknown(resolved)),
             is_static=is_static,
         )
 
@@ -226,19 +251,29 @@ class _Planner:
         if self.environment is not None:
             yield from check_termination(manifest, self.root)
 
-    def unknown(self, parts: list[Part]) -> Iterator[Diagnostic]:
+    def unknown(self, resolved: list[ResolvedEntry]) -> Iterator[Diagnostic]:
         """Say where the source alone did not tell."""
         reasons = getattr(self.targets, "unknown", {})
-        for part in parts:
-            reason = reasons.get(part.target.path)
-            if reason and part.has_options:
-                message = f"`{part.target.path}`: {reason}"
-                yield Diagnostic("static-unknown", message, part.span, severity="warning")
+        for item in resolved:
+            reason = reasons.get(item.target.path)
+            if reason and item.has_options:
+                message = f"`{item.target.path}`: {reason}"
+                yield Diagnostic("static-unknown", message, item.span, severity="warning")
 
     def refuse(self, faults: Iterable[Diagnostic]) -> None:
         """End the stage where it found faults, with no secret in what others' code said."""
         raise_faults(fault.scrubbed(self.secrets.scrub) for fault in faults)
 
 
-def _declared(part: Part) -> type | None:
-    return class_of(part.target.signature.returns)
+def told_once(faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """Join what is told of several places in the same words, such as one module that fails."""
+    alike: dict[tuple[object, ...], list[Diagnostic]] = {}
+    for fault in faults:
+        key = (fault.code, fault.message, fault.trace, fault.help)
+        alike.setdefault(key, []).append(fault)
+    for first, *others in alike.values():
+        spans = {fault.span: None for fault in others if fault.span and fault.span != first.span}
+        notes = [Note(span, "and here") for span in spans]
+        more = len(notes) - _PLACES
+        trace = (f"and at {more} more place{'s' if more > 1 else ''}",) if more > 0 else ()
+        yield replace(first, notes=(*first.notes, *notes[:_PLACES]), trace=first.trace + trace)

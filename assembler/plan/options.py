@@ -6,12 +6,16 @@ with the object itself when there is one. Refuses unknown and missing options an
 wrong type, each at its place, with the names that the callable takes.
 """
 
+import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
+from dataclasses import fields as dataclass_fields
 from types import UnionType
-from typing import Any, Union
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
+from typing_extensions import get_type_hints
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
@@ -22,7 +26,6 @@ from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
 from assembler.manifest.validate import quoting_help
 from assembler.plan.allow_list import ImportFault
-from assembler.plan.nested import dropped
 from assembler.plan.signature import Target, advised_length
 
 _NAMES_SHOWN = 12
@@ -90,7 +93,7 @@ class OptionsChecker:
         value, found = convert(adapter, known, stand=self._stand_in, load=load)
         found = [fault for fault in found if not self._is_open(known, fault)]
         for name in parameters.keys() & known.keys():
-            found += dropped(parameters[name].annotation, known[name], (name,))
+            found += _dropped(parameters[name].annotation, known[name], (name,))
             read = known if value is None or not isinstance(known[name], Text) else value
             faults += _short(target, node, use, name, read[name])
         faults += [_bad(target, node, use, fault, self._type_note(known, fault)) for fault in found]
@@ -241,3 +244,50 @@ def _leaf(data: Any, path: tuple[str | int, ...]) -> Any:
         if isinstance(data, dict | list):
             data = data[segment]  # type: ignore[index]  # `convert` gives paths of this very data
     return data
+
+
+def _dropped(hint: Any, data: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Find the keys under an option that no field takes: pydantic drops them, and a typo with them.
+
+    A model that says what `extra` does is left to say it, and so is a choice of several types.
+    """
+    hint = _bare(hint)
+    fields = _fields_of(hint) if isinstance(data, dict) else None
+    if fields is not None:
+        yield from (Fault(path, "unknown", key) for key in data if key not in fields)
+    for step, inner, item in _parts(hint, fields, data):
+        yield from _dropped(inner, item, (*path, step))
+
+
+def _bare(hint: Any) -> Any:
+    """Take `Annotated` and `| None` off a hint."""
+    arms = [item for item in get_args(hint) if item is not type(None)]
+    is_single = get_origin(hint) in _UNIONS and len(arms) == 1
+    return _bare(arms[0]) if is_single or get_origin(hint) is Annotated else hint
+
+
+def _parts(hint: Any, fields: dict[str, Any] | None, data: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield the steps into `data`, each with its hint and its value."""
+    inner = [item for item in get_args(hint) if item is not ...]
+    if isinstance(data, list) and len(inner) == 1:
+        yield from ((index, inner[0], item) for index, item in enumerate(data))
+    elif isinstance(data, dict) and fields is not None:
+        yield from ((key, fields[key], item) for key, item in data.items() if key in fields)
+    elif isinstance(data, dict) and len(inner) == 2 and get_origin(hint) not in _UNIONS:
+        yield from ((key, inner[1], item) for key, item in data.items())
+
+
+def _fields_of(hint: Any) -> dict[str, Any] | None:
+    """Return the keys that a dataclass or model takes, where it drops all others in silence."""
+    if inspect.isclass(hint) and issubclass(hint, BaseModel) and "extra" not in hint.model_config:
+        fields = hint.model_fields.items()
+        aliases = [field.validation_alias for _, field in fields]
+        if all(isinstance(alias, str | None) for alias in aliases):
+            named = {name: field.annotation for name, field in fields}
+            return named | {field.alias: field.annotation for _, field in fields if field.alias}
+    elif inspect.isclass(hint) and is_dataclass(hint) and not hasattr(hint, "__pydantic_config__"):
+        types: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # a hint may name what only a type checker imports
+            types = get_type_hints(hint, include_extras=True)
+        return {field.name: types.get(field.name) for field in dataclass_fields(hint) if field.init}
+    return None

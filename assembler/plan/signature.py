@@ -8,6 +8,7 @@ nothing: a callable that does not tell its signature takes any option.
 
 import functools
 import inspect
+import sys
 from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from assembler.manifest.duration import Duration
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # What a YAML list may be given to; pydantic checks few of these, and an `Iterable` only when read.
 _LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable, abc.Container)
+_DEEPER = {"sqlalchemy": ("sqlalchemy.ext.asyncio",)}  # modules of a package that have its classes
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -44,6 +46,7 @@ class Signature:
     open: bool
     returns: Any = None
     unnamed: str | None = None  # a required parameter that no option can give
+    lacks_place: bool = False  # it takes fewer arguments by position than it is given
 
     def adapter(self, names: abc.Collection[str] | None = None) -> TypeAdapter[Any]:
         """Return what validates a mapping of options; parameters it cannot check take anything.
@@ -75,6 +78,7 @@ class Target:
     is_callable: bool
     is_async: bool
     signature: Signature
+    is_generator: bool = False  # calling it gives a generator, and runs nothing of it
 
     @property
     def name(self) -> str:
@@ -94,9 +98,9 @@ def target_of(path: str, value: Any, *, leading: int = 0) -> Target:
         form == "instance" and inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004  # asks whether that method is async
     )
     name = path.replace(":", ".").rpartition(".")[2]
-    return Target(
-        path, value, form, callable(value), is_async, signature_of(value, name, leading=leading)
-    )
+    signature = signature_of(value, name, leading=leading)
+    is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+    return Target(path, value, form, callable(value), is_async, signature, is_generator)
 
 
 def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
@@ -107,6 +111,8 @@ def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
         return Signature(name, {}, open=True)
     hints = _hints(value)
     skipped = [item.name for item in parameters if item.kind in _POSITIONAL][:leading]
+    takes_any = any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters)
+    lacks_place = len(skipped) < leading and not takes_any
     rest = [item for item in parameters if item.name not in skipped]
     named = {
         item.name: Parameter(
@@ -125,7 +131,8 @@ def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
     ]
     is_open = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in rest)
     returns = value if inspect.isclass(value) else hints.get("return")
-    return Signature(name, named, is_open, returns, unnamed[0] if unnamed else None)
+    needed = unnamed[0] if unnamed else None
+    return Signature(name, named, is_open, returns, needed, lacks_place)
 
 
 def job_parameters(signature: Signature) -> frozenset[str]:
@@ -159,6 +166,24 @@ def advised_length(annotation: Any) -> int | None:
         if isinstance(found, int):
             return found
     return None
+
+
+def may_be(kind: type, package: str, name: str) -> bool:
+    """Tell whether an object declared as `kind` may be one of the class `name` of `package`.
+
+    By names, since nothing is imported for it; and by what is imported, whether `kind` is wider.
+    """
+    if any(
+        each.__name__ == name and each.__module__.partition(".")[0] == package
+        for each in kind.__mro__
+    ):
+        return True
+    homes = (sys.modules.get(place) for place in (package, *_DEEPER.get(package, ())))
+    wanted = next((found for home in homes if (found := getattr(home, name, None))), None)
+    try:
+        return wanted is not None and issubclass(wanted, kind)
+    except TypeError:  # a protocol with attributes
+        return True
 
 
 def fitted(annotation: Any) -> Any:

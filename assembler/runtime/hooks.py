@@ -15,14 +15,12 @@ from typing import Any
 from starlette.applications import Starlette
 
 from assembler.diagnostics.span import Span
-from assembler.plan.component import Component
+from assembler.plan.component import CLOSERS, OPENERS, Component
 from assembler.runtime.report import Phase
 from assembler.runtime.task import call, nothing
 
 _STARTUP_LIMIT = timedelta(seconds=30)
 _CLOSE_LIMIT = timedelta(seconds=10)
-_OPENERS = ("open", "connect", "start")
-_CLOSERS = ("aclose", "close", "dispose", "shutdown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,8 @@ def _methods(value: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     if hasattr(kind, "__enter__") and hasattr(kind, "__exit__"):
         return lambda: call(value.__enter__), lambda: call(value.__exit__, None, None, None)
     # Only an `async def` opens: SQLAlchemy's plain `connect` would hand out a connection.
-    openers = [n for n in _OPENERS if inspect.iscoroutinefunction(getattr(kind, n, None))]
-    closers = [n for n in _CLOSERS if callable(getattr(kind, n, None))]
+    openers = [n for n in OPENERS if inspect.iscoroutinefunction(getattr(kind, n, None))]
+    closers = [n for n in CLOSERS if callable(getattr(kind, n, None))]
     enter = getattr(value, openers[0]) if openers else nothing
     closer = getattr(value, closers[0]) if closers else nothing
     return enter, lambda: call(closer)

@@ -7,6 +7,7 @@ import; an unknown log level; a logging configuration, for which there is a sect
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from assembler.diagnostics.errors import Diagnostic
@@ -15,6 +16,7 @@ from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node
 from assembler.document.provenance import Unknown
 from assembler.manifest import Manifest
+from assembler.manifest.app import Server
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.options import OptionsChecker
 from assembler.plan.signature import Target, signature_of
@@ -51,6 +53,27 @@ def check_server(
     faults += _values(node, data, targets)
     arguments, _ = options.arguments({})
     return {**defaults, **arguments}, faults
+
+
+def unknown_keys(root: MappingNode) -> Iterator[Diagnostic]:
+    """Find the keys that neither the format nor uvicorn's `Config` has."""
+    node = root.get("server")
+    members = node.members if isinstance(node, MappingNode) else {}
+    others = members.keys() - Server.model_fields.keys()
+    if not others:
+        return
+    known = dict.fromkeys([*Server.model_fields, *_config_names()])
+    for name, member in members.items():
+        if name in others and name not in known:
+            message, remedy = f"`server` has no key `{name}`", did_you_mean(name, known)
+            yield Diagnostic("unknown-key", message, member.key, "unknown key", help=remedy)
+
+
+@cache
+def _config_names() -> tuple[str, ...]:
+    import uvicorn  # noqa: PLC0415  # as above
+
+    return tuple(signature_of(uvicorn.Config, "server", leading=1).parameters)
 
 
 def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterator[Diagnostic]:

@@ -8,7 +8,6 @@ a transaction of its own, so neither several nor one that begins or ends a trans
 
 import hashlib
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from assembler.document.parser import read_file
 from assembler.document.provenance import revealed
 from assembler.manifest import Manifest
 from assembler.manifest import step as models
+from assembler.plan.signature import may_be
 from assembler.plan.sql.kinds import controls_transaction, never_applied, runs_alone
 from assembler.plan.sql.scanner import Token, Unclosed, statements
 from assembler.plan.sql.texts import SqlText, first_line, source_of
@@ -94,7 +94,7 @@ def check_engines(
     """Find databases whose factory declares to return something that is no async engine."""
     for step in steps:
         kind = declared.get(step.database)
-        if kind is not None and not _may_be_engine(kind):
+        if kind is not None and not may_be(kind, "sqlalchemy", "AsyncEngine"):
             yield no_engine(step, kind)
 
 
@@ -119,16 +119,6 @@ def hash_of(text: str) -> str:
     """Hash a statement's text, whatever its line ends, the space around it and its final `;`."""
     plain = text.replace("\r\n", "\n").strip().rstrip(";").rstrip()
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _may_be_engine(kind: type) -> bool:
-    if is_engine(kind):
-        return True
-    engine = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), "AsyncEngine", None)
-    try:
-        return engine is not None and issubclass(engine, kind)
-    except TypeError:  # a protocol with attributes
-        return True
 
 
 def _dialect_of(root: MappingNode, resource: str, resolver: Resolver) -> str:

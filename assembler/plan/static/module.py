@@ -208,7 +208,7 @@ def _recorder(source: Source) -> griffe.Extension:
         def on_instance(self, *, node: Any, obj: Any, agent: Any, **kwargs: Any) -> None:
             if _is_bound(obj, node, agent.current):
                 source.note(obj.parent, obj.name, obj, node)
-            if isinstance(node, ast.AsyncFunctionDef) and _yields(node):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _yields(node):
                 obj.labels.add("generator")
 
         def on_attribute_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
@@ -276,11 +276,11 @@ def _holds(test: ast.expr) -> bool | None:
         return None
 
 
-def _yields(function: ast.AsyncFunctionDef) -> bool:
+def _yields(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     nodes: list[ast.AST] = list(function.body)
     while nodes:
         node = nodes.pop()
-        if isinstance(node, ast.Yield):
+        if isinstance(node, ast.Yield | ast.YieldFrom):
             return True
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             nodes += ast.iter_child_nodes(node)

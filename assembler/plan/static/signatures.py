@@ -39,7 +39,7 @@ class Signatures:
         form: Form = "instance"
         name = path.replace(":", ".").rpartition(".")[2]
         signature, why = Signature(name, {}, open=True), None
-        is_callable, is_async = True, False
+        is_callable, is_async, is_generator = True, False, False
         item = shown(value)
         try:
             if isinstance(value, Source):
@@ -49,13 +49,14 @@ class Signatures:
             elif item.is_class or item.is_function:
                 form = "class" if item.is_class else "function"
                 is_async = item.is_function and self._is_async(item)
+                is_generator = item.is_function and self._is_generator(item)
                 signature = signature_of(self._stand_in(item), name, leading=leading)
                 why = "takes `**kwargs`" if signature.open else None
             else:
                 form, is_callable, is_async, why = self._instance(item)
         except (Unreadable, ValueError) as error:
             why = str(error)
-        return Target(path, None, form, is_callable, is_async, signature), why
+        return Target(path, None, form, is_callable, is_async, signature, is_generator), why
 
     def _stand_in(self, item: Any) -> Any:
         """Return a function that shows the same parameters."""
@@ -72,8 +73,16 @@ class Signatures:
 
     def _is_async(self, function: Any) -> bool:
         """Tell whether calling it gives a coroutine: no decorator, not even `cache`, shows that."""
+        is_coroutine = {"async", "generator"} & function.labels == {"async"}
+        return is_coroutine and self._is_plain(function)
+
+    def _is_generator(self, function: Any) -> bool:
+        """Tell whether calling it gives a generator: `contextmanager` makes it something else."""
+        return "generator" in function.labels and self._is_plain(function)
+
+    def _is_plain(self, function: Any) -> bool:
         found = {self._resolved(item.value, function.parent) for item in function.decorators}
-        return {"async", "generator"} & function.labels == {"async"} and found <= PLAIN
+        return found <= PLAIN
 
     def _instance(self, value: Any) -> tuple[Form, bool, bool, str | None]:
         inner = self._names.wrapped(value)

@@ -27,10 +27,9 @@ def _empty_journal() -> None:
 
 
 def faults_of(folder: Path, text: str, environment: dict[str, str] | None = None) -> list[str]:
-    """The faults of building `text`, each as `code line: message`."""
-    plan = planned(folder, text, environment)
+    """The faults of planning and building `text`, each as `code line: message`."""
     with pytest.raises(ManifestError) as caught:
-        build(plan)
+        build(planned(folder, text, environment))
     return [
         f"{fault.code} {fault.span.line if fault.span else 0}: {fault.message}"
         for fault in caught.value.diagnostics

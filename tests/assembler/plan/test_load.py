@@ -52,6 +52,9 @@ class Limit:
     def __init__(self, app, limit: int, store: Database):
         never()
 
+    async def __call__(self, scope, receive, send):
+        never()
+
 def make_handler(debug: bool):
     never()
 

@@ -1,7 +1,7 @@
 """Routers, mounts and handlers of the sample application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -265,6 +265,6 @@ def leaving_app() -> Starlette:
     return Starlette(lifespan=_leaving_lifespan)
 
 
-def numbers() -> Iterator[int]:
+def numbers() -> object:
     """No router and no application."""
     return iter((1, 2))

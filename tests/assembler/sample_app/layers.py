@@ -137,7 +137,7 @@ class WithApp:
         await self.app(scope, receive, send)
 
 
-def forgetful(app: ASGIApp) -> None:
+def forgetful(app: ASGIApp) -> Any:
     """A factory of a layer, without its `return`."""
 
 

@@ -229,7 +229,7 @@ def untyped() -> object:
     return 5
 
 
-def broken_factory(secret: str) -> Entered:
+def broken_factory(secret: str) -> object:
     raise ValueError(f"cannot parse {secret}")
 
 
@@ -272,13 +272,15 @@ async def panic() -> None:
     raise Panic
 
 
-def panicking() -> None:
+def panicking() -> object:
     raise Panic
 
 
 class Panicking:
     def __init__(self, app: object) -> None:
         raise Panic
+
+    async def __call__(self, *args: object) -> None: ...
 
 
 class Hostile:

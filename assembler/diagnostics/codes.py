@@ -43,7 +43,7 @@ CODES = MappingProxyType(
         # of imports:
         "import-not-allowed": "the path, or what it names, is outside the import list",
         "module-not-found": "no such module can be imported",
-        "import-failed": "the module was found, and failed while it was imported",
+        "import-failed": "the module was found, and failed while it was imported, or its source is no Python",
         "attribute-not-found": "the module has no such name",
         "not-callable": "the path names something that cannot be called here",
         "not-an-exception": "`catch` names something that is not an exception class",

@@ -104,7 +104,8 @@ def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str) -> Di
     subject = f"`{path[-1]}`" if path and isinstance(path[-1], str) else _entry_of(path)
     message = f"{subject} {reason}" if reason.startswith(("must ", "takes ")) else reason
     place = _blamed(node, reason) if isinstance(node, MappingNode) else node.span
-    return Diagnostic("bad-value", message, place, help=quoting_help(node, reason))
+    remedy = quoting_help(node, reason) or _path_help(node, reason, path)
+    return Diagnostic("bad-value", message, place, help=remedy)
 
 
 def quoting_help(node: Node, reason: str) -> str | None:
@@ -119,6 +120,16 @@ def quoting_help(node: Node, reason: str) -> str | None:
         written = span.file.lines[span.line - 1][span.column - 1 : span.end_column - 1]
         return f'write it as "{written}"'
     return None
+
+
+def _path_help(node: Node, reason: str, path: NodePath) -> str | None:
+    """Return the remedy where a URL path begins or ends otherwise than one does."""
+    if "must start with `/`" not in reason or not isinstance(node, ScalarNode):
+        return None
+    meant = str(node.value).strip("/")
+    if meant:
+        return f"write `/{meant}`"
+    return "leave it out" if path[-1] in {"prefix", "root_path"} else None
 
 
 def _blamed(node: MappingNode, reason: str) -> Span:

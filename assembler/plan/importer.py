@@ -86,6 +86,17 @@ def failed(name: str, error: BaseException) -> ImportFault:
     return ImportFault("import-failed", message, trace=frame_of(error))
 
 
+def unreadable(name: str, error: BaseException) -> ImportFault:
+    """Say that the text of `name`, which nobody has imported, cannot be read as Python."""
+    message = f"the source of `{name}` cannot be read: {failure_of(error)}"
+    return ImportFault("import-failed", message, trace=frame_of(error))
+
+
+def names_class(name: str) -> bool:
+    """Tell whether a name is written as classes are: a module is hardly called so."""
+    return name[:1].isupper()
+
+
 def module_not_found(name: str, top_file: str | None, folders: Iterable[str]) -> ImportFault:
     """Say that there is no module `name`.
 
@@ -122,7 +133,8 @@ def _longest_module(path: str) -> tuple[ModuleType, list[str]]:
         try:
             module = _import_module(name)
         except ImportFault as fault:
-            if fault.code != "module-not-found" or (len(rest) > 1 and not hasattr(module, rest[0])):
+            is_module = len(rest) > 1 and not hasattr(module, rest[0]) and not names_class(rest[0])
+            if fault.code != "module-not-found" or is_module:
                 raise
             break
         del rest[0]

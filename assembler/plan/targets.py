@@ -17,6 +17,25 @@ from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import failed, import_object
 from assembler.plan.signature import Target, target_of
 
+# Exceptions that are often named without the module that has them.
+_HOMES = {
+    name: f"{module}.{name}"
+    for module, names in {
+        "starlette.exceptions": ("HTTPException", "WebSocketException"),
+        "fastapi.exceptions": (
+            *("RequestValidationError", "ResponseValidationError"),
+            *("WebSocketRequestValidationError", "FastAPIError"),
+        ),
+        "pydantic": ("ValidationError",),
+        "sqlalchemy.exc": (
+            *("SQLAlchemyError", "DBAPIError", "IntegrityError", "OperationalError"),
+            *("DataError", "NoResultFound", "MultipleResultsFound", "InterfaceError"),
+        ),
+        "redis.exceptions": ("RedisError",),
+    }.items()
+    for name in names
+}
+
 
 class Targets(Protocol):
     """What turns an import path into a `Target`, or raises `ImportFault`."""
@@ -78,8 +97,8 @@ def _built_in(name: str, span: Span) -> tuple[Any, list[Diagnostic]]:
     if value is not None:
         message = f"the built-in `{name}` is no subclass of Exception"
     known = [item.__name__ for item in vars(builtins).values() if _is_exception(item)]
-    fault = Diagnostic("not-an-exception", message, span, help=did_you_mean(name, known))
-    return None, [fault]
+    remedy = f"write `{_HOMES[name]}`" if name in _HOMES else did_you_mean(name, known)
+    return None, [Diagnostic("not-an-exception", message, span, help=remedy)]
 
 
 def _is_exception(value: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.plan.allow_list import ImportFault, ImportList
-from assembler.plan.importer import BEHIND, module_not_found
+from assembler.plan.importer import BEHIND, module_not_found, names_class
 from assembler.plan.signature import Target
 from assembler.plan.static.looseness import Looseness, OptionFacts, literal
 from assembler.plan.static.module import EarlierTree, Source
@@ -143,7 +143,8 @@ class SourceReader:
                 break
             name = f"{module.name}.{rest[0]}"
             if self._names.load(name) is None:
-                if len(rest) > 1 and self._names.step(module, rest[0]) is None:
+                is_module = len(rest) > 1 and not names_class(rest[0])
+                if is_module and self._names.step(module, rest[0]) is None:
                     self._module(name)  # raises
                 break
             module = self._module(name)

@@ -17,7 +17,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from assembler.plan.importer import failed, search_path
+from assembler.plan.importer import search_path, unreadable
 
 if TYPE_CHECKING:
     import griffe  # at run time only where a source is read: an app that starts must not pay for it
@@ -88,7 +88,7 @@ class Source:
         try:
             return get_source(self._spec.name) if get_source else None
         except (ImportError, SyntaxError) as error:  # the text is not in the encoding it claims
-            raise failed(self.name, error.__cause__ or error) from error
+            raise unreadable(self.name, error.__cause__ or error) from error
 
     @functools.cached_property
     def tree(self) -> griffe.Module | None:
@@ -106,7 +106,7 @@ class Source:
             with warnings.catch_warnings(action="ignore"):
                 return griffe.visit(name, file, self.code, extensions=extensions, parent=parent)
         except (SyntaxError, ValueError) as error:
-            raise failed(self.name, error) from error
+            raise unreadable(self.name, error) from error
 
     @functools.cached_property
     def assigned(self) -> set[str]:

@@ -206,16 +206,16 @@ class _Planner:
         }
         checker = OptionsChecker(declared, self.targets.target)
         faults: list[Diagnostic] = []
-        components: list[Component] = []
+        made: list[Component] = []
         for item in resolved:
             component, found = item.checked(checker, resolver)
             faults += found
             if self.is_late(item.role, item.entry):
                 component = with_late(component, item, self.root, self.imports, declared, resolver)
-            components.append(component)
+            made.append(component)
 
         def of(*roles: Role) -> tuple[Component, ...]:
-            return tuple(item for item in components if item.role in roles)
+            return tuple(item for item in made if item.role in roles)
 
         server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None

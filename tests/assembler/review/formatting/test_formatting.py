@@ -14,9 +14,9 @@ from assembler.diagnostics.errors import AssemblerError, ManifestError
 from assembler.diagnostics.span import File
 from assembler.document.extends import read_layer
 from assembler.document.nodes import MappingNode
-from assembler.review.formatting import formatted as room
-from assembler.review.formatting.formatted import formatted
-from assembler.review.formatting.written import read_written
+from assembler.review import formatting as room
+from assembler.review.formatting import formatted
+from assembler.review.formatting.written import comment_owners, read_written
 from tests.assembler.trees import KEYS, VALUES, plain
 
 ROOT = Path(__file__).parents[4]
@@ -221,6 +221,57 @@ def test_the_form_says_the_same_keeps_the_comments_and_is_its_own_form(text: str
     assert form(result) == result
     if not set(text) & {"|", ">", "\\"}:
         assert not [line for line in result.split("\n") if line != line.rstrip(" \t")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a:\n  - use: b\n  - # why\n    use: c\n", [(("a", 1), "# why")]),
+        ("a:\n- # one\n  use: b\n- &x # two\n  use: c\n", [(("a", 0), "# one"), (("a", 1), "# two")]),
+        ("a:\n  -\n    # why\n    - b\n    - # item\n      c\n", [(("a", 0, 0), "# why"), (("a", 0, 1), "# item")]),
+        ("a: # of a\n  # above\n  b: 1\n  # end of a\nc: 2\n# end\n", [
+            (("a",), "# of a"), (("a", "b"), "# above"), (("a",), "# end of a"), ((), "# end"),
+        ]),
+        ("a: [ # of a\n  {b: 1}, # zero\n     # above one\n  {b: 2}\n  # end\n]\n", [
+            (("a",), "# of a"), (("a", 0), "# zero"), (("a", 1), "# above one"), (("a",), "# end"),
+        ]),
+        ("# top\n\na: 1\n", [((), "# top")]),
+    ],
+)  # fmt: skip
+def test_a_comment_is_about_what_it_stands_at(text: str, expected: list[Any]) -> None:
+    assert comment_owners(text) == expected
+
+
+DASHED = st.lists(
+    st.tuples(st.booleans(), st.sampled_from(["", " # inline", " # why"]), st.booleans()),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(DASHED)
+def test_a_comment_behind_a_dash_stays_at_its_entry(
+    items: list[tuple[bool, str, bool]],
+) -> None:
+    lines = ["middleware:"]
+    for number, (is_alone, comment, is_turned) in enumerate(items):
+        keys = [f"id: i{number}", f"use: a.b{number}"][:: -1 if is_turned else 1]
+        marked = f"{comment} {number}" if comment else ""
+        lines += [f"  -{marked}", f"    {keys[0]}"] if is_alone else [f"  - {keys[0]}{marked}"]
+        lines.append(f"    {keys[1]}")
+    result = form("\n".join(lines) + "\n")
+    at = {
+        line.split("id: ")[-1].split(" ")[0]: number
+        for number, line in enumerate(result.split("\n"))
+    }
+    for number, (_, comment, _) in enumerate(items):
+        if comment:
+            place = next(
+                n
+                for n, line in enumerate(result.split("\n"))
+                if f"{comment} {number}" in f" {line}"
+            )
+            assert at[f"i{number}"] - 2 <= place <= at[f"i{number}"] + 1
 
 
 @given(texts(), st.randoms(use_true_random=False))

@@ -5,8 +5,17 @@ a websocket is closed before it is accepted where its server cannot answer it wi
 
 Each route counts apart, by its own template (`/users/{id}`) and endpoint. So it does not matter
 how a router was included, under which root path the app runs, or what stands in the parameters.
+
+FastAPI puts the headers of a dependency on what it answers itself, and drops them where the endpoint
+returns a `Response`. There they are put on by a wrapper round `dependant.call`, the place that FastAPI
+leaves to integrations, which is made when a route is first seen.
 """
 
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -20,6 +29,10 @@ from components.rate_limit.keys import KeyFunction, Kind, subject_of
 from components.rate_limit.memory import MemoryStore
 from components.rate_limit.rates import RateText, parse_rates
 from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
+
+# What FastAPI gives to all dependencies of the running request, to put headers on.
+_INJECTED: ContextVar[Response | None] = ContextVar("rate_limit_injected", default=None)
+_FIELDS = frozenset({b"ratelimit-policy", b"ratelimit"})
 
 
 class RateLimited(HTTPException):
@@ -92,6 +105,7 @@ class EndpointRateLimiter:
         if limit is not None:
             value = self._templates[limit] % (remaining, seconds_up(wait_ns))
             response.raw_headers += (self._policy, (b"ratelimit", value))
+            _INJECTED.set(response)
 
     def _refusal(self, scope: Scope, decision: Decision) -> Exception:
         if scope["type"] == "websocket" and "websocket.http.response" not in (
@@ -120,4 +134,44 @@ class EndpointRateLimiter:
         if route is not None:
             # the route is kept, so that no other one gets its number
             self._names[id(route)] = (route, name)
+            _tell_by(route)
         return name
+
+
+def _tell_by(route: Any) -> None:
+    """Have the endpoint of a route put the limits' fields on a `Response` of its own."""
+    dependant = getattr(route, "dependant", None)
+    call = getattr(dependant, "call", None)
+    if dependant is not None and call is not None and not isinstance(call, _Telling):
+        dependant.call = _Telling(call)
+
+
+class _Telling:
+    """An endpoint, whose `Response` gets the fields that its limits have said."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, call)
+        self._call = call
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        injected = _INJECTED.get()
+        found = self._call(*arguments, **options)
+        if inspect.isawaitable(found):
+            return self._later(found, injected)
+        return _with_fields(found, injected)
+
+    async def _later(self, waiting: Any, injected: Response | None) -> Any:
+        return _with_fields(await waiting, injected)
+
+
+def _with_fields(found: Any, injected: Response | None) -> Any:
+    if injected is None or not isinstance(found, Response):
+        return found
+    # A copy: an endpoint may give one response to all requests.
+    told = copy.copy(found)
+    told.__dict__.pop("_headers", None)  # a view of the list that is left behind
+    told.raw_headers = [
+        *found.raw_headers,
+        *(field for field in injected.raw_headers if field[0] in _FIELDS),
+    ]
+    return told

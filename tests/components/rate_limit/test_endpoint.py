@@ -1,13 +1,18 @@
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from components.metrics import MetricsMiddleware
+from components.metrics.exposition import router as metrics_router
 from components.rate_limit.endpoint import EndpointRateLimiter, RateLimited
 from tests.components.rate_limit.play import Answer, play
 
@@ -175,3 +180,90 @@ def test_dependency_overrides_can_lift_it() -> None:
 def test_a_bad_option_shows_when_it_is_made(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="`"):
         EndpointRateLimiter(**{"limit": "5/minute", **options})
+
+
+SHARED = Response("shared")
+
+
+async def streamed() -> AsyncIterator[bytes]:
+    yield b"one "
+    yield b"two"
+
+
+@pytest.mark.parametrize("is_included", [False, True])
+def test_a_response_of_the_endpoints_own_says_the_limits_too(
+    is_included: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "file.txt").write_text("file")
+    minute, hour = (
+        EndpointRateLimiter("9/minute", name="m"),
+        EndpointRateLimiter("99/hour", name="h"),
+    )
+    routes = APIRouter(dependencies=[Depends(minute), Depends(hour)])
+    routes.add_api_route("/plain", lambda: Response("plain"))
+    routes.add_api_route("/shared", lambda: SHARED)
+    routes.add_api_route("/file", lambda: FileResponse(tmp_path / "file.txt"))
+    routes.add_api_route("/stream", lambda: StreamingResponse(streamed()))
+    routes.add_api_route("/data", lambda: {"made": "by FastAPI"})
+
+    @routes.get("/later")
+    async def later(response: Response) -> Response:
+        response.headers["x-other"] = "is FastAPI's to drop"
+        return JSONResponse({"later": True}, headers={"x-own": "yes"})
+
+    app = FastAPI()
+    if is_included:
+        app.include_router(routes)
+    else:
+        app.router = routes
+    said = [
+        '"m";q=9;w=60',
+        '"h";q=99;w=3600',
+    ]
+    for path in ("/plain", "/shared", "/file", "/stream", "/later", "/data"):
+        with TestClient(app) as client:
+            for left in (8, 7):
+                answer = client.get(path)
+                assert answer.status_code == 200
+                assert answer.headers.get_list("ratelimit-policy") == said
+                limits = answer.headers.get_list("ratelimit")
+                assert [text.partition(";t=")[0] for text in limits] == [
+                    f'"m";r={left}',
+                    f'"h";r={left + 90}',
+                ]
+    assert "ratelimit" not in SHARED.headers
+    with TestClient(app) as client:
+        answer = client.get("/later")
+        assert (answer.headers["x-own"], answer.json()) == ("yes", {"later": True})
+        assert client.get("/stream").text == "one two"
+        assert client.get("/file").text == "file"
+
+
+def test_a_decision_about_such_a_route_is_counted(tmp_path: Path) -> None:
+    app = FastAPI()
+    limiter = EndpointRateLimiter("1/minute", name="own")
+    app.add_api_route("/plain", lambda: Response("plain"), dependencies=[Depends(limiter)])
+    app.include_router(metrics_router(public=True))
+    app.add_middleware(MetricsMiddleware, directory=tmp_path)
+    with TestClient(app, client=("127.0.0.1", 1)) as client:
+        assert [client.get("/plain").status_code for _ in range(2)] == [200, 429]
+        text = client.get("/metrics").text
+    for decision in ("admitted", "refused"):
+        [line] = [x for x in text.splitlines() if f'decision="{decision}"' in x and '"own"' in x]
+        assert float(line.rpartition(" ")[2]) == 1
+
+
+def test_an_inner_request_of_an_endpoint_keeps_its_fields_to_itself() -> None:
+    inner, app = FastAPI(), FastAPI()
+    small, large = (
+        EndpointRateLimiter("3/minute", name="in"),
+        EndpointRateLimiter("5/minute", name="out"),
+    )
+    inner.add_api_route("/in", lambda: Response("in"), dependencies=[Depends(small)])
+
+    @app.get("/out", dependencies=[Depends(large)])
+    async def out() -> Response:
+        return Response((await play(inner, "/in")).headers["ratelimit"])
+
+    found = answer(app, "/out")
+    assert found.headers["ratelimit"].startswith('"out";r=4')

@@ -17,7 +17,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components.rate_limit.store import Decision, Limit, OnStoreError
-from components.rate_limit.windows import BUCKETS, Window
+from components.rate_limit.windows import Window
 
 _SHARD_KEYS = 1024  # a sweep or a dict's growth at this size takes some ten microseconds
 _OVERFLOW = 16  # shared counters per shard
@@ -112,7 +112,7 @@ class Table:
             return Decision(False, self.limit, remaining + cost, wait_ns)
         shard[subject] = state + cost
         oldest = ((slots + cost).bit_length() - 1) // window.bits
-        free_at = self._ends_ns + (BUCKETS - oldest) * window.bucket_ns
+        free_at = self._ends_ns + (window.buckets - oldest) * window.bucket_ns
         # what Decision(…) does, without its Python frame
         return _new(Decision, (True, self.limit, remaining, free_at - now))
 
@@ -153,7 +153,8 @@ class Table:
 
     def _sweep(self, index: int, bucket: int) -> None:
         """Drop what has left the window; again when twice as many have come, or at the bound."""
-        shard, oldest = self._shards[index], bucket - BUCKETS << self._window.shift
+        shard, window = self._shards[index], self._window
+        oldest = bucket - window.buckets << window.shift
         for subject in [subject for subject, state in shard.items() if state < oldest]:
             del shard[subject]
         self._swept[index] = bucket

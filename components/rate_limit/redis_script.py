@@ -6,7 +6,8 @@ refused), the units that remain, and the microseconds until more are free.
 
 The arithmetic is that of `windows`, with Redis's own clock, so that all processes agree. A client
 has one key, whatever its limits: they are charged together or not at all, also in a cluster,
-where two keys would stand on two servers. The value is a MessagePack map from a limit's id to
+where two keys would stand on two servers. The value is a MessagePack map from a limit's id, which
+says after a slash into how many buckets the period is cut where that is not 30, to
 `{bucket width, units held, bucket, units, bucket, units, …}`, oldest bucket first; the key lives
 as long as the last of its windows. A refused hit writes nothing.
 """
@@ -19,6 +20,7 @@ from components.rate_limit.store import Decision, Limit
 from components.rate_limit.windows import Window
 
 LUA = """
+local function buckets(id) return tonumber(string.match(id, '/(%d+)$') or 30) end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local plans = cjson.decode(ARGV[1])
@@ -30,14 +32,14 @@ for i, key in ipairs(KEYS) do
   local state = raw and cmsgpack.unpack(raw) or {}
   local refused, tightest, left, wait = 0, 0, 0, 0
   for j, limit in ipairs(plan) do
-    local id, quota, width = limit[1], limit[2], limit[3]
+    local id, quota, width, count = limit[1], limit[2], limit[3], buckets(limit[1])
     local bucket, held = math.floor(now / width), state[id]
     -- a clock set back by less than a window stands still, by more it begins anew
-    if not held or #held > 2 and held[#held - 1] - bucket > 30 then
+    if not held or #held > 2 and held[#held - 1] - bucket > count then
       held = {width, 0}
       state[id] = held
     end
-    while #held > 2 and bucket - held[3] > 30 do
+    while #held > 2 and bucket - held[3] > count do
       held[2] = held[2] - held[4]
       table.remove(held, 3)
       table.remove(held, 3)
@@ -48,7 +50,7 @@ for i, key in ipairs(KEYS) do
       while need > held[at + 1] and at + 2 < #held do
         need, at = need - held[at + 1], at + 2
       end
-      local free = (held[at] + 31) * width - now
+      local free = (held[at] + count + 1) * width - now
       if refused == 0 or free > wait then refused, left, wait = j, remaining, free end
     elseif refused == 0 and (tightest == 0 or remaining - cost < left) then
       tightest, left = j, remaining - cost
@@ -69,12 +71,13 @@ for i, key in ipairs(KEYS) do
     end
     local ends = now
     for id, held in pairs(state) do
-      local over = (held[#held - 1] + 31) * held[1]
+      local over = (held[#held - 1] + buckets(id) + 1) * held[1]
       if over <= now then state[id] = nil elseif over > ends then ends = over end
     end
     redis.call('SET', key, cmsgpack.pack(state), 'PX', math.ceil((ends - now) / 1000))
-    local held = state[plan[tightest][1]]
-    out[i] = tightest .. ' ' .. left .. ' ' .. (held[3] + 31) * held[1] - now
+    local id = plan[tightest][1]
+    local held = state[id]
+    out[i] = tightest .. ' ' .. left .. ' ' .. (held[3] + buckets(id) + 1) * held[1] - now
   end
 end
 return redis.status_reply(table.concat(out, ' ')) -- one line, so the client reads once

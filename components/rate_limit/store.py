@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.rate_limit.rates import Rate
+from components.rate_limit.windows import BUCKETS, buckets_of
 
 OnStoreError = Literal["local", "allow", "deny"]
 
@@ -25,7 +26,9 @@ class Limit:
     @property
     def id(self) -> str:
         """The same in every process: a shared store counts by it."""
-        return f"{self.name};{self.rate.quota};{self.rate.period_seconds}"
+        buckets = buckets_of(self.rate)
+        fine = "" if buckets == BUCKETS else f"/{buckets}"
+        return f"{self.name};{self.rate.quota};{self.rate.period_seconds}{fine}"
 
 
 class Decision(NamedTuple):

@@ -191,3 +191,30 @@ def test_a_shard_stays_small_enough_for_a_short_sweep() -> None:
 def test_a_bound_that_is_too_low_is_refused() -> None:
     with pytest.raises(ValueError, match="max_keys"):
         MemoryStore(max_keys=10)
+
+
+@pytest.mark.parametrize("quota", range(1, 31))
+@pytest.mark.parametrize("seconds", [1, 60, 86_400])
+def test_a_client_one_percent_slower_than_a_small_quota_is_never_refused(
+    quota: int, seconds: int
+) -> None:
+    clock = Clock()
+    clock.now += 123_456_789
+    hit = MemoryStore(clock_ns=clock).counter((Limit("x", Rate(quota, seconds)),)).hit
+    step = int(seconds * SECOND * 1.01 / quota)
+    for _ in range(200):
+        assert hit("a").admitted
+        clock.now += step
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 2), hits)
+def test_nor_does_the_smallest_quota_admit_more(quota: int, hits: list[tuple[int, int]]) -> None:
+    clock = Clock()
+    hit = MemoryStore(clock_ns=clock).counter((Limit("x", Rate(quota, 7)),)).hit
+    admitted: list[int] = []
+    for gap, _ in hits:
+        clock.now += gap
+        if hit("a").admitted:
+            admitted.append(clock.now)
+            assert sum(at > clock.now - 7 * SECOND for at in admitted) <= quota

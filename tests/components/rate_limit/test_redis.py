@@ -17,7 +17,7 @@ from components.rate_limit.endpoint import EndpointRateLimiter
 from components.rate_limit.rates import parse_rates
 from components.rate_limit.redis import RedisStore
 from components.rate_limit.redis_link import ConnectionLink, link_to
-from components.rate_limit.redis_script import LUA
+from components.rate_limit.redis_script import LUA, plan_text
 from components.rate_limit.store import Counter, Decision, Limit, OnStoreError, name_limits
 from tests.components.rate_limit.play import play
 from tests.servers import RedisServer, free_port, start_redis
@@ -176,6 +176,23 @@ def test_the_script_never_admits_more_than_the_quota_in_any_window(
                     log.popleft()
                 assert sum(cost for _, cost in log) <= quota
         assert waited > 100
+
+
+def test_a_client_one_percent_slower_than_a_small_quota_is_never_refused(
+    redis_server: RedisServer,
+) -> None:
+    script = LUA.replace("redis.call('TIME')", "{0, ARGV[3]}")
+    with Redis.from_url(redis_server.url) as client:
+        run = client.register_script(script)
+        for quota in (1, 2, 7, 30):
+            plans = f"[{plan_text(limits(f'{quota}/minute'))}]"
+            key, step = str(uuid.uuid4()), 60_600_000 // quota
+            for turn in range(100):
+                answer: Any = run(keys=[key], args=[plans, "1 1", 10**12 + turn * step])
+                assert int(answer.split()[0]) == 1
+            early = 10**12 + 99 * step + step // 2
+            answer = run(keys=[key], args=[plans, f"1 {quota}", early])
+            assert int(answer.split()[0]) == -1
 
 
 @pytest.mark.parametrize(("step", "admitted"), [(-5, False), (-500_000, True)])

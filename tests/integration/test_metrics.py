@@ -105,6 +105,25 @@ def test_the_page_tells_of_requests_limits_the_start_and_resources(folder: Path)
     assert any('step="cache"' in name and 'outcome="degraded"' in name for name in steps)
 
 
+def test_mounts_with_parameters_are_one_route_each_lazy_or_not(folder: Path) -> None:
+    inner = "def inner():\n    app = FastAPI()\n    app.include_router(router)\n    return app\n"
+    shop = SHOP.replace("import APIRouter", "import APIRouter, FastAPI") + "\n\n" + inner
+    (folder / "shop.py").write_text(shop)
+    mounts = "  - {use: shop.inner, mount: '/of/{tenant:int}'}\n"
+    mounts += "  - {use: shop.inner, mount: '/slow/{tenant:int}', lazy: true}\n"
+    (folder / "mounted.yaml").write_text(MEASURED.replace("routes:\n", f"routes:\n{mounts}"))
+    with TestClient(build(load("mounted.yaml"))) as client:
+        for mount in ("of", "slow"):
+            for tenant in ("7", "007"):
+                assert client.get(f"/{mount}/{tenant}/items/1").status_code == 200
+                assert client.get(f"/{mount}/{tenant}/nowhere").status_code == 404
+        text = client.get("/metrics").text
+    for mount in ("of", "slow"):
+        for rest, status in (("items/{item_id}", 200), ("*", 404)):
+            labels = f'method="GET",route="/{mount}/{{tenant}}/{rest}",status="{status}"'
+            assert f"http_requests_total{{{labels}}} 2.0" in text
+
+
 def test_one_manifest_is_built_and_started_many_times_in_one_process(folder: Path) -> None:
     plan = load("measured.yaml")
     for _ in range(3):

@@ -21,8 +21,10 @@ import asyncio
 import copy
 import inspect
 import logging
+import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from typing import Any
@@ -269,7 +271,9 @@ class ExceptionBoundary:
         if getattr(handler, "reports", False):
             return
         what = "exception after the answer had begun" if begun else "unhandled exception"
-        self._log(f"{what} in {scope['method']} {scope['path']!r}", error, scope)
+        is_raised_on = begun or self._raise_unhandled
+        with _apart_from_sentry() if is_raised_on else nullcontext():
+            self._log(f"{what} in {scope['method']} {scope['path']!r}", error, scope)
 
     def _log(self, text: str, error: BaseException, scope: Scope) -> None:
         """Log the traceback without the secrets that it quotes, and with the request's ID."""
@@ -501,6 +505,23 @@ def _give_500(app: Any, handler: Handler | None) -> None:
     """Give Starlette's ExceptionMiddleware the handler for 500, which it is not told of."""
     if handler is not None:
         app.add_exception_handler(500, handler)
+
+
+@contextmanager
+def _apart_from_sentry() -> Iterator[None]:
+    """Keep a record from Sentry, which sees the exception itself when it leaves the application.
+
+    Its hook in `logging` comes first and would report the exception as handled.
+    """
+    sdk, hook = map(sys.modules.get, ("sentry_sdk", "sentry_sdk.integrations.logging"))
+    if sdk is None or hook is None or sdk.get_client().get_integration("starlette") is None:
+        yield
+        return
+    hook.ignore_logger(logger.name)
+    try:
+        yield
+    finally:
+        getattr(hook, "unignore_logger", lambda _: None)(logger.name)
 
 
 def _is_logged(error: BaseException) -> bool:

@@ -49,7 +49,13 @@ def _send_to_sentry(error: Exception, request_id: str | None) -> None:
     with sentry.new_scope() as scope:
         if request_id:
             scope.set_tag("request_id", request_id)
-        sentry.capture_exception(error)
+        # As what nobody else has handled: `capture_exception` would call it handled.
+        event, hint = sentry.utils.event_from_exception(
+            error,
+            client_options=sentry.get_client().options,
+            mechanism={"type": "components.errors", "handled": False},
+        )
+        scope.capture_event(event, hint)
 
 
 def _request_id(scope: Scope) -> str | None:

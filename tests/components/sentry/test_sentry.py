@@ -59,16 +59,20 @@ def events_of(target: str, *arguments: str, **environment: str) -> list[dict[str
         return items(service)
 
 
-@pytest.mark.parametrize("way", ["bare", "manifest"])
+CATCH_ALL = "exception_handlers: [{catch: Exception, use: components.errors.unexpected}]\n"
+
+
+@pytest.mark.parametrize("way", ["bare", "manifest", "manifest with a catch-all"])
 def test_an_unhandled_error_arrives_once_and_without_secrets(way: str, tmp_path: Path) -> None:
     if way == "bare":
         found = events_of("tests.components.sentry.sentry_app:app", "--factory")
     else:
-        (tmp_path / "manifest.yaml").write_text(MANIFEST)
+        (tmp_path / "manifest.yaml").write_text(MANIFEST + CATCH_ALL * ("catch-all" in way))
         found = events_of("assembler:app", ASSEMBLY=str(tmp_path / "manifest.yaml"))
     (event,) = [item for item in found if item["_type"] == "event"]
     error = event["exception"]["values"][-1]
     assert error["type"] == "LookupError"
+    assert error["mechanism"]["handled"] is False
     assert error["value"] == "no price at postgresql://user:[Filtered]@host/db"
     assert (event["environment"], event["release"]) == ("test", "shop@1")
     assert event["transaction"] == "/fail/{what}"

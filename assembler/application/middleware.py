@@ -39,6 +39,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assembler.plan.closing_layers import ATTRIBUTE, class_closes_send
+
 logger = logging.getLogger("assembler.error")
 
 EXCHANGE = "assembler.exchange"
@@ -131,8 +133,7 @@ class _Seal:
         )
         stack = [Middleware(boundary)]
         for depth, layer in enumerate(layers, start=1):
-            relays = not getattr(layer.cls, "send_outlives_call", False)
-            place: Callable[..., Any] = partial(_Place, depth=depth, relays=relays)
+            place: Callable[..., Any] = partial(_Place, depth=depth, relay=_relay_for(layer.cls))
             if depth == len(layers):
                 place = partial(_innermost, place, handlers.get(500))
             stack += [Middleware(self.factory(layer)), Middleware(place)]
@@ -344,7 +345,7 @@ class Exchange:
             if isinstance(stop.send, _Relay):
                 if stop.send.is_begun:
                     break
-                stop.send.send = _Bypass(stop.send.send, outer, self)
+                stop.send.turn(outer, self)
             outer = stop.send
         await response(scope, receive, self._kept_from_caches(outer))
 
@@ -406,17 +407,17 @@ class _Place:
 
     is_transparent = True
 
-    def __init__(self, app: ASGIApp, *, depth: int, relays: bool) -> None:
+    def __init__(self, app: ASGIApp, *, depth: int, relay: "type[_Relay] | None") -> None:
         self.app = app
         self._depth = depth  # how many layers stand outside
-        self._relays = relays
+        self._relay = relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         trail = scope.get(_TRAIL)
         if trail is not None:
             trail.append((self._depth, dict(scope)))
-        if self._relays and scope["type"] == "http":
-            send = _Relay(send)
+        if self._relay is not None and scope["type"] == "http":
+            send = self._relay(send)
         try:
             await self.app(scope, receive, send)
         except BaseException as error:
@@ -439,6 +440,19 @@ class _Relay:
         if message["type"] == "http.response.start":
             self.is_begun = True
         return self.send(message)
+
+    def turn(self, around: Send, exchange: "Exchange") -> None:
+        """Make ready for the answer to an exception that has passed the layer."""
+        self.send = _Bypass(self.send, around, exchange)
+
+
+class _ClosedRelay(_Relay):
+    """The same for a layer that is known to send nothing any more."""
+
+    __slots__ = ()
+
+    def turn(self, around: Send, exchange: "Exchange") -> None:
+        self.send = around
 
 
 class _Bypass:
@@ -492,6 +506,13 @@ class _NotTwice(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         return error is None or error.__dict__.pop(_LOGGED, None) is None
+
+
+def _relay_for(layer: object) -> type[_Relay] | None:
+    """What stands inside a layer: nothing where its `send` is known to work on."""
+    if class_closes_send(layer):
+        return _ClosedRelay
+    return None if getattr(layer, ATTRIBUTE, False) else _Relay
 
 
 def _innermost(

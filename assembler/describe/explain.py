@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from assembler.diagnostics.secrets import redact
 from assembler.document.nodes import MappingNode, Node, as_written
+from assembler.plan.closing_layers import class_closes_send
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 
@@ -148,10 +149,13 @@ def _layers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:
     own = list(plan.middleware)
     for layer in reversed(app.user_middleware):
         if own and layer.cls is own[-1].target.value:
-            yield _entry(own.pop())
+            entry = _entry(own.pop())
         else:  # its options are values, which may be secrets
             name = _name_of(layer.cls)
-            yield {"id": name, "use": name, "options": {}, "added_by": "code"}
+            entry = {"id": name, "use": name, "options": {}, "added_by": "code"}
+        if class_closes_send(layer.cls):
+            entry["passed_by"] = True
+        yield entry
 
 
 def _handlers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:

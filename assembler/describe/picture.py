@@ -49,6 +49,10 @@ def _drawn(facts: Facts) -> Iterator[str]:
     if not any(one["catch"] in ("Exception", 500) for one in facts["handlers"]):
         rows.append(("Exception", "a plain 500, logged"))
     yield from (f"    {line}" for line in _aligned(rows))
+    if passed := [one for one in facts["middleware"] if one.get("passed_by")]:
+        yield ""
+        yield "  a 500 for what is raised inside them has nothing that these layers add"
+        yield from (f"    {_named(layer)}" for layer in passed)
     for section in ("resources", "startup", "jobs", "shutdown"):
         if facts.get(section):
             yield ""

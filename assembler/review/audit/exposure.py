@@ -24,6 +24,13 @@ def _no_headers(subject: Subject) -> Iterator[Sighting]:
     yield from subject.lacking("security-headers", "no layer sets security headers")
 
 
+def _passed_by(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.middleware:
+        if subject.closes_send(item):
+            message = f"the answer to an unhandled exception has nothing of what {item.called} adds"
+            yield Sighting(item.span, message)
+
+
 def _hsts(subject: Subject) -> Iterator[Sighting]:
     for _, item in subject.layers("security-headers"):
         value = item.value("hsts", "unsaid")
@@ -127,6 +134,14 @@ RULES = (
         "browsers then guess types, show the pages in frames and run what is injected",
         "add a layer that sets them, outside all that answers",
         _no_headers,
+        SERVED,
+    ),
+    AuditRule(
+        "missing-on-errors",
+        "low",
+        "such a layer sends nothing more once an exception has passed it, as `BaseHTTPMiddleware`",
+        "write it as a pure ASGI class, or take one that is",
+        _passed_by,
         SERVED,
     ),
     AuditRule(

@@ -19,6 +19,7 @@ from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
 from assembler.manifest.sections import entries_of
 from assembler.plan.allow_list import ImportFault, ImportList
+from assembler.plan.closing_layers import ATTRIBUTE, closes_send
 from assembler.plan.signature import Target
 from assembler.plan.sql.lint import SqlFinding, findings
 from assembler.plan.sql.statement import SqlStep, read_sql
@@ -132,6 +133,13 @@ class Subject:
             found = role_of(use, self._everything) if use else None
             self._roles[use] = found.id if found else ""
         return self._roles[use]
+
+    def closes_send(self, item: Item) -> bool:
+        """Tell whether the answer to an exception passes a layer by."""
+        try:
+            return closes_send(*self._everything.lineage(item.use, ATTRIBUTE))
+        except (ImportFault, RecursionError):
+            return False
 
     def posted_paths(self, item: Item) -> tuple[str, ...]:
         """Return the paths to which the router of an entry takes a POST, as its source shows them."""

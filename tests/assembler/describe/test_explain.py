@@ -299,3 +299,27 @@ def test_the_project_of_the_golden_files_matches_in_full() -> None:
         ]
         facts = explanation(plan, app, "GET", "/shop/items/new")
     assert full == [route["endpoint"] for route in (facts["route"], *facts["shadowed"])]
+
+
+CLOSING = """\
+from starlette.middleware.base import BaseHTTPMiddleware
+
+
+class Branded(BaseHTTPMiddleware):
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
+class Kept(Branded):
+    send_outlives_call = True
+"""
+
+
+def test_what_an_answer_to_an_exception_passes_by_is_told(project: Path) -> None:
+    text = "middleware: [{id: brand, use: own.Branded}, {id: kept, use: own.Kept}]"
+    facts = facts_of(project, text, code=CLOSING)
+    assert [one.get("passed_by", False) for one in facts["middleware"]] == [True, False]
+    picture = as_text(facts)
+    told = picture.partition("nothing that these layers add\n")[2].splitlines()
+    assert told[0].strip() == "brand: own.Branded"
+    assert not any("own.Kept" in line for line in told)

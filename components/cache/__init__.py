@@ -212,9 +212,8 @@ def redis_cache(
     ] = 16 * 1024 * 1024,
 ) -> Cache:
     """Make a cache in Redis, without I/O; while Redis is away this process's memory serves."""
-    # only whoever asks for Redis pays for its import
-    from components.cache.redis import RedisEntries  # noqa: PLC0415
-    from components.rate_limit.redis import RedisStore  # noqa: PLC0415
+    from components.cache.redis import RedisEntries  # noqa: PLC0415  # who asks for Redis pays for it
+    from components.rate_limit.redis import RedisStore  # noqa: PLC0415  # as above
 
     if max_connections < 1:
         raise ValueError("`max_connections` must be at least 1")

@@ -1,7 +1,6 @@
 """The log of channels in the memory of one process.
 
 In: messages. Out: the same, at once, to who listens in this process. Begins anew with each opening.
-Refuses nothing.
 """
 
 import secrets

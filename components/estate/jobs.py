@@ -1,6 +1,6 @@
 """What the estate service does by the clock.
 
-In: an engine. Out: changed rows, and their number in the log. Refused: nothing. Each job may run
+In: an engine. Out: changed rows, and their number in the log. Each job may run
 twice, or in two processes at once: the second finds nothing to do.
 """
 

@@ -1,7 +1,7 @@
 """What can be done with listings.
 
 In: a session whose transaction the caller began, and checked values. Out: what is to be answered,
-free of the session; None or False where there is no such listing. Refused: nothing of its own.
+free of the session; None or False where there is no such listing.
 """
 
 from collections.abc import Iterator

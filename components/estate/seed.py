@@ -1,7 +1,7 @@
 """The first content of an estate database.
 
 In: an engine, the numbers of listings and posts, and a seed. Out: the tables, and in an empty one that
-many plausible rows, always the same for the same seed. Refused: nothing; a table with content is
+many plausible rows, always the same for the same seed. A table with content is
 left as it is.
 """
 
@@ -50,13 +50,13 @@ async def prepare(
 
 def generate(count: int, *, seed: int) -> list[dict[str, Any]]:
     """That many rows of `Listing`, without ids: the database gives them, and goes on from there."""
-    chance = Random(seed)  # noqa: S311 (repeatable is what is wanted)
+    chance = Random(seed)  # noqa: S311  # repeatable is what is wanted
     return [_listing(chance) for _ in range(count)]
 
 
 def generate_posts(count: int, *, seed: int) -> list[dict[str, Any]]:
     """That many rows of `Post`, without ids: two of three published, then a draft."""
-    chance = Random(seed)  # noqa: S311 (repeatable is what is wanted)
+    chance = Random(seed)  # noqa: S311  # repeatable is what is wanted
     return [_post(chance, number) for number in range(count)]
 
 

@@ -3,7 +3,7 @@
 In: a `Fault` and the scope of its request. Out: a response `{"error": {"code", "message",
 "details"}}`, or RFC 9457's `application/problem+json` where the client asks for it; a websocket is
 refused with the same answer while that is possible, and closed with a code after that.
-Refuses nothing: what JSON or HTTP cannot carry (NaN, lone surrogates, cycles, line breaks in a
+What JSON or HTTP cannot carry (NaN, lone surrogates, cycles, line breaks in a
 header) is replaced or left out, as an answer to an error must not become another error.
 """
 
@@ -50,7 +50,8 @@ _LONGEST_REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 class Fault:
     """What went wrong. Without a code or message those of the status stand there.
 
-    `payload` replaces the whole body, for protocols that have a shape of their own (OAuth).
+    `payload` replaces the whole body, for protocols that have a shape of their own (OAuth). `problem`
+    has members of problem details that a kind of problem defines (RFC 9457, 3.2).
     """
 
     status: int
@@ -59,6 +60,7 @@ class Fault:
     details: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: Any = None
+    problem: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fault_of(error: Exception, status: int) -> Fault:
@@ -91,14 +93,9 @@ class ErrorResponse(Response):
         self._accepted = accepted
         self._reason = fault.code or code_of(fault.status)
         headers = {"cache-control": "no-store", "vary": "Accept"} | _sendable(fault.headers)
-        problem = body == "problem" or (body == "accept" and _prefers_problem(scope))
-        media: str | None = "application/json"
-        if fault.payload is not None:
-            content = _encode(fault.payload)
-        elif problem:
-            media, content = "application/problem+json", _problem(fault)
-        else:
-            content = _error(fault)
+        problem = body == "problem" or (body == "accept" and prefers_problem(scope))
+        media: str | None
+        media, content = body_of(fault, problem=problem)
         if fault.status < 200 or fault.status in {204, 205, 304}:
             media, content = None, b""
         super().__init__(content, fault.status, headers, media)
@@ -122,6 +119,24 @@ class ErrorResponse(Response):
                     "reason": reason.decode("utf-8", "ignore"),
                 }
             )
+
+
+def body_of(fault: Fault, *, problem: bool) -> tuple[str, bytes]:
+    """The media type and the body of an answer; the one place where errors get their shape."""
+    if fault.payload is not None:
+        return "application/json", _encode(fault.payload)
+    if problem:
+        return "application/problem+json", _problem(fault)
+    return "application/json", _error(fault)
+
+
+def prefers_problem(scope: Scope) -> bool:
+    """Whether Accept names the type, and ranks it no lower than plain JSON (RFC 9110, 12.5.1)."""
+    accept = _accepted_types(value for name, value in scope["headers"] if name == b"accept")
+    wanted = accept.get("application/problem+json", 0.0)
+    ranges = ("application/json", "application/*", "*/*")
+    plain = next((accept[name] for name in ranges if name in accept), 0.0)
+    return wanted > 0 and wanted >= plain
 
 
 def valid_shape(body: BodyShape) -> BodyShape:
@@ -171,6 +186,7 @@ def _problem(fault: Fault) -> bytes:
         "detail": fault.message or _phrase(fault.status).lower(),
         "code": fault.code or code_of(fault.status),
         "details": fault.details,
+        **fault.problem,
     }
     return _encode(about)
 
@@ -211,15 +227,6 @@ def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
     if "vary" in fields:
         fields["vary"] += ", Accept"
     return fields
-
-
-def _prefers_problem(scope: Scope) -> bool:
-    """Whether Accept names the type, and ranks it no lower than plain JSON (RFC 9110, 12.5.1)."""
-    accept = _accepted_types(value for name, value in scope["headers"] if name == b"accept")
-    wanted = accept.get("application/problem+json", 0.0)
-    ranges = ("application/json", "application/*", "*/*")
-    plain = next((accept[name] for name in ranges if name in accept), 0.0)
-    return wanted > 0 and wanted >= plain
 
 
 def _accepted_types(values: Iterable[bytes]) -> dict[str, float]:

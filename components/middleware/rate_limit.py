@@ -9,7 +9,7 @@ none. Place it inside CORS, so that scripts can read a 429, and, for `key: user`
 authentication.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, NotRequired
 
@@ -17,17 +17,21 @@ from pydantic import ConfigDict, Field, with_config
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
+from components.http.error_response import BodyOption, valid_shape
 from components.http.paths import app_path, exempts, guards
-from components.middleware.header_layer import NOTHING, HeaderLayer, Step
-from components.middleware.rate_plan import Plan, refuse
+from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 from components.rate_limit.answer import (
-    BodyShape,
+    TRY_AGAIN_LATER,
+    HeaderField,
     Refusals,
+    limit_template,
+    policy_field,
+    seconds_up,
 )
 from components.rate_limit.keys import KeyFunction, Kind, subject_of
 from components.rate_limit.memory import MemoryStore
 from components.rate_limit.rates import RateText, parse_rates
-from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
+from components.rate_limit.store import Decision, Limit, OnStoreError, Store, name_limits
 
 _STRICTEST: dict[OnStoreError, int] = {"deny": 0, "local": 1, "allow": 2}
 _REMEMBERED_PATHS = 4096
@@ -112,10 +116,7 @@ class RateLimitMiddleware(HeaderLayer):
         name: Annotated[
             str, Field(description="the policy's name in fields and in a shared store's counts")
         ] = "default",
-        body: Annotated[
-            BodyShape,
-            Field(description="`error`: {error: {code, message, details}}; `problem`: RFC 9457"),
-        ] = "error",
+        body: BodyOption = "error",
         fields: Annotated[
             bool, Field(description="send RateLimit and RateLimit-Policy on admitted requests")
         ] = True,
@@ -125,16 +126,14 @@ class RateLimitMiddleware(HeaderLayer):
         self._store = MemoryStore() if store is None else store
         if isinstance(exempt, str) or isinstance(routes, (str, Mapping)):
             raise TypeError("`exempt` and `routes` are lists")
-        if body not in {"error", "problem"}:
-            raise ValueError("`body` must be `error` or `problem`")
         self._exempt = exempts("exempt", exempt)
         self._limits = name_limits(name, parse_rates(limit))
         self._on_store_error = _store_error(on_store_error)
         self._routes = [_Route(route) for route in routes]
-        self._shape = body
+        self._shape = valid_shape(body)
         self._fields = fields
-        self._plans: dict[tuple[_Route, ...], Plan] = {}
-        self._remembered: dict[tuple[str, str], Plan | None] = {}
+        self._plans: dict[tuple[_Route, ...], _Plan] = {}
+        self._remembered: dict[tuple[str, str], _Plan | None] = {}
         self._plan(())
         for route in self._routes:
             self._plan((route,))  # so that a store that cannot count shows now
@@ -156,12 +155,12 @@ class RateLimitMiddleware(HeaderLayer):
         if not isinstance(decision, Decision):
             return Step(app=partial(self._decided_later, plan, decision))
         if not decision[0]:
-            return Step(app=partial(refuse, plan.refusals.answer(decision)))
+            return Step(app=partial(_refuse, plan.refusals.answer(decision, scope)))
         return plan.step(decision) if is_http and self._fields else NOTHING
 
     async def _decided_later(
         self,
-        plan: Plan,
+        plan: "_Plan",
         waiting: Awaitable[Decision],
         scope: Scope,
         receive: Receive,
@@ -169,7 +168,7 @@ class RateLimitMiddleware(HeaderLayer):
     ) -> None:
         decision = await waiting
         if not decision.admitted:
-            await refuse(plan.refusals.answer(decision), scope, receive, send)
+            await _refuse(plan.refusals.answer(decision, scope), scope, receive, send)
             return
         is_told = scope["type"] == "http" and self._fields
         step = plan.step(decision) if is_told else NOTHING
@@ -186,7 +185,7 @@ class RateLimitMiddleware(HeaderLayer):
 
         await self.app(scope, receive, send_with_fields)
 
-    def _choose(self, request: tuple[str, str]) -> Plan | None:
+    def _choose(self, request: tuple[str, str]) -> "_Plan | None":
         method, path = request
         plan = None
         if not self._exempt(method, path):
@@ -197,13 +196,13 @@ class RateLimitMiddleware(HeaderLayer):
             self._remembered[request] = plan
         return plan
 
-    def _plan(self, routes: "tuple[_Route, ...]") -> Plan:
+    def _plan(self, routes: "tuple[_Route, ...]") -> "_Plan":
         if routes not in self._plans:
             limits = sum((route.limits for route in routes), self._limits)
             cost = max((route.cost for route in routes), default=1)
             modes = [route.on_store_error for route in routes if route.on_store_error]
             mode = min(modes, key=_STRICTEST.__getitem__, default=self._on_store_error)
-            self._plans[routes] = Plan(
+            self._plans[routes] = _Plan(
                 limits=limits,
                 hit=self._store.counter(limits, on_error=mode).hit,
                 cost=min(cost, *(limit.rate.quota for limit in limits)),
@@ -229,6 +228,52 @@ class _Route:
         self.limits = name_limits(route["match"], rates) if rates else ()
         mode = route.get("on_store_error")
         self.on_store_error = None if mode is None else _store_error(mode)
+
+
+class _Plan(Rule):
+    """What holds for the requests that match the same entries; it adds the policy to answers."""
+
+    __slots__ = ("_policy", "_templates", "cost", "hit", "refusals")
+
+    def __init__(
+        self,
+        *,
+        limits: tuple[Limit, ...],
+        hit: Callable[[str, int], Decision | Awaitable[Decision]],
+        cost: int,
+        refusals: Refusals,
+    ) -> None:
+        self.hit = hit
+        self.cost = cost
+        self.refusals = refusals
+        self._policy = policy_field(limits)
+        self._templates = {limit: limit_template(limit) for limit in limits}
+
+    def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
+        return [*fields, self._policy]
+
+    def step(self, decision: Decision) -> Step:
+        """What to say of an admitted request; of one that was not counted, nothing."""
+        _, limit, remaining, wait_ns = decision
+        if limit is None:
+            return NOTHING
+        value = self._templates[limit] % (remaining, seconds_up(wait_ns))
+        return Step(self, (b"ratelimit", value))
+
+
+async def _refuse(
+    answer: tuple[int, list[HeaderField], bytes], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Send a refusal, as far as this connection can carry it."""
+    status, fields, body = answer
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "rate limit"})
+            return
+        kind = "websocket.http.response"
+    await send({"type": f"{kind}.start", "status": status, "headers": fields})
+    await send({"type": f"{kind}.body", "body": body})
 
 
 def _store_error(mode: OnStoreError) -> OnStoreError:

@@ -8,18 +8,18 @@ policy's quota `q` and window `w` in seconds, `RateLimit` the units that remain 
 seconds until more are free (`t`). A client that may wait is told how long by Retry-After.
 """
 
-import json
-from typing import Literal
+from starlette.types import Scope
 
+from components.http.error_response import BodyShape, Fault, body_of, prefers_problem
 from components.rate_limit.store import Decision, Limit
 
-BodyShape = Literal["error", "problem"]
 TRY_AGAIN_LATER = 1013  # the close code of a websocket that is refused (RFC 6455's registry)
 
 HeaderField = tuple[bytes, bytes]
 
 _PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 _UNAVAILABLE_RETRY_SECONDS = 1
+_SECONDS = b"\\u0000"  # a NUL, as JSON writes it
 
 
 def policy_field(limits: tuple[Limit, ...]) -> HeaderField:
@@ -39,76 +39,74 @@ def seconds_up(wait_ns: int) -> int:
 
 
 class Refusals:
-    """The answers 429 (over a limit) and 503 (the store is away and `on_store_error` is deny)."""
+    """The answers 429 (over a limit) and 503 (the store is away and `on_store_error` is deny).
+
+    Their bodies are written by `http.error_response` once, with places for the seconds.
+    """
 
     def __init__(self, limits: tuple[Limit, ...], shape: BodyShape) -> None:
-        media = "application/problem+json" if shape == "problem" else "application/json"
+        self._shape = shape
         self._policy = policy_field(limits)
-        self._fixed: list[HeaderField] = [
-            (b"content-type", media.encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        body = _problem if shape == "problem" else _error
-        self._bodies = {limit: body(limit).encode() for limit in limits}
         self._fields = {limit: limit_template(limit) for limit in limits}
-        self._unavailable = body(None).encode()
+        faults: dict[Limit | None, Fault] = {limit: _over(limit) for limit in limits}
+        faults[None] = _UNAVAILABLE
+        self._bodies = {
+            (limit, problem): _template(fault, problem=problem)
+            for limit, fault in faults.items()
+            for problem in (False, True)
+        }
 
-    def answer(self, decision: Decision) -> tuple[int, list[HeaderField], bytes]:
+    def answer(self, decision: Decision, scope: Scope) -> tuple[int, list[HeaderField], bytes]:
         """Status, fields and body."""
-        limit, fields = decision.limit, [*self._fixed]
-        if limit is None:
-            status, seconds, body = 503, _UNAVAILABLE_RETRY_SECONDS, self._unavailable
-        else:
-            status, seconds = 429, seconds_up(decision.wait_ns)
-            body = self._bodies[limit] % (seconds, seconds)
+        limit, shape = decision.limit, self._shape
+        problem = shape == "problem" or (shape == "accept" and prefers_problem(scope))
+        seconds = _UNAVAILABLE_RETRY_SECONDS if limit is None else seconds_up(decision.wait_ns)
+        media, template, places = self._bodies[limit, problem]
+        body = template % ((seconds,) * places)
+        fields = [(b"content-type", media), (b"cache-control", b"no-store")]
+        if shape == "accept":
+            fields.append((b"vary", b"Accept"))
+        if limit is not None:
             value = self._fields[limit] % (decision.remaining, seconds)
             fields += [self._policy, (b"ratelimit", value)]
         fields.append((b"retry-after", b"%d" % seconds))
         fields.append((b"content-length", b"%d" % len(body)))
-        return status, fields, body
+        return 503 if limit is None else 429, fields, body
 
 
-def _error(limit: Limit | None) -> str:
-    if limit is None:
-        message = "requests cannot be counted at the moment"
-        return _json(
-            {"error": {"code": "rate_limit_unavailable", "message": message, "details": {}}}
-        )
-    details = {"policy": limit.name, "limit": str(limit.rate), "retry_after": "\0"}
-    message = "too many requests, try again in \0 s"
-    return _template({"error": {"code": "rate_limited", "message": message, "details": details}})
+_UNAVAILABLE = Fault(
+    503,
+    "rate_limit_unavailable",
+    "requests cannot be counted at the moment",
+    problem={
+        "type": _PROBLEMS + "temporary-reduced-capacity",
+        "title": "Request cannot be satisfied due to temporary server capacity constraints",
+    },
+)
 
 
-def _problem(limit: Limit | None) -> str:
-    if limit is None:
-        return _json(
-            {
-                "type": _PROBLEMS + "temporary-reduced-capacity",
-                "title": "Request cannot be satisfied due to temporary server capacity constraints",
-                "status": 503,
-            }
-        )
-    return _template(
-        {
+def _over(limit: Limit) -> Fault:
+    """What a client over `limit` is told; a NUL stands for the seconds, as no name holds one."""
+    return Fault(
+        429,
+        "rate_limited",
+        "too many requests, try again in \0 s",
+        {"policy": limit.name, "limit": str(limit.rate), "retry_after": "\0"},
+        problem={
             "type": _PROBLEMS + "quota-exceeded",
             "title": "Request cannot be satisfied as assigned quota has been exceeded",
-            "status": 429,
-            "detail": "too many requests, try again in \0 s",
             "violated-policies": [limit.name],
             "retry_after": "\0",
-        }
+        },
     )
 
 
-def _template(content: dict[str, object]) -> str:
-    """JSON with two places for the seconds: in a sentence, then as a number."""
-    # no name holds a NUL, so nothing but our own places can be one
-    text = _json(content).replace("%", "%%")
-    return text.replace('"\\u0000"', "%d").replace("\\u0000", "%d")
-
-
-def _json(content: dict[str, object]) -> str:
-    return json.dumps(content, separators=(",", ":"))
+def _template(fault: Fault, *, problem: bool) -> tuple[bytes, bytes, int]:
+    """Media type and body, with so many places for the seconds: in a sentence, and as a number."""
+    media, body = body_of(fault, problem=problem)
+    places = body.count(_SECONDS)
+    body = body.replace(b"%", b"%%").replace(b'"%b"' % _SECONDS, b"%d").replace(_SECONDS, b"%d")
+    return media.encode(), body, places
 
 
 def _quoted(name: str) -> str:

@@ -60,6 +60,18 @@ def test_a_refusal_can_be_a_problem_document() -> None:
     assert refused.json["violated-policies"] == ['10 % "off" in %s s']
 
 
+def test_a_refusal_has_the_form_that_its_client_prefers() -> None:
+    app = RateLimitMiddleware(ok, limit="1/minute", body="accept", name="100%d")
+    statuses(app, 1)
+    problem = answer(app, headers={"accept": "application/problem+json"})
+    plain = answer(app, headers={"accept": "*/*"})
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert (problem.json["code"], problem.json["violated-policies"]) == ("rate_limited", ["100%d"])
+    assert problem.json["retry_after"] == int(problem.headers["retry-after"])
+    assert plain.json["error"]["details"]["policy"] == "100%d"
+    assert problem.headers["vary"] == plain.headers["vary"] == "Accept"
+
+
 def test_a_retry_after_is_never_too_short() -> None:
     clock = [10**15]
     app = RateLimitMiddleware(ok, limit="1/second", store=MemoryStore(clock_ns=lambda: clock[0]))

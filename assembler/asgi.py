@@ -43,7 +43,7 @@ def _built(path: str) -> "FastAPI":
     from assembler.application.build import build  # noqa: PLC0415  # imported while the collector rests
     from assembler.diagnostics.errors import AssemblerError, ManifestError  # noqa: PLC0415
     from assembler.plan.load import load  # noqa: PLC0415
-    from assembler.review.diagnostics import as_text  # noqa: PLC0415
+    from assembler.review.report import as_text  # noqa: PLC0415
 
     try:
         return build(load(path))

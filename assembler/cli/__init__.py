@@ -29,7 +29,7 @@ from assembler.cli.test import test
 from assembler.cli.worker import worker
 from assembler.diagnostics.errors import AssemblerError, ManifestError
 from assembler.diagnostics.exceptions import failure_of
-from assembler.review import diagnostics as reports
+from assembler.review import report as reports
 
 _COMMANDS: dict[Callable[..., None], str] = {
     check: "assembler check manifests/*.yaml --static --format github",

@@ -5,21 +5,23 @@ is at or above `--fail-on`, 2 where a manifest could not be judged. Refuses what
 its text, shape and references; imports no code and reads no variables.
 """
 
-import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
-from assembler.review import diagnostics
+from assembler.review import report as reports
 
 if TYPE_CHECKING:
+    from assembler.manifest.review import Suppression
     from assembler.review.audit import Report
+    from assembler.review.audit.rule import Profile
     from assembler.review.diff.git import Commit
 
 
@@ -65,9 +67,13 @@ def audit(
         str | None,
         typer.Option(
             metavar="REF",
-            help="Let the suppressions of this commit hold, so that a change cannot silence its own gate.",
+            help="Let the suppressions of this commit hold, so that a change cannot silence its own gate, and tell what is new.",
         ),
     ] = None,
+    only_new: Annotated[
+        bool,
+        typer.Option("--new", help="With --base: only what is new against it gives status 1."),
+    ] = False,
     format: Annotated[AuditFormat, typer.Option(help="How to print.")] = AuditFormat.text,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules instead.")] = False,
 ) -> None:
@@ -77,25 +83,38 @@ def audit(
         return
     if not files:
         raise UsageError("name a manifest")
-    reports: list[Report] = []
+    if only_new and base is None:
+        raise UsageError("--new tells what is new against --base: give that as well")
+    found, failures = _all_audited(files, profile, base)
+    _report(found, failures, format)
+    if failures:
+        raise typer.Exit(USAGE)
+    if any(report.trips(fail_on.value, only_new=only_new) for report in found):
+        raise typer.Exit(INVALID)
+
+
+def _all_audited(
+    files: Sequence[Path], profile: ProfileName | None, base: str | None
+) -> "tuple[list[Report], list[str]]":
+    """Judge the manifests; return sentences that say which could not be."""
+    found: list[Report] = []
     failures: list[str] = []
-    shelf = None if base is None else _commit(base)
+    try:
+        commit = None if base is None else _commit(base)
+    except UsageError as error:  # a failure as every other: no form may read as clean
+        failures.append(str(error))
+        files = []
     for path in dict.fromkeys(files):
         try:
-            reports.append(_audited(path, profile, shelf))
+            found.append(_audited(path, profile, commit))
         except ManifestError as error:
-            warn(diagnostics.as_text(error.diagnostics, color=wants_color(sys.stderr)))
+            warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
             failures.append(f"{named(path)} could not be judged")
         except UsageError as error:
             failures.append(str(error))
     for failure in failures:
         complain(f"error: {failure}")
-    if reports:
-        _report(reports, failures, format)
-    if failures:
-        raise typer.Exit(USAGE)
-    if any(report.trips(fail_on.value) for report in reports):
-        raise typer.Exit(INVALID)
+    return found, failures
 
 
 def today() -> date:
@@ -105,15 +124,46 @@ def today() -> date:
 
 def _audited(path: Path, profile: ProfileName | None, base: "Commit | None") -> "Report":
     from assembler.plan.load import load_shape  # noqa: PLC0415  # each command loads what it needs
-    from assembler.review.audit import audit as audited  # noqa: PLC0415
-    from assembler.review.audit.rule import profile_of  # noqa: PLC0415
+    from assembler.review.audit import audit as audited  # noqa: PLC0415  # as above
+    from assembler.review.audit.rule import profile_of  # noqa: PLC0415  # as above
 
-    suppressions = None
-    if base is not None:  # a manifest that is new there has none
-        suppressions = load_shape(path, shelf=base)[1].audit.suppress if base.has(path) else ()
-    document, manifest = load_shape(path)
     chosen = profile_of(path) if profile is None else profile.value
-    return audited(document, manifest, chosen, today=today(), suppressions=suppressions)
+    document, manifest = load_shape(path)
+    if base is None:
+        return audited(document, manifest, chosen, today=today())
+    older, suppressions = _of_base(path, chosen, base)
+    report = audited(document, manifest, chosen, today=today(), suppressions=suppressions)
+    return report.beside(older)
+
+
+def _of_base(
+    path: Path, profile: "Profile", base: "Commit"
+) -> "tuple[Report | None, Sequence[Suppression]]":
+    """Return what the audit says of the manifest as a commit has it, and what is silent there.
+
+    A manifest that is new, or that was no valid one, has neither: all that is found is new.
+    """
+    from assembler.plan.load import load_shape  # noqa: PLC0415  # each command loads what it needs
+    from assembler.review.audit import audit as audited  # noqa: PLC0415  # as above
+    from assembler.review.diff.imports import import_list_of  # noqa: PLC0415  # as above
+
+    if not base.has(path):
+        return None, ()
+    try:
+        document, manifest = load_shape(path, shelf=base)
+        imports = import_list_of(path, base)
+    except (ManifestError, UsageError):
+        return None, ()
+    report = audited(
+        document,
+        manifest,
+        profile,
+        today=today(),
+        imports=imports,
+        shelf=base,
+        tree=base.earlier_tree(),
+    )
+    return report, manifest.audit.suppress
 
 
 def _commit(name: str) -> "Commit":
@@ -123,19 +173,19 @@ def _commit(name: str) -> "Commit":
     return Commit(repository, repository.commit(name))
 
 
-def _report(reports: "list[Report]", failures: list[str], format: AuditFormat) -> None:
+def _report(found: "list[Report]", failures: list[str], format: AuditFormat) -> None:
     from assembler.review.audit import report  # noqa: PLC0415  # as above
 
     if format is AuditFormat.text:
-        text = report.as_text(reports, color=wants_color(sys.stdout))
+        text = report.as_text(found, failures, color=wants_color(sys.stdout))
     elif format is AuditFormat.json:
-        text = _dumped(report.as_dict(reports, failures))
+        text = reports.dumped(report.as_dict(found, failures))
     elif format is AuditFormat.github:
-        text = diagnostics.as_github(report.all_findings(reports))
+        text = reports.as_github(report.results_of(found), failures)
     elif format is AuditFormat.gitlab:
-        text = diagnostics.as_gitlab(report.all_findings(reports))
+        text = reports.as_gitlab(report.results_of(found), failures)
     else:
-        text = report.as_sarif(reports, failures)
+        text = report.as_sarif(found, failures)
     if text:
         show(text)
 
@@ -145,8 +195,4 @@ def _list_rules(format: AuditFormat) -> None:
     from assembler.review.audit.table import RULES  # noqa: PLC0415
 
     is_json = format is AuditFormat.json
-    show(_dumped(report.rules_as_dict(RULES)) if is_json else report.rules_as_text(RULES))
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, indent=2)
+    show(reports.dumped(report.rules_as_dict(RULES)) if is_json else report.rules_as_text(RULES))

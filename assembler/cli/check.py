@@ -5,6 +5,7 @@ Refuses a file that cannot be read, and still checks the others.
 """
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ import typer
 
 from assembler.cli.output import INVALID, USAGE, complain, named, results_apart, show, wants_color
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
-from assembler.review import diagnostics as reports
+from assembler.review import report as reports
 
 
 class CheckFormat(StrEnum):
@@ -26,11 +27,11 @@ class CheckFormat(StrEnum):
     gitlab = "gitlab"
 
 
-_FORMS = {
+_FORMS: dict[CheckFormat, Callable[[list[Diagnostic]], str]] = {
     CheckFormat.json: reports.as_json,
-    CheckFormat.github: reports.as_github,
-    CheckFormat.sarif: reports.as_sarif,
-    CheckFormat.gitlab: reports.as_gitlab,
+    CheckFormat.github: lambda found: reports.as_github(map(reports.result_of, found)),
+    CheckFormat.sarif: reports.sarif_of_check,
+    CheckFormat.gitlab: lambda found: reports.as_gitlab(map(reports.result_of, found)),
 }
 
 

@@ -5,10 +5,9 @@ one is as bad as `--fail-on` says, 2 where a side could not be compared. Needs n
 runs no code of the manifests.
 """
 
-import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.review import report as reports
 
 if TYPE_CHECKING:
     from assembler.review.diff.pairs import PathPair, Review
@@ -30,11 +30,10 @@ class DiffFormat(StrEnum):
     text = "text"
     json = "json"
     markdown = "markdown"
+    github = "github"
+    gitlab = "gitlab"
     sarif = "sarif"
     html = "html"
-
-
-_DOCUMENTS = frozenset({DiffFormat.markdown, DiffFormat.sarif, DiffFormat.html})
 
 
 class Gate(StrEnum):
@@ -69,10 +68,9 @@ def diff(
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = DiffFormat.text,
 ) -> None:
     """Tell what a change of manifests means: looser, other behaviour, tighter, or cosmetic."""
-    review, pairs = _given(files or [], base)
     compared: list[Comparison] = []
     failures: list[str] = []
-    for pair in pairs:
+    for review, pair in _given(files or [], base, failures):
         try:
             compared.append(review.compare(pair))
         except UsageError as error:
@@ -82,23 +80,36 @@ def diff(
             complain(f"error: {_invalid(pair)}")
             _show_faults(error)
             failures.append(_invalid(pair))
-    if compared or format is not DiffFormat.text:
-        show(_printed(compared, failures, format))
+    text = _printed(compared, failures, format)
+    if text:
+        show(text)
     if failures:
         raise typer.Exit(USAGE)
-    worst = max((one.worst for one in compared if one.worst is not None), default=None)
+    from assembler.review.finding import worst_of_all  # noqa: PLC0415  # each command loads what it needs
+
+    worst = worst_of_all(compared)
     if worst is not None and fail_on is not Gate.never and worst >= _grade(fail_on):
         raise typer.Exit(INVALID)
 
 
-def _given(files: Sequence[Path], base: str | None) -> "tuple[Review, list[PathPair]]":
+def _given(
+    files: Sequence[Path], base: str | None, failures: list[str]
+) -> "Iterator[tuple[Review, PathPair]]":
+    """Yield what is to be compared; where nothing can be, that is a failure as every other."""
     from assembler.review.diff.pairs import PathPair, Review, since  # noqa: PLC0415  # each command loads what it needs
 
     now = datetime.now(UTC)
     if base is None and len(files) == 2:
-        return Review(now), [PathPair(files[0], files[1])]
-    shelf, pairs = since(base, files)
-    return Review(now, shelf), pairs
+        yield Review(now), PathPair(files[0], files[1])
+        return
+    try:
+        shelf, pairs = since(base, files)
+    except UsageError as error:
+        complain(f"error: {error}")
+        failures.append(str(error))
+        return
+    review = Review(now, shelf)
+    yield from ((review, pair) for pair in pairs)
 
 
 def _grade(gate: Gate) -> int:
@@ -108,30 +119,34 @@ def _grade(gate: Gate) -> int:
 
 
 def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
-    if format in _DOCUMENTS:
-        return _document(compared, failures, format)
-    from assembler.review.diff.text import as_text  # noqa: PLC0415  # each command loads what it needs
-    from assembler.review.finding import as_dict  # noqa: PLC0415
+    """Write what was compared; each form says itself what could not be."""
+    from assembler.review import finding  # noqa: PLC0415  # each command loads what it needs
 
-    if format is DiffFormat.json:
-        return json.dumps(as_dict(compared, failures), indent=2)
-    width = shutil.get_terminal_size((100, 24)).columns
-    return as_text(compared, failures, color=wants_color(sys.stdout), width=width)
+    if format is DiffFormat.text:
+        from assembler.review.diff.text import as_text  # noqa: PLC0415  # as above
 
-
-def _document(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
-    """Write what stands alone elsewhere: it says itself what could not be compared."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        return as_text(compared, failures, color=wants_color(sys.stdout), width=width)
     if format is DiffFormat.markdown:
-        from assembler.review.comment import as_markdown  # noqa: PLC0415  # each command loads what it needs
+        from assembler.review.comment import as_markdown  # noqa: PLC0415  # as above
 
         return as_markdown(compared, failures)
-    if format is DiffFormat.sarif:
-        from assembler.review.sarif import as_sarif  # noqa: PLC0415  # each command loads what it needs
+    if format is DiffFormat.html:
+        from assembler.review.page import as_html  # noqa: PLC0415  # as above
 
-        return as_sarif(compared, failures)
-    from assembler.review.page import as_html  # noqa: PLC0415  # each command loads what it needs
-
-    return as_html(compared, failures)
+        return as_html(compared, failures)
+    if format is DiffFormat.json:
+        return reports.dumped(finding.as_dict(compared, failures))
+    results = finding.results_of(compared)
+    if format is DiffFormat.github:
+        return reports.as_github(results, failures)
+    if format is DiffFormat.gitlab:
+        return reports.as_gitlab(results, failures)
+    worst = finding.worst_of_all(compared)
+    name = None if worst is None else worst.name
+    return reports.as_sarif(
+        results, finding.RULES, category="assembler-diff", failures=failures, worst=name
+    )
 
 
 def _invalid(pair: "PathPair") -> str:
@@ -139,6 +154,4 @@ def _invalid(pair: "PathPair") -> str:
 
 
 def _show_faults(error: ManifestError) -> None:
-    from assembler.review import diagnostics as reports  # noqa: PLC0415  # each command loads what it needs
-
     warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))

@@ -16,7 +16,7 @@ import typer
 from assembler.cli.output import INVALID, show, wants_color, warn
 from assembler.diagnostics.errors import UsageError
 from assembler.document.nodes import ScalarNode, locate
-from assembler.review import diagnostics as reports
+from assembler.review import report as reports
 
 if TYPE_CHECKING:
     from assembler.plan.load import Plan

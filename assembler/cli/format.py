@@ -20,7 +20,7 @@ from assembler.cli.check import own_manifests
 from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import AssemblerError, ManifestError
 from assembler.diagnostics.span import printable
-from assembler.review import diagnostics as reports
+from assembler.review import report as reports
 
 
 def format(  # noqa: A001  # the command's name

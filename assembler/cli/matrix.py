@@ -1,18 +1,20 @@
 """`matrix`: manifests of several environments → one table of what they have and how it differs.
 
-In: paths of manifests. Out: text, Markdown, HTML or JSON. Refuses what is no manifest by its text,
-shape and references; imports no code and reads no variables.
+In: paths of manifests. Out: text, Markdown, HTML or JSON; status 2 where one is no manifest by its text,
+shape and references: the others are compared all the same. Imports no code and reads no variables.
 """
 
-import json
+import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.output import show
-from assembler.diagnostics.errors import UsageError
+from assembler.cli.output import USAGE, complain, named, show, wants_color, warn
+from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.review import report as reports
 
 if TYPE_CHECKING:
     from assembler.review.matrix import Column
@@ -44,17 +46,35 @@ def matrix(
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [path.as_posix() for path in paths]
-    table = compared(
-        [_column(path, name) for path, name in zip(paths, names, strict=True)], whole=whole
-    )
+    columns, failures = _columns(zip(paths, names, strict=True))
+    table = compared(columns, failures, whole=whole)
     if format is MatrixFormat.json:
-        show(json.dumps(pages.as_dict(table), indent=2))
+        show(reports.dumped(pages.as_dict(table)))
     elif format is MatrixFormat.html:
         show(pages.as_html(table).rstrip("\n"))
     elif format is MatrixFormat.markdown:
         show(pages.as_markdown(table))
     else:
         show(pages.as_text(table))
+    if failures:
+        raise typer.Exit(USAGE)
+
+
+def _columns(named_paths: Iterable[tuple[Path, str]]) -> "tuple[list[Column], list[str]]":
+    """Read the environments; return sentences that say which could not be."""
+    columns: list[Column] = []
+    failures: list[str] = []
+    for path, name in named_paths:
+        try:
+            columns.append(_column(path, name))
+        except ManifestError as error:
+            warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
+            failures.append(f"{named(path)} cannot be compared: it is no valid manifest")
+        except UsageError as error:
+            failures.append(str(error))
+    for failure in failures:
+        complain(f"error: {failure}")
+    return columns, failures
 
 
 def _column(path: Path, name: str) -> "Column":

@@ -22,7 +22,7 @@ _COLORS = {
 }
 
 
-class Told(Protocol):
+class Drawable(Protocol):
     """What can be drawn: a `Diagnostic`, or a finding of a review that has a table of its own."""
 
     @property
@@ -44,7 +44,7 @@ class Told(Protocol):
     def as_dict(self) -> dict[str, Any]: ...
 
 
-def render(diagnostic: Told, *, color: bool = False) -> str:
+def render(diagnostic: Drawable, *, color: bool = False) -> str:
     """Return the text of one diagnostic as the style guide draws it, without a final newline."""
     tint = _Tint(color)
     head = tint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")

@@ -59,13 +59,14 @@ def column_below(key: str) -> Column:
 def is_secret_place(path: NodePath) -> bool:
     """Tell whether a key of `path` says so; ids of resources and paths of URLs are no keys."""
     keys = [str(key) for key in (path[2:] if path[:1] == ("resources",) else path)]
-    if not keys or is_about(next((key for key in reversed(keys) if not key.isdecimal()), "")):
-        return False
-    return any(
-        is_secret(key, column_below(parent))
+    named = [
+        (key, is_secret(key, column_below(parent)))
         for parent, key in pairwise(["", *keys])
-        if not key.startswith("/")
-    )
+        if not key.isdecimal() and not key.startswith("/")
+    ]
+    if not named or named[-1][1] or is_about(named[-1][0]):
+        return bool(named) and named[-1][1]
+    return any(tells for _, tells in named)
 
 
 def sets_cookie(key: str, value: object) -> bool:

@@ -1,18 +1,24 @@
-"""The one table of what a comparison may find: rule → what it means.
+"""What a comparison of manifests found, as frozen values that every format prints, and its words.
 
-Rules are stable: scripts and code hosts key on them. In: nothing. Out: `RULES`. A test keeps the
-table and the sources the same.
+In: the facts of `assembler.review.diff`. Out: `Finding`s of the one table of rules, `Comparison`s, the
+mapping and the results that programs read, and what every document says of them: findings grouped over
+the manifests that share them, counts in words, places as text. Secrets are gone from the texts already;
+all else is as the manifests write it, so each format makes it inert for its own readers. Rules are
+stable: scripts and code hosts key on them; one that is not in the table is refused.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
 from assembler.diagnostics.span import Span, one_line
+from assembler.review.report import UNKNOWN, Result, worst_of
 
 RULES = MappingProxyType(
     {
@@ -83,6 +89,12 @@ class Place:
     def of(cls, span: Span) -> "Place":
         """Return the place of a span."""
         return cls(span.file.name, span.line, span.column, span.end_line, span.end_column)
+
+    @property
+    def region(self) -> dict[str, int]:
+        """The lines and columns as SARIF names them."""
+        ends = {"endLine": self.end_line, "endColumn": self.end_column}
+        return {"startLine": self.line, "startColumn": self.column, **ends}
 
     def as_dict(self) -> dict[str, Any]:
         """Return `file`, `line` and the rest."""
@@ -189,13 +201,18 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -finding.grade)
 
 
+def worst_of_all(comparisons: Iterable[Comparison]) -> Grade | None:
+    """Return the worst grade of all, None where nothing differs."""
+    return max((one.worst for one in comparisons if one.worst is not None), default=None)
+
+
 def as_dict(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> dict[str, Any]:
     """Return the mapping of `diff --format json`; `failures` say what could not be compared."""
-    worst = max((one.worst for one in comparisons if one.worst is not None), default=None)
-    findings = worst_first(finding for one in comparisons for finding in one.findings)
+    worst = worst_of_all(comparisons)
+    findings = findings_of(comparisons)
     return {
         "format": 1,
-        "worst": None if worst is None else worst.name,
+        "worst": worst_of(None if worst is None else worst.name, failures),
         "findings": [finding.as_dict() for finding in findings],
         "failures": [one_line(sentence) for sentence in failures],
     }
@@ -236,9 +253,9 @@ def shared(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
 
 
 def counted(findings: Iterable[Finding], failures: Sequence[str] = ()) -> str:
-    """Return `1 not compared, 2 loosened`, or `nothing differs`."""
+    """Return `2 loosened, 1 review`, `unknown, 1 not compared`, or `nothing differs`."""
     counts = Counter(finding.grade for finding in findings)
-    parts = [f"{len(failures)} not compared"] if failures else []
+    parts = [UNKNOWN, f"{len(failures)} not compared"] if failures else []
     parts += [f"{counts[grade]} {grade.name}" for grade in sorted(counts, reverse=True)]
     return ", ".join(parts) or "nothing differs"
 
@@ -267,3 +284,53 @@ def is_restacked(comparison: Comparison) -> bool:
         return False
     layers = (*comparison.old_chain, *comparison.new_chain)
     return any(layer.moved or layer.peer is None for layer in layers)
+
+
+_LEVELS = {
+    Grade.loosened: "error",
+    Grade.review: "warning",
+    Grade.behaviour: "warning",
+    Grade.tightened: "note",
+    Grade.cosmetic: "note",
+}
+
+
+def results_of(comparisons: Iterable[Comparison]) -> list[Result]:
+    """Return the findings as results, the worst first, each at its place on the new side.
+
+    What manifests share because they extend one base is one result. An identity holds no line, so a
+    finding stays itself where lines move; it holds the message, so that one who dismissed `50` → `100`
+    is told of `50` → `1000`.
+    """
+    return [_result(finding, names) for finding, names in shared(findings_of(comparisons))]
+
+
+def _result(finding: Finding, manifests: list[str]) -> Result:
+    old, new = finding.old, finding.new
+    properties: dict[str, Any] = {
+        "grade": finding.grade.name,
+        "path": one_line(finding.path),
+        "manifests": [one_line(name) for name in manifests],
+    }
+    text = finding.message
+    if old:
+        properties["old"] = old.as_dict()
+        text += "" if new else f" (was at {place_text(old)})"
+    facts = [
+        finding.grade.name,
+        finding.rule,
+        finding.path,
+        finding.message,
+        new.file if new else "",
+    ]
+    return Result(
+        finding.rule,
+        _LEVELS[finding.grade],
+        "\n".join(map(one_line, [text, *finding.details])),
+        new.file
+        if new
+        else manifests[0],  # of what was removed, the manifest that no longer has it
+        new.region if new else {"startLine": 1},
+        identity=sha256(json.dumps(facts).encode()).hexdigest()[:32],
+        properties=properties,
+    )

@@ -32,7 +32,9 @@ DIFFERENCE = {
     "properties": {
         "format": {"const": 1},
         "failures": {"type": "array", "items": {"type": "string"}},
-        "worst": {"enum": ["loosened", "review", "behaviour", "tightened", "cosmetic", None]},
+        "worst": {
+            "enum": [*("loosened", "review", "behaviour", "tightened", "cosmetic", "unknown"), None]
+        },
         "findings": {
             "type": "array",
             "items": {
@@ -113,7 +115,7 @@ def test_a_side_that_is_no_manifest_cannot_be_compared(tmp_path: Path, text: str
     write(tmp_path, {"a.yaml": "manifest: 1\n", "bad.yaml": text})
     for names in (("a.yaml", "bad.yaml"), ("bad.yaml", "a.yaml")):
         done = run("diff", *names, "--fail-on", "never", folder=tmp_path)
-        assert (done.status, done.out) == (2, "")
+        assert (done.status, done.out) == (2, "unknown, 1 not compared\n")
         assert "cannot be compared: one side is no valid manifest" in done.err
         assert "error[" in done.err
 
@@ -121,7 +123,7 @@ def test_a_side_that_is_no_manifest_cannot_be_compared(tmp_path: Path, text: str
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     write(tmp_path, {"a.yaml": "manifest: 1\n"})
     done = run("diff", "a.yaml", "b.yaml", folder=tmp_path)
-    assert (done.status, done.out) == (2, "")
+    assert (done.status, done.out) == (2, "unknown, 1 not compared\n")
     assert "cannot read `b.yaml`" in done.err
 
 
@@ -324,7 +326,7 @@ def test_what_could_not_be_compared_is_told_beside_what_could(repository: Path) 
     write(repository, {"manifests/bad.yaml": "manifest: 2\n"})
     done = run("diff", folder=repository)
     assert done.status == 2
-    assert done.out == "1 not compared\n"
+    assert done.out == "unknown, 1 not compared\n"
     done = run("diff", "--format", "json", folder=repository)
     assert done.status == 2
     sentence = "manifests/bad.yaml cannot be compared: one side is no valid manifest"
@@ -356,7 +358,7 @@ def test_a_manifest_outside_the_repository_is_not_new(
     outside = tmp_path_factory.mktemp("outside") / "prod.yaml"
     outside.write_text("manifest: 1\n", "utf-8")
     done = run("diff", str(outside), folder=repository)
-    assert (done.status, done.out) == (2, "")
+    assert (done.status, done.out) == (2, "unknown, 1 not compared\n")
     assert "it is outside the repository" in done.err
 
 
@@ -397,7 +399,7 @@ def test_a_sql_file_is_read_from_the_commit(repository: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "--output=x", "HEAD:manifests", "a b"])
 def test_a_commit_that_is_not_there_cannot_be_compared(repository: Path, name: str) -> None:
     done = run("diff", f"--base={name}", folder=repository)
-    assert (done.status, done.out) == (2, "")
+    assert (done.status, done.out) == (2, "unknown, 1 not compared\n")
     assert "names no commit here" in done.err
 
 
@@ -434,6 +436,23 @@ def test_nothing_of_the_manifest_is_run_or_asked_of_the_environment(repository: 
     done = call("diff", folder=repository)
     assert done.returncode == 0, done.stderr
     assert "`url` comes from `${NOR_THIS}` instead of `${NOT_SET}`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "format", ["text", "json", "markdown", "github", "gitlab", "sarif", "html"]
+)
+@pytest.mark.parametrize(
+    "arguments", [("manifests/bad.yaml",), ("--base", "nowhere"), ("manifests/missing.yaml",)]
+)
+def test_no_form_reads_a_failure_as_clean(
+    repository: Path, format: str, arguments: tuple[str, ...]
+) -> None:
+    write(repository, {"manifests/bad.yaml": "manifest: 2\n"})
+    done = run("diff", *arguments, "--format", format, folder=repository)
+    assert done.status == 2
+    assert "unknown" in done.out
+    if format == "json":
+        assert json.loads(done.out)["worst"] == "unknown"
 
 
 @pytest.mark.parametrize("format", ["markdown", "sarif", "html"])

@@ -15,11 +15,10 @@ from pathlib import Path
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
 from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.extends import shown_name
+from assembler.document.extends import DISK, Shelf
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, ScalarNode, locate
-from assembler.document.parser import read_file
 from assembler.document.provenance import revealed
 from assembler.manifest import Manifest
 from assembler.manifest import step as models
@@ -60,10 +59,10 @@ class SqlStep:
 
 
 def read_sql(
-    manifest: Manifest, document: Document, resolver: Resolver
+    manifest: Manifest, document: Document, resolver: Resolver, shelf: Shelf = DISK
 ) -> tuple[list[SqlStep], list[Diagnostic]]:
     """Read every statement of the manifest; return the steps, and what is refused."""
-    files = {shown_name(path): path for path in document.files}
+    files = {shelf.name(path): path for path in document.files}
     steps: list[SqlStep] = []
     faults: list[Diagnostic] = []
     for number, entry in enumerate(manifest.startup):
@@ -80,7 +79,9 @@ def read_sql(
             text = inside.get(key) if isinstance(inside, MappingNode) else None
             if not isinstance(text, ScalarNode):
                 continue
-            reader = _StatementReader(text, files.get(text.span.file.name, document.path).parent)
+            reader = _StatementReader(
+                text, files.get(text.span.file.name, document.path).parent, shelf
+            )
             statement = reader.read(said, dialect)
             faults += reader.faults
             found += [statement] if statement else []
@@ -135,9 +136,10 @@ def _dialect_of(root: MappingNode, resource: str, resolver: Resolver) -> str:
 class _StatementReader:
     """Reads one statement; `faults` is what is wrong with it."""
 
-    def __init__(self, node: ScalarNode, folder: Path) -> None:
+    def __init__(self, node: ScalarNode, folder: Path, shelf: Shelf) -> None:
         self.node = node
         self.folder = folder
+        self.shelf = shelf
         self.faults: list[Diagnostic] = []
 
     def read(self, said: models.Statement, dialect: str) -> SqlStatement | None:
@@ -155,9 +157,9 @@ class _StatementReader:
     def file(self) -> SqlText | None:
         path = self.folder / str(self.node.value)
         try:
-            file = read_file(path, shown_name(path))
+            file = self.shelf.read(path)
         except UsageError as error:
-            names = _names(path.parent)
+            names = self.shelf.siblings(path)
             remedy = did_you_mean(path.name, names)
             fault = Diagnostic("sql-not-found", str(error), first_line(self.node.span), help=remedy)
             self.faults.append(fault)
@@ -196,10 +198,3 @@ class _StatementReader:
             token, message, remedy = refusal
             place = source.place(token.start, token.end)
             yield Diagnostic("sql-refused", message, place, help=remedy)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir() if path.is_file()]
-    except OSError:
-        return []

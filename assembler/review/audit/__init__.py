@@ -9,17 +9,20 @@ a finding of its own.
 The rooms in the order to read them: rule, subject, the rules by what they are about, table.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from assembler.diagnostics.span import Span, one_line
 from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.extends import DISK, Shelf
 from assembler.document.merge import Document
 from assembler.document.nodes import locate
 from assembler.manifest import Manifest
 from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList, read_import_list
+from assembler.plan.static.module import EarlierTree
 from assembler.review.audit.item import first_line
 from assembler.review.audit.literals import secret_test
 from assembler.review.audit.rule import (
@@ -53,10 +56,33 @@ class Report:
     findings: tuple[Violation, ...]
     silenced: tuple[Silenced, ...]
 
-    def trips(self, severity: Severity) -> bool:
-        """Tell whether a finding is of that severity or a worse one."""
+    @property
+    def worst(self) -> Severity | None:
+        """The worst severity, None where nothing was found."""
+        found = {finding.severity for finding in self.findings}
+        return next((severity for severity in SEVERITIES if severity in found), None)
+
+    def trips(self, severity: Severity, *, only_new: bool = False) -> bool:
+        """Tell whether a finding is of that severity or a worse one; with `only_new`, a new one."""
         reach = SEVERITIES[: SEVERITIES.index(severity) + 1]
-        return any(finding.severity in reach for finding in self.findings)
+        return any(
+            finding.severity in reach and not (only_new and finding.is_new is False)
+            for finding in self.findings
+        )
+
+    def beside(self, base: "Report | None") -> "Report":
+        """Return the report with what its base does not have marked as new.
+
+        A finding is the same one by its rule and its words, however its line has moved; of two that
+        are alike, where the base has one, one is new.
+        """
+        known = Counter((one.rule, one.message) for one in (base.findings if base else ()))
+        marked = []
+        for finding in self.findings:
+            key = finding.rule, finding.message
+            marked.append(replace(finding, is_new=known[key] <= 0))
+            known[key] -= 1
+        return replace(self, findings=tuple(marked))
 
 
 def audit(
@@ -68,6 +94,8 @@ def audit(
     rules: Mapping[str, AuditRule] = RULES,
     suppressions: Sequence[Suppression] | None = None,
     imports: ImportList | None = None,
+    shelf: Shelf = DISK,
+    tree: EarlierTree | None = None,
 ) -> Report:
     """Judge one manifest.
 
@@ -80,8 +108,11 @@ def audit(
         suppressions: those that hold, in place of the manifest's own: for a change, those of its
             base side.
         imports: what the manifest may import; that of the pyproject.toml above it where none.
+        shelf: where the files of the manifest are read from: the disk, or a commit.
+        tree: where the code that it names is read from; None for the disk.
     """
-    subject = Subject(document, manifest, profile, imports or read_import_list(document.path))
+    imports = imports or read_import_list(document.path)
+    subject = Subject(document, manifest, profile, imports, shelf, tree)
     holding = manifest.audit.suppress if suppressions is None else suppressions
     running = {one.rule: one for one in holding if one.until >= today}
     found = list(_found(subject, rules.values()))

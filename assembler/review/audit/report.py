@@ -1,32 +1,35 @@
-"""Reports of audits → text for people, and plain data for programs.
+"""Reports of audits → text for people, results and plain data for programs.
 
-In: `Report`s. Out: drawings with carets, the mapping of `audit --format json`, the table of rules.
-SARIF's results and GitHub's form are those of `review.diagnostics`. Refuses nothing; every string is made
-inert.
+In: `Report`s, and sentences that say what could not be judged. Out: drawings with carets, the mapping
+of `audit --format json`, the results of which `review.report` makes the forms of code hosts, the table
+of rules. Every string is made inert.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from assembler.diagnostics.render import render
 from assembler.diagnostics.span import one_line, printable
-from assembler.review import diagnostics
+from assembler.review import report as forms
 from assembler.review.audit import Report
-from assembler.review.audit.rule import EVERYWHERE, AuditRule, Violation
+from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, AuditRule, Violation
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
-from assembler.review.sarif import log
+from assembler.review.report import UNKNOWN, Result, counted, result_of, worst_of
 
 
-def as_text(reports: Sequence[Report], *, color: bool = False) -> str:
+def as_text(reports: Sequence[Report], failures: Sequence[str] = (), *, color: bool = False) -> str:
     """Draw every finding, then tell of each manifest its profile, its counts, what is silenced."""
     drawn = [render(finding, color=color) for finding in all_findings(reports)]
-    return "\n\n".join([*drawn, "\n".join(_summary(reports))])
+    unknown = [f"{UNKNOWN}: {one_line(failure)}" for failure in failures]
+    return "\n\n".join([*drawn, "\n".join([*_summary(reports), *unknown])])
 
 
 def as_dict(reports: Sequence[Report], failures: Sequence[str] = ()) -> dict[str, Any]:
     """Return the mapping that programs read; `failures` say what could not be judged."""
     return {
         "format": 1,
+        "worst": worst_of(worst_severity(reports), failures),
         "failures": [one_line(text) for text in failures],
         "manifests": [
             {"file": one_line(report.manifest), "profile": report.profile} for report in reports
@@ -44,11 +47,30 @@ def as_dict(reports: Sequence[Report], failures: Sequence[str] = ()) -> dict[str
     }
 
 
+def results_of(reports: Sequence[Report]) -> list[Result]:
+    """Return the findings as results; what the base of a change has as well is a note."""
+    return [_result(finding) for finding in all_findings(reports)]
+
+
+def _result(finding: Violation) -> Result:
+    told = result_of(finding)
+    return replace(told, level="note") if finding.is_new is False else told
+
+
 def as_sarif(reports: Sequence[Report], failures: Sequence[str] = ()) -> str:
     """Return one run of SARIF 2.1.0; `failures` say what could not be judged."""
     meanings = {rule.id: rule.why for rule in (*RULES.values(), *OF_SUPPRESSIONS.values())}
-    results = [diagnostics.result(finding) for finding in all_findings(reports)]
-    return log(meanings, results, category="assembler-audit", failures=failures)
+    worst = worst_severity(reports)
+    results = results_of(reports)
+    return forms.as_sarif(
+        results, meanings, category="assembler-audit", failures=failures, worst=worst
+    )
+
+
+def worst_severity(reports: Iterable[Report]) -> str | None:
+    """Return the worst severity of all, None where nothing was found."""
+    found = {one.worst for one in reports}
+    return next((severity for severity in SEVERITIES if severity in found), None)
 
 
 def all_findings(reports: Iterable[Report]) -> list[Violation]:
@@ -89,7 +111,10 @@ def rules_as_dict(rules: Mapping[str, AuditRule]) -> dict[str, Any]:
 
 def _summary(reports: Sequence[Report]) -> Iterable[str]:
     for report in reports:
-        counts = diagnostics.counted(report.findings) or "clean"
+        counts = counted(report.findings) or "clean"
+        if any(finding.is_new is not None for finding in report.findings):
+            new = [finding for finding in report.findings if finding.is_new]
+            counts += f"; new: {counted(new) or 'nothing'}"
         yield f"{one_line(report.manifest)} as {report.profile}: {counts}"
         for one in report.silenced:
             reason = one_line(one.reason)

@@ -1,4 +1,4 @@
-"""What a rule of the audit is, and what it finds, as frozen values.
+"""What a rule of the audit is, what it finds, and the profiles by which manifests are judged.
 
 In: facts. Out: `Rule`, `Sighting`, `Finding`. A finding has the words and the place that the
 writers of `review.diagnostics` print. Refuses nothing.
@@ -58,6 +58,7 @@ class Violation:
     why: str
     label: str = ""
     notes: tuple[Note, ...] = ()
+    is_new: bool | None = None  # against the base of a change; None where there is none
 
     @property
     def code(self) -> str:
@@ -87,6 +88,7 @@ class Violation:
             "column": self.span.column,
             "end_line": self.span.end_line,
             "end_column": self.span.end_column,
+            **({} if self.is_new is None else {"new": self.is_new}),
         }
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from assembler.diagnostics.errors import AssemblerError, Diagnostic
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import Span
+from assembler.document.extends import DISK, Shelf
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, locate
@@ -24,6 +25,7 @@ from assembler.plan.signature import Target
 from assembler.plan.sql.lint import SqlFinding, findings
 from assembler.plan.sql.statement import SqlStep, read_sql
 from assembler.plan.static import SourceReader
+from assembler.plan.static.module import EarlierTree
 from assembler.review.audit.item import Item, first_line, item_of, texts_of
 from assembler.review.audit.rule import Profile, Sighting
 from assembler.review.roles import role_of
@@ -37,6 +39,8 @@ class Subject:
     manifest: Manifest = field(repr=False)  # where a variable would tell, a sample stands
     profile: Profile
     imports: ImportList
+    shelf: Shelf = DISK  # where its files are read from
+    tree: EarlierTree | None = None  # where its code is read from, if not from the disk
 
     @property
     def root(self) -> MappingNode:
@@ -72,7 +76,7 @@ class Subject:
     @cached_property
     def sql(self) -> tuple[list[SqlStep], list[Diagnostic]]:
         """The statements of the start, and what is wrong with their texts and files."""
-        return read_sql(self.manifest, self.document, Resolver(None, None, Secrets()))
+        return read_sql(self.manifest, self.document, Resolver(None, None, Secrets()), self.shelf)
 
     @cached_property
     def sql_findings(self) -> tuple[SqlFinding, ...]:
@@ -182,12 +186,12 @@ class Subject:
 
     @cached_property
     def _reader(self) -> SourceReader:
-        return SourceReader(self.imports)
+        return SourceReader(self.imports, self.tree)
 
     @cached_property
     def _everything(self) -> SourceReader:
         """What tells roles: a layer that may not be imported is one all the same."""
-        return SourceReader(ImportList(None, None))
+        return SourceReader(ImportList(None, None), self.tree)
 
     @cached_property
     def _roles(self) -> dict[str, str]:

@@ -54,6 +54,11 @@ def compare_imports(manifest: str, old: Path, new: Path, base: Commit) -> Iterat
         yield told(grade=Grade.tightened, rule="imports-narrowed", message=message)
 
 
+def import_list_of(manifest: Path, base: Commit) -> ImportList:
+    """Return the list that holds for a manifest in a commit; raises `UsageError` as reading does."""
+    return _list_of(manifest, base).imports
+
+
 def _named(names: list[str]) -> str:
     if not names:
         return "what no list names"

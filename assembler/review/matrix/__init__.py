@@ -24,7 +24,15 @@ from assembler.document.nodes import (
 from assembler.document.parser import plain_value
 from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, entry_id
 from assembler.manifest import Manifest
-from assembler.review.credentials import IsSecret, literal_text, veiled_text
+from assembler.review.credentials import (
+    IsSecret,
+    is_harmless,
+    literal_text,
+    looks_secret,
+    sets_cookie,
+    veiled_text,
+)
+from assembler.review.report import UNKNOWN, worst_of
 
 State = Literal["same", "differs", "gap"]
 HIDDEN = "(written out)"
@@ -60,6 +68,14 @@ class Matrix:
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    failures: tuple[str, ...] = ()  # sentences that say which environment could not be read
+
+    @property
+    def worst(self) -> str | None:
+        """`gap`, `differs`, or `unknown` where an environment is missing; None: all is the same."""
+        states = {row.state for row in self.rows}
+        worst = "gap" if "gap" in states else "differs" if "differs" in states else None
+        return worst_of(worst, self.failures)
 
     @property
     def sections(self) -> dict[str, list[Row]]:
@@ -70,21 +86,30 @@ class Matrix:
         return found
 
     def counted(self) -> str:
-        """Return `3 differ, 1 gap`, or `all the same`."""
+        """Return `3 differ, 1 gap`, `unknown, 1 not compared`, or `all the same`."""
         states = [row.state for row in self.rows]
         differ, gaps = states.count("differs"), states.count("gap")
-        parts = [f"{differ} differ"] * bool(differ) + [f"{gaps} gap{'s' * (gaps > 1)}"] * bool(gaps)
+        failed = len(self.failures)
+        parts = [UNKNOWN, f"{failed} not compared"] if failed else []
+        parts += [f"{differ} differ"] * bool(differ) + [f"{gaps} gap{'s' * (gaps > 1)}"] * bool(
+            gaps
+        )
         return ", ".join(parts) or "all the same"
 
 
-def matrix(columns: Sequence[Column], *, whole: bool = False) -> Matrix:
-    """Compare the documents; with `whole` values that are the same everywhere are rows as well."""
+def matrix(
+    columns: Sequence[Column], failures: Sequence[str] = (), *, whole: bool = False
+) -> Matrix:
+    """Compare the documents; with `whole` values that are the same everywhere are rows as well.
+
+    `failures` are sentences that say which environment could not be read.
+    """
     rows: list[Row] = []
     for section in Manifest.model_fields:
         if section not in {"manifest", "extends"}:
             rows += _section(columns, section)
     kept = (row for row in rows if whole or row.state != "same" or row.is_entry)
-    return Matrix(tuple(column.name for column in columns), tuple(kept))
+    return Matrix(tuple(column.name for column in columns), tuple(kept), tuple(failures))
 
 
 def _section(columns: Sequence[Column], section: str) -> Iterator[Row]:
@@ -162,9 +187,13 @@ def _text(column: Column, path: NodePath, node: Node) -> str:
         members = node.members.items()
         shown = (f"{key}: {_text(column, (*path, key), one.value)}" for key, one in members)
         return f"{{{', '.join(shown)}}}"
+    literal = literal_text(node.value) if isinstance(node.value, str) else node.value
+    is_told = column.is_secret(path) or sets_cookie(str(path[-1]), node.value)
+    if literal != "" and is_told and not is_harmless(literal):
+        return HIDDEN
     if not isinstance(node.value, str):
         return json.dumps(node.value)
-    if column.is_secret(path) and literal_text(node.value):
+    if looks_secret(literal_text(node.value)) and veiled_text(node.value) == node.value:
         return HIDDEN
     text = _STARS.sub("***", veiled_text(node.value))
     return text if _reads_as_text(text) else json.dumps(text, ensure_ascii=False)

@@ -10,8 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from assembler.diagnostics.span import one_line
-from assembler.review.markup import code, html_text
+from assembler.review.markup import code, html_sentence, html_text, markdown
 from assembler.review.matrix import Matrix, Row
+from assembler.review.report import UNKNOWN
 
 _SIGNS = {"same": " ", "differs": "≠", "gap": "○"}
 _WIDEST = 40  # characters of a column of text
@@ -32,12 +33,16 @@ def as_text(matrix: Matrix) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, "", f"{matrix.counted()}    {_LEGEND}"])
+    unknown = [f"{UNKNOWN}: {one_line(failure)}" for failure in matrix.failures]
+    return "\n".join([*lines, "", *unknown, f"{matrix.counted()}    {_LEGEND}"])
 
 
 def as_markdown(matrix: Matrix) -> str:
     """Write a table for each section."""
     lines = [f"**{matrix.counted()}** ({_LEGEND})"]
+    lines += [""] * bool(matrix.failures) + [
+        f"- {markdown(failure)}" for failure in matrix.failures
+    ]
     heads = " | ".join(_code(name) for name in matrix.columns)
     for section, inside in matrix.sections.items():
         lines += ["", f"### {section}", "", f"| | | {heads} |"]
@@ -61,7 +66,7 @@ def as_html(matrix: Matrix) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{title}</h1>\n<p>{html_text(matrix.counted())}</p>\n"
+        f"<h1>{title}</h1>\n<p>{html_text(matrix.counted())}</p>\n{_failures(matrix)}"
         '<ul class="legend"><li><span class="sign">≠</span> differs</li>'
         '<li><span class="sign">○</span> is not in all of them</li></ul>\n'
         '<div class="scroll" tabindex="0" role="region" aria-label="The table">\n<table>\n'
@@ -85,7 +90,18 @@ def as_dict(matrix: Matrix) -> dict[str, Any]:
                 "cells": [None if cell is None else one_line(cell) for cell in row.cells],
             }
         )
-    return {"format": 1, "columns": [one_line(name) for name in matrix.columns], "rows": rows}
+    return {
+        "format": 1,
+        "worst": matrix.worst,
+        "failures": [one_line(failure) for failure in matrix.failures],
+        "columns": [one_line(name) for name in matrix.columns],
+        "rows": rows,
+    }
+
+
+def _failures(matrix: Matrix) -> str:
+    items = "".join(f"<li>{html_sentence(failure)}</li>" for failure in matrix.failures)
+    return f"<ul>{items}</ul>\n" if items else ""
 
 
 def _cells(row: Row) -> tuple[str, ...]:

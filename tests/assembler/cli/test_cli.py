@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import assembler.review.matrix
 from tests.assembler.command import PROJECT, Outcome, run, write
 
 GOLDEN = sorted(PROJECT.parent.glob("*.txt"))
@@ -45,7 +46,9 @@ def test_a_call_prints_the_expected_text(path: Path, request: pytest.FixtureRequ
 
 def _shown(outcome: Outcome) -> str:
     errors = f"---- standard error\n{outcome.err}" if outcome.err else ""
-    return f"{outcome.out}{errors}---- status {outcome.status}\n"
+    style = (Path(assembler.review.matrix.__file__).parent / "page.css").read_text("utf-8")
+    page = outcome.out.replace(style, "[page.css]\n")
+    return f"{page}{errors}---- status {outcome.status}\n"
 
 
 def test_each_format_is_pinned_by_a_golden_file() -> None:

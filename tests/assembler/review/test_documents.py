@@ -8,17 +8,32 @@ from pathlib import Path
 
 import pytest
 
+import assembler.review
 from assembler.review.comment import as_markdown
-from assembler.review.finding import Comparison
+from assembler.review.finding import RULES, Comparison, results_of, worst_of_all
 from assembler.review.page import as_html
-from assembler.review.sarif import as_sarif
+from assembler.review.report import as_sarif
 from tests.assembler.comparisons import SAME, SETS
 
 FOLDER = Path(__file__).parents[2] / "golden" / "review"
+STYLE = (Path(assembler.review.__file__).parent / "page.css").read_text("utf-8")
 FAILURES = ["`manifests/@test.yaml` cannot be compared: one side is no valid manifest"]
+
+
+def sarif(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> str:
+    worst = worst_of_all(comparisons)
+    return as_sarif(
+        results_of(comparisons),
+        RULES,
+        category="assembler-diff",
+        failures=failures,
+        worst=None if worst is None else worst.name,
+    )
+
+
 FORMATS: dict[str, Callable[[Sequence[Comparison], Sequence[str]], str]] = {
     "md": as_markdown,
-    "sarif": as_sarif,
+    "sarif": sarif,
     "html": as_html,
 }
 
@@ -28,6 +43,7 @@ FORMATS: dict[str, Callable[[Sequence[Comparison], Sequence[str]], str]] = {
 def test_a_document_is_as_pinned(name: str, kind: str, pytestconfig: pytest.Config) -> None:
     golden = FOLDER / f"{name}.{kind}"
     written = FORMATS[kind](SETS[name], FAILURES if name == "failed" else ()) + "\n"
+    written = written.replace(STYLE, "[page.css]")  # which is the same in every page
     if pytestconfig.getoption("--update"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(written, "utf-8")

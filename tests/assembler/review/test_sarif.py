@@ -8,14 +8,14 @@ from typing import Any
 from fluidattacks_core.sarif import SarifLog
 from hypothesis import given
 
-from assembler.review.finding import RULES, Comparison, Finding, Grade, Place
-from assembler.review.sarif import as_sarif
+from assembler.review.finding import RULES, Comparison, Finding, Grade, Place, results_of
+from assembler.review.report import as_sarif
 from tests.assembler.comparisons import ADDED, MOVED, REMOVED, SHARED
 from tests.assembler.hostile import COMPARISONS, FAILURES
 
 
 def run_of(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> dict[str, Any]:
-    text = as_sarif(comparisons, failures)
+    text = as_sarif(results_of(comparisons), RULES, category="assembler-diff", failures=failures)
     SarifLog.model_validate_json(text)
     run: dict[str, Any] = json.loads(text)["runs"][0]
     return run

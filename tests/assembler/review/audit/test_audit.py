@@ -17,12 +17,12 @@ from assembler.diagnostics.render import render
 from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList
 from assembler.plan.load import load_shape
-from assembler.review import diagnostics
 from assembler.review.audit import Report, audit
 from assembler.review.audit.access import exempts, guards
 from assembler.review.audit.report import as_dict, as_sarif, as_text
 from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, Profile, profile_of
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
+from assembler.review.report import as_github, result_of
 from tests.assembler.command import run, write
 from tests.assembler.project import project
 
@@ -165,11 +165,40 @@ def test_what_could_not_be_judged_is_never_clean(tmp_path: Path) -> None:
     assert outcome.status == 2
     assert "error[unknown-key]" in outcome.err
     assert "error: bad.yaml could not be judged" in outcome.err
-    assert outcome.out == "dev.yaml as dev: clean\n"
-    for form in ("json", "sarif"):
-        outcome = run("audit", "bad.yaml", "dev.yaml", "--format", form, folder=tmp_path)
-        assert outcome.status == 2
-        assert "bad.yaml could not be judged" in outcome.out
+    unknown = "unknown: bad.yaml could not be judged\n"
+    assert outcome.out == f"dev.yaml as dev: clean\n{unknown}"
+    for names in (["bad.yaml", "dev.yaml"], ["bad.yaml"]):
+        for form in ("json", "sarif", "github", "gitlab"):
+            outcome = run("audit", *names, "--format", form, folder=tmp_path)
+            assert outcome.status == 2
+            assert "bad.yaml could not be judged" in outcome.out
+            assert "unknown" in outcome.out
+            if form == "json":
+                assert json.loads(outcome.out)["worst"] == "unknown"
+
+
+def test_only_what_is_new_against_a_commit_fails_a_gate_of_new_findings(tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    base = "manifest: 1\nserver: {reload: true}\nstartup: [{database: '${resources.db}', sql: [{label: a, file: a.sql}]}]\nresources: {db: {use: a.b}}\n"
+    write(tmp_path, {"prod.yaml": base, "a.sql": "SELECT 1"})
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+    audit_new = ("audit", "prod.yaml", "--base", "HEAD", "--new")
+    done = run(*audit_new, folder=tmp_path)
+    assert done.status == 0
+    assert "new: nothing" in done.out
+    assert run("audit", "prod.yaml", "--base", "HEAD", folder=tmp_path).status == 1
+    write(tmp_path, {"prod.yaml": f"# a line more\n{base}"})
+    assert run(*audit_new, folder=tmp_path).status == 0
+    write(tmp_path, {"a.sql": "DROP TABLE users"})
+    done = run(*audit_new, "--format", "json", folder=tmp_path)
+    new = [one["rule"] for one in json.loads(done.out)["findings"] if one["new"]]
+    assert (done.status, new) == (1, ["destroys-data", "drop-if-exists"])
+    write(
+        tmp_path, {"a.sql": "SELECT 1", "other/prod.yaml": "manifest: 1\nserver: {reload: true}\n"}
+    )
+    assert run("audit", "other/prod.yaml", "--base", "HEAD", "--new", folder=tmp_path).status == 1
+    assert run("audit", "prod.yaml", "--new", folder=tmp_path).status == 2
 
 
 def test_no_code_runs_and_no_variable_is_read(tmp_path: Path) -> None:
@@ -250,7 +279,7 @@ def test_no_form_of_a_report_shows_a_secret(tmp_path: Path, text: str, profile: 
     forms = [
         as_text([report], color=True),
         json.dumps(as_dict([report])),
-        diagnostics.as_github(report.findings),
+        as_github(map(result_of, report.findings)),
     ]
     forms.append(as_sarif([report]))
     assert "can" + "ary" not in "".join(forms)
@@ -345,7 +374,7 @@ def test_the_audit_judges_every_valid_manifest(
         except ManifestError:  # a reference that cannot be read, a text with a control character
             return
         forms = [as_text([report]), json.dumps(as_dict([report])), as_sarif([report])]
-        forms.append(diagnostics.as_github(report.findings))
+        forms.append(as_github(map(result_of, report.findings)))
     assert all(char.isprintable() or char == "\n" for form in forms for char in form)
 
 
@@ -355,7 +384,7 @@ def test_hostile_names_forge_no_line(tmp_path: Path) -> None:
     report = audited(tmp_path, text)
     shown = as_text([report])
     assert "\\u000a::error::forged\\u001b" in shown
-    for form in (shown, diagnostics.as_github(report.findings), as_sarif([report])):
+    for form in (shown, as_github(map(result_of, report.findings)), as_sarif([report])):
         assert not any(line.startswith("::error::") for line in form.splitlines())
         assert all(char.isprintable() or char == "\n" for char in form)
     assert "](" not in json.dumps(json.loads(as_sarif([report]))["runs"][0]["results"])

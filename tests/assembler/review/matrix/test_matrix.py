@@ -17,6 +17,7 @@ from assembler.plan.load import load_shape
 from assembler.review.credentials import is_secret_place
 from assembler.review.matrix import HIDDEN, Column, Matrix, matrix
 from assembler.review.matrix.pages import as_dict, as_html, as_markdown, as_text
+from tests.assembler.command import run, write
 
 CHROMIUM = shutil.which("chromium")
 FORMS = (as_text, as_markdown, as_html, lambda table: json.dumps(as_dict(table)))
@@ -95,6 +96,34 @@ def test_secrets_differ_without_being_shown(tmp_path: Path) -> None:
     assert found.rows[1].cells == (HIDDEN, HIDDEN)
     for form in FORMS:
         assert "canary" not in form(found)
+
+
+def test_names_and_forms_hide_what_diff_hides(tmp_path: Path) -> None:
+    template = (
+        "resources: {a: {use: x.a, with: {pepper: canary%s, cookie: 'a=canary%s', pin: 4711%s,"
+        " headers: {Cookie: canary%s}, note: cAnAry0123456789abcdefgh%s}}}"
+    )
+    found = table(tmp_path, *(template % ((number,) * 5) for number in (1, 2)))
+    assert [row.cells for row in found.rows[1:]] == [(HIDDEN, HIDDEN)] * 5
+    template = "resources: {a: {use: x.a, with: {cookie: id%s, key: user%s, token_file: /run/%s}}}"
+    found = table(tmp_path, *(template % ((number,) * 3) for number in (1, 2)))
+    shown = [("id1", "id2"), ("user1", "user2"), ("/run/1", "/run/2")]
+    assert [row.cells for row in found.rows[1:]] == shown
+
+
+@pytest.mark.parametrize("bad", ["manifest: 1\nserverr: {}\n", "a: [", None])
+def test_what_cannot_be_read_is_unknown_in_every_form(tmp_path: Path, bad: str | None) -> None:
+    good = "manifest: 1\napp: {title: A}\n"
+    write(tmp_path, {"a.yaml": good, "b.yaml": good, **({"bad.yaml": bad} if bad else {})})
+    for form in ("text", "markdown", "html", "json"):
+        done = run("matrix", "a.yaml", "b.yaml", "bad.yaml", "--format", form, folder=tmp_path)
+        assert done.status == 2
+        assert "unknown" in done.out
+        assert "bad.yaml" in done.err
+        if form == "json":
+            assert json.loads(done.out)["worst"] == "unknown"
+    done = run("matrix", "a.yaml", "b.yaml", "--format", "json", folder=tmp_path)
+    assert (done.status, json.loads(done.out)["worst"]) == (0, None)
 
 
 HOSTILE = st.sampled_from(

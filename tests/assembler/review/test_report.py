@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.render import render
 from assembler.diagnostics.span import File, Span
-from assembler.review.diagnostics import (
+from assembler.review.report import (
     as_github,
     as_json,
-    as_sarif,
     as_text,
     counted,
     distinct,
+    result_of,
+    sarif_of_check,
 )
 
 FILE = File("manifests/a b,c:é%.yaml", "one: 1\ntwo: 2\n")
@@ -30,7 +31,7 @@ ALL = [ONE, TWO, WARNING, PLACELESS]
 
 @pytest.mark.parametrize("diagnostics", [[], [ONE], ALL])
 def test_sarif_has_the_structure_of_2_1_0(diagnostics: list[Diagnostic]) -> None:
-    text = as_sarif(diagnostics)
+    text = sarif_of_check(diagnostics)
     SarifLog.model_validate_json(text)
     (run,) = json.loads(text)["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
@@ -40,7 +41,7 @@ def test_sarif_has_the_structure_of_2_1_0(diagnostics: list[Diagnostic]) -> None
 
 
 def test_a_file_name_is_a_uri_in_sarif() -> None:
-    log = json.loads(as_sarif([ONE]))
+    log = json.loads(sarif_of_check([ONE]))
     place = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "manifests/a%20b%2Cc%3A%C3%A9%25.yaml"
     assert place["region"] == {"startLine": 1, "startColumn": 6, "endLine": 1, "endColumn": 7}
@@ -72,7 +73,7 @@ def test_json_has_exactly_the_keys_of_the_contract() -> None:
 
 
 def test_github_commands_escape_what_separates_their_parts() -> None:
-    assert as_github(ALL).splitlines() == [
+    assert as_github(map(result_of, ALL)).splitlines() == [
         (
             "::error file=manifests/a b%2Cc%3Aé%25.yaml,line=1,endLine=1,col=6,endColumn=7,"
             "title=bad-value::is wrong%0Ahelp: make it right"
@@ -92,13 +93,13 @@ def test_github_commands_escape_what_separates_their_parts() -> None:
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_text_starts_a_command_of_its_own(message: str, name: str) -> None:
     item = Diagnostic("bad-value", message, Span(File(name, "x"), 1, 1, 1, 2), help=message)
-    text = as_github([item])
+    text = as_github(map(result_of, [item]))
     assert len(text.split("\n")) == 1
     assert "\r" not in text
     assert re.match(
         r"::error file=[^,]*,line=1,endLine=1,col=1,endColumn=2,title=bad-value::", text
     )
-    for written in (as_json([item]), as_sarif([item]), as_text([item])):
+    for written in (as_json([item]), sarif_of_check([item]), as_text([item])):
         assert all(char.isprintable() or char == "\n" for char in written)
 
 
@@ -129,5 +130,5 @@ def test_what_two_manifests_share_is_told_once() -> None:
 
 def test_a_message_is_no_link_and_no_template_in_sarif() -> None:
     hostile = Diagnostic("bad-value", "see [this](https://evil.example) {0} ${A}", None)
-    (result,) = json.loads(as_sarif([hostile]))["runs"][0]["results"]
+    (result,) = json.loads(sarif_of_check([hostile]))["runs"][0]["results"]
     assert result["message"] == {"text": "see [this] (https://evil.example) {{0}} ${A}"}

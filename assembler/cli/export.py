@@ -47,26 +47,28 @@ def export(
     ] = None,
     replicas: Annotated[int, typer.Option(min=0, help="Pods of the service.")] = 1,
     cpu: Annotated[str, typer.Option(help="CPU that each pod asks for.")] = "100m",
-    memory: Annotated[str, typer.Option(help="Memory of each pod.")] = "256Mi",
+    memory: Annotated[
+        str | None, typer.Option(help="Memory of each pod; else by the number of its processes.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Where pods listen; else the manifest's.")
     ] = None,
 ) -> None:
     """Write the objects that run a manifest in Kubernetes: service, deployment, a cron job per job."""
     from assembler.describe.export.kubernetes import export as exported  # noqa: PLC0415  # loaded if needed
-    from assembler.describe.export.pods import Target  # noqa: PLC0415
+    from assembler.describe.export.pods import ClusterTarget  # noqa: PLC0415
     from assembler.plan.load import load  # noqa: PLC0415
 
     plan = load(file, static=True)
     called = _label("name", name) if name else _own_name(plan, file)
-    target = Target(
+    target = ClusterTarget(
         name=called,
         image=_matching("image", image, _IMAGE) if image else f"{called}:{_version(plan)}",
         secret=_label("secret", secret) if secret else called,
         namespace=_label("namespace", namespace) if namespace else None,
         replicas=replicas,
         cpu=_matching("cpu", cpu, _QUANTITY),
-        memory=_matching("memory", memory, _QUANTITY),
+        memory=_matching("memory", memory, _QUANTITY) if memory else None,
     )
     result = exported(plan, target, port or _port(plan))
     if result.diagnostics:

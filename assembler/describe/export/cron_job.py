@@ -1,18 +1,17 @@
 """A job and its clock → the cron job that runs it.
 
 In: the entry, what its clock is in Kubernetes, the files. Out: a `CronJob`, whose pod claims the
-tick before it runs the job, so that a tick that the cluster starts twice runs once. Refuses nothing.
+tick before it runs the job, so that a tick that the cluster starts twice runs once.
 """
-
-from datetime import timedelta
 
 from assembler.describe.export.bundle import BundledFile
 from assembler.describe.export.job_clock import JobClock
 from assembler.describe.export.names import label
 from assembler.describe.export.pods import (
     FOLDER,
+    START,
+    ClusterTarget,
     Spec,
-    Target,
     container,
     labels,
     metadata,
@@ -23,7 +22,6 @@ from assembler.describe.export.pods import (
 from assembler.plan.component import Component
 
 _LONGEST = 52  # of a cron job's name: the cluster adds a number to it
-_START = timedelta(minutes=1)  # for a pod to come up, before a job's own timeout counts
 _SHORTEST_DEADLINE = 10  # seconds; the cluster looks every ten
 _POLICIES = {"forbid": "Forbid", "allow": "Allow", "replace": "Replace"}
 # The name of the job that a cron job makes ends with the minutes since the epoch of its tick: the
@@ -42,7 +40,7 @@ _TICK_LABEL = "metadata.labels['batch.kubernetes.io/job-name']"
 def cron_job(
     job: Component,
     clock: JobClock,
-    target: Target,
+    target: ClusterTarget,
     given: Spec,
     config: str,
     files: list[BundledFile],
@@ -59,7 +57,7 @@ def cron_job(
     retries = 1 if entry.on_crash == "rerun" else 0
     bound = {}
     if entry.timeout is not None:  # it counts over all pods of a tick
-        bound["activeDeadlineSeconds"] = seconds((1 + retries) * (_START + entry.timeout))
+        bound["activeDeadlineSeconds"] = seconds((1 + retries) * (START + entry.timeout))
     spec = pod([running], config, files, restartPolicy="Never")
     return {
         "apiVersion": "batch/v1",

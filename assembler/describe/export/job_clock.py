@@ -1,12 +1,16 @@
 """The clock of a job → `schedule` and `timeZone` of a CronJob, or why there are none.
 
 In: a job's entry and the scheduler's zone. Out: a line of five fields that Kubernetes' parser
-(robfig/cron, v3) reads as the same fires. Refuses, with a reason, seconds, days told by their rank
-in the month, days joined by AND other than by a plain `*`, and intervals that no line gives.
+(robfig/cron, v3) reads as the same fires, but for a job at fixed hours on the day of a change of the
+zone's clock: there the cluster runs it twice, or not at all, and `differs` tells when. Refuses, with
+a reason, seconds, days told by their rank in the month, days joined by AND other than by a plain `*`,
+and intervals that no line gives.
 """
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from assembler.manifest.crontab import Crontab, Field
 from assembler.manifest.schedule import parse
@@ -25,6 +29,40 @@ class JobClock(NamedTuple):
 
     schedule: str
     zone: str
+
+
+def differs(job: Job, zone: str, since: datetime) -> datetime | None:
+    """Return the next change of the clock at which the cluster's fires are others, within two years."""
+    if job.cron is None:
+        return None
+    schedule = parse(job.cron, job.timezone or zone)
+    if schedule.crontab is None or not schedule.crontab.has_fixed_hours:
+        return None
+    walls = parse(job.cron)  # a clock that never changes
+    for change, before, after in _changes(schedule.zone, since):
+        # The times of the wall clock that are left out, or come twice.
+        low, high = sorted(change.astimezone(UTC) + offset for offset in (before, after))
+        fire = walls.after(low - timedelta.resolution)
+        if fire is not None and fire < high:
+            return change.astimezone(schedule.zone)
+    return None
+
+
+def _changes(zone: ZoneInfo, since: datetime) -> Iterator[tuple[datetime, timedelta, timedelta]]:
+    """Yield each change of a clock within two years, with its offsets before and after."""
+
+    def offset(at: datetime) -> timedelta:
+        return at.astimezone(zone).utcoffset() or timedelta()
+
+    for day in range(2 * 366):
+        low, high = since + day * _DAY, since + (day + 1) * _DAY
+        before, after = offset(low), offset(high)
+        if before == after:
+            continue
+        while high - low > timedelta(seconds=1):
+            middle = low + (high - low) / 2
+            low, high = (middle, high) if offset(middle) == before else (low, middle)
+        yield high.replace(microsecond=0), before, after
 
 
 def job_clock(job: Job, zone: str) -> JobClock | str:

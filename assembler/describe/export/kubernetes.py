@@ -1,7 +1,7 @@
 """A plan → the objects that run it in Kubernetes.
 
-In: a `Plan` that was read by source alone, a `Target`. Out: a config map with the files, a
-deployment and a service, a cron job for each job, and diagnostics. Whatever a cluster's clock
+In: a `Plan` that was read by source alone, a `ClusterTarget`. Out: a config map with the files, a
+release job for startup SQL, a deployment and a service, a cron job for each job, and diagnostics. Whatever a cluster's clock
 cannot do stays with the scheduler of the service, with a warning; where that scheduler is off, and
 where a variable tells what the cluster has to know, it is refused.
 
@@ -13,14 +13,15 @@ import hashlib
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, count
 from typing import Literal
 
 from assembler.describe.export.bundle import BundledFile, bundle
 from assembler.describe.export.cron_job import cron_job
-from assembler.describe.export.job_clock import JobClock, job_clock
-from assembler.describe.export.pods import Spec, Target, metadata, variables
-from assembler.describe.export.service import deployment, service
+from assembler.describe.export.job_clock import JobClock, differs, job_clock
+from assembler.describe.export.pods import ClusterTarget, Spec, metadata, variables
+from assembler.describe.export.service import deployment, release_job, service
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.secrets import redact
 from assembler.diagnostics.span import one_line
@@ -48,14 +49,18 @@ class Export:
         return dump(self.objects, is_marked=True)
 
 
-def export(plan: Plan, target: Target, port: int) -> Export:
-    """Return the objects; nothing of them is right where a diagnostic is an error."""
-    return _Exporter(plan, target, port).export()
+def export(plan: Plan, target: ClusterTarget, port: int, since: datetime | None = None) -> Export:
+    """Return the objects; nothing of them is right where a diagnostic is an error.
+
+    `since` is from when on a change of clocks counts; else from now.
+    """
+    return _Exporter(plan, target, port, since or datetime.now(UTC)).export()
 
 
 class _Exporter:
-    def __init__(self, plan: Plan, target: Target, port: int) -> None:
+    def __init__(self, plan: Plan, target: ClusterTarget, port: int, since: datetime) -> None:
         self.plan = plan
+        self.since = since
         self.root = plan.document.root
         self.target = target
         self.port = port
@@ -73,8 +78,13 @@ class _Exporter:
         name = config["metadata"]["name"]
         self.warn_without_store(clocks)
         self.warn_of_passwords()
-        objects = [
-            config,
+        self.warn_of_memory()
+        objects = [config]
+        if any(step.dialect != "sqlite" for step in self.plan.sql):  # a file would be the job's own
+            objects.append(
+                release_job(self.plan, self.target, self.given, name, self.files, self.manifest)
+            )
+        objects += [
             deployment(self.plan, self.target, self.given, name, files, overlay.path, self.port),
             service(self.target),
         ]
@@ -97,6 +107,7 @@ class _Exporter:
         else:
             clock = job_clock(job.entry, self.plan.manifest.scheduler.timezone)
             if isinstance(clock, JobClock):
+                self.warn_of_changes(job, place)
                 return clock
             reason = clock
         is_on = self.plan.manifest.scheduler.enabled
@@ -104,6 +115,25 @@ class _Exporter:
         message = f"`{one_line(job.id)}` can be no cron job: {reason}; {rest}"
         self.fault(message, place, severity="warning" if is_on else "error")
         return None
+
+    def warn_of_changes(self, job: Component, place: Node) -> None:
+        zone = self.plan.manifest.scheduler.timezone
+        if differs(job.entry, zone, self.since) is None:
+            return
+        message = (
+            f"`{one_line(job.id)}` runs once on the day when its zone's clock changes, and its "
+            "cron job twice or not at all"
+        )
+        remedy = "set an hour at which no clock changes, or a `timezone` without changes"
+        self.fault(message, place, remedy, severity="warning")
+
+    def warn_of_memory(self) -> None:
+        """Say where only a variable tells how many processes share the memory."""
+        node, key = locate(self.root, ("server", "workers"))
+        is_told = isinstance(node, ScalarNode) and "${" in str(node.value)
+        if key is not None and is_told and self.target.memory is None:
+            message = "`workers` comes from a variable, so the memory is that of one process"
+            self.fault(message, node, "give `--memory`", severity="warning")
 
     def warn_without_store(self, clocks: dict[str, JobClock]) -> None:
         """A cluster makes about one job of a tick: only a store knows that it is the second."""

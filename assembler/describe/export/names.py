@@ -23,6 +23,11 @@ def label(text: str, longest: int = LONGEST) -> str:
 
 
 def title_label(text: str, longest: int = LONGEST) -> str:
-    """Return a readable name for one text that has no others beside it, or an empty one."""
+    """Return a readable name for one text that has no others beside it, or an empty one.
+
+    It begins with a letter, as the name of a service has to.
+    """
     kept = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if kept[:1].isdigit():
+        kept = f"app-{kept}"
     return kept[:longest].strip("-")

@@ -1,8 +1,9 @@
 """What the containers of a service and of its jobs share → their specification.
 
 In: the names of the objects, the files, the variables that the manifest refers to. Out: plain data
-for `spec.containers` and `spec.volumes`. Refuses nothing. A `$` in a command is doubled, since
-Kubernetes puts variables where it finds `$(NAME)`.
+for `spec.containers` and `spec.volumes`. A `$` in a command is doubled, since Kubernetes puts
+variables where it finds `$(NAME)`. Pods meet the profile `restricted` of the Pod Security Standards,
+and write nowhere but below `/tmp`.
 """
 
 import math
@@ -15,11 +16,13 @@ from assembler.document.interpolation_checks import mentions
 from assembler.document.nodes import MappingNode
 
 FOLDER = "/etc/assembler"
+START = timedelta(minutes=1)  # for a pod to come up, before what it runs has its own bounds
+_PROCESS_MEBIBYTES = 128
 Spec = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ClusterTarget:
     """What a cluster is to call the objects, and what it may spend on each pod."""
 
     name: str
@@ -28,16 +31,16 @@ class Target:
     namespace: str | None = None
     replicas: int = 1
     cpu: str = "100m"
-    memory: str = "256Mi"
+    memory: str | None = None  # of a pod; else by the number of its processes
 
 
-def metadata(target: Target, name: str, **more: Any) -> Spec:
+def metadata(target: ClusterTarget, name: str, **more: Any) -> Spec:
     """Return the metadata of an object that is called `name`."""
     place = {"namespace": target.namespace} if target.namespace else {}
     return {"name": name, **place, "labels": labels(target), **more}
 
 
-def labels(target: Target) -> Spec:
+def labels(target: ClusterTarget) -> Spec:
     """Return the labels of every object."""
     return {"app.kubernetes.io/name": target.name, "app.kubernetes.io/managed-by": "assembler"}
 
@@ -54,8 +57,12 @@ def variables(root: MappingNode, secret: str, *, has_settings: bool) -> Spec:
     return {"env": env} | ({"envFrom": source} if source else {})
 
 
-def container(target: Target, name: str, given: Spec, manifest: str) -> Spec:
+def container(
+    target: ClusterTarget, name: str, given: Spec, manifest: str, *, processes: int = 1
+) -> Spec:
     """Return one container that reads the manifest at `manifest`, a path below the folder."""
+    # Four workers of the example service and their parent take 415 MB.
+    memory = target.memory or f"{_PROCESS_MEBIBYTES * (processes + 1)}Mi"
     env = [{"name": "ASSEMBLY", "value": verbatim(f"{FOLDER}/{manifest}")}, *given["env"]]
     return {
         "name": name,
@@ -63,14 +70,18 @@ def container(target: Target, name: str, given: Spec, manifest: str) -> Spec:
         **given,
         "env": env,
         "resources": {
-            "requests": {"cpu": target.cpu, "memory": target.memory},
-            "limits": {"memory": target.memory},  # a limit on CPU would stall the event loop
+            "requests": {"cpu": target.cpu, "memory": memory},
+            "limits": {"memory": memory},  # a limit on CPU would stall the event loop
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "manifest", "mountPath": FOLDER, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "manifest", "mountPath": FOLDER, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # the pod's own
+        ],
     }
 
 
@@ -80,9 +91,12 @@ def pod(containers: list[Spec], config: str, files: list[BundledFile], **more: A
     return {
         **more,
         "automountServiceAccountToken": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": containers,
-        "volumes": [{"name": "manifest", "configMap": {"name": config, "items": items}}],
+        "volumes": [
+            {"name": "manifest", "configMap": {"name": config, "items": items}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
     }
 
 

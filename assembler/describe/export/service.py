@@ -1,18 +1,20 @@
-"""A plan → the deployment that serves it, and the service in front.
+"""A plan → the deployment that serves it, the service in front, and the release job before it.
 
 In: the plan, the files, the overlay that it reads. Out: a `Deployment` with probes, at the routes
 of the health router if the manifest has one, and with the time that a start and an end may take by
-the manifest's own bounds; a `Service`. Refuses nothing.
+the manifest's own bounds; a `Service`; a `Job` that applies the startup SQL.
 """
 
+import hashlib
 import math
 from datetime import timedelta
 
 from assembler.describe.export.bundle import BundledFile
 from assembler.describe.export.pods import (
     FOLDER,
+    START,
+    ClusterTarget,
     Spec,
-    Target,
     container,
     labels,
     metadata,
@@ -26,12 +28,13 @@ from assembler.plan.load import Plan
 
 _PROBE = timedelta(seconds=5)  # between two tries
 _IMPORTS = timedelta(seconds=30)  # for Python to load the application, before its steps count
+_KEPT_SECONDS = 86_400  # of a job that has ended, for whoever looks for its log
 _PART = {"app.kubernetes.io/component": "service"}
 
 
 def deployment(
     plan: Plan,
-    target: Target,
+    target: ClusterTarget,
     given: Spec,
     config: str,
     files: list[BundledFile],
@@ -40,7 +43,7 @@ def deployment(
 ) -> Spec:
     """Return the object; its pods read the manifest at `overlay`, and listen on `port`."""
     serving = {
-        **container(target, "service", given, overlay),
+        **container(target, "service", given, overlay, processes=_processes(plan)),
         "command": ["assembler", "serve", verbatim(f"{FOLDER}/{overlay}")],
         "ports": [{"name": "http", "containerPort": port}],
         **_probes(plan),
@@ -63,7 +66,7 @@ def deployment(
     }
 
 
-def service(target: Target) -> Spec:
+def service(target: ClusterTarget) -> Spec:
     """Return the object that sends requests to the pods."""
     return {
         "apiVersion": "v1",
@@ -76,7 +79,44 @@ def service(target: Target) -> Spec:
     }
 
 
-def _selector(target: Target) -> Spec:
+def release_job(
+    plan: Plan,
+    target: ClusterTarget,
+    given: Spec,
+    config: str,
+    files: list[BundledFile],
+    manifest: str,
+) -> Spec:
+    """Return the object that applies the startup SQL once; a job of other content is another job."""
+    running = {
+        **container(target, "sql", given, manifest),
+        "command": ["assembler", "sql", verbatim(f"{FOLDER}/{manifest}"), "--apply"],
+    }
+    bound = sum((step.entry.timeout for step in plan.sql), START)
+    spec = {
+        "backoffLimit": 2,
+        "activeDeadlineSeconds": seconds(3 * bound),  # it counts over all tries
+        "ttlSecondsAfterFinished": _KEPT_SECONDS,
+        "template": {
+            "metadata": {"labels": labels(target)},
+            "spec": pod([running], config, files, restartPolicy="Never"),
+        },
+    }
+    digest = hashlib.sha256(repr(spec).encode("utf-8", "replace")).hexdigest()[:10]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(target, f"{target.name}-sql-{digest}"),
+        "spec": spec,
+    }
+
+
+def _processes(plan: Plan) -> int:
+    workers = plan.manifest.server.workers
+    return workers + 1 if workers > 1 else 1  # with their parent
+
+
+def _selector(target: ClusterTarget) -> Spec:
     return {"app.kubernetes.io/name": target.name} | _PART
 
 

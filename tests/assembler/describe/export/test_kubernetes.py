@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.describe.export.job_clock import JobClock, job_clock
+from assembler.describe.export.job_clock import JobClock, differs, job_clock
 from assembler.describe.export.names import LABEL, label
 from assembler.document.dump import dump
 from assembler.manifest.schedule import every, parse
@@ -85,9 +85,7 @@ def of_kind(objects: list[Any], kind: str) -> list[Any]:
 
 def pod_of(each: Any) -> Any:
     spec = each["spec"]
-    return (spec if each["kind"] == "Deployment" else spec["jobTemplate"]["spec"])["template"][
-        "spec"
-    ]
+    return (spec["jobTemplate"]["spec"] if each["kind"] == "CronJob" else spec)["template"]["spec"]
 
 
 def refused(folder: Path, text: str, *arguments: str) -> Outcome:
@@ -102,6 +100,7 @@ def test_every_object_is_valid_by_the_schemas_of_kubernetes(project: Path) -> No
             kubernetes_validate.validate(each, version, strict=True)
     assert [each["kind"] for each in objects] == [
         "ConfigMap",
+        "Job",
         "Deployment",
         "Service",
         *["CronJob"] * 3,
@@ -116,6 +115,157 @@ def test_the_text_is_the_same_each_time_and_tells_no_value_of_a_variable(project
     second = run(*arguments, folder=project, environment={"DATABASE_URL": "db://canary"})
     assert first == second
     assert "canary" not in first.out + first.err
+
+
+def test_every_pod_meets_the_restricted_standard_and_writes_below_tmp_alone(project: Path) -> None:
+    pods = [
+        pod_of(each) for each in exported(project) if each["kind"] not in {"ConfigMap", "Service"}
+    ]
+    assert len(pods) == 5
+    for pod in pods:
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {
+            mount["mountPath"]: mount.get("readOnly") for mount in container["volumeMounts"]
+        } == {
+            "/etc/assembler": True,
+            "/tmp": None,
+        }
+
+
+@pytest.mark.parametrize(
+    ("server", "arguments", "memory", "warning"),
+    [
+        ("{}", (), "256Mi", ""),
+        ("{workers: 4}", (), "768Mi", ""),
+        ("{workers: 4}", ("--memory", "1Gi"), "1Gi", ""),
+        ('{workers: "${WORKERS:-4}"}', (), "256Mi", "the memory is that of one process"),
+        ('{workers: "${WORKERS:-4}"}', ("--memory", "1Gi"), "1Gi", ""),
+    ],
+)
+def test_the_memory_of_the_service_grows_with_its_workers(
+    server: str, arguments: tuple[str, ...], memory: str, warning: str, tmp_path: Path
+) -> None:
+    outcome = refused(tmp_path, f"manifest: 1\nserver: {server}\n", *arguments)
+    (deployment,) = of_kind(list(yaml.safe_load_all(outcome.out)), "Deployment")
+    resources = pod_of(deployment)["containers"][0]["resources"]
+    assert resources["limits"]["memory"] == resources["requests"]["memory"] == memory
+    assert (warning in outcome.err) if warning else (outcome.err == "")
+
+
+def test_a_release_job_applies_the_sql_and_is_another_one_where_anything_changes(
+    project: Path,
+) -> None:
+    (job,) = of_kind(exported(project), "Job")
+    command = ["assembler", "sql", "/etc/assembler/eu/prod.yaml", "--apply"]
+    assert pod_of(job)["containers"][0]["command"] == command
+    assert pod_of(job)["restartPolicy"] == "Never"
+    assert job["spec"]["activeDeadlineSeconds"] == 3 * (60 + 30)
+    (other,) = of_kind(exported(project, "--image", "registry.example/estate:2"), "Job")
+    assert other["metadata"]["name"] != job["metadata"]["name"]  # a job cannot be changed
+    assert of_kind(exported(project), "Job") == [job]
+    write(project, {"deploy/eu/sql/kinds.sql": "SELECT 2"})
+    (changed,) = of_kind(exported(project), "Job")
+    assert changed["metadata"]["name"] != job["metadata"]["name"]
+
+
+@pytest.mark.parametrize("url", ["", ", with: {url: 'sqlite+aiosqlite:////data/a.db'}"])
+def test_without_sql_for_a_server_there_is_no_release_job(url: str, tmp_path: Path) -> None:
+    step = "startup: [{id: a, database: '${resources.db}', sql: [{label: a, run: SELECT 1}]}]\n"
+    text = f"manifest: 1\nresources: {{db: {{use: jobs.run{url}}}}}\n{step if url else ''}"
+    (tmp_path / "jobs.py").write_text("def run(url: str = '') -> object: ...\n")
+    (tmp_path / "m.yaml").write_text(text)
+    assert of_kind(exported(tmp_path, file="m.yaml"), "Job") == []
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("3D Shop", "app-3d-shop"), ("1", "app-1"), ("Shop 24", "shop-24"), ("24 " * 30, "app-24-")],
+)
+def test_a_title_that_begins_with_a_digit_gives_a_name_that_does_not(
+    title: str, name: str, tmp_path: Path
+) -> None:
+    write(tmp_path, {"m.yaml": f'manifest: 1\napp: {{title: "{title}"}}\n'})
+    (service,) = of_kind(exported(tmp_path, file="m.yaml"), "Service")
+    assert service["metadata"]["name"].startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("line", "zone", "day"),
+    [
+        ("30 2 * * *", "Europe/Berlin", "2027-03-28"),  # 02:30 is left out
+        ("0 3 * * *", "Europe/Berlin", None),
+        ("30 1 * * *", "America/New_York", "2027-11-07"),  # 01:30 comes twice
+        ("30 2 * * MON", "Europe/Berlin", None),  # clocks change on Sundays
+        ("30 2 1-20 3 *", "Europe/Berlin", None),
+        ("30 2 29 2 *", "Europe/Berlin", None),
+        ("15 2 * * *", "Australia/Lord_Howe", "2027-10-03"),  # by half an hour
+        ("45 2 * * *", "Australia/Lord_Howe", None),
+        ("*/5 2 * * *", "Europe/Berlin", None),  # cron runs it by instants, as the cluster does
+        ("30 2 * * *", "Asia/Kolkata", None),
+        ("30 2 * * *", "UTC", None),
+    ],
+)
+def test_a_change_of_clocks_at_which_the_cluster_fires_otherwise_is_told(
+    line: str, zone: str, day: str | None
+) -> None:
+    job = Job(use="a.b", cron=line, timezone=zone)
+    found = differs(job, "UTC", datetime(2026, 11, 30, tzinfo=UTC))
+    assert (found and f"{found:%Y-%m-%d}") == day
+    assert (
+        differs(Job(use="a.b", every=timedelta(days=1)), zone, datetime(2026, 1, 1, tzinfo=UTC))
+        is None
+    )
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize(
+    "line", ["30 1 * * *", "30 2 * * SUN", "5,50 1-3 * * *", "0 2 * * *", "0 0 * * *"]
+)
+def test_that_warning_agrees_with_the_fires_of_both_around_each_change(
+    line: str, zone: str
+) -> None:
+    since = datetime(2026, 11, 30, tzinfo=UTC)
+    schedule = parse(line, zone)
+    minutes, hours = (
+        numbers(text, 0, high)[0] for text, high in zip(line.split()[:2], (59, 23), strict=True)
+    )
+    weekdays = numbers(line.split()[4], 0, 6, DAYS)[0]
+    other = None
+    for day in range(2 * 366):
+        low = since + timedelta(days=day)
+        if (
+            low.astimezone(schedule.zone).utcoffset()
+            == (low + timedelta(days=1)).astimezone(schedule.zone).utcoffset()
+        ):
+            continue
+        instants = [low + timedelta(minutes=minute) for minute in range(24 * 60)]
+        theirs = [
+            at
+            for at in instants
+            if (local := at.astimezone(schedule.zone)).minute in minutes
+            and local.hour in hours
+            and local.isoweekday() % 7 in weekdays
+        ]
+        ours = [
+            at
+            for at in schedule.fires(low - timedelta(seconds=1), 200)
+            if at < low + timedelta(days=1)
+        ]
+        if theirs != ours:
+            other = low
+            break
+    found = differs(Job(use="a.b", cron=line, timezone=zone), "UTC", since)
+    assert (found is None) == (other is None)
+    assert other is None or (found is not None and other <= found <= other + timedelta(days=1))
 
 
 def test_a_job_becomes_a_cron_job(project: Path) -> None:

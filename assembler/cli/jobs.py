@@ -64,10 +64,10 @@ async def _list(plan: "Plan", clock: Clock, format: JobsFormat) -> None:
     from assembler.runtime.scheduler.last_runs import last_runs  # noqa: PLC0415
 
     with results_apart():
-        runs = await last_runs(plan)
-    jobs = timetable.timetable(plan, clock(), runs)
+        known = await last_runs(plan)
+    jobs = timetable.timetable(plan, clock(), known.runs)
     as_format = timetable.as_json if format is JobsFormat.json else timetable.as_text
-    show(as_format(plan, jobs))
+    show(as_format(plan, jobs, known.unknown))
 
 
 async def _watch(plan: "Plan", clock: Clock, pause: timedelta) -> None:
@@ -82,8 +82,9 @@ async def _watch(plan: "Plan", clock: Clock, pause: timedelta) -> None:
         while True:
             moment = clock()
             with results_apart():
-                runs = await last_runs(plan)
-            picture = timetable.as_text(plan, timetable.timetable(plan, moment, runs))
+                known = await last_runs(plan)
+            jobs = timetable.timetable(plan, moment, known.runs)
+            picture = timetable.as_text(plan, jobs, known.unknown)
             title = moment.astimezone().isoformat(timespec="seconds")
             live.update(Text(f"{title}\n\n{picture}"), refresh=True)
             await asyncio.sleep(pause.total_seconds())

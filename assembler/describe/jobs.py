@@ -1,8 +1,8 @@
 """The jobs of a plan → when each fires next, and what its last run came to.
 
 In: a `Plan`, a moment, the last runs as a store tells them. Out: plain data for programs, or text
-for a terminal. Refuses nothing; what came from the environment stays the reference it is written
-as, and characters that could deceive a terminal are made visible.
+for a terminal. A clock is shown as it holds, wherever it came from, since its words and fires tell it
+anyway; characters that could deceive a terminal are made visible.
 """
 
 import json
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from assembler.diagnostics.span import printable
-from assembler.document.nodes import MappingNode, Node, ScalarNode
+from assembler.manifest.duration import duration_text
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import schedule_of
@@ -22,52 +22,43 @@ Facts = dict[str, Any]
 
 def timetable(plan: Plan, moment: datetime, runs: Mapping[str, Facts]) -> list[Facts]:
     """Return the facts of each job: its next fires after `moment`, and of `runs` its last one."""
-    section = plan.document.root.get("scheduler")
-    return [_job(job, plan, section, moment, runs.get(job.id)) for job in plan.jobs]
+    return [_job(job, plan, moment, runs.get(job.id)) for job in plan.jobs]
 
 
-def as_json(plan: Plan, jobs: list[Facts]) -> str:
-    """Return the text for programs."""
+def as_json(plan: Plan, jobs: list[Facts], unknown: str | None) -> str:
+    """Return the text for programs; `unknown` is why no last run is known, where it is so."""
     enabled = plan.manifest.scheduler.enabled
-    return json.dumps({"format": 1, "enabled": enabled, "jobs": jobs}, indent=2)
+    told = {"format": 1, "enabled": enabled, "last_unknown": unknown, "jobs": jobs}
+    return json.dumps(told, indent=2)
 
 
-def as_text(plan: Plan, jobs: list[Facts]) -> str:
-    """Draw the jobs for a terminal."""
+def as_text(plan: Plan, jobs: list[Facts], unknown: str | None) -> str:
+    """Draw the jobs for a terminal; `unknown` as above."""
     if not jobs:
         return "no jobs"
-    lines = (line for job in jobs for line in ("", *_drawn(job)))
+    lines = (line for job in jobs for line in ("", *_drawn(job, unknown)))
     off = [] if plan.manifest.scheduler.enabled else ["the scheduler is off: `enabled: false`", ""]
     drawn = [*off, *list(lines)[1:]]
     return "\n".join(printable(line).replace("\n", " ") for line in drawn)
 
 
-def _job(
-    job: Component, plan: Plan, section: Node | None, moment: datetime, last: Facts | None
-) -> Facts:
-    zone = plan.manifest.scheduler.timezone
-    schedule = schedule_of(job.entry, zone)
+def _job(job: Component, plan: Plan, moment: datetime, last: Facts | None) -> Facts:
+    entry = job.entry
+    schedule = schedule_of(entry, plan.manifest.scheduler.timezone)
     fires = schedule.fires(moment, _FIRES)
-    shown_zone = _written(job.node, "timezone") or _written(section, "timezone") or zone
     return {
         "id": job.id,
         "use": job.target.path,
-        "cron": _written(job.node, "cron"),
-        "every": _written(job.node, "every"),
+        "cron": entry.cron,
+        "every": duration_text(entry.every) if entry.every is not None else None,
         "words": schedule.describe(),
-        "timezone": shown_zone,
+        "timezone": schedule.zone.key,
         "next": [fire.astimezone(schedule.zone).isoformat() for fire in fires],
         "last": last,
     }
 
 
-def _written(node: Node | None, key: str) -> str | None:
-    """Return the text of a value as the manifest has it: a reference stays one."""
-    value = node.get(key) if isinstance(node, MappingNode) else None
-    return value.value if isinstance(value, ScalarNode) and isinstance(value.value, str) else None
-
-
-def _drawn(job: Facts) -> Iterator[str]:
+def _drawn(job: Facts, unknown: str | None) -> Iterator[str]:
     yield job["id"] if job["id"] == job["use"] else f"{job['id']}: {job['use']}"
     if job["every"]:
         yield f"  every {job['every']}"
@@ -75,12 +66,12 @@ def _drawn(job: Facts) -> Iterator[str]:
         yield f"  cron  {job['cron']}  {job['words']}, {job['timezone']}"
     for index, fire in enumerate(job["next"]):
         yield f"  {'' if index else 'next':6}{fire}"
-    yield f"  last  {_outcome(job['last'])}"
+    yield f"  last  {_outcome(job['last'], unknown)}"
 
 
-def _outcome(run: Facts | None) -> str:
+def _outcome(run: Facts | None, unknown: str | None) -> str:
     if run is None:
-        return "unknown"
+        return "none yet" if unknown is None else f"unknown: {unknown}"
     took = run.get("milliseconds")
     duration = "" if took is None else f", took {_took(took)}"
     error = f": {run['error']}" if run.get("error") else ""

@@ -6,7 +6,7 @@ Refuses nothing at once:
 what user code raises, and options that a resource does not fit, are noted with the manifest's line.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,15 @@ from assembler.runtime.hooks import Opening, resource_opening
 
 MISSING = object()
 _CALLED_LATER = frozenset({"mount", "handler", "dependency"})
+
+
+def needed_for(plan: Plan, names: Iterable[str]) -> set[str]:
+    """Return the resources of `names`, and those that they are made from."""
+    needed = set(names)
+    for component in reversed(plan.resources):  # a resource names only those above it
+        if component.id in needed:
+            needed |= component.options.names
+    return needed
 
 
 class Objects:

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from assembler.diagnostics.errors import raise_faults
 from assembler.plan.load import Plan
 from assembler.plan.sql.statement import SqlStatement, SqlStep, is_engine, no_engine
-from assembler.runtime.instances import Objects
+from assembler.runtime.instances import Objects, needed_for
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.recorder import Group, Running
 from assembler.runtime.report import Assembly, Told
@@ -44,11 +44,7 @@ def sql_alone(plan: Plan, *, applies: bool) -> SqlAlone:
     Raises `ManifestError` where one of them cannot be made.
     """
     objects = Objects(plan, FastAPI())
-    needed = {step.database for step in plan.sql}
-    for component in reversed(plan.resources):  # a resource names only those above it
-        if component.id in needed:
-            needed |= component.options.names
-    openings = objects.openings(only=needed)
+    openings = objects.openings(only=needed_for(plan, [step.database for step in plan.sql]))
     groups = sql_groups(plan, objects)
     raise_faults(objects.faults)
     assembly = Assembly(plan.name, plan.hash)

@@ -123,9 +123,9 @@ def today() -> date:
 
 
 def _audited(path: Path, profile: ProfileName | None, base: "Commit | None") -> "Report":
-    from assembler.plan.load import load_shape  # noqa: PLC0415  # each command loads what it needs
-    from assembler.review.audit import audit as audited  # noqa: PLC0415  # as above
-    from assembler.review.audit.rule import profile_of  # noqa: PLC0415  # as above
+    from assembler.plan.load import load_shape
+    from assembler.review.audit import audit as audited
+    from assembler.review.audit.rule import profile_of
 
     chosen = profile_of(path) if profile is None else profile.value
     document, manifest = load_shape(path)
@@ -143,9 +143,9 @@ def _of_base(
 
     A manifest that is new, or that was no valid one, has neither: all that is found is new.
     """
-    from assembler.plan.load import load_shape  # noqa: PLC0415  # each command loads what it needs
-    from assembler.review.audit import audit as audited  # noqa: PLC0415  # as above
-    from assembler.review.diff.imports import import_list_of  # noqa: PLC0415  # as above
+    from assembler.plan.load import load_shape
+    from assembler.review.audit import audit as audited
+    from assembler.review.diff.imports import import_list_of
 
     if not base.has(path):
         return None, ()
@@ -167,14 +167,14 @@ def _of_base(
 
 
 def _commit(name: str) -> "Commit":
-    from assembler.review.diff.git import Commit, Repository  # noqa: PLC0415  # as above
+    from assembler.review.diff.git import Commit, Repository
 
     repository = Repository(Path.cwd())
     return Commit(repository, repository.commit(name))
 
 
 def _report(found: "list[Report]", failures: list[str], format: AuditFormat) -> None:
-    from assembler.review.audit import report  # noqa: PLC0415  # as above
+    from assembler.review.audit import report
 
     if format is AuditFormat.text:
         text = report.as_text(found, failures, color=wants_color(sys.stdout))
@@ -191,8 +191,8 @@ def _report(found: "list[Report]", failures: list[str], format: AuditFormat) -> 
 
 
 def _list_rules(format: AuditFormat) -> None:
-    from assembler.review.audit import report  # noqa: PLC0415  # as above
-    from assembler.review.audit.table import RULES  # noqa: PLC0415
+    from assembler.review.audit import report
+    from assembler.review.audit.table import RULES
 
     is_json = format is AuditFormat.json
     show(reports.dumped(report.rules_as_dict(RULES)) if is_json else report.rules_as_text(RULES))

@@ -83,8 +83,8 @@ def own_manifests(*, with_expectations: bool = False) -> list[Path]:
 
 
 def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
-    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
-    from assembler.plan.sql.lint import lint  # noqa: PLC0415
+    from assembler.plan.load import load
+    from assembler.plan.sql.lint import lint
 
     try:
         with results_apart():

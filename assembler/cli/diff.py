@@ -85,7 +85,7 @@ def diff(
         show(text)
     if failures:
         raise typer.Exit(USAGE)
-    from assembler.review.finding import worst_of_all  # noqa: PLC0415  # each command loads what it needs
+    from assembler.review.finding import worst_of_all
 
     worst = worst_of_all(compared)
     if worst is not None and fail_on is not Gate.never and worst >= _grade(fail_on):
@@ -96,7 +96,7 @@ def _given(
     files: Sequence[Path], base: str | None, failures: list[str]
 ) -> "Iterator[tuple[Review, PathPair]]":
     """Yield what is to be compared; where nothing can be, that is a failure as every other."""
-    from assembler.review.diff.pairs import PathPair, Review, since  # noqa: PLC0415  # each command loads what it needs
+    from assembler.review.diff.pairs import PathPair, Review, since
 
     now = datetime.now(UTC)
     if base is None and len(files) == 2:
@@ -113,26 +113,26 @@ def _given(
 
 
 def _grade(gate: Gate) -> int:
-    from assembler.review.finding import Grade  # noqa: PLC0415  # each command loads what it needs
+    from assembler.review.finding import Grade
 
     return Grade[gate.value]
 
 
 def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
     """Write what was compared; each form says itself what could not be."""
-    from assembler.review import finding  # noqa: PLC0415  # each command loads what it needs
+    from assembler.review import finding
 
     if format is DiffFormat.text:
-        from assembler.review.diff.text import as_text  # noqa: PLC0415  # as above
+        from assembler.review.diff.text import as_text
 
         width = shutil.get_terminal_size((100, 24)).columns
         return as_text(compared, failures, color=wants_color(sys.stdout), width=width)
     if format is DiffFormat.markdown:
-        from assembler.review.comment import as_markdown  # noqa: PLC0415  # as above
+        from assembler.review.comment import as_markdown
 
         return as_markdown(compared, failures)
     if format is DiffFormat.html:
-        from assembler.review.page import as_html  # noqa: PLC0415  # as above
+        from assembler.review.page import as_html
 
         return as_html(compared, failures)
     if format is DiffFormat.json:

@@ -55,9 +55,9 @@ def export(
     ] = None,
 ) -> None:
     """Write the objects that run a manifest in Kubernetes: service, deployment, a cron job per job."""
-    from assembler.describe.export.kubernetes import export as exported  # noqa: PLC0415  # loaded if needed
-    from assembler.describe.export.pods import ClusterTarget  # noqa: PLC0415
-    from assembler.plan.load import load  # noqa: PLC0415
+    from assembler.describe.export.kubernetes import export as exported
+    from assembler.describe.export.pods import ClusterTarget
+    from assembler.plan.load import load
 
     plan = load(file, static=True)
     called = _label("name", name) if name else _own_name(plan, file)
@@ -79,7 +79,7 @@ def export(
 
 
 def _own_name(plan: "Plan", file: Path) -> str:
-    from assembler.describe.export.names import title_label  # noqa: PLC0415  # as above
+    from assembler.describe.export.names import title_label
 
     node, key = locate(plan.document.root, ("app", "title"))
     title = str(node.value) if key and isinstance(node, ScalarNode) else ""
@@ -103,7 +103,7 @@ def _port(plan: "Plan") -> int:
 
 
 def _label(option: str, text: str) -> str:
-    from assembler.describe.export.names import LABEL  # noqa: PLC0415  # as above
+    from assembler.describe.export.names import LABEL
 
     if not LABEL.match(text) or len(text) > 40 or text[0].isdigit():
         raise UsageError(

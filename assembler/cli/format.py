@@ -64,9 +64,9 @@ def format(  # noqa: A001  # the command's name
 
 
 def _texts(path: Path) -> tuple[str, str]:
-    from assembler.document.extends import shown_name  # noqa: PLC0415  # each command loads what it needs
-    from assembler.document.parser import read_file  # noqa: PLC0415
-    from assembler.review.formatting import formatted  # noqa: PLC0415
+    from assembler.document.extends import shown_name
+    from assembler.document.parser import read_file
+    from assembler.review.formatting import formatted
 
     file = read_file(path, shown_name(path))
     return file.text, formatted(file)

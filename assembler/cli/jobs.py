@@ -44,7 +44,7 @@ def jobs(
     ] = "2s",
 ) -> None:
     """List the jobs: the clock of each in plain words, its next fires, its last run."""
-    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.plan.load import load
 
     clock = _clock(after)
     pause = _pause(interval)
@@ -60,8 +60,8 @@ def jobs(
 
 
 async def _list(plan: "Plan", clock: Clock, format: JobsFormat) -> None:
-    from assembler.describe import jobs as timetable  # noqa: PLC0415  # as above
-    from assembler.runtime.scheduler.last_runs import last_runs  # noqa: PLC0415
+    from assembler.describe import jobs as timetable
+    from assembler.runtime.scheduler.last_runs import last_runs
 
     with results_apart():
         known = await last_runs(plan)
@@ -71,12 +71,12 @@ async def _list(plan: "Plan", clock: Clock, format: JobsFormat) -> None:
 
 
 async def _watch(plan: "Plan", clock: Clock, pause: timedelta) -> None:
-    from rich.console import Console  # noqa: PLC0415  # as above
-    from rich.live import Live  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
 
-    from assembler.describe import jobs as timetable  # noqa: PLC0415
-    from assembler.runtime.scheduler.last_runs import last_runs  # noqa: PLC0415
+    from assembler.describe import jobs as timetable
+    from assembler.runtime.scheduler.last_runs import last_runs
 
     with Live(console=Console(), screen=True, auto_refresh=False) as live:
         while True:
@@ -104,7 +104,7 @@ def _clock(after: str | None) -> Clock:
 
 
 def _pause(interval: str) -> timedelta:
-    from assembler.manifest.duration import parse_duration  # noqa: PLC0415  # as above
+    from assembler.manifest.duration import parse_duration
 
     try:
         return parse_duration(interval)

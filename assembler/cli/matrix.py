@@ -37,8 +37,8 @@ def matrix(
     format: Annotated[MatrixFormat, typer.Option(help="How to print.")] = MatrixFormat.text,
 ) -> None:
     """Compare environments: a column for each manifest, gaps and differences marked."""
-    from assembler.review.matrix import matrix as compared  # noqa: PLC0415  # loaded if needed
-    from assembler.review.matrix import pages  # noqa: PLC0415
+    from assembler.review.matrix import matrix as compared
+    from assembler.review.matrix import pages
 
     paths = list(dict.fromkeys(files))
     if len(paths) < 2:
@@ -78,11 +78,11 @@ def _columns(named_paths: Iterable[tuple[Path, str]]) -> "tuple[list[Column], li
 
 
 def _column(path: Path, name: str) -> "Column":
-    from assembler.plan.allow_list import read_import_list  # noqa: PLC0415  # as above
-    from assembler.plan.load import load_shape  # noqa: PLC0415
-    from assembler.review.audit.literals import secret_test  # noqa: PLC0415
-    from assembler.review.audit.subject import Subject  # noqa: PLC0415
-    from assembler.review.matrix import Column  # noqa: PLC0415
+    from assembler.plan.allow_list import read_import_list
+    from assembler.plan.load import load_shape
+    from assembler.review.audit.literals import secret_test
+    from assembler.review.audit.subject import Subject
+    from assembler.review.matrix import Column
 
     document, manifest = load_shape(path)
     subject = Subject(document, manifest, "prod", read_import_list(path))

@@ -1,6 +1,6 @@
 """What a command has to say → standard output, standard error and a status.
 
-In: text. Out: results on standard output, all else on standard error. Refuses nothing; characters
+In: text. Out: results on standard output, all else on standard error. Characters
 that could deceive a terminal are made visible, whichever command they come through.
 """
 

@@ -36,7 +36,7 @@ def run_job(
     ] = None,
 ) -> None:
     """Run a job once, now; status 1 where it fails."""
-    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.plan.load import load
 
     moment = _moment(at)
     with results_apart():
@@ -56,8 +56,8 @@ def run_job(
 
 async def _run(plan: "Plan", job: str, moment: datetime | None) -> "Result | None":
     """Run it between the start and the stop of what it needs; None where a signal ended it."""
-    from assembler.application.build import build_for_jobs  # noqa: PLC0415  # as above
-    from assembler.runtime.scheduler.store_client import StoreAwayError  # noqa: PLC0415
+    from assembler.application.build import build_for_jobs
+    from assembler.runtime.scheduler.store_client import StoreAwayError
 
     lifespan = build_for_jobs(plan)
     task = asyncio.current_task()

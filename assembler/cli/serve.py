@@ -27,7 +27,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a manifest with uvicorn, by its `server` section."""
-    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.plan.load import load
 
     plan = load(file)
     options: dict[str, Any] = dict(plan.server)
@@ -41,10 +41,10 @@ def serve(
 
 def _config(options: dict[str, Any], max_header_bytes: int | None) -> "Config":
     if max_header_bytes is not None:
-        from assembler.runtime.header_limit import limited  # noqa: PLC0415  # only where it is asked for
+        from assembler.runtime.header_limit import limited
 
         return limited(max_header_bytes, options)
-    from uvicorn import Config  # noqa: PLC0415  # as above
+    from uvicorn import Config
 
     return Config("assembler:app", **options)
 
@@ -55,12 +55,12 @@ def _serve(config: "Config") -> int:
     `uvicorn.run` would know of a port that is in use once the application has started, and ends
     with 0 where its workers gave up, so that whoever restarts a failed service takes it for a stop.
     """
-    from uvicorn import Server  # noqa: PLC0415  # as above
-    from uvicorn.config import STARTUP_FAILURE  # noqa: PLC0415
-    from uvicorn.importer import import_from_string  # noqa: PLC0415
-    from uvicorn.supervisors import ChangeReload, Multiprocess  # noqa: PLC0415
+    from uvicorn import Server
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.importer import import_from_string
+    from uvicorn.supervisors import ChangeReload, Multiprocess
 
-    from assembler.runtime.listener import ListeningServer, bind, tell  # noqa: PLC0415
+    from assembler.runtime.listener import ListeningServer, bind, tell
 
     sockets = bind(config)
     is_started = True
@@ -94,7 +94,7 @@ def init(
     ] = Path(),
 ) -> None:
     """Write a starting project: a commented manifest, a router, a test; nothing is overwritten."""
-    from assembler.cli.init.files import write_starter  # noqa: PLC0415
+    from assembler.cli.init.files import write_starter
 
     for path in write_starter(folder):
         show(named(path))
@@ -106,7 +106,7 @@ def init(
 def _reloading(folders: Iterable[Path]) -> dict[str, Any]:
     """Let uvicorn watch the manifests as well; only its watchfiles reloader takes patterns."""
     try:
-        import watchfiles  # noqa: F401, PLC0415
+        import watchfiles  # noqa: F401  # whether it is installed
     except ImportError:
         complain("note: manifests are watched with `pip install 'fastapi-assembler[server]'`")
         return {"reload": True, "workers": 1}

@@ -54,9 +54,9 @@ def render(
     format: Annotated[DataFormat, typer.Option(help="How to print.")] = DataFormat.yaml,
 ) -> None:
     """Print the whole manifest of one environment, its overlays merged, its references as written."""
-    from assembler.document.address import path_of, stands  # noqa: PLC0415  # each command loads what it needs
-    from assembler.plan.load import load_shape  # noqa: PLC0415
-    from assembler.review import render as rendering  # noqa: PLC0415
+    from assembler.document.address import path_of, stands
+    from assembler.plan.load import load_shape
+    from assembler.review import render as rendering
 
     document, _ = load_shape(file)
     if explain is not None:
@@ -81,8 +81,8 @@ def explain(
     format: Annotated[PictureFormat, typer.Option(help="How to print.")] = PictureFormat.text,
 ) -> None:
     """Draw the trip of a request: server, middleware from outside in, routes, handlers."""
-    from assembler.describe import picture  # noqa: PLC0415
-    from assembler.describe.explain import explanation  # noqa: PLC0415
+    from assembler.describe import picture
+    from assembler.describe.explain import explanation
 
     if method is not None and (path is None or not path.startswith("/")):
         raise UsageError("give METHOD and PATH, such as `GET /health/live`")
@@ -100,8 +100,8 @@ def routes(
     format: Annotated[ListFormat, typer.Option(help="How to print.")] = ListFormat.text,
 ) -> None:
     """List the routes, in the order in which they are tried."""
-    from assembler.describe import picture  # noqa: PLC0415
-    from assembler.describe.explain import routes_of  # noqa: PLC0415
+    from assembler.describe import picture
+    from assembler.describe.explain import routes_of
 
     found = [route.as_dict() for route in routes_of(*_built(file))]
     if format is ListFormat.json:
@@ -119,8 +119,8 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of the format, for editors."""
-    from assembler.describe.schema.manifest import manifest_schema, schema_for, schema_text  # noqa: PLC0415
-    from assembler.plan.load import load  # noqa: PLC0415
+    from assembler.describe.schema.manifest import manifest_schema, schema_for, schema_text
+    from assembler.plan.load import load
 
     with results_apart():
         described = manifest_schema() if file is None else schema_for(load(file, lazy=False))
@@ -128,8 +128,8 @@ def schema(
 
 
 def _built(file: Path) -> "tuple[Plan, FastAPI]":
-    from assembler.application.build import build  # noqa: PLC0415
-    from assembler.plan.load import load  # noqa: PLC0415
+    from assembler.application.build import build
+    from assembler.plan.load import load
 
     with results_apart():
         plan = load(file)

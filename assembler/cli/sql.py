@@ -42,10 +42,10 @@ def sql(
     format: Annotated[SqlFormat, typer.Option(help="How to print.")] = SqlFormat.text,
 ) -> None:
     """Show the startup SQL and what of it is applied; with `--apply`, apply it."""
-    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
-    from assembler.runtime.recorder import is_well  # noqa: PLC0415
-    from assembler.runtime.sql import listing as sql_listing  # noqa: PLC0415
-    from assembler.runtime.sql.steps import sql_alone  # noqa: PLC0415
+    from assembler.plan.load import load
+    from assembler.runtime.recorder import is_well
+    from assembler.runtime.sql import listing as sql_listing
+    from assembler.runtime.sql.steps import sql_alone
 
     failure: ManifestError | None = None
     with results_apart():
@@ -79,8 +79,8 @@ async def _run(plan: "Plan", alone: "SqlAlone", *, is_apply: bool) -> "dict[str,
 
 async def _reach(plan: "Plan", alone: "SqlAlone") -> None:
     """Raise one clear error for a database that cannot be reached."""
-    from assembler.runtime.sql.applying import look  # noqa: PLC0415
-    from assembler.runtime.sql.work import SqlError  # noqa: PLC0415
+    from assembler.runtime.sql.applying import look
+    from assembler.runtime.sql.work import SqlError
 
     for step in plan.sql:
         try:
@@ -92,8 +92,8 @@ async def _reach(plan: "Plan", alone: "SqlAlone") -> None:
 
 async def _known(plan: "Plan", alone: "SqlAlone") -> "dict[str, Known]":
     """Return what each database has of the plan's statements; None for one that is away."""
-    from assembler.runtime.sql.applying import look  # noqa: PLC0415
-    from assembler.runtime.sql.work import SqlError  # noqa: PLC0415
+    from assembler.runtime.sql.applying import look
+    from assembler.runtime.sql.work import SqlError
 
     known: dict[str, Known] = {}
     for name in dict.fromkeys(step.database for step in plan.sql):

@@ -35,7 +35,7 @@ def test(
     format: Annotated[TestFormat, typer.Option(help="How to print.")] = TestFormat.text,  # noqa: PT028  # a command
 ) -> None:
     """Start the application and send the requests of `expect`. Status 1 where one is not met."""
-    from assembler.testing.expect import report  # noqa: PLC0415  # each command loads what it needs
+    from assembler.testing.expect import report
 
     with results_apart():
         results = _results(file)
@@ -50,7 +50,7 @@ def test(
 
 
 def _results(file: Path) -> "list[Result]":
-    from assembler.plan.load import load  # noqa: PLC0415  # as above
-    from assembler.testing.expect.check import try_all  # noqa: PLC0415  # as above
+    from assembler.plan.load import load
+    from assembler.testing.expect.check import try_all
 
     return asyncio.run(try_all(load(file), os.environ))

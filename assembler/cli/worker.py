@@ -40,7 +40,7 @@ def worker(
     ] = False,
 ) -> None:
     """Run what the clocks of a manifest have queued, on any number of machines."""
-    from assembler.plan.load import load  # noqa: PLC0415  # each command loads what it needs
+    from assembler.plan.load import load
 
     with results_apart():
         plan = load(file)
@@ -60,8 +60,8 @@ def worker(
 
 async def _work(plan: "Plan", concurrency: int | None, *, once: bool) -> "Counter[str]":
     """Work between the start and the stop of what the jobs need."""
-    from assembler.application.build import build_for_jobs  # noqa: PLC0415  # as above
-    from assembler.runtime.scheduler.fleet.worker import Worker  # noqa: PLC0415
+    from assembler.application.build import build_for_jobs
+    from assembler.runtime.scheduler.fleet.worker import Worker
 
     section = plan.manifest.scheduler
     lifespan = build_for_jobs(plan, "worker")
@@ -88,8 +88,8 @@ async def _work(plan: "Plan", concurrency: int | None, *, once: bool) -> "Counte
 
 async def _prepared(worker: "Worker") -> None:
     """Wait for the database, and for its tables. Raises `UsageError` where they do not fit."""
-    from assembler.runtime.scheduler.fleet.schema import SchemaError  # noqa: PLC0415  # as above
-    from assembler.runtime.scheduler.store_client import StoreAwayError  # noqa: PLC0415
+    from assembler.runtime.scheduler.fleet.schema import SchemaError
+    from assembler.runtime.scheduler.store_client import StoreAwayError
 
     link = worker.jobs.setting.link
     while not worker.stopping.is_set():

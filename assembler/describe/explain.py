@@ -3,8 +3,8 @@
 In: a plan, its application, a method and a path. Out: what stands between the socket and the
 answer: the server, the middleware from outside in with their options, the route that wins and
 those it shadows, the handlers that would catch what is raised. Options stand as they are written,
-so no secret can appear. Refuses nothing; sends no request: the routes are asked whether they match,
-as the application would ask them.
+so no secret can appear. Sends no request: the routes are asked whether they match, as the application
+would ask them.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The trip of a request, as plain data → a picture of it.
 
 In: what `assembler.describe.explain` found. Out: text for a terminal, or a Mermaid flowchart for documents.
-Refuses nothing; characters that could deceive a terminal or a renderer are made visible.
+Characters that could deceive a terminal or a renderer are made visible.
 """
 
 import json

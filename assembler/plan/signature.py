@@ -2,8 +2,8 @@
 
 In: the object that `use` names, and how many arguments the assembler passes by position. Out: a
 `Signature`, whose `adapter` checks and converts options. Type hints are read where they can be: a
-hint that cannot be evaluated, or that pydantic cannot check, lets every value pass. Refuses
-nothing: a callable that does not tell its signature takes any option.
+hint that cannot be evaluated, or that pydantic cannot check, lets every value pass. A
+callable that does not tell its signature takes any option.
 """
 
 import functools

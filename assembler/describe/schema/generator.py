@@ -2,8 +2,8 @@
 
 In: the JSON Schema that `SchemaGenerator` gives for a type. Out: the same with all that a manifest's
 text may hold besides: a reference where no string is wanted, and in mappings the directives of
-overlays. Refuses nothing: a type without a JSON Schema takes anything, and one that only an object
-has takes a reference.
+overlays. A type without a JSON Schema takes anything, and one that only an object has takes a
+reference.
 """
 
 from collections.abc import Mapping

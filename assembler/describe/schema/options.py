@@ -1,7 +1,7 @@
 """The callable that `use` names → JSON Schema of what stands under `with`.
 
 In: a `Target`. Out: a schema of its options, with their defaults and descriptions, and which of
-them must be given. Refuses nothing: an option whose type cannot be described takes anything.
+them must be given. An option whose type cannot be described takes anything.
 """
 
 import inspect

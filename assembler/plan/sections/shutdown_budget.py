@@ -2,7 +2,7 @@
 
 In: the manifest and its tree. Out: a `stop-too-long` warning with the sum, or nothing. Times that
 the manifest writes are counted, and the bound of open requests; those it leaves to their default
-are cut at the stop to what is left. Refuses nothing.
+are cut at the stop to what is left.
 """
 
 from collections.abc import Iterable, Iterator

@@ -171,7 +171,7 @@ def _unparsed(
         return None if at is None else _told(statement, _NESTED, at.start, at.end)
     try:
         import sqlglot  # noqa: PLC0415  # an extra, and only `check` and `sql` need it
-        from sqlglot import errors  # noqa: PLC0415
+        from sqlglot import errors  # noqa: PLC0415  # as above
     except ImportError:
         return None
     logger = logging.getLogger("sqlglot")

@@ -1,11 +1,11 @@
 """Import path → `Target`, by reading source: no user code is imported or run.
 
 In: the path that `use` names, and the list of what a manifest may import. Out: a `Target` without
-its object, with the parameters and the types that the source shows. Refuses what `resolve` refuses,
+its object, with the parameters and the types that the source shows. Refuses what `importer` refuses,
 in the same words, and a module whose text is not Python. What only a running process knows takes
 any option, and `SourceReader.unknown` says why.
 
-The rooms in the order to read them: vocabulary, module, names, hints, signatures, looseness.
+The modules in the order to read them: vocabulary, module, names, hints, signatures, looseness.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Out: of each option its default, whether it holds a secret, whether the order of its values counts,
 and which way it loosens: the `looser` that its `Field` carries as `json_schema_extra`. Follows
-aliases, `Annotated`, containers, and the fields of models and typed dictionaries. Refuses nothing:
-what the source does not tell has no facts.
+aliases, `Annotated`, containers, and the fields of models and typed dictionaries.
+What the source does not tell has no facts.
 """
 
 from __future__ import annotations

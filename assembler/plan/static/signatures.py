@@ -1,7 +1,7 @@
 """What a path stands for → a `Target` without its object, and why its source tells too little.
 
 Reads functions, classes with an `__init__` or `__new__`, dataclasses and pydantic's models. What
-another decorator, metaclass or base may change takes any option. Refuses nothing.
+another decorator, metaclass or base may change takes any option.
 """
 
 import inspect

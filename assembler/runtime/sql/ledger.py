@@ -1,7 +1,7 @@
 """The table of the database that says which statements were applied: its words.
 
 In: the qualified name of the table. Out: statements of SQL that PostgreSQL and SQLite both take; a
-hash in them is hexadecimal, so it can stand in the text. Refuses nothing.
+hash in them is hexadecimal, so it can stand in the text.
 """
 
 from collections.abc import Iterable

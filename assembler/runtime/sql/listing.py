@@ -1,7 +1,7 @@
 """The startup SQL of a plan → what `sql` prints.
 
 In: a plan, what the ledgers have of it, the steps of a run. Out: facts for programs, and the same
-as text. Refuses nothing.
+as text.
 """
 
 from collections.abc import Mapping, Sequence

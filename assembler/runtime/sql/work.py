@@ -1,7 +1,7 @@
 """What the recipes of all dialects share: the work, how it ends, and the connection.
 
 In: an engine. Out: a `Session` with one connection, opened when it is needed and closed at the end;
-its dialect's recipe says how one statement is applied once. Refuses nothing.
+its dialect's recipe says how one statement is applied once.
 """
 
 import asyncio

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -150,7 +151,7 @@ if [ "$1" = diff ] && [ -e "$RUNNER_TEMP/wanted.md" ]; then
   cat "$RUNNER_TEMP/wanted.md"
   exit "$(cat "$RUNNER_TEMP/wanted.status")"
 fi
-exec "$(dirname "$0")/python" -m assembler "$@"
+exec "$(dirname "$0")/python" -I -m assembler "$@"
 """
 
 
@@ -368,8 +369,13 @@ def test_a_comparison_that_failed_is_said_and_fails(runner: Runner) -> None:
     runner.compare()
     assert runner.output() == "status=2\n"
     assert runner.comment().returncode == 0
+    summary = (runner.temp / "summary").read_text("utf-8")
+    assert summary.startswith(f"{MARKER}## Manifest review: unknown, 1 not compared")
+    assert [one["body"] for one in runner.github.comments] == [summary]
     sentence = "The manifests could not be compared with the base.\n"
-    assert (runner.temp / "summary").read_text("utf-8") == sentence
+    runner.differs("", 2)
+    runner.compare()
+    assert runner.comment().returncode == 0
     assert [one["body"] for one in runner.github.comments] == [MARKER + sentence]
 
 
@@ -381,6 +387,115 @@ def test_a_manifest_that_cannot_be_compared_is_named_in_the_comment(runner: Runn
     assert runner.comment().returncode == 0
     assert "Not compared" in runner.github.comments[0]["body"]
     assert "prod.yaml" in runner.github.comments[0]["body"]
+
+
+SPY = "import os, sys\nopen(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'ran'), 'a').write(__name__)\n"
+
+
+def shadow(folder: Path) -> None:
+    """Put a module of each name into the checkout that a step might import, and note who runs one."""
+    names = {name for name in sys.stdlib_module_names if not name.startswith("__")}
+    names |= {
+        "pip",
+        "sitecustomize",
+        "usercustomize",
+        "griffe",
+        "sqlglot",
+        "typer",
+        "click",
+        "yaml",
+    }
+    for name in names | {"assembler", "pydantic", "fastapi", "starlette", "uvicorn"}:
+        (folder / f"{name}.py").write_text(SPY, "utf-8")
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "__init__.py").write_text(SPY, "utf-8")
+        (folder / name / "__main__.py").write_text(SPY, "utf-8")
+
+
+@needs_bash
+def test_no_step_runs_code_of_the_checkout(runner: Runner, tmp_path: Path) -> None:
+    shadow(runner.folder)
+    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny.py", "")
+        facts = "tiny-1.0.dist-info"
+        archive.writestr(f"{facts}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr(
+            f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{facts}/RECORD", "")
+    programs = runner.temp / "assembler/bin"
+    kept = {program.name: program.read_text("utf-8") for program in programs.iterdir()}
+    shutil.rmtree(runner.temp / "assembler")
+    done = runner.step("Install", PACKAGE=str(wheel), PYTHON=sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert list((runner.temp / "assembler").rglob("tiny.py"))
+    for name, text in kept.items():
+        (programs / name).unlink(missing_ok=True)
+        (programs / name).write_text(text, "utf-8")
+        (programs / name).chmod(0o755)
+    runner.compare()
+    for done in (
+        runner.step("Check", STATIC="true"),
+        runner.step("Audit", AUDIT="gate"),
+        runner.comment(),
+        runner.step("Send to code scanning", STATIC="true", TOKEN=TOKEN),
+    ):
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list(runner.folder.rglob("ran"))
+    assert len(runner.github.scans) == 1
+
+
+def test_the_installation_is_pinned_by_the_constraints_of_the_action() -> None:
+    script = STEPS["Install"]["run"]
+    assert 'PIP_CONSTRAINT="$GITHUB_ACTION_PATH/constraints.txt"' in script
+    assert (ROOT / "constraints.txt").is_file()
+    for name, step in STEPS.items():
+        for line in step["run"].splitlines():
+            is_python = "python" in line.lower() and (" -m " in line or " -c " in line)
+            assert not is_python or " -I " in line, (name, line)
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("audit", "before", "after", "audited", "status"),
+    [
+        ("report", "", "server: {reload: true}", "1", 0),
+        ("gate", "", "server: {reload: true}", "1", 1),
+        ("gate", "server: {reload: true}", "server: {reload: true, drain: 5s}", "0", 0),
+        (
+            "gate",
+            "",
+            "audit: {suppress: [{rule: reload-on, reason: a, until: 2999-01-01}]}\nserver: {reload: true}",
+            "1",
+            1,
+        ),
+        ("gate", "", "serverr: {}", "2", 1),
+        ("report", "", "serverr: {}", "2", 0),
+    ],
+)
+def test_the_audit_fails_the_job_where_it_is_a_gate_and_a_finding_is_new(
+    runner: Runner, audit: str, before: str, after: str, audited: str, status: int
+) -> None:
+    prod = runner.folder / "manifests/prod.yaml"
+    prod.write_text(f"manifest: 1\n{before}\n", "utf-8")
+    runner.git("commit", "-q", "--allow-empty", "-am", "before")
+    prod.write_text(f"manifest: 1\n{after}\n", "utf-8")
+    runner.compare()
+    (runner.temp / "output").unlink()
+    assert runner.step("Audit", AUDIT=audit).returncode == 0
+    assert runner.output() == f"status={audited}\n"
+    done = runner.step("Decide", CHECK="0", DIFF="0", AUDIT=audit, AUDITED=audited)
+    assert done.returncode == status
+
+
+@needs_bash
+def test_an_audit_of_another_kind_ends_the_job(runner: Runner) -> None:
+    runner.step("Find manifests", MANIFESTS="")
+    done = runner.step("Audit", AUDIT="off")
+    assert done.returncode == 1
+    assert "::error::the input `audit`" in done.stdout
 
 
 @needs_bash

@@ -7,6 +7,7 @@ its text, shape and references; imports no code and reads no variables.
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assembler.cli.check import own_manifests
 from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.document.extends import DISK, read_chain
 from assembler.review import report as reports
 
 if TYPE_CHECKING:
@@ -54,7 +57,11 @@ class Bar(StrEnum):
 
 def audit(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Manifests.", show_default=False)
+        list[Path] | None,
+        typer.Argument(
+            help="Manifests; without any, those in `manifests/` that no other one extends.",
+            show_default=False,
+        ),
     ] = None,
     profile: Annotated[
         ProfileName | None,
@@ -81,11 +88,9 @@ def audit(
     if rules:
         _list_rules(format)
         return
-    if not files:
-        raise UsageError("name a manifest")
     if only_new and base is None:
         raise UsageError("--new tells what is new against --base: give that as well")
-    found, failures = _all_audited(files, profile, base)
+    found, failures = _all_audited(files or _environments(), profile, base)
     _report(found, failures, format)
     if failures:
         raise typer.Exit(USAGE)
@@ -115,6 +120,17 @@ def _all_audited(
     for failure in failures:
         complain(f"error: {failure}")
     return found, failures
+
+
+def _environments() -> list[Path]:
+    """Return the manifests that stand for an environment: what another one extends is none."""
+    paths = own_manifests()
+    bases: set[Path] = set()
+    for path in paths:
+        with suppress(ManifestError, UsageError):  # auditing it tells
+            *below, _ = (DISK.resolved(file) for file, _ in read_chain(path))
+            bases.update(below)
+    return [path for path in paths if DISK.resolved(path) not in bases]
 
 
 def today() -> date:

@@ -70,7 +70,20 @@ CONTRACTS = (
         ("components/middleware/cors.py",),
         ("assembler/plan/static/looseness.py",),
         "the direction in which a change of the option lets more through: `higher`, `lower`, "
-        "`longer`, `shorter`, `true`, `false`, `order:a,b,c`",
+        "`longer`, `shorter`, `true`, `false`, `order:a,b,c`; `neither` where it lets nobody do more. "
+        "A change of an option that says none of these is to be reviewed",
+    ),
+    Contract(
+        "layer_role",
+        "attribute of a class of middleware, or of a mount or dependency that guards: a text that its "
+        "source shows",
+        ("components/middleware/rate_limit.py", "components/mcp/gate.py"),
+        ("assembler/review/roles.py",),
+        "what the layer is for, by which `diff` and `audit` judge its presence and its place: "
+        "`limiter`, `auth`, `allow-list`, `signature`, `csrf`, `cors`, `proxy`, `host`, `https`, "
+        "`body-limit`, `timeout`, `security-headers`, `session`, `request-id`, `logging`, "
+        "`compression`, `etag`, `cache`, `slash`, `metrics`, `tracing`; classes below it say the same. "
+        "Those of Starlette, FastAPI, uvicorn and others that are well known stand in a table there",
     ),
     Contract(
         "advised_min_length",

@@ -14,6 +14,7 @@ import typer
 
 from assembler.cli.output import INVALID, USAGE, complain, named, results_apart, show, wants_color
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
+from assembler.document.project import found_manifest
 from assembler.review import report as reports
 
 
@@ -79,7 +80,7 @@ def own_manifests(*, with_expectations: bool = False) -> list[Path]:
         found = [path for path in found if not path.stem.endswith(".expect")]
     if not found:
         raise UsageError("there is no manifest in `manifests/`: name one")
-    return found
+    return [found_manifest(path) for path in found]
 
 
 def _checked(path: Path, *, static: bool) -> list[Diagnostic]:

@@ -1,8 +1,8 @@
 """`format`: manifests → the same manifests in canonical order and style, in place.
 
 In: paths of manifests. Out: the files, written whole or not at all; with `--check` or `--diff` what
-would change, and status 1. Refuses a text with faults, which stays as it is, and still puts the
-other files in order.
+would change, and status 1. Refuses a text with faults, which stays as it is, and a link that
+leads outside the project, and still puts the other files in order.
 """
 
 import difflib
@@ -66,9 +66,10 @@ def format(  # noqa: A001  # the command's name
 def _texts(path: Path) -> tuple[str, str]:
     from assembler.document.extends import shown_name
     from assembler.document.parser import read_file
+    from assembler.document.project import found_manifest
     from assembler.review.formatting import formatted
 
-    file = read_file(path, shown_name(path))
+    file = read_file(found_manifest(path), shown_name(path))
     return file.text, formatted(file)
 
 

@@ -25,6 +25,7 @@ CODES = MappingProxyType(
         "number-out-of-range": "a number that a program could not hold; quote it if it is text",
         # of the shape:
         "extends-not-found": "the manifest that `extends` names cannot be read",
+        "outside-project": "`extends` or `file` leads outside the git work tree, or the folder of pyproject.toml",
         "extends-cycle": "a manifest extends itself, directly or through others",
         "unknown-id": "`$before`, `$after`, `$remove` or an override names no entry",
         "duplicate-id": "two entries of a section have the same id; give one an `id` of its own",

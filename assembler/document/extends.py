@@ -1,7 +1,8 @@
 """A manifest and all that it extends → their trees, the last base first.
 
 In: a path. Out: the path and the tree of each file, without `extends`. Refuses cycles, bases that
-cannot be read, an `extends` that is no path, and a manifest that is no mapping.
+cannot be read or lie outside the project, an `extends` that is no path, and a manifest that is no
+mapping.
 """
 
 import os
@@ -12,6 +13,7 @@ from assembler.diagnostics.span import File, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.nodes import MappingNode, Node, ScalarNode, as_written
 from assembler.document.parser import read, read_file
+from assembler.document.project import Project, project_of
 
 
 class Shelf:
@@ -20,6 +22,10 @@ class Shelf:
     def read(self, path: Path) -> File:
         """Read one manifest; raises `UsageError` where there is none."""
         return read_file(path, self.name(path))
+
+    def refusal(self, project: Project, path: Path) -> str | None:
+        """Return why a manifest of `project` may not have `path` read, or None."""
+        return project.refusal(path)
 
     def name(self, path: Path) -> str:
         """Return what messages call a file."""
@@ -48,6 +54,7 @@ def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, MappingNode]
     chain: list[tuple[Path, MappingNode]] = []
     faults: list[Diagnostic] = []
     seen: set[Path] = set()
+    project = project_of(path)
     here: Path | None = path
     named: Span | None = None
     while here is not None:
@@ -68,6 +75,11 @@ def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, MappingNode]
         base = layer.get("extends")
         named = base.span if base else None
         here = None if base is None else _base(here, base, faults)
+        why = None if here is None else shelf.refusal(project, here)
+        if base is not None and why is not None:
+            message = f"cannot read `{as_written(base)}`: {why}"
+            faults.append(Diagnostic("outside-project", message, base.span))
+            break
         if base is not None and here is not None and shelf.resolved(here) in seen:
             message = f"`{as_written(base)}` is already part of this chain"
             faults.append(Diagnostic("extends-cycle", message, base.span))

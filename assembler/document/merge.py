@@ -29,6 +29,7 @@ from assembler.document.nodes import (
     as_written,
     walk,
 )
+from assembler.document.project import Project, project_of
 from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, SECTIONS, entry_id
 
 _Word = Literal["$before", "$after"]
@@ -43,6 +44,11 @@ class Document:
     root: MappingNode
     path: Path
     files: tuple[Path, ...]
+
+    @property
+    def project(self) -> Project:
+        """Where the files that the manifest names may stand."""
+        return project_of(self.path)
 
     @property
     def hash(self) -> str:

@@ -24,6 +24,7 @@ import yaml
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import File, Note, Span, one_line
 from assembler.document.nodes import MappingNode, Member, Node, ScalarNode, SequenceNode
+from assembler.document.project import is_of_the_system
 
 MAX_BYTES = 1024 * 1024
 _MAX_FORBIDDEN = 20  # a binary file is not told byte by byte
@@ -49,12 +50,14 @@ def read_file(path: Path, name: str) -> File:
     where its bytes are not a text this format takes.
     """
     try:
+        if is_of_the_system(path.resolve()):  # `/proc/self/environ` calls itself a regular file
+            raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
         # A pipe without a writer would hold the open, and an endless device the read.
         with open(path, "rb", opener=_open_at_once) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
             raw = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+    except (OSError, RuntimeError, ValueError) as error:  # ValueError: no file can have such a name
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read `{one_line(name)}`: {reason}") from error
     return decoded(raw, name)

@@ -38,7 +38,10 @@ def bundle(document: Document) -> tuple[list[BundledFile], str]:
     packages = read_import_list(document.path).packages
     if packages is not None:  # without it, more could be imported there than here
         texts["pyproject.toml"] = f"[tool.assembler]\nimports = {json.dumps(packages)}\n"
-    return list(_keyed(texts)), _whole(document.path).relative_to(top).as_posix()
+    own = _whole(document.path).relative_to(top).as_posix()
+    if "/" in own:  # what it extends lies above it, and there is no git: this marks the project
+        texts.setdefault("pyproject.toml", "[tool.assembler]\n")
+    return list(_keyed(texts)), own
 
 
 def _whole(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 In: the manifest and its document, merged. Out: for each startup entry with `sql` a `SqlStep`; its
 statements carry their text, its hash and its place, in the manifest or in the file that it names.
-Refuses a file that cannot be read, and a text that is not exactly one statement: each statement is
+Refuses a file that cannot be read or lies outside the project, and a text that is not exactly one statement: each statement is
 a transaction of its own, so neither several nor one that begins or ends a transaction can be one.
 """
 
@@ -19,6 +19,7 @@ from assembler.document.extends import DISK, Shelf
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, ScalarNode, locate
+from assembler.document.project import Project
 from assembler.document.provenance import revealed
 from assembler.manifest import Manifest
 from assembler.manifest import step as models
@@ -63,6 +64,7 @@ def read_sql(
 ) -> tuple[list[SqlStep], list[Diagnostic]]:
     """Read every statement of the manifest; return the steps, and what is refused."""
     files = {shelf.name(path): path for path in document.files}
+    project = document.project
     steps: list[SqlStep] = []
     faults: list[Diagnostic] = []
     for number, entry in enumerate(manifest.startup):
@@ -79,9 +81,8 @@ def read_sql(
             text = inside.get(key) if isinstance(inside, MappingNode) else None
             if not isinstance(text, ScalarNode):
                 continue
-            reader = _StatementReader(
-                text, files.get(text.span.file.name, document.path).parent, shelf
-            )
+            folder = files.get(text.span.file.name, document.path).parent
+            reader = _StatementReader(text, folder, shelf, project)
             statement = reader.read(said, dialect)
             faults += reader.faults
             found += [statement] if statement else []
@@ -136,10 +137,11 @@ def _dialect_of(root: MappingNode, resource: str, resolver: Resolver) -> str:
 class _StatementReader:
     """Reads one statement; `faults` is what is wrong with it."""
 
-    def __init__(self, node: ScalarNode, folder: Path, shelf: Shelf) -> None:
+    def __init__(self, node: ScalarNode, folder: Path, shelf: Shelf, project: Project) -> None:
         self.node = node
         self.folder = folder
         self.shelf = shelf
+        self.project = project
         self.faults: list[Diagnostic] = []
 
     def read(self, said: models.Statement, dialect: str) -> SqlStatement | None:
@@ -156,6 +158,11 @@ class _StatementReader:
 
     def file(self) -> SqlText | None:
         path = self.folder / str(self.node.value)
+        why = self.shelf.refusal(self.project, path)
+        if why is not None:
+            message = f"cannot read `{self.node.value}`: {why}"
+            self.faults.append(Diagnostic("outside-project", message, first_line(self.node.span)))
+            return None
         try:
             file = self.shelf.read(path)
         except UsageError as error:

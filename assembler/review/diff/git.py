@@ -16,6 +16,7 @@ from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.span import File, one_line
 from assembler.document.extends import Shelf
 from assembler.document.parser import decoded
+from assembler.document.project import Project
 
 _TIMEOUT_SECONDS = 60
 _LINK = "120000"  # the mode of a symbolic link
@@ -104,6 +105,9 @@ class Commit(Shelf):
                 )
             self._read[inside] = decoded(raw, name)
         return self._read[inside]
+
+    def refusal(self, project: Project, path: Path) -> str | None:
+        return None  # a commit has nothing that lies elsewhere
 
     def may_have(self, path: Path) -> bool:
         """Tell whether a path lies in the repository."""

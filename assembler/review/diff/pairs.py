@@ -13,6 +13,7 @@ from pathlib import Path
 
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK, Shelf, read_chain, shown_name
+from assembler.document.project import found_manifest
 from assembler.review.diff.comparison import compare_sides, with_rename
 from assembler.review.diff.git import Commit, Repository
 from assembler.review.diff.imports import compare_imports
@@ -86,7 +87,9 @@ def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[PathP
 
 def _all_manifests(shelf: Commit) -> list[Path]:
     folder = Path("manifests")
-    on_disk = {path for path in folder.glob("*") if _is_manifest(path) and path.is_file()}
+    on_disk = {
+        found_manifest(path) for path in folder.glob("*") if _is_manifest(path) and path.is_file()
+    }
     before = {folder / name for name in shelf.siblings(folder / "any") if _is_manifest(Path(name))}
     return sorted(on_disk | before)
 
@@ -103,6 +106,7 @@ def _extending(paths: Sequence[Path]) -> Iterator[Path]:
         for path in sorted(folder.glob("*")):
             if not _is_manifest(path) or DISK.resolved(path) in wanted:
                 continue
+            found_manifest(path)
             try:
                 chain = [file for file, _ in read_chain(path)]
             except UsageError:

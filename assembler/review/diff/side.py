@@ -78,9 +78,11 @@ class Side:
             return str(run.value)
         if not isinstance(file, ScalarNode) or not isinstance(file.value, str):
             return None
-        folder = self._folders.get(file.span.file.name, self.document.path.parent)
+        path = self._folders.get(file.span.file.name, self.document.path.parent) / file.value
+        if self.shelf.refusal(self.document.project, path) is not None:
+            return None
         try:
-            return self.shelf.read(folder / file.value).text
+            return self.shelf.read(path).text
         except (UsageError, ManifestError):
             return None
 

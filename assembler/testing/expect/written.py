@@ -8,7 +8,7 @@ what the reader of manifests does, in that file.
 from collections.abc import Mapping
 from pathlib import Path
 
-from assembler.diagnostics.errors import Diagnostic, raise_faults
+from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.document.extends import read_layer, shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.interpolation_checks import (
@@ -35,6 +35,9 @@ def expectations_of(plan: Plan, environment: Mapping[str, str]) -> list[Expected
 
 
 def _beside(path: Path, plan: Plan, environment: Mapping[str, str]) -> list[Expected]:
+    why = plan.document.project.refusal(path)
+    if why is not None:
+        raise UsageError(f"cannot read `{shown_name(path)}`: {why}")
     layer = read_layer(read_file(path, shown_name(path)))
     raise_faults(
         Diagnostic("unknown-key", f"a file of expectations has no key `{key}`", member.key)

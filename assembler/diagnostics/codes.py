@@ -55,6 +55,7 @@ CODES = MappingProxyType(
         "more-faults": "a stage found more than 200 faults; repair those that are told",
         "static-unknown": "the source alone does not tell; check without `--static`",
         "short-secret": "a secret that may be guessed; use 16 random characters or more",
+        "path-hidden": "a path that a mount above it answers, or a documentation page that a layer's policy keeps blank",
         "stop-too-long": "the times of the stop exceed what the platform waits before it kills",
         # of startup SQL:
         "sql-not-found": "the file that a statement names cannot be read",

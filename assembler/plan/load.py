@@ -29,6 +29,7 @@ from assembler.plan.component import Component, ResolvedEntry, entries, hidden, 
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.logging import check_logging
+from assembler.plan.sections.routes import check_docs, check_routes
 from assembler.plan.sections.scheduler import check_scheduler
 from assembler.plan.sections.server import check_server, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
@@ -224,6 +225,10 @@ class _Planner:
         )
         self.refuse([*faults, *found, *jobs, *check_engines(sql, declared)])
         advice = arranged(fault for fault in faults if fault.severity == "warning")
+        paths = (
+            *check_routes(of("router", "mount")),
+            *check_docs(of("middleware"), manifest.app, self.root),
+        )
         return Plan(
             name=shown_name(self.document.path),
             document=self.document,
@@ -242,7 +247,7 @@ class _Planner:
             sql=tuple(sql),
             logging=logging,
             server=server,
-            warnings=(*self.warnings(manifest), *advice, *jobs, *self.unknown(resolved)),
+            warnings=(*self.warnings(manifest), *advice, *jobs, *paths, *self.unknown(resolved)),
             is_static=is_static,
         )
 

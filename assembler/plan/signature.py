@@ -160,10 +160,16 @@ def advised_length(annotation: Any) -> int | None:
     A component says it by `json_schema_extra={"advised_min_length": 16}`: the value is taken, and
     `check` warns.
     """
+    found = annotated_fact(annotation, "advised_min_length")
+    return found if isinstance(found, int) else None
+
+
+def annotated_fact(annotation: Any, key: str) -> Any:
+    """Return what a `Field(json_schema_extra={key: …})` within an annotation says, or None."""
     for item in get_args(annotation):
         extra = getattr(item, "json_schema_extra", None)
-        found = extra.get("advised_min_length") if isinstance(extra, dict) else advised_length(item)
-        if isinstance(found, int):
+        found = extra.get(key) if isinstance(extra, dict) else annotated_fact(item, key)
+        if found is not None:
             return found
     return None
 

@@ -94,6 +94,14 @@ CONTRACTS = (
         "`audit` calls it high",
     ),
     Contract(
+        "docs_exempt_from",
+        "key of `Field(json_schema_extra={…})` in the annotation of an option",
+        ("components/middleware/security_headers.py",),
+        ("assembler/plan/sections/routes.py",),
+        "the option lists pages to which the policy in the option of that name does not apply: "
+        "`check` warns of documentation pages that are missing there",
+    ),
+    Contract(
         "reports",
         "attribute of an exception handler, a bool",
         ("components/errors/__init__.py",),

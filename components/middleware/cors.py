@@ -7,11 +7,13 @@ decodes all headers of the answer several times. `Vary` gets `Origin` once, toke
 credentials, as OAuth metadata wants it that browsers ask for with a preflight.
 """
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
@@ -21,6 +23,40 @@ from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _REMEMBERED_ORIGINS = 256
 _More = Field(json_schema_extra={"looser": "longer"})
+_HOST_END = re.compile(r"[/?#]")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def sendable_origin(text: str) -> str:
+    """Give an origin back that a browser may send, `*` and `null` among them.
+
+    Browsers write the scheme, the host in lower case and ASCII, and a port that is not the scheme's
+    own (https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin).
+
+    Raises:
+        ValueError: nothing sends it, so it would never match.
+    """
+    if text in ("*", "null"):
+        return text
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise ValueError(f"must begin with its scheme, as `https://{text}` does")
+    if "*" in text:
+        raise ValueError("must have no `*` within, which matches nothing: use `allow_origin_regex`")
+    scheme = scheme.lower()
+    host = _HOST_END.split(rest, maxsplit=1)[0].rpartition("@")[2].lower()
+    host = host.removesuffix(_DEFAULT_PORTS.get(scheme, ":"))
+    if not host.isascii():
+        name, colon, port = host.partition(":")
+        with suppress(UnicodeError):
+            host = name.encode("idna").decode() + colon + port
+    sent = f"{scheme}://{host}"
+    if sent != text or (scheme in _DEFAULT_PORTS and not host):
+        raise ValueError(f"must be as browsers send it: `{sent}`, not `{text}`")
+    return text
+
+
+Origin = Annotated[str, AfterValidator(sendable_origin)]
 
 
 class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
@@ -32,7 +68,7 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         self,
         app: ASGIApp,
         *,
-        allow_origins: Annotated[Sequence[str], _More] = (),
+        allow_origins: Annotated[Sequence[Origin], _More] = (),
         allow_methods: Annotated[Sequence[str], _More] = ("GET",),
         allow_headers: Annotated[Sequence[str], _More] = (),
         allow_credentials: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
@@ -81,9 +117,10 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         self._join(touches=[b"vary", _ALLOW_ORIGIN, *dict(self._simple)])
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
-        origin = headers.get(b"origin")
-        if origin is None:
+        if b"origin" not in headers:
             return self._unasked
+        # Of two the first counts, as in Starlette, whose preflights are ours; `headers` has the last.
+        origin = next(value for name, value in scope["headers"] if name == b"origin")
         is_public = self._is_public is not None and self._is_public(app_path(scope))
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             return self._preflight_of_all if is_public else self._preflight

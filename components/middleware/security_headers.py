@@ -86,7 +86,7 @@ class SecurityHeadersMiddleware(HeaderLayer):
             Sequence[str],
             Field(
                 description="documentation pages, such as `/docs` or `/docs/*`",
-                json_schema_extra={"looser": "longer"},
+                json_schema_extra={"looser": "longer", "docs_exempt_from": "csp"},
             ),
         ] = ("/docs", "/docs/*", "/redoc"),
         frame_options: Annotated[Literal["DENY", "SAMEORIGIN"] | None, _Off] = "DENY",

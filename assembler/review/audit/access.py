@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from assembler.document.nodes import MappingNode, ScalarNode, SequenceNode, locate
+from assembler.plan.path_patterns import exempts, guards
 from assembler.review.audit.item import Item
 from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
@@ -125,37 +126,6 @@ def _covers(layer: Item, item: Item) -> bool:
         (not guarded or any(guards(text, path) for text in guarded))
         and not any(exempts(text, path) for text in exempt)
         for path in paths
-    )
-
-
-def guards(pattern: str, path: str, method: str | None = None) -> bool:
-    """Tell whether a guard on `pattern` looks at `path`, as the guards of `components` do.
-
-    `path` is written plainly, as in a manifest. Without `method` every method is asked for.
-    """
-    place = pattern.rpartition(" ")[2]
-    bare = place.removesuffix("/*").rstrip("/") or "/"
-    return _names_method(pattern, method) and (_meets(place, path) or _meets(bare, path))
-
-
-def exempts(pattern: str, path: str, method: str | None = None) -> bool:
-    """Tell whether an exemption for `pattern` holds for `path`; it is not wider than its words."""
-    return _names_method(pattern, method) and _meets(pattern.rpartition(" ")[2], path)
-
-
-def _names_method(pattern: str, method: str | None) -> bool:
-    methods = pattern.rpartition(" ")[0].strip().split(",")
-    return methods == [""] or method in methods or (method == "HEAD" and "GET" in methods)
-
-
-def _meets(place: str, path: str) -> bool:
-    """Tell whether a path is meant: `*` is one segment, and at the end all beneath."""
-    wanted, given = place.split("/"), path.split("/")
-    if wanted[-1] == "*":
-        wanted, given = wanted[:-1], given[: len(wanted) - 1] if len(given) >= len(wanted) else []
-    return len(wanted) == len(given) and all(
-        want == have or (want == "*" and have != "")
-        for want, have in zip(wanted, given, strict=True)
     )
 
 

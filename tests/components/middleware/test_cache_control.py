@@ -1,12 +1,16 @@
 """CacheControlMiddleware and its entity tags."""
 
+import hashlib
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.authentication import SimpleUser
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.etag import is_known
+from components.middleware.api_key import APIKeyMiddleware
 from components.middleware.cache_control import CacheControlMiddleware, CacheRule
+from components.middleware.ip_allow_list import IPAllowListMiddleware
 from tests.components.middleware.exchange import Answer, exchange, http_scope, responding
 
 RULES = [
@@ -305,3 +309,66 @@ def test_refuses_options_that_are_not_what_they_should_be(
 ) -> None:
     with pytest.raises(error):
         CacheControlMiddleware(responding(), **options)
+
+
+KEY = "a-key-of-many-random-characters"
+TO_ALL = CacheRule(match="GET /*", cache="public, max-age=60")
+HELD = {"holder": hashlib.sha256(KEY.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("etag", [None, "weak"])
+@pytest.mark.parametrize("is_inside", [False, True])
+@pytest.mark.parametrize("guard", ["key", "address", "login"])
+def test_what_a_guard_let_in_is_not_for_all(guard: str, is_inside: bool, etag: Any) -> None:
+    def guarded(app: ASGIApp) -> ASGIApp:
+        if guard == "key":
+            return APIKeyMiddleware(app, keys=HELD, exempt=["/open"])
+        if guard == "address":
+            return IPAllowListMiddleware(app, allow=["198.51.100.7"], paths=["/held"])
+
+        async def login(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/held":
+                scope["user"] = SimpleUser("ann")
+            await app(scope, receive, send)
+
+        return login
+
+    def ruled(app: ASGIApp) -> ASGIApp:
+        return CacheControlMiddleware(app, rules=[TO_ALL], etag=etag)
+
+    app = ruled(guarded(responding())) if is_inside else guarded(ruled(responding()))
+    fields = [(b"x-api-key", KEY.encode())]
+    for _ in range(2):  # what is kept of the first answer must not be the second one's
+        assert exchange(app, http_scope("/open")).one("cache-control") == "public, max-age=60"
+        held = exchange(app, http_scope("/held", headers=fields))
+        assert (held.status, held.one("cache-control")) == (200, "private, no-store")
+
+
+@pytest.mark.parametrize(
+    ("path", "cache"),
+    [
+        ("/public/a", "public, max-age=60"),
+        ("/public/../private/a", "private, max-age=5"),
+        ("/public//../private/a", "private, max-age=5"),
+        ("/private\n", "private, max-age=5"),
+        ("/public/../other/a", None),
+        ("//public/a", None),
+    ],
+)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_public_rule_holds_for_every_reading_and_a_private_one_for_any(
+    path: str, cache: str | None, turn: int
+) -> None:
+    rules = [
+        CacheRule(match="GET /public/*", cache="public, max-age=60"),
+        CacheRule(match="GET /private/*", cache="private, max-age=5"),
+    ]
+    app = CacheControlMiddleware(responding(), rules=rules[::turn])
+    assert exchange(app, http_scope(path)).one("cache-control") == cache
+
+
+def test_an_error_is_never_public() -> None:
+    for status in (304, 200, 400, 404, 500, 503):
+        app = CacheControlMiddleware(responding(status), rules=[TO_ALL])
+        found = exchange(app, http_scope("/x")).one("cache-control") or ""
+        assert ("public" in found) == (status < 400)

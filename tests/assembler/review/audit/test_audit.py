@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +17,6 @@ from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList
 from assembler.plan.load import load_shape
 from assembler.review.audit import Report, audit
-from assembler.review.audit.access import exempts, guards
 from assembler.review.audit.report import as_dict, as_sarif, as_text
 from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, Profile, profile_of
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
@@ -447,26 +445,6 @@ def test_a_pool_of_threads_takes_no_connections(tmp_path: Path) -> None:
 def test_a_pool_that_keeps_nothing_counts_once(tmp_path: Path) -> None:
     text = "manifest: 1\nresources: {db: {use: a.engine, with: {url: '${U}', pool: none}}}\n"
     assert "pool-in-serverless" not in broken(audited(tmp_path, text, "serverless"))
-
-
-def plain(path: str) -> bool:
-    return path == "/" or not (
-        path.endswith("/") or set(path) & set("\n\t\\") or "/." in path or "//" in path
-    )
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        case
-        for case in yaml.safe_load((Path(__file__).parents[3] / "guards.yaml").read_text())
-        if "disk" not in case and plain(case["path"])
-    ],
-    ids=str,
-)
-def test_the_audit_says_of_guards_what_they_do(case: dict[str, Any]) -> None:
-    asked = (case["pattern"], case["path"], case.get("method", "GET"))
-    assert (guards(*asked), exempts(*asked)) == (case["guard"], case["exempt"])
 
 
 def guarded(folder: Path, paths: str, more: str = "") -> bool:

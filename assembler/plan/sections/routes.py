@@ -1,0 +1,98 @@
+"""The paths of a manifest → warnings where one of them keeps another from being reached.
+
+In: the layers and routes of a plan, and the `app` section. Out: `path-hidden` for a router or mount
+that stands below a mount which answers its path, and for a documentation page that a layer sends
+under a policy which keeps it blank.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Note
+from assembler.document.nodes import MappingNode, locate
+from assembler.manifest.app import App
+from assembler.plan.component import Component
+from assembler.plan.path_patterns import exempts
+from assembler.plan.signature import annotated_fact
+
+POLICY = "docs_exempt_from"
+"""Key of an option that lists pages to which the policy in the option that it names does not apply."""
+
+
+def check_routes(routes: Sequence[Component]) -> Iterator[Diagnostic]:
+    """Warn of routes that a mount above them answers in their place."""
+    mounts: list[Component] = []
+    for component in routes:
+        paths = list(_paths(component)) if mounts else []
+        for mount in mounts:
+            front = mount.entry.mount.rstrip("/")
+            hidden = [path for path in paths if path == front or path.startswith(f"{front}/")]
+            if not hidden:
+                continue
+            where = mount.entry.mount
+            more = f" and {len(hidden) - 1} more are" if len(hidden) > 1 else " is"
+            message = f"`{hidden[0]}`{more} never reached: the mount at `{where}` answers there"
+            note = Note(mount.span, f"`{where}` is mounted here")
+            remedy = "move the mount below it"
+            span = component.span
+            yield Diagnostic(
+                "path-hidden", message, span, notes=(note,), help=remedy, severity="warning"
+            )
+            break
+        if component.role == "mount":
+            mounts.append(component)
+
+
+def check_docs(layers: Iterable[Component], app: App, root: MappingNode) -> Iterator[Diagnostic]:
+    """Warn of documentation pages that a layer sends under the policy of all other pages."""
+    pages = {"docs": app.openapi.docs, "redoc": app.openapi.redoc} if app.openapi.path else {}
+    for component in layers:
+        for name, parameter in component.target.signature.parameters.items():
+            policy = annotated_fact(parameter.annotation, POLICY)
+            if not isinstance(policy, str) or _option(component, policy) is None:
+                continue
+            patterns = _option(component, name) or ()
+            for key, page in pages.items():
+                if page is None or any(exempts(text, page) for text in patterns):
+                    continue
+                message = f"`{page}` stays blank: `{policy}` of `{component.target.name}` blocks it"
+                section, _ = locate(root, ("app", "openapi"))
+                written = section.members if isinstance(section, MappingNode) else {}
+                span = written[key].value.span if key in written else component.span
+                remedy = f"add it to `{name}`, or write `app: {{openapi: {{{key}: null}}}}`"
+                yield Diagnostic("path-hidden", message, span, help=remedy, severity="warning")
+
+
+def _paths(component: Component) -> Iterator[str]:
+    """Where an entry answers, as far as that is known without calling anything."""
+    if component.role == "mount":
+        yield component.entry.mount
+        return
+    prefix = component.entry.prefix
+    found = list(_declared(getattr(component.target.value, "routes", ())))
+    yield from (f"{prefix}{path}" for path in found)
+    if not found and prefix:  # a factory: all of its routes are beneath
+        yield prefix
+
+
+def _declared(routes: Any, prefix: str = "") -> Iterator[str]:
+    if not isinstance(routes, list):
+        return
+    for route in routes:
+        included = getattr(route, "original_router", None)  # of FastAPI from 0.140 on
+        if included is not None:
+            more = getattr(getattr(route, "include_context", None), "prefix", "")
+            yield from _declared(included.routes, prefix + more)
+        elif isinstance(path := getattr(route, "path", None), str):
+            yield prefix + path
+
+
+def _option(component: Component, name: str) -> Any:
+    """The value that an option has, where it was given or has a default."""
+    given = component.options.value or component.options.data
+    if name in given:
+        return given[name]
+    parameter = inspect.signature(component.target.value).parameters.get(name)
+    return None if parameter is None else parameter.default

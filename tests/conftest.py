@@ -1,12 +1,25 @@
-"""The option that rewrites golden files, how many processes test, and hypothesis without a clock."""
+"""The option that rewrites golden files, how many processes test, hypothesis without a clock, and
+signals as a process has them that nobody put into the background.
+"""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# What a shell's background job or a runner of CI ignores, its children would ignore as well.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -57,7 +57,7 @@ def start_uvicorn(
             process.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.wait(20)
 
 
 @contextmanager
@@ -96,5 +96,5 @@ def start_pgbouncer(postgres: str, **settings: str) -> Iterator[str]:
         yield f"postgresql://postgres:word@127.0.0.1:{port}/postgres"
     finally:
         process.kill()
-        process.wait()
+        process.wait(20)
         shutil.rmtree(folder, ignore_errors=True)

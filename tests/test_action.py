@@ -36,7 +36,7 @@ needs_bash = pytest.mark.skipif(
 
 def _checked(*command: str, text: str | None = None) -> None:
     done = subprocess.run(
-        command, cwd=ROOT, input=text, capture_output=True, text=True, check=False
+        command, cwd=ROOT, input=text, capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -141,7 +141,7 @@ def github() -> Iterator[GitHub]:
         yield state
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(20)
         server.server_close()
 
 
@@ -207,7 +207,12 @@ class Runner:
     def git(self, *arguments: str) -> str:
         name = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
         done = subprocess.run(
-            ["git", *name, *arguments], cwd=self.folder, capture_output=True, text=True, check=True
+            ["git", *name, *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=100,
         )
         return done.stdout.strip()
 
@@ -340,7 +345,9 @@ def test_a_base_that_a_shallow_checkout_lacks_is_fetched(runner: Runner, tmp_pat
     runner.git("config", "uploadpack.allowAnySHA1InWant", "true")
     shallow = tmp_path / "shallow"
     subprocess.run(
-        ["git", "clone", "-q", "--depth=1", f"file://{runner.folder}", str(shallow)], check=True
+        ["git", "clone", "-q", "--depth=1", f"file://{runner.folder}", str(shallow)],
+        check=True,
+        timeout=100,
     )
     runner.folder = shallow
     runner.differs("", 0)

@@ -28,5 +28,6 @@ def test_the_sources_pass(name: str) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -35,6 +35,7 @@ def test_hadolint_finds_nothing() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
     assert (done.returncode, done.stdout) == (0, "")
 

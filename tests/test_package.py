@@ -95,6 +95,7 @@ def test_the_tests_of_assembler_pass_without_components(alone: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
@@ -155,6 +156,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
 
 
@@ -233,7 +235,12 @@ def test_the_repository_speaks_of_no_machine() -> None:
 
 def _tracked() -> list[str]:
     done = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
     if done.returncode:  # an unpacked archive has no history
         return [

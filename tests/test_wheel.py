@@ -17,7 +17,13 @@ pytestmark = pytest.mark.timeout(300)
 
 def command(*arguments: str | Path, folder: Path) -> str:
     done = subprocess.run(
-        arguments, cwd=folder, capture_output=True, text=True, check=False, env=_environment()
+        arguments,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

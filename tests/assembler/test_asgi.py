@@ -73,7 +73,7 @@ def serving(name: str, folder: Path, manifest: Path) -> Iterator[tuple[str, list
             status = process.wait(PATIENCE_SECONDS)
         finally:
             process.kill()
-            process.wait()
+            process.wait(20)
     ended.append(Ended(status, log.read_text("utf-8")))
 
 

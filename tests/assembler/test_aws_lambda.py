@@ -177,6 +177,7 @@ def python(folder: Path, code: str, manifest: str = MANIFEST) -> "subprocess.Com
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
 
 

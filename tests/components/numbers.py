@@ -41,7 +41,7 @@ def started(
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.wait(20)
 
 
 def ask(url: str, times: int = 1) -> None:

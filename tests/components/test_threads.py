@@ -44,7 +44,7 @@ def test_no_thread_before_the_first_call_and_no_more_than_workers() -> None:
 
         def note() -> None:
             threads.add(threading.current_thread().name)
-            gate.wait()
+            gate.wait(20)
 
         assert not any(t.name.startswith("counted") for t in threading.enumerate())
         gate = threading.Barrier(3)

@@ -101,7 +101,7 @@ def running(name: str, folder: Path, server: str, text: str, *more: str) -> Iter
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE_SECONDS)
             process.kill()
-            process.wait()
+            process.wait(20)
 
 
 @contextmanager

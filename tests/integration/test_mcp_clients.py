@@ -182,7 +182,7 @@ def inspect(url: str, visit: Visit, home: Path, *arguments: str) -> Any:
         person.start()
         assert process.stdout is not None
         output = process.stdout.read()
-        person.join()
+        person.join(20)
     os.close(master)
     os.close(terminal)
     assert process.returncode == 0, "".join(said)

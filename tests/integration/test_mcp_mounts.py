@@ -199,7 +199,7 @@ def test_a_stream_that_is_open_does_not_keep_the_service_from_stopping(tmp_path:
         assert not listener.is_alive()
     finally:
         process.kill()
-        process.wait()
+        process.wait(20)
 
 
 def _listen(port: int, opened: threading.Event) -> None:

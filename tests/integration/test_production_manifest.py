@@ -56,6 +56,7 @@ def apply(database: str) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -106,7 +107,7 @@ def service(postgres: str, redis: str, reports: Service, tmp_path: Path) -> Iter
         assert log.read_text().count("stopped manifests") == 4, log.read_text()
     finally:
         process.kill()
-        process.wait()
+        process.wait(20)
 
 
 @pytest.mark.timeout(180)

@@ -97,6 +97,7 @@ def test_jobs_that_are_off_import_no_apscheduler_and_run_when_told(tmp_path: Pat
             capture_output=True,
             text=True,
             check=False,
+            timeout=100,
         )
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 

@@ -42,7 +42,7 @@ def database(postgres: str) -> str:
     command = [sys.executable, "-m", "assembler", "sql", "manifests/prod.yaml", "--apply"]
     environment = {**os.environ, **variables(postgres)}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return postgres
@@ -65,6 +65,7 @@ def play(database: str, folder: Path, *names: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads((folder / "said.json").read_text())

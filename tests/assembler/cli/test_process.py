@@ -64,6 +64,7 @@ def test_closed_streams_are_no_fault(redirection: str) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
     assert shown.returncode == 2
     assert "Traceback" not in shown.stderr
@@ -79,6 +80,7 @@ def test_a_full_disk_is_told_in_one_line() -> None:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
+            timeout=100,
         )
     assert (shown.returncode, shown.stderr) == (2, "error: No space left on device\n")
 
@@ -145,7 +147,12 @@ def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     gone.mkdir()
     line = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m assembler check m.yaml"
     shown = subprocess.run(
-        ["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        ["/bin/sh", "-c", line],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
     assert shown.returncode == 2
     assert shown.stderr == "error: No such file or directory\n"

@@ -276,4 +276,4 @@ def test_the_end_of_the_calendar_is_no_fire() -> None:
 
 def test_a_manifest_without_jobs_imports_no_cronsim() -> None:
     code = "import sys, assembler.manifest.schedule, assembler.plan.load; sys.exit('cronsim' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)

@@ -68,4 +68,4 @@ def test_a_stop_while_a_mount_is_made_is_quick(tmp_path: Path) -> None:
         assert time.monotonic() - began < 15
     finally:
         process.kill()
-        process.wait()
+        process.wait(20)

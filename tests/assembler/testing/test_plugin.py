@@ -75,6 +75,7 @@ def run(project: Path, text: str, *options: str, code: str = "") -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
     )
     return done.stdout + done.stderr
 

@@ -230,4 +230,7 @@ def test_a_cache_in_memory_imports_no_redis() -> None:
         "sys.exit('redis' in sys.modules)"
     )
     root = Path(__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=root, check=False, timeout=100).returncode
+        == 0
+    )

@@ -55,5 +55,5 @@ def document_server(context: ssl.SSLContext | None = None) -> Iterator[DocumentS
         yield known
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(20)
         server.server_close()

@@ -139,4 +139,4 @@ def start_key_server(*keys: Key) -> Iterator[KeyServer]:
         state.gate.set()
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(20)

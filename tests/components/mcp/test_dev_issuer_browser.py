@@ -69,7 +69,7 @@ def callback() -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/callback"
     server.shutdown()
-    thread.join()
+    thread.join(20)
     server.server_close()
 
 

@@ -158,4 +158,4 @@ def test_no_library_of_tokens_is_loaded_before_the_first_one(tmp_path: Path) -> 
         "assert not {'jwt', 'mcp', 'mcp_types'} & set(sys.modules)\n"
     )
     root = Path(__file__).resolve().parents[3]
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=100)

@@ -289,7 +289,7 @@ def test_a_forked_process_draws_its_own_randomness() -> None:
         child.start()
     drawn = [queue.get(timeout=30) for _ in children]
     for child in children:
-        child.join()
+        child.join(20)
     own = [process_ids().new()[19:] for _ in range(100)]
     assert len({*own, *drawn[0], *drawn[1]}) == 300
 

@@ -94,7 +94,10 @@ def test_without_a_dsn_nothing_is_imported(dsn: str) -> None:
         "asyncio.run(off.open()); asyncio.run(off.aclose())\n"
         "sys.exit(off.is_on or 'sentry_sdk' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=100).returncode
+        == 0
+    )
 
 
 def test_what_waits_is_sent_at_the_end_and_nothing_after_it() -> None:

@@ -186,7 +186,7 @@ def test_threads_may_ask_while_routes_come_and_go() -> None:
         app.router.routes.pop()
     done.set()
     for thread in threads:
-        thread.join()
+        thread.join(20)
     assert wrong == []
 
 

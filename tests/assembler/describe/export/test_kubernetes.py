@@ -311,7 +311,7 @@ def test_a_pod_runs_its_job_with_the_tick_that_the_name_of_its_job_tells(
     command = [expanded(part) for part in hostile["command"]]
     environment = {"PATH": f"{told.parent}:/usr/bin:/bin", "TICK_OF": name}
     ran = subprocess.run(
-        command, env=environment, capture_output=True, encoding="utf-8", check=True
+        command, env=environment, capture_output=True, encoding="utf-8", check=True, timeout=100
     )
     job = ["run-job", "/etc/assembler/eu/prod.yaml", "hostile: $(rm) \"\n' é"]
     assert ran.stdout.split("|")[:-1] == [*job, *tick.split()]

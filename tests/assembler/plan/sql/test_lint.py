@@ -148,12 +148,13 @@ def test_check_warns_and_succeeds_and_a_start_parses_nothing(tmp_path: Path) -> 
             "import sys; from assembler.plan.load import load; load('m.yaml');"
             "assert not {'sqlglot', 'sqlalchemy'} & set(sys.modules)"
         )
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
         done = subprocess.run(
             [sys.executable, "-m", "assembler", "check", "m.yaml", "--format", "json"],
             capture_output=True,
             text=True,
             check=True,
+            timeout=100,
         )
     codes = [item["code"] for item in json.loads(done.stdout)["diagnostics"]]
     assert codes == ["sql-not-repeatable", "sql-dangerous"]

@@ -528,7 +528,7 @@ def test_a_module_is_parsed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_griffe_is_not_imported_before_a_source_is_read() -> None:
     code = "import sys, assembler.plan.static; sys.exit('griffe' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=100).returncode == 0
 
 
 def _facts(fault: ImportFault) -> tuple[Any, ...]:

@@ -92,7 +92,7 @@ def test_the_suppressions_of_a_commit_hold_for_what_changes_them(tmp_path: Path)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
     write(tmp_path, {"old/prod.yaml": quiet, "prod.yaml": RELOADING})
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
-        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True, timeout=100)
     write(tmp_path, {"old/prod.yaml": RELOADING, "prod.yaml": quiet, "new-prod.yaml": quiet})
     for name, status in {"old/prod.yaml": 0, "prod.yaml": 1, "new-prod.yaml": 1}.items():
         assert run("audit", name, "--base", "HEAD", folder=tmp_path).status == status

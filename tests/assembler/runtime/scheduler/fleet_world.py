@@ -140,7 +140,11 @@ scheduler:
         """Queue the latest tick of each job, as an outside clock does."""
         code = TICK.replace("JOBS", repr(jobs))
         subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=self.environment, check=True
+            [sys.executable, "-c", code],
+            cwd=self.folder,
+            env=self.environment,
+            check=True,
+            timeout=100,
         )
 
     def output(self, process: subprocess.Popen[str]) -> str:
@@ -155,7 +159,7 @@ scheduler:
             assert process.stderr is not None
             said = process.stderr.readline()
             while not said.startswith("takes from the queue"):
-                assert said, f"the worker ended with status {process.wait()}"
+                assert said, f"the worker ended with status {process.wait(20)}"
                 said = process.stderr.readline()
         return started
 
@@ -229,7 +233,7 @@ def fleet(folder: Path, url: str) -> Iterator[Fleet]:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGCONT)
                 process.kill()
-            process.wait()
+            process.wait(20)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     with suppress(BrokenPipeError):

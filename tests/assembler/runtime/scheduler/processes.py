@@ -75,7 +75,7 @@ def crew(journal: Path, **options: Any) -> Iterator[Crew]:
         for process in made.processes:
             if process.poll() is None:
                 process.kill()
-            process.wait()
+            process.wait(20)
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()

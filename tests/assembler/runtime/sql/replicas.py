@@ -72,7 +72,7 @@ class Replica:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.communicate(timeout=20)
 
     def is_ready(self) -> bool:
         assert self.process.stdout is not None

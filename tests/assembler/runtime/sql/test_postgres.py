@@ -158,7 +158,7 @@ def test_a_long_transaction_keeps_readers_waiting_only_for_the_lock_timeout(
         reader.start()
         blocked, free = started(path)
         over.set()
-        reader.join()
+        reader.join(20)
     assert blocked.outcome == "warned"
     assert blocked.error is not None
     assert blocked.error.startswith("is pending: canceling statement due to lock timeout (55P03)")

@@ -1,9 +1,12 @@
 """The checks of the sources are tests, so that one command runs all of them."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,31 @@ def test_the_sources_pass(name: str) -> None:
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+WAITING = re.compile(r"process|server|thread|child|person|reader|gate", re.IGNORECASE)
+
+
+def unbounded_waits(path: Path) -> Iterator[str]:
+    """Yield the calls of a test that wait for a process or a thread for as long as it likes."""
+    tree = ast.parse(path.read_text("utf-8"))
+    awaited = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if id(node) in awaited or any(word.arg in {"timeout", None} for word in node.keywords):
+            continue
+        owner, name = ast.unparse(node.func.value), node.func.attr
+        is_run = owner == "subprocess" and name in {"run", "call", "check_call", "check_output"}
+        is_wait = name in {"wait", "join", "communicate"} and WAITING.search(owner)
+        if is_run or (is_wait and not node.args):
+            yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:60]}"
+
+
+def test_every_wait_of_a_test_for_a_process_or_a_thread_is_bounded() -> None:
+    files = [
+        path
+        for path in (ROOT / "tests").rglob("*.py")
+        if not {"sample_app", "benchmarks", "golden"} & set(path.parts)
+    ]
+    assert [wait for path in files for wait in unbounded_waits(path)] == []

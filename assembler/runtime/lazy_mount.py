@@ -11,7 +11,6 @@ A request that goes away takes nothing with it: it waits for the making, it does
 
 import asyncio
 import contextvars
-import gc
 import logging
 import math
 import time
@@ -87,7 +86,15 @@ class LazyMount:
         self._clock = clock
         self._app: ASGIApp | None = None
         self._own: dict[str, Any] = {}  # what the application's lifespan puts on the state
+        # Those of one loop, anew in each; see `_begin`.
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Future[None] | None = None
+        self._wanted = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._is_closing = False
+        self._failures_in_row = 0
+        self._retry_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request or websocket on to the application, which is made if it is not there."""
@@ -107,23 +114,26 @@ class LazyMount:
     async def aclose(self) -> None:
         """Leave the application's lifespan, or give up making it."""
         self._is_closing = True
+        owner = self._owner
+        if owner is None:
+            return
         if self._app is None:
-            self._owner.cancel()
+            owner.cancel()
         self._leaving.set()
         try:
-            await asyncio.wait({self._owner})
+            await asyncio.wait({owner})
         except asyncio.CancelledError:
-            self._owner.cancel()
+            owner.cancel()
             raise
         finally:
             self._settle()  # the owner may have ended before it saw that it was wanted
-        if not self._owner.cancelled():
-            self._owner.result()
+        if not owner.cancelled():
+            owner.result()
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._is_closing = False
-        self._attempt: asyncio.Future[None] | None = None
+        self._attempt = None
         self._failures_in_row = 0
         self._retry_at = self._clock()
         self._wanted = asyncio.Event()
@@ -160,17 +170,12 @@ class LazyMount:
         """Own the application, from the first request to the end."""
         lifespan: LifespanClient | None = None
         try:
-            await self._wanted.wait()
-            # Amid the imports one collection of all that the service has would hold the loop for
-            # 100 ms. What a start has made stays to the end, and need not be looked at again.
-            gc.freeze()
             while lifespan is None:
                 await self._wanted.wait()
                 self._wanted.clear()
                 lifespan = await self._tried()
             await self._leaving.wait()
         finally:
-            gc.unfreeze()
             self._app = None
             self._report.built = False
         await lifespan.aclose()

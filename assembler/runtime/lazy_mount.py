@@ -11,10 +11,13 @@ A request that goes away takes nothing with it: it waits for the making, it does
 
 import asyncio
 import contextvars
+import gc
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -187,10 +190,11 @@ class LazyMount:
         own: dict[str, Any] = {}
         limit = asyncio.timeout(_LIMIT.total_seconds())
         try:
-            async with limit:
-                app: ASGIApp = await call(self._make)
-                lifespan = LifespanClient(app, self._shared, own)
-                await lifespan.open()
+            with _FULL_COLLECTIONS.put_off():
+                async with limit:
+                    app: ASGIApp = await call(self._make)
+                    lifespan = LifespanClient(app, self._shared, own)
+                    await lifespan.open()
         except Exception as error:  # noqa: BLE001  # others' code may raise anything
             late = StepTimeout(_LIMIT, abandoned=False) if limit.expired() else None
             self._note_failure(late or error)
@@ -231,6 +235,43 @@ class LazyMount:
             text = self._scrub("\n  ".join([text, *frame_of(error)]))
         what = "mount `%s` could not be made, and is tried again in %.0f s at the earliest: %s"
         logger.error(what, self._report.id, pause, text)
+
+
+class _FullCollections:
+    """Puts off the garbage collector's full collections, for any number of mounts at once.
+
+    Amid the imports one of all that the service has would hold the loop for some 100 ms; the young
+    generations are collected as ever. To freeze what is there would be quicker still, but nobody can
+    take back a freeze of his own alone.
+    """
+
+    _NEVER = 2**30  # collections of the middle generation
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted_by = 0
+        self._before = 0
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Run the block without one."""
+        with self._lock:
+            young, middle, full = gc.get_threshold()
+            if self._wanted_by == 0:
+                self._before = full
+                gc.set_threshold(young, middle, self._NEVER)
+            self._wanted_by += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wanted_by -= 1
+                young, middle, full = gc.get_threshold()
+                if self._wanted_by == 0 and full == self._NEVER:  # nobody else has set it
+                    gc.set_threshold(young, middle, self._before)
+
+
+_FULL_COLLECTIONS = _FullCollections()
 
 
 def _refusal(scope: Scope, seconds: float) -> Exception:

@@ -350,25 +350,34 @@ def test_one_task_with_a_clean_context_enters_and_leaves_each_lifespan() -> None
         assert entered[3] == left[3] == "nothing"
 
 
-def test_what_the_service_has_is_not_collected_amid_the_making_nor_kept_for_ever() -> None:
-    frozen: list[int] = []
+def test_no_full_collection_falls_into_the_making_and_others_freezes_stay() -> None:
+    before = gc.get_threshold()
+    during: list[tuple[int, int, int]] = []
 
     def make() -> ASGIApp:
-        frozen.append(gc.get_freeze_count())
+        during.append(gc.get_threshold())
         return Factory()()
 
     async def run() -> None:
-        mount, _ = mounted(make)
-        await mount.open()
-        frozen.append(gc.get_freeze_count())
-        await ask(mount)
-        await mount.aclose()
-        frozen.append(gc.get_freeze_count())
+        mounts = [mounted(make)[0] for _ in range(3)]
+        for mount in mounts:
+            await mount.open()
+        await asyncio.gather(*map(ask, mounts))
+        assert gc.get_threshold() == before
+        for mount in mounts:
+            await mount.aclose()
 
-    asyncio.run(run())
-    before, during, after = frozen
-    assert before == after == 0
-    assert during > 10_000
+    gc.freeze()
+    try:
+        count = gc.get_freeze_count()
+        asyncio.run(run())
+        assert count > 10_000
+        assert gc.get_freeze_count() >= count * 0.9  # less what was freed meanwhile
+    finally:
+        gc.unfreeze()
+    assert [each[:2] for each in during] == [before[:2]] * 3
+    assert all(each[2] > 1_000_000 for each in during)
+    assert gc.get_threshold() == before
 
 
 def test_a_mount_that_nobody_asked_for_is_closed_without_being_made() -> None:

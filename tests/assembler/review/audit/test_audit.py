@@ -180,7 +180,7 @@ def test_only_what_is_new_against_a_commit_fails_a_gate_of_new_findings(tmp_path
     base = "manifest: 1\nserver: {reload: true}\nstartup: [{database: '${resources.db}', sql: [{label: a, file: a.sql}]}]\nresources: {db: {use: a.b}}\n"
     write(tmp_path, {"prod.yaml": base, "a.sql": "SELECT 1"})
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
-        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True, timeout=100)
     audit_new = ("audit", "prod.yaml", "--base", "HEAD", "--new")
     done = run(*audit_new, folder=tmp_path)
     assert done.status == 0

@@ -23,6 +23,7 @@ import inspect
 import logging
 import sys
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import Context, ContextVar, Token, copy_context
@@ -56,7 +57,7 @@ _SERVERS = (
     "gunicorn.error",
     "hypercorn.error",
     "mangum.http",
-    "_granian",
+    "_granian.utils",
 )
 
 Handler = Callable[..., Any]
@@ -214,7 +215,7 @@ class ExceptionBoundary:
         if isinstance(error, GeneratorExit) or _is_own_cancellation(error):
             return False  # nothing may wait any more
         if isinstance(_sole(error), ClientDisconnect):
-            error.__dict__[_LOGGED] = True  # nobody is there, and nothing is wrong
+            _mark_as_logged(error)  # nobody is there, and nothing is wrong
             return False
         stops = exchange.stops if exchange.error is error else []
         scope = stops[0].scope if stops else scope
@@ -263,7 +264,7 @@ class ExceptionBoundary:
                 self._log(f"the handler of {type(error).__name__} failed", second, scope)
             else:
                 if getattr(handler, "reports", False):
-                    error.__dict__[_LOGGED] = True
+                    _mark_as_logged(error)
         return response or PlainTextResponse("Internal Server Error", status_code=500)
 
     def _report(
@@ -287,7 +288,7 @@ class ExceptionBoundary:
         if request_id is not None:
             record.request_id = request_id
         logger.handle(record)  # formatters print `exc_text` where it is there
-        error.__dict__[_LOGGED] = True
+        _mark_as_logged(error)
 
 
 class Exchange:
@@ -505,7 +506,25 @@ class _NotTwice(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return error is None or error.__dict__.pop(_LOGGED, None) is None
+        if error is not None:
+            return error.__dict__.pop(_LOGGED, None) is None
+        # Granian's is text alone: its own first line, and the traceback.
+        text = record.getMessage().rstrip() if "\nTraceback " in str(record.msg) else ""
+        told = next((each for each in _LAST_TOLD if text.endswith(each)), None)
+        if told is None:
+            return True
+        _LAST_TOLD.remove(told)
+        return False
+
+
+_LAST_TOLD: deque[str] = deque(maxlen=64)
+"""How the tracebacks end that were logged last, where a server tells of them by text."""
+
+
+def _mark_as_logged(error: BaseException) -> None:
+    error.__dict__[_LOGGED] = True
+    if "granian" in sys.modules:
+        _LAST_TOLD.append("".join(traceback.format_exception_only(error)).rstrip())
 
 
 def _relay_for(layer: object) -> type[_Relay] | None:

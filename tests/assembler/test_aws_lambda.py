@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from assembler.aws_lambda import Instance
+from tests.assembler.sample_app.world import built
 
 ROOT = Path(__file__).parents[2]
 EVENT: dict[str, Any] = {
@@ -195,3 +196,15 @@ def test_a_manifest_that_is_refused_ends_the_process(tmp_path: Path) -> None:
     done = python(tmp_path, "import assembler; assembler.handler", "manifest: 2\n")
     assert done.returncode == 3
     assert "m.yaml:1:11" in done.stderr
+
+
+def test_what_nobody_handled_is_an_answer_and_one_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = built(tmp_path, "routes: [{use: tests.integration.raising.router}]")
+    event = {**EVENT, "rawPath": "/key"}
+    event["requestContext"] = {"http": {"method": "GET", "path": "/key", "sourceIp": "192.0.2.1"}}
+    with instance(app) as handler:
+        answer = handler(event, None)
+    assert (answer["statusCode"], answer["body"]) == (500, "Internal Server Error")
+    assert [record.name for record in caplog.records if record.exc_info] == ["assembler.error"]

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import logging
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 import assembler
-from tests.servers import free_port
+from tests.servers import free_port, wait_for_port
 
 ORIGIN = "https://app.example"
 MANIFEST = f"""\
@@ -220,3 +223,38 @@ def test_a_test_client_sees_the_exception_unless_the_manifest_wants_silence(
         else:
             with pytest.raises(KeyError, match="secretword"):
                 client.get("/key")
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_other_servers_write_no_second_traceback(server: str, tmp_path: Path) -> None:
+    manifest = tmp_path / "app.yaml"
+    manifest.write_text(MANIFEST.replace("APP\n", ""))
+    port = free_port()
+    commands = {
+        "gunicorn": f"gunicorn assembler:app -b 127.0.0.1:{port} -k uvicorn_worker.UvicornWorker "
+        "--no-control-socket",
+        "granian": f"granian --interface asgi assembler:app --port {port}",
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *commands[server].split()],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "ASSEMBLY": str(manifest)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for_port(port, process)
+        served = Served(f"http://127.0.0.1:{port}", port)
+        statuses = [answer and answer.status_code for answer in map(served.ask, ("/key", "/abort"))]
+        served.ask("/stream")
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert statuses == [500, 500]
+    text = log.read_text()
+    assert [
+        text.count(f"\n{word}") for word in ("KeyError: ", "tests.integration.raising.Abort")
+    ] == [1, 1]
+    assert text.count("\nRuntimeError: the stream broke") == 1

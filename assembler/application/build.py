@@ -97,6 +97,7 @@ class _Builder:
         routers = RouterLifespans(self.app)
         inner = [self.router_opening(routers), *self.mount_openings(mounts, shared)]
         lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown, jobs)
+        self.assembly.resources = shared
         self.assembly.checks.update(checks(self.plan, self.objects.resources))
         protocol = LifespanProtocol(lifespan, (shared, routers.state))
         self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole

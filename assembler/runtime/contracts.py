@@ -51,6 +51,28 @@ CONTRACTS = (
         "asked by readiness: raises, or returns False, where the resource does not answer",
     ),
     Contract(
+        "on_started",
+        "method of a resource, with the `Assembly`",
+        ("components/estate/live.py",),
+        ("assembler/runtime/lifespan.py",),
+        "called when all has started, jobs too; returns at once",
+    ),
+    Contract(
+        "on_drain",
+        "method of a resource, with seconds",
+        ("components/channels/__init__.py",),
+        ("assembler/runtime/signals.py",),
+        "called when a drain begins, with how long it lasts: what is open for long is ended within "
+        "that time; returns at once",
+    ),
+    Contract(
+        "status_note",
+        "attribute of a resource, a text or None",
+        ("components/clients/fcm.py", "components/clients/sms.py"),
+        ("assembler/runtime/report.py",),
+        "what the page of details says of it, such as that it is off",
+    ),
+    Contract(
         "transient",
         "attribute of an exception, a bool",
         (),

@@ -83,6 +83,7 @@ class Lifespan:
             self.recorder.tell(did, began, more=", and was unwound")
             raise
         self.assembly.state = "started"
+        self.assembly.tell_resources("on_started", self.assembly)
         count = len(self.assembly.degraded)
         self.recorder.tell("started", began, more=f", {count} degraded" if count else "")
 

@@ -6,7 +6,7 @@ Refuses nothing; the words of errors have had their secrets taken out before the
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -100,11 +100,32 @@ class Assembly:
     lazy: dict[str, LazyState] = field(default_factory=dict)
     jobs: Any = None  # what runs them: `tick`, `run_now`, and the `tally` of what became of them
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
+    resources: Mapping[str, Any] = field(default_factory=dict, repr=False)  # objects by id
 
     @property
     def ready(self) -> bool:
         """True from the end of the start until the first signal, or the beginning of the stop."""
         return self.state == "started"
+
+    def tell_resources(self, word: str, value: Any) -> None:
+        """Call the method `word` of each resource that has one; what it raises is logged.
+
+        A method of theirs returns at once: what takes time it does in a task of its own.
+        """
+        for id_, resource in self.resources.items():
+            method = getattr(type(resource), word, None)
+            if not callable(method):
+                continue
+            try:
+                method(resource, value)
+            except Exception as error:  # noqa: BLE001  # a resource may raise anything
+                log(logging.WARNING, f"`{word}` of resource `{id_}`: {type(error).__name__}")
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What resources say of themselves, by their ids, such as that one is off."""
+        found = {id_: getattr(one, "status_note", None) for id_, one in self.resources.items()}
+        return {id_: note for id_, note in found.items() if isinstance(note, str) and note}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
@@ -115,6 +136,7 @@ class Assembly:
             "ready": self.ready,
             "state": self.state,
             "degraded": dict(self.degraded),
+            "notes": self.notes,
             "lazy": [asdict(state) for state in self.lazy.values()],
             "steps": [
                 {

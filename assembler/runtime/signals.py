@@ -154,6 +154,7 @@ class Drain:
             self._starting.cancel()
         elif waits and not self._passed and self._loop is not None:
             log(logging.INFO, f"draining for {duration_text(waits)}: readiness says no")
+            self.assembly.tell_resources("on_drain", waits.total_seconds())
             self._timer = self._loop.call_later(
                 waits.total_seconds(), self._pass_on, signal.SIGTERM, None
             )

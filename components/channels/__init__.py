@@ -103,7 +103,7 @@ Deliver = Callable[[str, Message], None]
 class Channels:
     """All channels of one application in this process.
 
-    A resource: `open` begins, `aclose` ends every subscription with the close code 1012, `drain` ends
+    A resource: `open` begins, `aclose` ends every subscription with the close code 1012, `on_drain` ends
     them one by one within a time, `ping` asks the server.
     """
 
@@ -125,14 +125,13 @@ class Channels:
         self._loading: dict[str, asyncio.Future[None]] = {}
         self._wanted: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_open = False
-        self._closing: asyncio.Event | None = None
+        self._is_open = False  # for readers
+        self._can_publish = False
 
     async def open(self) -> None:
         """Begin to listen."""
-        self._closing = asyncio.Event()
         await self._log.open(self._deliver, self._lost)
-        self._is_open = True
+        self._is_open = self._can_publish = True
         self._start(self._sweep())
         if self._check_seconds is not None:
             self._start(self._check(self._check_seconds))
@@ -159,6 +158,8 @@ class Channels:
             TypeError, ValueError: the value has no JSON, or the name is none.
             Exception: what the server's client raises; the message may or may not be kept.
         """
+        if not self._can_publish:
+            raise ChannelsClosed("the channels are not open")
         return await self._log.append(checked_name(channel), json_text(value), key)
 
     async def subscribe(
@@ -184,22 +185,23 @@ class Channels:
         feed = await self._feed(checked_name(channel))
         return feed.subscribe(since, queue=queue, overflow=overflow)
 
-    async def drain(self, seconds: float) -> None:
-        """End all subscriptions, spread over `seconds`, so that their readers do not all return at once."""
-        if self._closing is None or not self._is_open:
+    def on_drain(self, seconds: float) -> None:
+        """End all subscriptions, spread over `seconds`: their readers do not all return at once."""
+        if not self._is_open:
             return
         self._is_open = False
         loop = asyncio.get_running_loop()
         for reader in self._all_readers():
-            loop.call_later(seconds * self._spread(), reader.end, RESTART, "the service restarts")
+            # the last ones a little earlier, so that their goodbye is on its way before the end
+            pause = 0.9 * seconds * self._spread()
+            loop.call_later(pause, reader.end, RESTART, "the service restarts")
 
     async def aclose(self) -> None:
         """End all subscriptions, and stop to listen."""
         self._is_open = False
         for reader in self._all_readers():
             reader.end(RESTART, "the service restarts")
-        if self._closing is not None:
-            self._closing.set()
+        self._can_publish = False
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -9,6 +9,7 @@ Refused: messages that do not follow the last one; then the feed must be loaded 
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Literal, Self
 
 from components.channels.message import Gap, History, Message, Position, Reason
@@ -30,7 +31,7 @@ class SubscriptionEnded(Exception):  # noqa: N818  # reads as what happened
 class Subscription:
     """One reader's place in a feed. Read it in one task; end it with `aclose` or by `with`."""
 
-    __slots__ = ("_allowed", "_ended", "_feed", "_place", "_queue", "_waiter", "overflow")
+    __slots__ = ("_allowed", "_ended", "_feed", "_place", "_queue", "_waiter", "on_end", "overflow")
 
     def __init__(
         self, feed: "Feed", since: Position | None, *, queue: int, overflow: Overflow
@@ -40,6 +41,7 @@ class Subscription:
         self.overflow = overflow
         self._waiter: asyncio.Future[None] | None = None
         self._ended: SubscriptionEnded | None = None
+        self.on_end: Callable[[], None] | None = None  # for who may be busy with something else
         self._place = feed.top if since is None else since
         # what was missed is no sign of a slow reader
         self._allowed = max(queue, feed.top.offset - self._place.offset)
@@ -101,6 +103,8 @@ class Subscription:
         if self._ended is None:
             self._ended = SubscriptionEnded(code, reason)
             self._wake()
+            if self.on_end is not None:
+                self.on_end()
 
     def aclose(self) -> None:
         """Leave the feed."""

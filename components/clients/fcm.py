@@ -10,6 +10,7 @@ https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,20 @@ from components.clients.exchange import (
     Retries,
     Timeout,
 )
-from components.clients.faults import AnswerError, AuthenticationError, ClientError
+from components.clients.faults import (
+    AnswerError,
+    AuthenticationError,
+    ClientError,
+    UnavailableError,
+)
 from components.clients.service_account import AccessTokens, ServiceAccount
 
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _TARGETS = ("token", "topic", "condition")
+_OF_ONE_DEVICE = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})
+_VERIFY_SECONDS = 10.0
+
+logger = logging.getLogger("components.clients")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,8 @@ class FCMClient:
     """Sends notifications for one project.
 
     Without `credentials` the key is the file that the variable `GOOGLE_APPLICATION_CREDENTIALS`
-    names, as for Google's own libraries; it is read when the client is opened, or first used.
+    names, as for Google's own libraries; it is read when the client is opened, or first used. With
+    empty credentials, as a variable that is not set leaves them, and without that file, it is off.
 
     Raises:
         ValueError: an option is not what it should be.
@@ -66,16 +77,27 @@ class FCMClient:
         ] = None,
         credentials: Annotated[
             SecretStr | str | Path | None,
-            Field(description="the service account's JSON key, or the path of its file"),
+            Field(
+                description="the service account's JSON key, or the path of its file; off where "
+                "this is empty, and the variable of Google's libraries names none"
+            ),
         ] = None,
+        verify_credentials: Annotated[
+            bool, Field(description="ask for a token at the start; a key that is refused fails it")
+        ] = False,
         base_url: BaseURL = "https://fcm.googleapis.com",
         timeout: Timeout = timedelta(seconds=10),
         deadline: Deadline = timedelta(seconds=60),
         retries: Retries = 4,
         concurrency: Connections = 50,
     ) -> None:
-        self._project = project
+        self._project = project or None
         self._credentials = credentials
+        self._verifies = verify_credentials
+        self._is_refused = False
+        self.is_on = _is_given(credentials)
+        if not self.is_on and project:
+            raise ValueError("`project` is given, and no `credentials` are")
         self._at_once = concurrency
         self._exchange = Exchange(
             "fcm",
@@ -93,8 +115,29 @@ class FCMClient:
 
         Raises:
             ValueError, OSError: there is no key, or it is none.
+            AuthenticationError: it is refused, where that is to be verified.
         """
-        await self._opened()
+        if not self.is_on:
+            logger.info("push messages are off: there are no credentials")
+            return
+        tokens = await self._opened()
+        if self._verifies:
+            try:
+                async with asyncio.timeout(_VERIFY_SECONDS):
+                    await tokens.authorization()
+            except AuthenticationError:
+                raise
+            except (ClientError, TimeoutError) as error:  # who is away has refused nothing
+                logger.warning("push: the key was not verified: %s", type(error).__name__)
+
+    @property
+    def status_note(self) -> str | None:
+        """Says that it is off, where it is."""
+        return None if self.is_on else "off: no credentials"
+
+    async def ping(self) -> bool:
+        """False where the last message was refused for its credentials; nothing is asked."""
+        return not self._is_refused
 
     async def aclose(self) -> None:
         """Close all connections; a later call opens new ones."""
@@ -118,6 +161,17 @@ class FCMClient:
             ClientError: it was not sent; `code` is FCM's, such as `UNREGISTERED`.
         """
         _check(message)
+        if not self.is_on:
+            raise UnavailableError("fcm", "it is off: there are no credentials")
+        try:
+            name = await self._sent(message, validate_only=validate_only)
+        except AuthenticationError as error:
+            self._is_refused = error.code not in _OF_ONE_DEVICE
+            raise
+        self._is_refused = False
+        return name
+
+    async def _sent(self, message: Mapping[str, Any], *, validate_only: bool) -> str:
         tokens = await self._opened()
         body = {"message": dict(message), **({"validate_only": True} if validate_only else {})}
         authorization = await tokens.authorization()
@@ -181,6 +235,13 @@ class FCMClient:
             self._path = f"v1/projects/{quote(project, safe='')}/messages:send"
             self._tokens = AccessTokens(account, _SCOPE, self._exchange)
         return self._tokens
+
+
+def _is_given(credentials: SecretStr | str | Path | None) -> bool:
+    """Whether there is a key to look for; None leaves it to the variable, which must be set then."""
+    if isinstance(credentials, SecretStr):
+        credentials = credentials.get_secret_value()
+    return credentials != "" or bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
 
 
 def _key_text(credentials: SecretStr | str | Path | None) -> str:

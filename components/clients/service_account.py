@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
-
 from components.clients.exchange import Exchange, base_url, secret_text
 from components.clients.faults import AnswerError, AuthenticationError, ClientError, RequestError
 
@@ -42,6 +40,8 @@ class ServiceAccount:
         Raises:
             ValueError: it is none; its text is not repeated.
         """
+        import jwt  # noqa: PLC0415  # takes 160 ms, and only senders need it
+
         try:
             data: Any = json.loads(text)
             kind = data["type"]
@@ -62,6 +62,8 @@ class ServiceAccount:
 
     def assertion(self, scope: str, now: int) -> str:
         """A signed request for a token."""
+        import jwt  # noqa: PLC0415  # as above
+
         claims = {
             "iss": self.email,
             "scope": scope,

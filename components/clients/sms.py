@@ -9,7 +9,9 @@ that are empty or too long. A message that may have been accepted is never sent 
 https://www.twilio.com/docs/messaging/api/message-resource
 """
 
+import asyncio
 import base64
+import logging
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,10 +30,20 @@ from components.clients.exchange import (
     Timeout,
     secret_text,
 )
-from components.clients.faults import AnswerError, clean, request_id_of
+from components.clients.faults import (
+    AnswerError,
+    AuthenticationError,
+    ClientError,
+    UnavailableError,
+    clean,
+    request_id_of,
+)
+
+logger = logging.getLogger("components.clients")
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")  # ITU-T E.164: at most 15 digits, none of them 0 at first
 _LONGEST = 1600  # characters, which Twilio sends as up to ten segments
+_VERIFY_SECONDS = 10.0
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _ENDED = frozenset({"delivered", "undelivered", "failed", "read", "received", "canceled"})
 
@@ -56,26 +68,25 @@ class SMS:
 
 
 class SMSClient:
-    """Sends text messages for one account.
+    """Sends text messages for one account; off without account, token and sender.
 
     Raises:
-        ValueError: an option is not what it should be.
+        ValueError: an option is not what it should be, or only some of those three are given.
     """
 
     def __init__(
         self,
         *,
-        account: Annotated[str, Field(pattern="^[0-9A-Za-z]+$", description="the account's SID")],
+        account: Annotated[
+            str, Field(pattern="^[0-9A-Za-z]*$", description="the account's SID")
+        ] = "",
         token: Annotated[
             str | SecretStr, Field(description="the account's auth token, or the API key's secret")
-        ],
+        ] = "",
         sender: Annotated[
             str,
-            Field(
-                min_length=1,
-                description="a number, an alphanumeric sender, or a messaging service (`MG…`)",
-            ),
-        ],
+            Field(description="a number, an alphanumeric sender, or a messaging service (`MG…`)"),
+        ] = "",
         api_key: Annotated[
             str | None, Field(description="the SID of an API key, where `token` is its secret")
         ] = None,
@@ -87,14 +98,16 @@ class SMSClient:
         deadline: Deadline = timedelta(seconds=30),
         retries: Retries = 2,
         max_connections: Connections = 20,
+        verify_credentials: Annotated[
+            bool, Field(description="ask for the account at the start; where that is refused, fail")
+        ] = False,
     ) -> None:
-        if not re.fullmatch(r"[0-9A-Za-z]+", account):
-            raise ValueError("`account` is no account's SID")
-        if not sender:
-            raise ValueError("`sender` is empty")
-        secret = secret_text("token", token)
-        user = secret_text("api_key", api_key or account)
-        basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
+        text = token.get_secret_value() if isinstance(token, SecretStr) else token
+        self.is_on = any((account, text, sender))
+        self._account_path = f"2010-04-01/Accounts/{account}"
+        self._verifies = verify_credentials
+        self._is_refused = False
+        secret, basic = _credentials(account, text, sender, api_key) if self.is_on else ("", "")
         self._exchange = Exchange(
             "sms",
             base_url,
@@ -103,13 +116,35 @@ class SMSClient:
             retries=retries,
             max_connections=max_connections,
             headers={"Authorization": f"Basic {basic}"},
-            secrets=(secret, basic),
+            secrets=(secret, basic) if self.is_on else (),
         )
-        self._path = f"2010-04-01/Accounts/{account}/Messages"
+        self._path = f"{self._account_path}/Messages"
         is_service = re.fullmatch(r"MG[0-9a-fA-F]{32}", sender) is not None
         self._fixed = {"MessagingServiceSid" if is_service else "From": sender}
         if status_callback is not None:
             self._fixed["StatusCallback"] = status_callback
+
+    async def open(self) -> None:
+        """Begin; raises AuthenticationError where credentials are to be verified, and are refused."""
+        if not self.is_on:
+            logger.info("text messages are off: there are no credentials")
+        elif self._verifies:
+            try:
+                async with asyncio.timeout(_VERIFY_SECONDS):
+                    await self._exchange.request("GET", f"{self._account_path}.json")
+            except AuthenticationError:
+                raise
+            except (ClientError, TimeoutError) as error:  # who is away has refused nothing
+                logger.warning("sms: the account was not verified: %s", type(error).__name__)
+
+    @property
+    def status_note(self) -> str | None:
+        """Says that it is off, where it is."""
+        return None if self.is_on else "off: no credentials"
+
+    async def ping(self) -> bool:
+        """False where the last message was refused for its credentials; nothing is asked."""
+        return not self._is_refused
 
     async def send(self, to: str, body: str) -> SMS:
         """Send a text, once.
@@ -126,9 +161,18 @@ class SMSClient:
             raise ValueError("`to` is no number in the form of E.164, such as `+4915112345678`")
         if not body.strip() or len(body) > _LONGEST:
             raise ValueError(f"`body` must have from 1 to {_LONGEST} characters")
-        response = await self._exchange.request(
-            "POST", f"{self._path}.json", once=True, data={**self._fixed, "To": to, "Body": body}
-        )
+        if not self.is_on:
+            raise UnavailableError("sms", "it is off: there are no credentials")
+        try:
+            response = await self._exchange.request(
+                *("POST", f"{self._path}.json"),
+                once=True,
+                data={**self._fixed, "To": to, "Body": body},
+            )
+        except AuthenticationError:
+            self._is_refused = True
+            raise
+        self._is_refused = False
         return self._read(response)
 
     async def fetch(self, message_id: str) -> SMS:
@@ -166,3 +210,14 @@ class SMSClient:
                 request_id=request_id_of(response),
                 maybe_done=True,
             ) from error
+
+
+def _credentials(account: str, token: str, sender: str, api_key: str | None) -> tuple[str, str]:
+    """The secret, and user and secret as Basic has them; raises ValueError where one is missing."""
+    if not re.fullmatch(r"[0-9A-Za-z]+", account):
+        raise ValueError("`account` is no account's SID")
+    if not sender:
+        raise ValueError("`sender` is empty")
+    secret = secret_text("token", token)
+    user = secret_text("api_key", api_key or account)
+    return secret, base64.b64encode(f"{user}:{secret}".encode()).decode()

@@ -8,6 +8,7 @@ its rules want, changes nothing (401, 403) and sees only what is on offer.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from components.database import transaction
 from components.estate import listings
+from components.estate.outbox import telling_transaction
 from components.estate.schemas import (
     Currency,
     ListingId,
@@ -82,7 +84,7 @@ async def reading(request: Request) -> AsyncIterator[AsyncSession]:
 
 
 async def writing(request: Request) -> AsyncIterator[AsyncSession]:
-    async with transaction(request.state.db, write=True) as session:
+    async with _telling(request) as session:
         yield session
 
 
@@ -93,8 +95,12 @@ async def changing(request: Request) -> AsyncIterator[AsyncSession]:
         raise HTTPException(401, "log in to change this")
     if lacking is not None:
         raise HTTPException(403, lacking)
-    async with transaction(request.state.db, write=True) as session:
+    async with _telling(request) as session:
         yield session
+
+
+def _telling(request: Request) -> AbstractAsyncContextManager[AsyncSession]:
+    return telling_transaction(request.state.db, getattr(request.state, "outbox", None))
 
 
 # the scope "function" ends the transaction before the answer is sent: a commit that fails is a

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from components.estate.listings import OFFERED
 from components.estate.models import Listing, Visit
+from components.estate.schemas import OFFERED
 
 _CITIES = 8
 

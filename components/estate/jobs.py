@@ -4,17 +4,19 @@ In: an engine. Out: changed rows, and their number in the log. Each job may run
 twice, or in two processes at once: the second finds nothing to do.
 """
 
+import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from components.database import transaction
-from components.estate import posts
-from components.estate.models import Listing
+from components.channels import Channels
+from components.clients.http import HTTPClient
+from components.estate import listings, posts
+from components.estate.delivery import Courier, summary
+from components.estate.outbox import Outbox, tell, telling_transaction
 
 logger = logging.getLogger("components.estate")
 
@@ -22,26 +24,61 @@ logger = logging.getLogger("components.estate")
 async def withdraw_stale(
     *,
     db: AsyncEngine,
+    outbox: Outbox | None = None,
     days: Annotated[
         int, Field(ge=1, le=36_500, description="how long a listing stays on offer untouched")
     ] = 365,
 ) -> int:
     """Withdraw what is on offer and has not been changed for `days`; return how many that were."""
     oldest = datetime.now(UTC) - timedelta(days=days)
-    is_stale = (Listing.status == "active") & (Listing.updated_at < oldest)
-    async with transaction(db, write=True) as session:
-        found = await session.scalars(
-            update(Listing).where(is_stale).values(status="withdrawn").returning(Listing.id)
-        )
-        count = len(found.all())
+    async with telling_transaction(db, outbox) as session:
+        count = len(await listings.withdraw_stale(session, oldest))
     logger.info("%s listings were withdrawn", count)
     return count
 
 
-async def publish_due_posts(*, db: AsyncEngine) -> list[int]:
+async def publish_due_posts(*, db: AsyncEngine, outbox: Outbox | None = None) -> list[int]:
     """Publish the scheduled posts whose time has come; return their ids."""
-    async with transaction(db, write=True) as session:
+    async with telling_transaction(db, outbox) as session:
         published = await posts.publish_due(session, datetime.now(UTC))
     if published:
         logger.info("%s posts were published", len(published))
     return published
+
+
+async def deliver_notifications(
+    *,
+    db: AsyncEngine,
+    push: Annotated[Any, Field(description="client of push messages")] = None,
+    sms: Annotated[Any, Field(description="client of text messages")] = None,
+    channels: Channels | None = None,
+    lease: Annotated[
+        timedelta,
+        Field(ge=timedelta(seconds=5), description="how long the rows of a process that died wait"),
+    ] = timedelta(seconds=60),
+    time: Annotated[
+        timedelta, Field(gt=timedelta(0), description="how long one run takes on new work")
+    ] = timedelta(seconds=45),
+    http: HTTPClient | None = None,
+    alerts_url: Annotated[
+        str, Field(description="is told by a POST of what was not delivered; nobody where empty")
+    ] = "",
+) -> dict[str, int]:
+    """Deliver what is due, and tell on the channels what waits; return what became of how many."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + time.total_seconds()
+    try:
+        await tell(db, channels)
+    except Exception as error:  # noqa: BLE001  # whatever is away, what waits for others goes on
+        logger.warning("changes wait: %s", type(error).__name__)
+    counts = await Courier(db, push, sms, lease=lease).deliver(lambda: clock() >= end)
+    if counts:
+        logger.info("notifications: %s", summary(counts))
+    alarming = {what: counts[what] for what in ("failed", "unknown") if counts[what]}
+    if alarming and http is not None and alerts_url:
+        try:
+            answer = await http.post(alerts_url, json={"notifications": alarming})
+            answer.raise_for_status()
+        except Exception as error:  # noqa: BLE001  # an alert that fails must not fail the job
+            logger.warning("no alert could be sent: %s", type(error).__name__)
+    return dict(counts)

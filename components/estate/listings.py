@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, UnaryExpression, case, func, or_, select
 from sqlalchemy import delete as delete_rows
+from sqlalchemy import update as update_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from components.estate import live, notifications, outbox
 from components.estate.models import Listing
-from components.estate.schemas import ListingIn, ListingOut, ListingPatch, Page, Search
-
-OFFERED = "active"  # the status of what everybody may see
+from components.estate.schemas import OFFERED, ListingIn, ListingOut, ListingPatch, Page, Search
 
 _SORTABLE = {
     "price": Listing.price,
@@ -35,6 +35,7 @@ async def create(session: AsyncSession, offered: ListingIn, *, currency: str) ->
     )
     session.add(listing)
     await session.flush()
+    _tell(session, None, listing, listing.id)
     return ListingOut.model_validate(listing)
 
 
@@ -56,18 +57,44 @@ async def update(
     listing = await session.get(Listing, listing_id, with_for_update=True)
     if listing is None:
         return None
+    before = live.Before.of(listing)
     for name, value in changes.model_dump(exclude_unset=True).items():
         setattr(listing, name, value)
     await session.flush()
+    _tell(session, before, listing, listing.id)
+    is_offered = before.status == listing.status == OFFERED
+    if is_offered and before.currency == listing.currency and listing.price < before.price:
+        await notifications.price_dropped(session, listing, before.price)
     return ListingOut.model_validate(listing)
 
 
 async def delete(session: AsyncSession, listing_id: int) -> bool:
     """True where there was such a listing."""
-    gone = await session.execute(
-        delete_rows(Listing).where(Listing.id == listing_id).returning(Listing.id)
+    listing = await session.get(Listing, listing_id, with_for_update=True)
+    if listing is None:
+        return False
+    before = live.Before.of(listing)
+    await session.execute(delete_rows(Listing).where(Listing.id == listing_id))
+    _tell(session, before, None, listing_id)
+    return True
+
+
+async def withdraw_stale(session: AsyncSession, oldest: datetime) -> list[int]:
+    """Withdraw what is on offer and has not been changed since `oldest`; return their ids."""
+    is_stale = (Listing.status == OFFERED) & (Listing.updated_at < oldest)
+    found = await session.execute(
+        update_rows(Listing)
+        .where(is_stale)
+        .values(status="withdrawn")
+        .returning(Listing.id, Listing.city, Listing.price, Listing.currency),
+        execution_options={"synchronize_session": False},
     )
-    return gone.one_or_none() is not None
+    withdrawn = []
+    for id_, city, price, currency in found:
+        before = live.Before(status=OFFERED, city=city, price=price, currency=currency)
+        _tell(session, before, None, id_)
+        withdrawn.append(id_)
+    return withdrawn
 
 
 async def search(
@@ -111,6 +138,14 @@ async def similar(session: AsyncSession, listing: ListingOut, *, limit: int) -> 
         .limit(limit)
     )
     return [ListingOut.model_validate(other) for other in found]
+
+
+def _tell(
+    session: AsyncSession, before: live.Before | None, after: Listing | None, id: int
+) -> None:
+    change = live.listing_change(before, after, id)
+    if change is not None:
+        outbox.note(session, live.LISTINGS, change)
 
 
 def _filters(wanted: Search) -> Iterator[ColumnElement[bool]]:

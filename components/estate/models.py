@@ -1,9 +1,9 @@
 """The tables of the estate service.
 
-In: nothing. Out: `Base`, whose metadata creates the tables, `Listing`, `Visit` and `Post`. Refused by
-the database: an unknown kind, purpose or status, a negative price, an area of nothing, a visit to no
-listing, a post that is scheduled or published without a time. Refused before it: a time without a
-zone.
+In: nothing. Out: `Base`, whose metadata creates the tables: listings, visits, posts, what is told of
+them and to whom. Refused by the database: an unknown kind, purpose or status, a negative price, an
+area of nothing, a visit to no listing, a post that is scheduled or published without a time, a second
+notification of one event to one recipient in one way. Refused before it: a time without a zone.
 """
 
 from datetime import UTC, datetime
@@ -21,11 +21,13 @@ from sqlalchemy import (
     Integer,
     String,
     Text,
+    UniqueConstraint,
     func,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from components.estate.notification_schemas import Delivery, Fallback, NewsKind, Platform, Way
 from components.estate.post_schemas import PostStatus
 from components.estate.schemas import Kind, Purpose, Status, VisitStatus
 
@@ -141,3 +143,116 @@ class Post(Base):
 
 Index("posts_by_due_time", Post.status, Post.publish_at)
 Index("posts_by_age", Post.created_at, Post.id)
+
+
+class SavedListing(Base):
+    """A listing that a user wants to hear of."""
+
+    __tablename__ = "saved_listings"
+
+    owner: Mapped[str] = mapped_column(String(255), primary_key=True)
+    listing_id: Mapped[int] = mapped_column(
+        ForeignKey("listings.id", ondelete="CASCADE"), primary_key=True
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+Index("saved_listings_by_listing", SavedListing.listing_id)
+
+
+class Change(Base):
+    """What is to be told on a channel; the row goes when that is done."""
+
+    __tablename__ = "changes"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # an id is a key that is never used again
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(200))
+    body: Mapped[Any] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Device(Base):
+    """Where a user's push messages go. A token belongs to who registered it last."""
+
+    __tablename__ = "devices"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255))
+    token: Mapped[str] = mapped_column(String(4096), unique=True)
+    platform: Mapped[Platform] = mapped_column(_choice(Platform, "device_platform"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+Index("devices_by_owner", Device.owner)
+
+
+class Recipient(Base):
+    """When and where a user may be reached; minutes are of the day in the user's zone."""
+
+    __tablename__ = "recipients"
+    __table_args__ = (
+        CheckConstraint(
+            "(quiet_from IS NULL) = (quiet_until IS NULL)", name="recipient_quiet_hours"
+        ),
+    )
+
+    owner: Mapped[str] = mapped_column(String(255), primary_key=True)
+    timezone: Mapped[str] = mapped_column(String(64))
+    quiet_from: Mapped[int | None]
+    quiet_until: Mapped[int | None]
+    digest_at: Mapped[int]
+    phone: Mapped[str | None] = mapped_column(String(16))
+
+
+class Preference(Base):
+    """How a user wants to hear of one kind of news."""
+
+    __tablename__ = "preferences"
+
+    owner: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[NewsKind] = mapped_column(_choice(NewsKind, "news_kind"), primary_key=True)
+    push: Mapped[bool]
+    sms: Mapped[Fallback] = mapped_column(_choice(Fallback, "sms_use"))
+    digest: Mapped[bool]
+
+
+Index("preferences_by_kind", Preference.kind)
+
+
+class Notification(Base):
+    """One piece of news for one user in one way: the outbox of push and text messages.
+
+    `repeats` counts how often it may have gone out already when it was taken again.
+    """
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        UniqueConstraint("recipient", "event", "way", name="notification_once"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    recipient: Mapped[str] = mapped_column(String(255))
+    event: Mapped[str] = mapped_column(String(200))
+    way: Mapped[Way] = mapped_column(_choice(Way, "notification_way"))
+    kind: Mapped[NewsKind] = mapped_column(_choice(NewsKind, "news_kind"))
+    title: Mapped[str] = mapped_column(String(200))
+    body: Mapped[str] = mapped_column(Text)
+    link: Mapped[str] = mapped_column(String(200))
+    digest: Mapped[bool]
+    state: Mapped[Delivery] = mapped_column(_choice(Delivery, "delivery_state"))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int]
+    repeats: Mapped[int]
+    reached: Mapped[list[int]] = mapped_column(JSON)
+    lease: Mapped[str | None] = mapped_column(String(36))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[str | None] = mapped_column(String(400))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+Index("notifications_due", Notification.state, Notification.due_at, Notification.id)
+Index("notifications_by_recipient", Notification.recipient, Notification.id)

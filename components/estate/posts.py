@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from components.estate import notifications
 from components.estate.models import Post
 from components.estate.post_schemas import PostIn, PostOut, PostPage, PostSearch
 
@@ -77,6 +78,7 @@ async def publish(session: AsyncSession, post_id: int) -> PostOut | None:
     if post.status != "published":
         post.status, post.published_at = "published", datetime.now(UTC)
         await session.flush()
+        await notifications.post_published(session, post)
     return PostOut.model_validate(post)
 
 
@@ -89,6 +91,9 @@ async def publish_due(session: AsyncSession, now: datetime) -> list[int]:
     due = (Post.status == "scheduled", Post.publish_at <= now)
     change = update(Post).where(*due).values(status="published", published_at=now, updated_at=now)
     found = await session.scalars(
-        change.returning(Post.id), execution_options={"synchronize_session": False}
+        change.returning(Post), execution_options={"synchronize_session": False}
     )
-    return sorted(found)
+    published = sorted(found, key=lambda post: post.id)
+    for post in published:
+        await notifications.post_published(session, post)
+    return [post.id for post in published]

@@ -25,6 +25,9 @@ Purpose = Literal["sale", "rent"]
 Status = Literal["draft", "active", "sold", "rented", "withdrawn"]
 VisitStatus = Literal["booked", "cancelled"]
 
+OFFERED: Status = "active"
+"""The status of what everybody may see."""
+
 # PostgreSQL has no NUL in its texts and fails at the statement
 _WITHOUT_NUL = r"^[^\x00]*$"
 

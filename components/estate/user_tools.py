@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from components.database import transaction
 from components.estate import listings, visits
 from components.estate.schemas import (
+    OFFERED,
     Currency,
     Kind,
     ListingId,
@@ -90,7 +91,7 @@ def _add_search(server: MCPServer[Any], db: AsyncEngine, widgets: Widgets, page_
             city=city,
             kind=kind,
             purpose=purpose,
-            status=listings.OFFERED,
+            status=OFFERED,
             currency=currency,
             min_price=min_price,
             max_price=max_price,

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from components.estate.listings import OFFERED
+from components.estate import notifications
 from components.estate.models import Listing, Visit
-from components.estate.schemas import VisitIn, VisitList, VisitOut
+from components.estate.schemas import OFFERED, VisitIn, VisitList, VisitOut
 
 _LENGTH = timedelta(minutes=30)
 _HORIZON = timedelta(days=180)
@@ -60,6 +60,7 @@ async def book(
     )
     session.add(visit)
     await session.flush()
+    await notifications.visit_booked(session, visitor, visit.id, listing.title, wanted.at)
     return _out(visit, listing.title)
 
 

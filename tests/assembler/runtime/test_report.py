@@ -43,6 +43,7 @@ def test_the_report_is_json() -> None:
         "ready": False,
         "state": "built",
         "degraded": {"db": "away"},
+        "notes": {},
         "lazy": [],
         "steps": [
             {

@@ -279,7 +279,7 @@ def test_a_drain_spreads_the_ends_and_takes_nobody_new() -> None:
 
         began = loop.time()
         waiting = [asyncio.create_task(until_ended(reader)) for reader in readers]
-        await channels.drain(0.5)
+        channels.on_drain(0.5)
         with pytest.raises(ChannelsClosed):
             await channels.subscribe("c")
         await asyncio.gather(*waiting)

@@ -17,9 +17,10 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from components.database import engine, transaction
-from components.estate import listings, seed
+from components.estate import seed
 from components.estate.mcp import admin_app, user_app
 from components.estate.models import Listing
+from components.estate.schemas import OFFERED
 from components.mcp.http_transport import HttpTransport
 from components.mcp.principal import Principal
 from components.mcp.protected import Mount as Rules
@@ -288,4 +289,4 @@ def test_rest_and_tools_have_one_database(host: Host, url: str) -> None:
     kept = asyncio.run(read())
     assert kept is not None
     assert kept.title == LISTING["title"]
-    assert kept.status != listings.OFFERED
+    assert kept.status != OFFERED

@@ -18,11 +18,12 @@ from assembler.cli.check import check
 from assembler.cli.diff import diff
 from assembler.cli.export import export
 from assembler.cli.format import format  # noqa: A004  # the command's name
+from assembler.cli.init import init
 from assembler.cli.jobs import jobs
 from assembler.cli.matrix import matrix
 from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
 from assembler.cli.run_job import run_job
-from assembler.cli.serve import init, serve
+from assembler.cli.serve import serve
 from assembler.cli.show import explain, render, routes, schema
 from assembler.cli.sql import sql
 from assembler.cli.test import test

@@ -79,7 +79,7 @@ def export(
 
 
 def _own_name(plan: "Plan", file: Path) -> str:
-    from assembler.describe.export.names import title_label
+    from assembler.describe.export.pods import title_label
 
     node, key = locate(plan.document.root, ("app", "title"))
     title = str(node.value) if key and isinstance(node, ScalarNode) else ""
@@ -103,7 +103,7 @@ def _port(plan: "Plan") -> int:
 
 
 def _label(option: str, text: str) -> str:
-    from assembler.describe.export.names import LABEL
+    from assembler.describe.export.pods import LABEL
 
     if not LABEL.match(text) or len(text) > 40 or text[0].isdigit():
         raise UsageError(

@@ -1,7 +1,6 @@
-"""`serve` and `init`: a manifest → a running server; a folder → a project to start from.
+"""`serve`: a manifest → a running server, until it is told to stop.
 
-In: the path of a manifest, or of a folder. Out: a server until it is told to stop; new files.
-Refuses what `check` refuses, and to overwrite a file.
+In: the path of a manifest. Out: the server, and the status of its end. Refuses what `check` refuses.
 """
 
 import os
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assembler.cli.output import complain, named, show
+from assembler.cli.output import complain
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -86,21 +85,6 @@ def _serve(config: "Config") -> int:
         if config.uds:
             Path(config.uds).unlink(missing_ok=True)
     return 0 if is_started else STARTUP_FAILURE
-
-
-def init(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to write.", show_default="here")
-    ] = Path(),
-) -> None:
-    """Write a starting project: a commented manifest, a router, a test; nothing is overwritten."""
-    from assembler.cli.init.files import write_starter
-
-    for path in write_starter(folder):
-        show(named(path))
-    prefix = f"cd {folder} && " if folder != Path() else ""
-    show(f"\nserve it:  {prefix}assembler serve manifests/dev.yaml --reload")
-    show(f"test it:   {prefix}python -m pytest    (needs pytest and httpx2)")
 
 
 def _reloading(folders: Iterable[Path]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from assembler.plan.load import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ListedRoute:
     """One route of the application: the entry it came from, its path and what answers there."""
 
     id: str
@@ -48,7 +48,7 @@ class Route:
         }
 
 
-def routes_of(plan: Plan, app: FastAPI) -> list[Route]:
+def routes_of(plan: Plan, app: FastAPI) -> list[ListedRoute]:
     """List the routes in the order in which they are tried."""
     owners = app.state.assembly.owners
     mounts = {part.id: part.target.path for part in plan.routes if part.role == "mount"}
@@ -57,7 +57,7 @@ def routes_of(plan: Plan, app: FastAPI) -> list[Route]:
         for context in iter_route_contexts([owner]):
             entry = owners.get(id(owner))
             answering = context.endpoint or getattr(context.route, "app", context.route)
-            route = Route(
+            route = ListedRoute(
                 id=entry or context.name or "",
                 path=plan.secrets.scrub(context.path or "/"),
                 methods=tuple(sorted(context.methods or ())) or (_kind(context.original_route),),
@@ -96,7 +96,7 @@ def explanation(
     return facts
 
 
-def answering(routes: list[Route], scope: Scope) -> Route | None:
+def answering(routes: list[ListedRoute], scope: Scope) -> ListedRoute | None:
     """Return the route that takes a request in full, as the application asks them, in order."""
     matching = (route for route in routes if _asked(route, scope)[0] is Match.FULL)
     return next(matching, None)
@@ -171,7 +171,7 @@ def _handlers(plan: Plan, app: FastAPI) -> Iterator[dict[str, Any]]:
             yield {"id": str(catch), "catch": catch, "use": name, "added_by": by}
 
 
-def _outcome(app: FastAPI, routes: list[Route], method: str, path: str) -> dict[str, Any]:
+def _outcome(app: FastAPI, routes: list[ListedRoute], method: str, path: str) -> dict[str, Any]:
     """Ask the routes in order, as the application does."""
     scope = _scope(app, method, path)
     matches = [(route, *_asked(route, scope)) for route in routes]
@@ -188,7 +188,9 @@ def _outcome(app: FastAPI, routes: list[Route], method: str, path: str) -> dict[
     return {"route": won, "shadowed": [other.as_dict() for other, _ in others], "answer": None}
 
 
-def _refusal(app: FastAPI, routes: list[Route], scope: Scope, partial: list[Route]) -> str:
+def _refusal(
+    app: FastAPI, routes: list[ListedRoute], scope: Scope, partial: list[ListedRoute]
+) -> str:
     if scope["type"] == "websocket":
         return "403: no websocket has this path"
     if partial:
@@ -212,7 +214,7 @@ def _refusal(app: FastAPI, routes: list[Route], scope: Scope, partial: list[Rout
     return "404: no route has this path"
 
 
-def _asked(route: Route, scope: Scope) -> tuple[Match, Scope]:
+def _asked(route: ListedRoute, scope: Scope) -> tuple[Match, Scope]:
     match, child = route.matches(dict(scope))
     return Match(match), child
 

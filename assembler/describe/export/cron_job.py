@@ -5,14 +5,14 @@ tick before it runs the job, so that a tick that the cluster starts twice runs o
 """
 
 from assembler.describe.export.bundle import BundledFile
-from assembler.describe.export.job_clock import JobClock
-from assembler.describe.export.names import label
+from assembler.describe.export.job_clock import CronClock
 from assembler.describe.export.pods import (
     FOLDER,
     START,
     ClusterTarget,
     Spec,
     container,
+    label,
     labels,
     metadata,
     pod,
@@ -39,7 +39,7 @@ _TICK_LABEL = "metadata.labels['batch.kubernetes.io/job-name']"
 
 def cron_job(
     job: Component,
-    clock: JobClock,
+    clock: CronClock,
     target: ClusterTarget,
     given: Spec,
     config: str,

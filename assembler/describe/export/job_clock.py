@@ -24,7 +24,7 @@ _MINUTE, _HOUR, _DAY, _WEEK = (
 )
 
 
-class JobClock(NamedTuple):
+class CronClock(NamedTuple):
     """What a CronJob says of time."""
 
     schedule: str
@@ -65,16 +65,16 @@ def _changes(zone: ZoneInfo, since: datetime) -> Iterator[tuple[datetime, timede
         yield high.replace(microsecond=0), before, after
 
 
-def job_clock(job: Job, zone: str) -> JobClock | str:
+def job_clock(job: Job, zone: str) -> CronClock | str:
     """Return the clock, or the reason why Kubernetes has none like it."""
     if job.every is not None:
         line = _interval(job.every)
-        return JobClock(line, "Etc/UTC") if line else "no crontab line is this interval"
+        return CronClock(line, "Etc/UTC") if line else "no crontab line is this interval"
     assert job.cron is not None  # noqa: S101  # a job has one of the two
     schedule = parse(job.cron, job.timezone or zone)
     assert schedule.crontab is not None  # noqa: S101  # it was parsed from one
     reason = _reason(schedule.crontab)
-    return reason or JobClock(_line(schedule.crontab), schedule.zone.key)
+    return reason or CronClock(_line(schedule.crontab), schedule.zone.key)
 
 
 def _interval(every: timedelta) -> str | None:

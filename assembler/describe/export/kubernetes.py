@@ -19,7 +19,7 @@ from typing import Literal
 
 from assembler.describe.export.bundle import BundledFile, bundle
 from assembler.describe.export.cron_job import cron_job
-from assembler.describe.export.job_clock import JobClock, differs, job_clock
+from assembler.describe.export.job_clock import CronClock, differs, job_clock
 from assembler.describe.export.pods import ClusterTarget, Spec, metadata, variables
 from assembler.describe.export.service import deployment, release_job, service
 from assembler.diagnostics.errors import Diagnostic
@@ -97,7 +97,7 @@ class _Exporter:
                 objects.append(made)
         return Export(tuple(objects), tuple(self.faults))
 
-    def clock(self, job: Component) -> JobClock | None:
+    def clock(self, job: Component) -> CronClock | None:
         """Return the clock of a job that the cluster can run, and say why where it cannot."""
         unread = next(_told_by_variables(job, self.root), None)
         place, _ = locate(job.node, ("every" if job.entry.every else "cron",))
@@ -106,7 +106,7 @@ class _Exporter:
             reason = f"its `{key}` comes from a variable, which the cluster's clock does not read"
         else:
             clock = job_clock(job.entry, self.plan.manifest.scheduler.timezone)
-            if isinstance(clock, JobClock):
+            if isinstance(clock, CronClock):
                 self.warn_of_changes(job, place)
                 return clock
             reason = clock
@@ -135,7 +135,7 @@ class _Exporter:
             message = "`workers` comes from a variable, so the memory is that of one process"
             self.fault(message, node, "give `--memory`", severity="warning")
 
-    def warn_without_store(self, clocks: dict[str, JobClock]) -> None:
+    def warn_without_store(self, clocks: dict[str, CronClock]) -> None:
         """A cluster makes about one job of a tick: only a store knows that it is the second."""
         if clocks and self.plan.manifest.scheduler.store is None:
             node, key = locate(self.root, ("scheduler", "jobs"))

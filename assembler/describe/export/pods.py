@@ -1,12 +1,15 @@
-"""What the containers of a service and of its jobs share → their specification.
+"""What the objects of a cluster share: their names and labels, and what their containers are.
 
-In: the names of the objects, the files, the variables that the manifest refers to. Out: plain data
-for `spec.containers` and `spec.volumes`. A `$` in a command is doubled, since Kubernetes puts
-variables where it finds `$(NAME)`. Pods meet the profile `restricted` of the Pod Security Standards,
-and write nowhere but below `/tmp`.
+In: ids and titles, whatever characters they have; the files; the variables that the manifest refers
+to. Out: names by RFC 1123; plain data for `spec.containers` and `spec.volumes`. Two texts give one
+name only where they are equal: what loses a character on the way gets a few digits of its hash. A `$`
+in a command is doubled, since Kubernetes puts variables where it finds `$(NAME)`. Pods meet the
+profile `restricted` of the Pod Security Standards, and write nowhere but below `/tmp`.
 """
 
+import hashlib
 import math
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,6 +23,10 @@ START = timedelta(minutes=1)  # for a pod to come up, before what it runs has it
 _PROCESS_MEBIBYTES = 128
 Spec = dict[str, Any]
 
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+LONGEST = 63
+_HASHED = 6  # hexadecimal digits
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterTarget:
@@ -32,6 +39,26 @@ class ClusterTarget:
     replicas: int = 1
     cpu: str = "100m"
     memory: str | None = None  # of a pod; else by the number of its processes
+
+
+def label(text: str, longest: int = LONGEST) -> str:
+    """Return the name for `text`."""
+    if LABEL.match(text) and len(text) <= longest:
+        return text
+    digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASHED]
+    kept = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[: longest - _HASHED - 1].strip("-")
+    return f"{kept or 'x'}-{digits}"
+
+
+def title_label(text: str, longest: int = LONGEST) -> str:
+    """Return a readable name for one text that has no others beside it, or an empty one.
+
+    It begins with a letter, as the name of a service has to.
+    """
+    kept = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if kept[:1].isdigit():
+        kept = f"app-{kept}"
+    return kept[:longest].strip("-")
 
 
 def metadata(target: ClusterTarget, name: str, **more: Any) -> Spec:

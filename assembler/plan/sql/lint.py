@@ -90,14 +90,14 @@ def lint(steps: Iterable[SqlStep]) -> Iterator[Diagnostic]:
 def findings(steps: Iterable[SqlStep]) -> Iterator[tuple[SqlStep, SqlStatement, SqlFinding]]:
     """Yield what is found, with the statement."""
     created: set[str] = set()
-    budget = Budget()
+    budget = ParserBudget()
     for step in steps:
         for statement in step.statements:
             for finding in _findings(statement, step.dialect, created, budget):
                 yield step, statement, finding
 
 
-class Budget:
+class ParserBudget:
     """How much more text sqlglot may be given; `too_deep` is where the last one went too deep."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Budget:
 
 
 def _findings(
-    statement: SqlStatement, dialect: str, created: set[str], budget: Budget
+    statement: SqlStatement, dialect: str, created: set[str], budget: ParserBudget
 ) -> Iterator[SqlFinding]:
     try:
         (tokens,) = statements(statement.text, dialect)
@@ -163,7 +163,7 @@ def _names(tokens: Iterable[Token]) -> set[str]:
 
 
 def _unparsed(
-    statement: SqlStatement, tokens: list[Token], dialect: str, budget: Budget
+    statement: SqlStatement, tokens: list[Token], dialect: str, budget: ParserBudget
 ) -> Diagnostic | None:
     """Let sqlglot read the statement; it passes what it only knows the command of."""
     if not budget.fits(statement.text, tokens):

@@ -24,7 +24,7 @@ from assembler.plan.static.looseness import Looseness, OptionFacts, literal
 from assembler.plan.static.module import EarlierTree, Source
 from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
 from assembler.plan.static.signatures import Signatures
-from assembler.plan.static.vocabulary import Known, Unknown
+from assembler.plan.static.vocabulary import Known, Opaque
 
 
 class SourceReader:
@@ -167,7 +167,7 @@ class SourceReader:
             yield value.name
         elif isinstance(value, Known):
             yield value.rpartition(".")[0]
-        elif isinstance(value, Unknown):
+        elif isinstance(value, Opaque):
             yield from [value.module] if value.module else []
         elif item and (item.is_class or item.is_function):
             yield item.module.path

@@ -204,7 +204,7 @@ def _recorder(source: Source) -> griffe.Extension:
     """Return what notes all bindings during a visit: griffe itself keeps the last of each name."""
     import griffe  # noqa: PLC0415  # see the top
 
-    class Recorder(griffe.Extension):
+    class BindingRecorder(griffe.Extension):
         def on_instance(self, *, node: Any, obj: Any, agent: Any, **kwargs: Any) -> None:
             if _is_bound(obj, node, agent.current):
                 source.note(obj.parent, obj.name, obj, node)
@@ -223,7 +223,7 @@ def _recorder(source: Source) -> griffe.Extension:
         def on_alias_instance(self, *, node: Any, alias: Any, agent: Any, **kwargs: Any) -> None:
             source.note_import(agent.current, alias, node)
 
-    return Recorder()
+    return BindingRecorder()
 
 
 def _is_bound(obj: Any, node: Any, current: Any) -> bool:

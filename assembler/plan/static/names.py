@@ -1,6 +1,6 @@
 """A name in a scope, or an attribute of a value → what it stands for, across modules.
 
-Out: griffe's object, a `Source` for a module, a `Known` or an `Unknown`; None where there is surely
+Out: griffe's object, a `Source` for a module, a `Known` or an `Opaque`; None where there is surely
 nothing of that name. Follows imports, `*`, aliases and base classes. Refuses a module on the way
 whose text is not Python.
 """
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.static.module import Binding, EarlierTree, Import, Source, find
-from assembler.plan.static.vocabulary import MADE, NO_INIT, TWICE, Known, Unknown, known
+from assembler.plan.static.vocabulary import MADE, NO_INIT, TWICE, Known, Opaque, known
 
 if TYPE_CHECKING:
     import griffe
 
-Found: TypeAlias = "griffe.Object | Source | Known | Unknown"
+Found: TypeAlias = "griffe.Object | Source | Known | Opaque"
 _Result = TypeVar("_Result")
 
 
@@ -58,10 +58,10 @@ class Names:
                 or self.load(f"{value.name}.{name}")
                 or self._late(value, name)
             )
-        if isinstance(value, Unknown):
+        if isinstance(value, Opaque):
             return value
         if isinstance(value, Known) or not value.is_class:
-            return Unknown(MADE)
+            return Opaque(MADE)
         return self._class_member(value, name)
 
     def lookup(self, owner: Any, name: str) -> Found | None:
@@ -84,21 +84,21 @@ class Names:
             if found is not None:
                 return found
             scope = None if scope.is_module else scope.parent
-        exists = Unknown("is built in", "builtins") if hasattr(builtins, name) else None
+        exists = Opaque("is built in", "builtins") if hasattr(builtins, name) else None
         return known("builtins", name) or exists
 
     def mro(self, cls: Any) -> list[Any]:
         """Return the class and its bases in the order of method resolution."""
         import griffe  # noqa: PLC0415  # here it was read already
 
-        circle: list[list[Any]] = [[Unknown("inherits from itself")]]
+        circle: list[list[Any]] = [[Opaque("inherits from itself")]]
         lists = self.once(
             id(cls), lambda: [self._base(base, cls.parent) for base in cls.bases], circle
         )
         try:
             return [cls, *griffe.c3linear_merge(*lists, [bases[0] for bases in lists])]
         except ValueError:
-            return [cls, Unknown("has bases in an order that Python refuses")]
+            return [cls, Opaque("has bases in an order that Python refuses")]
 
     def members(self, value: Found) -> set[str]:
         """Return the names that `dir` would show, as far as the source tells."""
@@ -132,9 +132,9 @@ class Names:
         found = [value for item in _live(bindings) if (value := self._bound(item)) is not None]
         if found:
             # Of an `if` or a `try`, only a run tells which arm holds.
-            return found[0] if len({_identity(each) for each in found}) == 1 else Unknown(TWICE)
+            return found[0] if len({_identity(each) for each in found}) == 1 else Opaque(TWICE)
         if any(not binding.guarded for binding in bindings):
-            return Unknown("comes from a module that cannot be read")
+            return Opaque("comes from a module that cannot be read")
         return self._starred(source, name) if owner.is_module else None
 
     def _source_of(self, owner: Any) -> Source:
@@ -157,7 +157,7 @@ class Names:
                     raise
                 return None
         found = self.resolve(value.value, value.parent) if value.is_attribute else None
-        return value if found is None or isinstance(found, Unknown) else found
+        return value if found is None or isinstance(found, Opaque) else found
 
     def _starred(self, source: Source, name: str) -> Found | None:
         for module in reversed(source.wildcards):
@@ -179,19 +179,19 @@ class Names:
     def _late(self, source: Source, name: str) -> Found | None:
         """Tell whether running the module may give it a `name` that no statement of it shows."""
         if source.tree is None:
-            return Unknown("is in a compiled module", source.name)
+            return Opaque("is in a compiled module", source.name)
         own = source.bound(source.tree)
         guarded = [item for item in own.get(name, []) if item.guarded]
         if guarded or "__getattr__" in own:
             key = (source.name, name)
-            return self.once(key, lambda: self._first(guarded), None) or Unknown(MADE)
+            return self.once(key, lambda: self._first(guarded), None) or Opaque(MADE)
         for module in source.wildcards:
             starred = self.load(module)
             if starred is None or starred.tree is None:
-                return Unknown("may come from `import *` of a module that cannot be read", module)
+                return Opaque("may come from `import *` of a module that cannot be read", module)
         text = source.code or ""
         is_dynamic = "globals()" in text or "sys.modules[" in text
-        return Unknown(MADE) if is_dynamic or name in source.assigned else None
+        return Opaque(MADE) if is_dynamic or name in source.assigned else None
 
     def _class_member(self, cls: Any, name: str) -> Found | None:
         mro = self.mro(cls)
@@ -201,7 +201,7 @@ class Names:
                 return found
         is_told = not (cls.keywords or cls.decorators or hasattr(object, name))
         is_told = is_told and all(shown(base) or base in NO_INIT for base in mro)
-        return None if is_told else Unknown(MADE)
+        return None if is_told else Opaque(MADE)
 
     def _base(self, expression: Any, scope: Any) -> list[Any]:
         found = self.resolve(subscripted(expression), scope)
@@ -210,13 +210,13 @@ class Names:
         cls = shown(found)
         if cls is None or not cls.is_class:
             text = subscripted(expression)
-            return [Unknown(f"inherits from `{text}`, whose source does not tell")]
+            return [Opaque(f"inherits from `{text}`, whose source does not tell")]
         return self.mro(cls)
 
 
 def shown(found: Found | None) -> Any:
     """Return griffe's object, or None where there is none."""
-    return None if isinstance(found, Source | Known | Unknown) else found
+    return None if isinstance(found, Source | Known | Opaque) else found
 
 
 def kind(expression: Any) -> str:

@@ -19,7 +19,7 @@ from assembler.plan.static.vocabulary import (
     NO_INIT,
     PLAIN,
     Known,
-    Unknown,
+    Opaque,
     Unreadable,
 )
 
@@ -45,7 +45,7 @@ class Signatures:
             if isinstance(value, Source):
                 is_callable = False
             elif item is None:
-                why = value.why if isinstance(value, Unknown) else MADE
+                why = value.why if isinstance(value, Opaque) else MADE
             elif item.is_class or item.is_function:
                 form = "class" if item.is_class else "function"
                 is_async = item.is_function and self._is_async(item)
@@ -122,7 +122,7 @@ class Signatures:
             if metaclass and self._resolved(metaclass, base.parent) != "abc.ABCMeta":
                 raise Unreadable(f"has the metaclass `{metaclass}`")
         for index, base in enumerate(mro):
-            if isinstance(base, Unknown):
+            if isinstance(base, Opaque):
                 raise Unreadable(base.why)
             if isinstance(base, Known) and base not in NO_INIT:
                 raise Unreadable(f"inherits from `{base}`")
@@ -149,7 +149,7 @@ class Signatures:
     def _of_dataclass(self, mro: list[Any]) -> list[Parameter]:
         fields: dict[str, Parameter | None] = {}
         for base in reversed(mro):
-            if isinstance(base, Unknown):
+            if isinstance(base, Opaque):
                 raise Unreadable(base.why)
             options = self._dataclass(base)
             if options:

@@ -77,7 +77,7 @@ class Known(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Opaque:
     """Something that exists, of which the source tells no more."""
 
     why: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.document.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from assembler.plan.sql.lint import Budget
+from assembler.plan.sql.lint import ParserBudget
 from assembler.plan.sql.scanner import scan
 from assembler.review.credentials import shown
 from assembler.review.diff.change import Change, change
@@ -63,7 +63,7 @@ def effects(text: str, dialect: str | None) -> list[Effect]:
     logger = logging.getLogger("sqlglot")
     level, logger.level = logger.level, logging.CRITICAL  # it warns of what it only passes
     try:
-        if not Budget().fits(text, scan(text, dialect or "postgresql")):
+        if not ParserBudget().fits(text, scan(text, dialect or "postgresql")):
             return [Effect(Grade.review, "is nested too deeply to be read here")]
         read = _DIALECTS.get(dialect or "postgresql")
         words = " ".join(
@@ -86,7 +86,9 @@ def columns(text: str, dialect: str | None) -> dict[str, str]:
         import sqlglot  # noqa: PLC0415  # as above
         from sqlglot import exp  # noqa: PLC0415
 
-        if len(text) > _LONGEST or not Budget().fits(text, scan(text, dialect or "postgresql")):
+        if len(text) > _LONGEST or not ParserBudget().fits(
+            text, scan(text, dialect or "postgresql")
+        ):
             return {}
         tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect or "postgresql"))
     except Exception:  # noqa: BLE001  # as above

@@ -66,10 +66,10 @@ def session_for(engine: "AsyncEngine", clock: Callable[[], float] = time.monoton
 
         return PostgresSession(engine, clock)
     if dialect == "sqlite" and engine.dialect.driver == "aiosqlite":
-        from assembler.runtime.sql.sqlite import SqliteSession  # noqa: PLC0415
+        from assembler.runtime.sql.sqlite import SqliteSession  # noqa: PLC0415  # as above
 
         return SqliteSession(engine, clock)
-    from assembler.runtime.sql.plain import PlainSession  # noqa: PLC0415
+    from assembler.runtime.sql.plain import PlainSession  # noqa: PLC0415  # as above
 
     return PlainSession(engine, clock)
 

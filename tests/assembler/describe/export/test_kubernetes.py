@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.describe.export.job_clock import JobClock, differs, job_clock
-from assembler.describe.export.names import LABEL, label
+from assembler.describe.export.job_clock import CronClock, differs, job_clock
+from assembler.describe.export.pods import LABEL, label
 from assembler.document.dump import dump
 from assembler.manifest.schedule import every, parse
 from assembler.manifest.step import Job
@@ -545,7 +545,7 @@ def fires_of_kubernetes(line: str, start: datetime, count: int) -> list[datetime
 )
 def test_kubernetes_reads_the_line_as_the_same_fires(line: str) -> None:
     clock = job_clock(Job(use="a.b", cron=line), "UTC")
-    assert isinstance(clock, JobClock)
+    assert isinstance(clock, CronClock)
     start = datetime(2026, 11, 1, tzinfo=UTC)
     assert fires_of_kubernetes(clock.schedule, start, 8) == parse(line).fires(start, 8)
 
@@ -554,7 +554,7 @@ def test_kubernetes_reads_the_line_as_the_same_fires(line: str) -> None:
 def test_an_interval_becomes_a_line_with_the_same_fires(minutes: int) -> None:
     interval = timedelta(minutes=minutes)
     clock = job_clock(Job(use="a.b", every=interval), "Asia/Kolkata")
-    assert isinstance(clock, JobClock)
+    assert isinstance(clock, CronClock)
     assert clock.zone == "Etc/UTC"
     start = datetime(2026, 11, 1, tzinfo=UTC)
     assert fires_of_kubernetes(clock.schedule, start, 3) == every(interval).fires(start, 3)

@@ -377,8 +377,10 @@ class Layer:
     ) -> None:
         pass
 
+    async def __call__(self, *args: Any) -> None: ...
 
-def opened(**options: Any) -> Any:
+
+def opened(*args: Any, **options: Any) -> Any:
     return lambda app: None
 
 

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import assembler
-from assembler.cli.init.files import write_starter
+from assembler.cli.init import write_starter
 from tests.servers import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[4]

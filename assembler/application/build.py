@@ -6,6 +6,7 @@ stack is built, so that a constructor that fails shows now, with the manifest's 
 that are not of the type that an option declares. Opens nothing: that is the lifespan's.
 """
 
+import logging
 import re
 from collections.abc import Awaitable, Iterator, Mapping
 from functools import partial
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assembler.application.middleware import Application, seal
 from assembler.application.mount import SlashMount
-from assembler.application.route_index import index_routes
+from assembler.application.route_index import IndexReport, index_routes
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import Span
 from assembler.manifest.app import App
@@ -33,7 +34,7 @@ from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.lifespan_client import LifespanClient
 from assembler.runtime.recorder import Group, Running
-from assembler.runtime.report import Assembly, LazyState, Phase
+from assembler.runtime.report import Assembly, LazyState, Phase, log
 from assembler.runtime.task import call
 
 
@@ -95,7 +96,7 @@ class _Builder:
         self.assembly.dispatch = "indexed" if index.active else f"FastAPI's own: {index.reason}"
         shared = dict(self.objects.resources)
         routers = RouterLifespans(self.app)
-        inner = [self.router_opening(routers), *self.mount_openings(mounts, shared)]
+        inner = [self.router_opening(routers, index), *self.mount_openings(mounts, shared)]
         lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown, jobs)
         self.assembly.resources = shared
         self.assembly.checks.update(checks(self.plan, self.objects.resources))
@@ -214,9 +215,13 @@ class _Builder:
         on_error = getattr(entry, "on_error", "fail")
         return Running(component.id, phase, run, component.span, entry.timeout, on_error)
 
-    def router_opening(self, routers: RouterLifespans) -> Opening:
-        place = self.section("routes")
-        return Opening("routers", "router", routers.open, routers.aclose, place)
+    def router_opening(self, routers: RouterLifespans, index: IndexReport) -> Opening:
+        async def open_routers() -> None:
+            if not index.active:
+                log(logging.WARNING, f"routes are tried one by one: {index.reason}")
+            await routers.open()
+
+        return Opening("routers", "router", open_routers, routers.aclose, self.section("routes"))
 
     def mount_openings(
         self, mounts: list[tuple[Component, SlashMount]], shared: dict[str, Any]

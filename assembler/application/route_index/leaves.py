@@ -1,11 +1,11 @@
 """FastAPI's walk from an app's router to a route of an included router, in one step.
 
 Level by level FastAPI asks again which router was included and which route was selected, which
-takes longer than to find the route (6 µs of 50 for one level). Where the route is known, only what
-the walk leaves in the scope is left to be done.
+takes longer than to find the route. Where the route is known, only what the walk leaves in the scope
+is left to be done: 7 of 46 µs for two levels (the row `in one step` of `tests.benchmarks.dispatch`).
 
-This repeats what some functions of FastAPI do, so it is used only where they are exactly those
-that it was written for (`repeated_internals`); elsewhere FastAPI's own are driven by `standins`.
+This repeats what some functions of FastAPI 0.165 do, so it is used under that version alone;
+elsewhere FastAPI's own are driven by `narrowed`.
 """
 
 from collections.abc import Sequence

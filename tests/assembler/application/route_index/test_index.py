@@ -5,10 +5,13 @@ import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import fastapi
 import fastapi.routing
 import pytest
+import starlette
 import starlette.requests
 import starlette.routing
 from fastapi import APIRouter, FastAPI
@@ -29,6 +32,7 @@ from tests.assembler.application.route_index.driver import (
     ask,
     see,
 )
+from tests.assembler.sample_app.world import built
 
 
 def tried(app: FastAPI, path: str, monkeypatch: pytest.MonkeyPatch) -> list[BaseRoute]:
@@ -236,8 +240,38 @@ def test_it_steps_aside_where_an_internal_has_changed(
     report = index_routes(FastAPI())
     assert not report.active
     assert report.reason is not None
-    assert report.reason.startswith(f"`{name}` of FastAPI ")
-    assert report.reason.endswith("is not one that the index knows")
+    assert report.reason == f"`{name}` of FastAPI {fastapi.__version__} was replaced"
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [(fastapi, "0.999.0"), (fastapi, "0.139.2"), (starlette, "2.0"), (starlette, "unreadable")],
+)
+def test_it_steps_aside_under_versions_that_were_not_tested(
+    package: Any, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "__version__", version)
+    app = FastAPI()
+    reason = index_routes(app).reason
+    assert reason is not None
+    assert reason.startswith("the index is tested with ")
+    assert reason.endswith(f", not with {version}")
+    assert app.router.middleware_stack == app.router.app
+
+
+def test_the_installed_versions_are_tested_ones() -> None:
+    assert index_routes(FastAPI()).active
+
+
+def test_the_log_of_the_start_says_why_it_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fastapi, "__version__", "0.999.0")
+    app = built(tmp_path, "routes: [{use: $parts.api.router}]")
+    with caplog.at_level("INFO", "assembler"), TestClient(app):
+        pass
+    told = "routes are tried one by one: the index is tested with FastAPI 0.140 to "
+    assert sum(told in line for line in caplog.text.splitlines()) == 1
 
 
 def test_it_steps_aside_for_a_router_with_its_own_dispatch() -> None:

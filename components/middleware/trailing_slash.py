@@ -8,9 +8,10 @@ of the request's own URL, and so of whatever its `Host` says, has its scheme and
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import Field
 from starlette.datastructures import URL
@@ -20,7 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from components.http.paths import app_path
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
-_DEEPEST = 64  # layers between this one and the router
+_MOST_LOOKED_AT = (
+    256  # layers, and what functions have closed over, between this one and the router
+)
+_MOST_LEARNED = 1024
 _KEPT_BY_REDIRECTS = ":/%#?=@[]!$&'()*+,;"  # of Starlette's RedirectResponse
 
 
@@ -56,6 +60,7 @@ class StripTrailingSlashMiddleware(HeaderLayer):
                 raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {prefix!r}")
         self.app = app
         self._router = _router_in(app)
+        self._slashed: set[str] = set()
         self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
         self._join(touches=(b"location",))
 
@@ -67,6 +72,7 @@ class StripTrailingSlashMiddleware(HeaderLayer):
     async def _without(
         self, stripped: dict[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
+        path = scope["path"]
         if not self._is_served_with_slash(scope, stripped):
             scope.update(stripped)
         if scope["type"] == "websocket":
@@ -77,6 +83,8 @@ class StripTrailingSlashMiddleware(HeaderLayer):
             if message["type"] == "http.response.start":
                 fields = _PATH_ALONE.edit(message.get("headers", ()), message["status"], scope)
                 message = {**message, "headers": fields}
+                if message["status"] in (307, 308) and scope["path"] != path:
+                    self._learn(path, fields)
             await send(message)
 
         await self.app(scope, receive, send_with_path_alone)
@@ -86,8 +94,20 @@ class StripTrailingSlashMiddleware(HeaderLayer):
         if router is None and scope.get("app_root_path") is None:
             router = scope.get("app")  # something between hides it
         if router is None:
-            return False
+            return scope["path"] in self._slashed
         return _wants_slash(router.routes, dict(scope), {**scope, **stripped})
+
+    def _learn(self, path: str, fields: Fields) -> None:
+        """Note that a router which cannot be asked sends back to the slash: the client comes again."""
+        located = [
+            unquote(value.decode("latin-1").partition("?")[0])
+            for name, value in fields
+            if name.lower() == b"location"
+        ]
+        if located == [path]:
+            if len(self._slashed) >= _MOST_LEARNED:
+                self._slashed.clear()
+            self._slashed.add(path)
 
     def _stripped(self, scope: Scope) -> dict[str, Any]:
         """What changes in the scope; nothing for a path that keeps its slashes."""
@@ -174,9 +194,24 @@ def _flat(routes: Iterable[Any]) -> Iterator[Any]:
 
 
 def _router_in(app: Any) -> Any:
-    """The innermost application of a stack that has routes, or None where it cannot be seen."""
-    for _ in range(_DEEPEST):
-        if app is None or isinstance(getattr(app, "routes", None), Sequence):
-            return app
-        app = getattr(app, "app", None)
+    """The nearest application within a stack that has routes, or None where none can be seen."""
+    waiting: list[Any] = [app]
+    seen: dict[int, Any] = {}
+    while waiting and len(seen) < _MOST_LOOKED_AT:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen[id(each)] = each
+        if isinstance(getattr(each, "routes", None), Sequence):
+            return each
+        waiting += reversed(list(_inner(each)))
     return None
+
+
+def _inner(app: Any) -> Iterator[Any]:
+    """What an application may hand requests on to: its `app`, or what a function has closed over."""
+    yield getattr(app, "app", None)
+    for cell in getattr(app, "__closure__", None) or ():
+        with suppress(ValueError):  # an empty cell
+            if callable(cell.cell_contents):
+                yield cell.cell_contents

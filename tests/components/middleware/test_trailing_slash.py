@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from components.middleware.rate_limit import RateLimitMiddleware
@@ -306,3 +306,39 @@ def test_what_is_served_without_the_layer_is_served_with_it_and_once(
         200,
     )
     assert len(ran) == (answer.status_code == 200)
+
+
+class Hiding:
+    """Keeps the application where nobody finds it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.somewhere = [app]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.somewhere[0](scope, receive, send)
+
+
+def closing_over(app: ASGIApp) -> ASGIApp:
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+
+    return layer
+
+
+@pytest.mark.parametrize(("between", "turns"), [(Hiding, 2), (closing_over, 1)])
+def test_a_router_that_is_hard_to_find_leads_nobody_round_and_round(
+    between: Any, turns: int
+) -> None:
+    ran: list[str] = []
+    routes = [
+        Route("/slashed/", counting(ran, "slashed")),
+        Route("/plain", counting(ran, "plain")),
+        Route("/away/", counting(ran, "away", to="https://other.example/away/")),
+    ]
+    client = TestClient(StripTrailingSlashMiddleware(between(Starlette(routes=routes))))
+    answer = client.get("/slashed/?a=b")
+    assert (answer.text, len(answer.history)) == ("slashed", turns - 1)
+    assert client.get("/slashed/").history == []
+    assert client.get("/plain/").text == "plain"
+    assert ran == ["slashed", "slashed", "plain"]
+    assert client.get("/away/", follow_redirects=False).status_code == 307

@@ -1,7 +1,10 @@
 """Sends one request to an app and says all that can be seen of how it was dispatched."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -155,3 +158,14 @@ class Spans(trace.TracerProvider):
                 return Span(trace.INVALID_SPAN_CONTEXT)
 
         return Tracer()
+
+
+def known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Those of `options` that the installed FastAPI has."""
+    return {
+        name: value for name, value in options.items() if name in signature(function).parameters
+    }
+
+
+HAS_TELEMETRY = find_spec("fastapi.telemetry") is not None
+HAS_BODY_LIMITS = bool(known(APIRouter, max_body_size=1))

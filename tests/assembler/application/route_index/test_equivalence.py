@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 import assembler.application.route_index
 from assembler.application.route_index import index_routes
-from tests.assembler.application.route_index.driver import Request, Spans, ask
+from tests.assembler.application.route_index.driver import Request, Spans, ask, known
 
 GROUPS = 10
 DRIVEN_GROUPS = 3
@@ -100,12 +100,16 @@ class Table:
         self.targets: list[tuple[str, str]] = []  # a path and a method
         self.count = 0
         rng = self.rng
-        self.app = FastAPI(
-            openapi_url=rng.choice((None, "/openapi.json")),
-            redirect_slashes=rng.random() < 0.8,
+        newer = known(
+            FastAPI,
             max_body_size=rng.choice((None, None, 1000)),
             form_limits={"max_files": 3} if rng.random() < 0.5 else None,
             telemetry={"tracer_provider": self.spans} if rng.random() < 0.4 else {},
+        )
+        self.app = FastAPI(
+            openapi_url=rng.choice((None, "/openapi.json")),
+            redirect_slashes=rng.random() < 0.8,
+            **newer,
         )
         if rng.random() < 0.2:
             self.app.root_path = rng.choice(("/base", "/base/"))
@@ -168,11 +172,13 @@ class Table:
             self.targets += [(prefix + extra + path, method) for path, method in self.targets[-3:]]
             return
         kind = OddRouter if rng.random() < 0.1 else APIRouter
-        child = kind(prefix=own, max_body_size=rng.choice((None, None, 2000)))
+        limit = rng.choice((None, None, 2000))
+        child = kind(prefix=own, **known(APIRouter, max_body_size=limit))
         at = prefix + extra + own
         late = rng.random() < 0.5  # routes may be added before or after the router is included
         if late:
-            router.include_router(child, prefix=extra, form_limits={"max_fields": 5})
+            limits = known(APIRouter.include_router, form_limits={"max_fields": 5})
+            router.include_router(child, prefix=extra, **limits)
         self.routers.append((child, at))
         self.fill(child, at, depth + 1)
         if not late:

@@ -142,10 +142,14 @@ CONTRACTS = (
         "send_outlives_call",
         "attribute of a middleware class, a bool",
         ("components/middleware/header_layer.py", "components/middleware/request_logging.py"),
-        ("assembler/application/middleware.py",),
+        (
+            "assembler/plan/closing_layers.py",
+            "assembler/application/middleware.py",
+        ),
         "its `send` holds no start back for longer than its first body, and may be called again "
-        "after the layer has raised: the answer to an exception takes that way. Without it the "
-        "assembler looks each time, which costs a call for each message",
+        "after the layer has raised: the answer to an exception takes that way. False: it is of no "
+        "use then, and the answer passes the layer by. Where nothing is said it is tried each time, "
+        "which costs a call for each message",
     ),
     Contract(
         "assembler.exchange",
@@ -155,6 +159,14 @@ CONTRACTS = (
         "an object whose `at_end(function)` has `function(status)` called once when all is over, "
         "with the status that the server got, 0 for none. A layer that an exception passes, and "
         "that counts or logs requests, asks for it in place of ending itself",
+    ),
+    Contract(
+        "assembler.trail",
+        "key of a scope",
+        ("assembler/testing/expect/exchange.py",),
+        ("assembler/application/middleware.py",),
+        "a list to which each place between layers appends how many stand outside it, and the "
+        "scope as it came; who has it is given the answer to an exception, not the exception",
     ),
     Contract(
         "request_id",

@@ -17,6 +17,7 @@ from typing import Any
 from starlette.routing import Mount
 from starlette.types import Scope
 
+from components.http.routes import matched_route
 from components.http.user import user_of
 
 Who = tuple[str, Any, str, str, str | None, str | None, Any, str | None, str | None]
@@ -34,20 +35,13 @@ _KEPT_HEADS = 4096
 def who(scope: Scope) -> Who:
     """What is known of a request or websocket when it is over; nothing here keeps its scope alive."""
     state: dict[str, Any] = scope.get("state") or _NO_STATE
-    route = scope.get("route")
-    # Below `include_router` FastAPI leaves the route as it was declared, without the prefixes; its
-    # own context of the request knows the whole.
-    if (fastapi := scope.get("fastapi")) is not None:
-        context = fastapi.get("effective_route_context")
-        if context is not None and getattr(context, "original_route", None) is route:
-            route = context
     request_id, parent = state.get("request_id"), state.get("traceparent")
     user = None
     if "user" in scope or "user" in state:
         user = user_of(scope)
     return (
         scope.get("method", ""),
-        route,
+        matched_route(scope),
         scope["path"],
         scope.get("root_path", ""),
         scope.get("app_root_path"),

@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.outcome import CLIENT_LEFT, at_end
 from components.http.paths import any_path_test, app_path
+from components.http.routes import matched_route
 from components.metrics.exposition import KEY, page, router
 from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
-from components.metrics.route_template import routed, template
+from components.metrics.route_template import template
 from components.metrics.store import Cell, Values
 
 __all__ = ["MetricsMiddleware", "page", "router"]
@@ -145,7 +146,9 @@ class MetricsMiddleware:
             nonlocal status
             if status == 0:
                 status = code
-                route = template(scope, routed(scope), scope.get("root_path", "")[len(root) :])
+                route = template(
+                    scope, matched_route(scope), scope.get("root_path", "")[len(root) :]
+                )
                 self._socket_cell(route, str(code)).add(1)
 
         def send_noting(message: Message) -> Awaitable[None]:
@@ -184,7 +187,7 @@ class MetricsMiddleware:
         return self._sockets[labels]
 
     def _series_of(self, scope: Scope, root: str, status: int) -> "_Series":
-        matched = routed(scope)
+        matched = matched_route(scope)
         mounted_at = scope.get("root_path", "")[len(root) :]
         key = (id(matched), scope["method"], status, mounted_at, "router" in scope)
         found = self._remembered.get(key)

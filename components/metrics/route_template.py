@@ -20,17 +20,8 @@ from starlette.types import Scope
 UNMATCHED = "(unmatched)"
 UNROUTED = "(unrouted)"
 _REST = "/*"
-_NOTHING: dict[str, Any] = {}
 _LEAVES = frozenset({Route, WebSocketRoute, APIRoute, APIWebSocketRoute})
 _DEEPEST = 20  # mounts and layers inside each other; an application may be mounted in itself
-
-
-def routed(scope: Scope) -> Any:
-    """What matched: a route, or FastAPI's view of it as it was included; None if nothing did."""
-    route = scope.get("route")
-    context = scope.get("fastapi", _NOTHING).get("effective_route_context")
-    # one that is left over from outside a mounted application is about another route
-    return context if context is not None and context.original_route is route else route
 
 
 def template(scope: Scope, matched: Any, mounted_at: str) -> str:
@@ -38,7 +29,7 @@ def template(scope: Scope, matched: Any, mounted_at: str) -> str:
 
     Args:
         scope: as it is at the end.
-        matched: what `routed` says.
+        matched: what `matched_route` says.
         mounted_at: what mounts have added to the root path.
     """
     if "router" not in scope:

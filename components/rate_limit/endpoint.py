@@ -24,6 +24,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Scope
 
+from components.http.routes import matched_route
 from components.rate_limit.answer import TRY_AGAIN_LATER, limit_template, policy_field, seconds_up
 from components.rate_limit.keys import KeyFunction, Kind, subject_of
 from components.rate_limit.memory import MemoryStore
@@ -89,11 +90,7 @@ class EndpointRateLimiter:
 
     async def __call__(self, connection: HTTPConnection, response: Response) -> None:
         scope = connection.scope
-        route: Any = scope.get("route")
-        # FastAPI gives a route of an included router without its prefixes: its context has them
-        context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
-        if context is not None and context.original_route is route:
-            route = context
+        route = matched_route(scope)
         known = self._names.get(id(route))
         name = self._route_name(scope, route) if known is None else known[1]
         decision = self._hit(name + self._subject(scope), self._cost)

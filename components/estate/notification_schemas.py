@@ -26,10 +26,10 @@ def _zone(value: str) -> str:
     return value
 
 
-TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\z", examples=["22:00"])]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["22:00"])]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Phone = Annotated[
-    str, Field(pattern=r"^\+[1-9][0-9]{6,14}\z", description="E.164", examples=["+919876543210"])
+    str, Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="E.164", examples=["+919876543210"])
 ]
 
 
@@ -39,7 +39,7 @@ class DeviceIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     token: Annotated[
-        str, Field(min_length=8, max_length=4096, pattern=r"^[!-~]+\z", description="FCM's token")
+        str, Field(min_length=8, max_length=4096, pattern=r"^[!-~]+$", description="FCM's token")
     ]
     platform: Platform
 

@@ -41,9 +41,9 @@ def app_from_environment() -> "FastAPI":
 
 def _built(path: str) -> "FastAPI":
     from assembler.application.build import build  # noqa: PLC0415  # imported while the collector rests
-    from assembler.diagnostics.errors import AssemblerError, ManifestError  # noqa: PLC0415
-    from assembler.plan.load import load  # noqa: PLC0415
-    from assembler.review.report import as_text  # noqa: PLC0415
+    from assembler.diagnostics.errors import AssemblerError, ManifestError  # noqa: PLC0415  # as above
+    from assembler.plan.load import load  # noqa: PLC0415  # as above
+    from assembler.review.report import as_text  # noqa: PLC0415  # as above
 
     try:
         return build(load(path))

@@ -19,7 +19,7 @@ from assembler.diagnostics.errors import UsageError
 
 if TYPE_CHECKING:
     from assembler.plan.load import Plan
-    from assembler.runtime.scheduler.job import Result
+    from assembler.runtime.scheduler.job import TickResult
 
 _WELL = frozenset({"ok", "taken", "skipped"})
 
@@ -54,7 +54,7 @@ def run_job(
         raise typer.Exit(INVALID)
 
 
-async def _run(plan: "Plan", job: str, moment: datetime | None) -> "Result | None":
+async def _run(plan: "Plan", job: str, moment: datetime | None) -> "TickResult | None":
     """Run it between the start and the stop of what it needs; None where a signal ended it."""
     from assembler.application.build import build_for_jobs
     from assembler.runtime.scheduler.store_client import StoreAwayError
@@ -66,7 +66,7 @@ async def _run(plan: "Plan", job: str, moment: datetime | None) -> "Result | Non
     await lifespan.start()
     try:
         jobs = lifespan.assembly.jobs
-        done: Result = await (
+        done: TickResult = await (
             jobs.run_now(job) if moment is None else jobs.tick(job, moment, waits=True)
         )
     except StoreAwayError as error:
@@ -94,7 +94,7 @@ def _moment(at: str | None) -> datetime | None:
     return moment
 
 
-def _sentence(result: "Result") -> str:
+def _sentence(result: "TickResult") -> str:
     tick = result.fire_time.isoformat()
     said = {
         "taken": "has run, or runs, elsewhere already",

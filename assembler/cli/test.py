@@ -51,6 +51,6 @@ def test(
 
 def _results(file: Path) -> "list[Result]":
     from assembler.plan.load import load
-    from assembler.testing.expect.check import try_all
+    from assembler.testing.expect.run import try_all
 
     return asyncio.run(try_all(load(file), os.environ))

@@ -67,7 +67,7 @@ async def _work(plan: "Plan", concurrency: int | None, *, once: bool) -> "Counte
     lifespan = build_for_jobs(plan, "worker")
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # this is a coroutine
-    stop = _Stop(task)
+    signals = _Signals(task)
     await lifespan.start()
     try:
         jobs = lifespan.assembly.jobs
@@ -75,14 +75,14 @@ async def _work(plan: "Plan", concurrency: int | None, *, once: bool) -> "Counte
         made = Worker(
             jobs, store, concurrency or section.concurrency or _CONCURRENCY, section.close_timeout
         )
-        stop.worker = made
+        signals.worker = made
         with suppress(asyncio.CancelledError):
             await _prepared(made)
             names = ", ".join(f"`{name}`" for name in jobs.jobs)
             complain(f"takes from the queue `{store.queue}`: {names}")
             await made.run(once=once)
     finally:
-        await lifespan.stop(stop.since)
+        await lifespan.stop(signals.since)
     return made.ended
 
 
@@ -103,7 +103,7 @@ async def _prepared(worker: "Worker") -> None:
             return
 
 
-class _Stop:
+class _Signals:
     """What a signal does: the first one ends the worker, the second one its runs as well."""
 
     def __init__(self, task: "asyncio.Task[object]") -> None:

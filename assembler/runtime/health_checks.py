@@ -2,7 +2,7 @@
 
 In: the plan, the objects of its resources. Out: a `Check` for each that has a `ping` which takes no
 arguments, awaited or run in a thread. What could not be opened yet is not asked: its absence is
-told by its opening. Refuses nothing: a resource whose absence is only to be warned of is left out.
+told by its opening. A resource whose absence is only to be warned of is left out.
 """
 
 import inspect

@@ -2,8 +2,7 @@
 
 In: the plan, the application, the objects of the resources as they come. Out: what each factory and
 constructor returned, how resources are opened, the arguments of those that are called later.
-Refuses nothing at once:
-what user code raises, and options that a resource does not fit, are noted with the manifest's line.
+What user code raises, and options that a resource does not fit, are noted with the manifest's line.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping

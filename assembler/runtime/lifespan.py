@@ -22,17 +22,44 @@ from typing import Any
 
 from assembler.diagnostics.errors import StartupError
 from assembler.plan.load import Plan
-from assembler.runtime.budget import Budget
 from assembler.runtime.hooks import Opening
-from assembler.runtime.recorder import Group, Recorder, Running, is_well
-from assembler.runtime.report import Assembly, Outcome, Told, log
+from assembler.runtime.recorder import Group, Running, StepRecorder, is_well
+from assembler.runtime.report import Assembly, Outcome, StepResult, log
 from assembler.runtime.task import Owned, StepTimeout, bounded
 from assembler.runtime.transient import is_transient
 
+_MARGIN = timedelta(seconds=1)  # for the server itself to end
+_RESERVE = timedelta(seconds=1)  # that each later step keeps
+_LEAST = timedelta(milliseconds=100)  # a step has at least this, however late it is
 _FIRST_PAUSE_SECONDS = 0.1  # between tries of one start
 _LONGEST_PAUSE_SECONDS = 2.0
 _FIRST_RETRY_SECONDS = 0.5  # in the background
 _LONGEST_RETRY_SECONDS = 30.0
+
+
+class StopBudget:
+    """How long the platform waits for the end → how long each step of the stop may take.
+
+    The time runs from the order to end, on the clock of `time.perf_counter`, to the kill. A step has
+    its own timeout, or less where the rest would be left without time, so that steps that hang
+    never keep the others from running.
+    """
+
+    def __init__(
+        self,
+        whole: timedelta,
+        since: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._clock = clock
+        began = clock() if since is None else since
+        self._end = began + (whole - _MARGIN).total_seconds()
+
+    def limit(self, timeout: timedelta, later: int) -> timedelta:
+        """Return what a step may take that is followed by `later` others."""
+        left = timedelta(seconds=self._end - self._clock())
+        share = left / (later + 1)
+        return min(timeout, max(left - later * min(_RESERVE, share), _LEAST))
 
 
 @dataclass(slots=True)
@@ -48,12 +75,12 @@ class Lifespan:
     running: list[Opening] = field(default_factory=list)  # works by itself: left before the hooks
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
     is_told: InitVar[bool] = True  # by a log record of the start, and one of the stop
-    recorder: Recorder = field(init=False)
+    recorder: StepRecorder = field(init=False)
     _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
     _retries: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self, is_told: bool) -> None:
-        self.recorder = Recorder(self.plan, self.assembly, is_told)
+        self.recorder = StepRecorder(self.plan, self.assembly, is_told)
 
     async def start(self, look: Callable[[], None] = lambda: None) -> None:
         """Run every step of the start, or unwind and raise `StartupError`.
@@ -110,8 +137,8 @@ class Lifespan:
             count = sum(not is_well(step) for step in self.assembly.steps[first:])
             self.recorder.tell("stopped", began, first, f", {count} failed" if count else "")
 
-    def _budget(self, since: float | None) -> Budget:
-        return Budget(self.plan.manifest.server.termination_grace, since)
+    def _budget(self, since: float | None) -> StopBudget:
+        return StopBudget(self.plan.manifest.server.termination_grace, since)
 
     async def _open(self, opening: Opening) -> None:
         async def enter() -> None:
@@ -175,7 +202,7 @@ class Lifespan:
         except Exception as error:  # noqa: BLE001  # a step may raise anything
             self.recorder.failed(step, began, error)
             return False
-        well = told if isinstance(told, Told) else Told("ok")
+        well = told if isinstance(told, StepResult) else StepResult("ok")
         self.recorder.record(step, step.phase, began, well.outcome, detail=well.detail)
         return True
 
@@ -207,7 +234,7 @@ class Lifespan:
             await asyncio.wait(retries)
 
     async def _close_all(
-        self, budget: Budget, only: list[Opening] | None = None, later: int = 0
+        self, budget: StopBudget, only: list[Opening] | None = None, later: int = 0
     ) -> None:
         """Close in reverse what was opened; a failure is recorded and does not stop the rest.
 

@@ -44,7 +44,7 @@ Group = Callable[[], AbstractAsyncContextManager[Iterator[Running]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder:
+class StepRecorder:
     """Writes down what happened to one application."""
 
     plan: Plan

@@ -1,7 +1,7 @@
 """What happened at start and stop → `app.state.assembly`, one readable table, the log.
 
 In: the outcome of each step as it ends. Out: an `Assembly` that pages, probes and tests read.
-Refuses nothing; the words of errors have had their secrets taken out before they come here.
+The words of errors have had their secrets taken out before they come here.
 """
 
 import logging
@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StepResult:
     """What a step may return to say more than that it went well."""
 
     outcome: Literal["ok", "skipped"]

@@ -37,8 +37,8 @@ class Expectations:
         The arguments are those of `assembled`; `logging` is left out as there.
         """
         from assembler.plan.load import load  # noqa: PLC0415  # as above
-        from assembler.testing.expect.check import try_all  # noqa: PLC0415  # as above
         from assembler.testing.expect.report import as_text  # noqa: PLC0415  # for who asks for one
+        from assembler.testing.expect.run import try_all  # noqa: PLC0415  # as above
 
         __tracebackhide__ = True
         set_variables(self._monkeypatch, environment)

@@ -23,10 +23,10 @@ from assembler.runtime.scheduler.clock import APSchedulerClock
 from assembler.runtime.scheduler.context import JobContext
 from assembler.runtime.scheduler.engine import Jobs
 from assembler.runtime.scheduler.execution import Setting
-from assembler.runtime.scheduler.job import Job
+from assembler.runtime.scheduler.job import ScheduledJob
 from assembler.runtime.scheduler.memory import MemoryStore
 from assembler.runtime.scheduler.run import Ending
-from assembler.runtime.scheduler.store_client import Link
+from assembler.runtime.scheduler.store_client import StoreClient
 from tests.assembler.runtime.scheduler.conftest import driven, opened
 from tests.assembler.runtime.scheduler.processes import crew, doubles
 from tests.servers import start_postgres, start_redis
@@ -88,9 +88,11 @@ async def idle(count: int) -> None:
     async def nothing(job: JobContext) -> None:
         """Never called here."""
 
-    jobs = [Job(f"job-{n}", nothing, parse(f"{n % 60} {n % 24} 1 1 *")) for n in range(count)]
-    jobs.append(Job("each-minute", nothing, every(timedelta(minutes=1))))
-    setting = Setting(Link(MemoryStore(), 5), timedelta(seconds=30))
+    jobs = [
+        ScheduledJob(f"job-{n}", nothing, parse(f"{n % 60} {n % 24} 1 1 *")) for n in range(count)
+    ]
+    jobs.append(ScheduledJob("each-minute", nothing, every(timedelta(minutes=1))))
+    setting = Setting(StoreClient(MemoryStore(), 5), timedelta(seconds=30))
     engine = Jobs(jobs, setting, clock=APSchedulerClock())
     began = time.perf_counter()
     await engine.open()

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from assembler.application.build import build
 from assembler.diagnostics.errors import ManifestError
 from assembler.plan.load import load
-from assembler.runtime.scheduler.single_process import Alone, SeveralWorkersError
+from assembler.runtime.scheduler.single_process import SeveralWorkersError, SingleProcess
 from components.scheduler import tick_router
 from tests.assembler.command import ENVIRONMENT, call, run
 from tests.assembler.project import project
@@ -267,7 +267,7 @@ def test_one_process_without_a_store_starts(tmp_path: Path) -> None:
 
 
 def _take(hash: str, order: Any, answer: Any) -> None:
-    alone = Alone(hash)
+    alone = SingleProcess(hash)
     try:
         alone.take(1, {})
     except SeveralWorkersError as error:

@@ -6,6 +6,8 @@ and at the start several workers without a store. APScheduler is imported at the
 where jobs run by our own clock; Procrastinate only by a worker.
 """
 
+import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -25,17 +27,50 @@ from assembler.runtime.scheduler.claims import Store
 from assembler.runtime.scheduler.context import JobContext
 from assembler.runtime.scheduler.engine import END_SECONDS, Jobs
 from assembler.runtime.scheduler.execution import Setting
-from assembler.runtime.scheduler.job import Clock, Job
+from assembler.runtime.scheduler.job import Clock, ScheduledJob
 from assembler.runtime.scheduler.namespaced_store import named
-from assembler.runtime.scheduler.single_process import Alone
-from assembler.runtime.scheduler.store_client import Link
+from assembler.runtime.scheduler.single_process import SingleProcess
+from assembler.runtime.scheduler.store_client import StoreClient
 from assembler.runtime.scheduler.stores import store_of
-from assembler.runtime.scheduler.threads import Threads
-from assembler.runtime.task import StepError
+from assembler.runtime.task import StepError, call
 
 Part = Literal["clock", "once", "worker"]
 QUEUE = "assembler"
 _ASK_SECONDS = 5.0  # the longest wait for a store, and never more than a third of the lease
+
+
+class Threads:
+    """Runs at most `limit` synchronous jobs at once, each in a daemon thread, which keeps no process.
+
+    A thread cannot be cancelled: whoever is cancelled while waiting for one waits on until it has
+    ended, unless they are cancelled again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._free = asyncio.Semaphore(limit)
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Run `function` with the context variables of the caller."""
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def end() -> None:
+            self._free.release()
+            ended.set()
+
+        def work() -> Any:
+            try:
+                return function()
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                    loop.call_soon_threadsafe(end)
+
+        try:
+            return await call(work)
+        except asyncio.CancelledError:
+            await ended.wait()
+            raise
 
 
 class Scheduled:
@@ -53,7 +88,7 @@ class Scheduled:
         self.part = part
         self._store = self._claims()
         self._arguments = [(job, objects.arguments(job) or {}) for job in plan.jobs]
-        self._alone = Alone(plan.hash)
+        self._alone = SingleProcess(plan.hash)
 
     def opening(self) -> Opening:
         """Return how the jobs are started and stopped."""
@@ -97,8 +132,7 @@ class Scheduled:
         name = service_name(self.plan.manifest)
         if not self.section.has_fleet:
             return named(store_of(value), name)
-        from assembler.runtime.scheduler.fleet.retry import Retry  # noqa: PLC0415  # only for a fleet
-        from assembler.runtime.scheduler.fleet.store import FleetStore  # noqa: PLC0415
+        from assembler.runtime.scheduler.fleet.store import FleetStore, Retry  # noqa: PLC0415  # only for a fleet
 
         jobs = (component.entry for component in self.plan.jobs)
         store = FleetStore(
@@ -113,7 +147,7 @@ class Scheduled:
         scrub, lease = self.plan.secrets.scrub, self.section.lease
         limit = min(_ASK_SECONDS, lease.total_seconds() / 3)
         enter = self.plan.job_context.target.value if self.plan.job_context else None
-        setting = Setting(Link(self._store(), limit, scrub), lease, scrub, enter)
+        setting = Setting(StoreClient(self._store(), limit, scrub), lease, scrub, enter)
         threads = Threads(self.section.threads)
         return Jobs(
             [self._job(component, given, threads) for component, given in self._arguments],
@@ -125,10 +159,10 @@ class Scheduled:
             is_worker=self.part == "worker",
         )
 
-    def _job(self, component: Component, given: dict[str, Any], threads: Threads) -> Job:
+    def _job(self, component: Component, given: dict[str, Any], threads: Threads) -> ScheduledJob:
         entry = component.entry
         schedule = schedule_of(entry, self.section.timezone)
-        return Job(
+        return ScheduledJob(
             component.id,
             _runner(component, given, threads),
             schedule,

@@ -1,6 +1,6 @@
 """What a store of claims promises, so that each tick runs once whoever else is there.
 
-In: a tick that is due by somebody's clock. Out: an `Answer` by the clock of the store alone: the
+In: a tick that is due by somebody's clock. Out: an `ClaimAnswer` by the clock of the store alone: the
 tick is ours, or it is early, or late, or someone else's. A claim is held by its run ID, renewed by
 heartbeats for one lease at a time, and given up by `finish`; each of these is refused to a run that
 no longer holds it. There is no leader: every process asks, one row decides.
@@ -40,7 +40,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClaimAnswer:
     """`milliseconds` since the tick (below 0: until it) where claimed, to wait where early.
 
     `recorded` where this very call wrote the row that says `skipped`.
@@ -78,7 +78,7 @@ class Store(Protocol):
     async def now(self) -> int:
         """Return the store's time."""
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
 
     async def heartbeat(self, run_id: str, lease_ms: int) -> bool:

@@ -15,7 +15,7 @@ from apscheduler.executors.asyncio import AsyncIOExecutor  # type: ignore[import
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
 from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
 
-from assembler.runtime.scheduler.job import Job, Schedule
+from assembler.runtime.scheduler.job import JobSchedule, ScheduledJob
 
 _OLDEST = timedelta(hours=1)  # ticks that came before are not even counted as missed
 _MANY = 2**31  # runs at once: overlap is the engine's
@@ -27,7 +27,9 @@ class APSchedulerClock:
     def __init__(self) -> None:
         self._scheduler: AsyncIOScheduler | None = None
 
-    def start(self, jobs: Sequence[Job], due: Callable[[str, list[datetime]], Any]) -> None:
+    def start(
+        self, jobs: Sequence[ScheduledJob], due: Callable[[str, list[datetime]], Any]
+    ) -> None:
         """Begin, on the running loop."""
         self._scheduler = scheduler = AsyncIOScheduler(timezone=UTC)
         scheduler.add_executor(_Executor(due))
@@ -62,7 +64,7 @@ class APSchedulerClock:
 class _Trigger(BaseTrigger):  # type: ignore[misc]  # the library has no types
     """A schedule, which begins again near the present after a long sleep."""
 
-    def __init__(self, schedule: Schedule, oldest: timedelta) -> None:
+    def __init__(self, schedule: JobSchedule, oldest: timedelta) -> None:
         self._schedule = schedule
         self._oldest = oldest
 

@@ -1,6 +1,6 @@
 """What became of ticks in this process → numbers for pages and metrics.
 
-In: each end of a run, as it comes. Out: a `Tally`: by job and outcome, since the start. Each tick is
+In: each end of a run, as it comes. Out: a `RunCounters`: by job and outcome, since the start. Each tick is
 counted by one process: the one that ran it, or that recorded what became of it. The sum over the
 processes is the truth; the store has the same, as far back as it keeps rows.
 """
@@ -14,7 +14,7 @@ from assembler.runtime.scheduler.run import Run, State
 
 
 @dataclass(slots=True)
-class Tally:
+class RunCounters:
     """`runs[job][state]`, and the last run of each job that this process has seen end."""
 
     runs: dict[str, Counter[State]] = field(default_factory=dict)

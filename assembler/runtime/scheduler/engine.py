@@ -1,6 +1,6 @@
 """Jobs, and a store of their claims → what every process of a service does about them.
 
-In: ticks, from our own clock, from an outside one or by hand. Out: a `Result` each. A tick is
+In: ticks, from our own clock, from an outside one or by hand. Out: a `TickResult` each. A tick is
 claimed, and retried within its grace while the store is away. Of several ticks that came due at
 once, as a process that slept sees them, the latest runs. At the end runs have some time to come to
 theirs, and are cancelled then. Refuses ticks while it is closed.
@@ -12,17 +12,17 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from assembler.runtime.scheduler.claims import Answer, Claim, Lost
-from assembler.runtime.scheduler.counters import Tally
-from assembler.runtime.scheduler.execution import OneRun, Setting
-from assembler.runtime.scheduler.external_ticks import Outside
-from assembler.runtime.scheduler.job import Clock, Job, Result
-from assembler.runtime.scheduler.reaper import Keeper
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost
+from assembler.runtime.scheduler.counters import RunCounters
+from assembler.runtime.scheduler.execution import Execution, Setting
+from assembler.runtime.scheduler.job import Clock, ScheduledJob, TickResult
+from assembler.runtime.scheduler.reaper import Reaper
 from assembler.runtime.scheduler.run import milliseconds, moment
 from assembler.runtime.scheduler.store_client import StoreAwayError
 
@@ -40,7 +40,7 @@ class Jobs:
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[ScheduledJob],
         setting: Setting,
         *,
         clock: Clock | None = None,
@@ -52,19 +52,19 @@ class Jobs:
     ) -> None:
         self.jobs = {job.id: job for job in jobs}
         self.setting = setting
-        self.tally = Tally()
+        self.tally = RunCounters()
         self._clock = clock
         self._close_timeout = close_timeout
         self._now = now
         self._is_paused = is_paused
         self._is_worker = is_worker  # runs what others claim, and keeps it in order
-        self._keeper = Keeper(self.jobs, setting, self.tally, retention, now, self._again)
-        self._outside = Outside(setting, self._keeper)
+        self._keeper = Reaper(self.jobs, setting, self.tally, retention, now, self._again)
+        self._outside = ExternalTicks(setting, self._keeper)
         self._keeping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._closed.set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._runs: set[OneRun] = set()
+        self._runs: set[Execution] = set()
 
     async def open(self) -> None:
         """Start the clock, and what looks after the store; one that is away is waited for."""
@@ -108,7 +108,9 @@ class Jobs:
             self._keeper.give_up(job_id, fire)
         self._spawn(self._tick(self.jobs[job_id], latest, is_patient=True))
 
-    async def tick(self, job_id: str, at: datetime | None = None, *, waits: bool = False) -> Result:
+    async def tick(
+        self, job_id: str, at: datetime | None = None, *, waits: bool = False
+    ) -> TickResult:
         """Run the tick of the job that was due at `at`, or now, unless it was run already.
 
         The tick is the latest one of the job's own schedule, or the next where that is nearer and
@@ -124,7 +126,7 @@ class Jobs:
         claim = partial(self._told, job, fire_ms)
         return await self._outside.run(job, fire_ms, claim, waits=waits)
 
-    async def run_now(self, job_id: str) -> Result:
+    async def run_now(self, job_id: str) -> TickResult:
         """Run the job at this moment, which is a tick of its own. Raises as `tick` does."""
         job = self.jobs[job_id]
         now = await self.setting.link.ask(self.setting.link.store.now)
@@ -141,11 +143,11 @@ class Jobs:
         """Return the numbers of this process as JSON has them."""
         return {"store": self.setting.link.away or "ok", "jobs": self.tally.as_dict()}
 
-    async def _told(self, job: Job, fire_ms: int) -> Result:
+    async def _told(self, job: ScheduledJob, fire_ms: int) -> TickResult:
         # a caller who goes away does not take the run along
         return await asyncio.shield(self._spawn(self._tick(job, fire_ms)))
 
-    def _spawn(self, tick: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+    def _spawn(self, tick: Coroutine[Any, Any, TickResult]) -> "asyncio.Task[TickResult]":
         if self._closed.is_set():
             tick.close()
             raise RuntimeError("the scheduler is closed")
@@ -159,7 +161,9 @@ class Jobs:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.debug("a tick was not claimed: %s", type(error).__name__)
 
-    async def _tick(self, job: Job, fire_ms: int, *, is_patient: bool = False) -> Result:
+    async def _tick(
+        self, job: ScheduledJob, fire_ms: int, *, is_patient: bool = False
+    ) -> TickResult:
         """Claim the tick and run it; a patient claim is tried again while the store is away."""
         claim = Claim(
             job.id,
@@ -177,23 +181,23 @@ class Jobs:
             self._keeper.give_up(job.id, fire_ms)
             if not is_patient:
                 await self._keeper.settle()
-            return Result(job.id, fire, "missed")
+            return TickResult(job.id, fire, "missed")
         if answer.verdict == "claimed":
             return await self.run(
-                OneRun(self.setting, job, fire_ms, claim.run_id), answer.milliseconds
+                Execution(self.setting, job, fire_ms, claim.run_id), answer.milliseconds
             )
         if answer.verdict == "queued":
             self.tally.count(job.id, "queued")
-            return Result(job.id, fire, "queued", claim.run_id)
+            return TickResult(job.id, fire, "queued", claim.run_id)
         if answer.verdict != "skipped":
-            return Result(job.id, fire, "taken")
+            return TickResult(job.id, fire, "taken")
         if answer.recorded:
             self.tally.count(job.id, "skipped")
             said = "job `%s`, tick %s: skipped, the last run goes on"
             logger.warning(said, job.id, fire.isoformat())
-        return Result(job.id, fire, "skipped")
+        return TickResult(job.id, fire, "skipped")
 
-    async def _claim(self, claim: Claim, *, is_patient: bool) -> Answer | None:
+    async def _claim(self, claim: Claim, *, is_patient: bool) -> ClaimAnswer | None:
         """Ask until there is an answer; None where none came within the grace."""
         store, link = self.setting.link.store, self.setting.link
         end = time.monotonic() + claim.grace_ms / 1000
@@ -226,7 +230,7 @@ class Jobs:
                 await self._closed.wait()
             raise asyncio.CancelledError
 
-    async def run(self, run: OneRun, since_ms: int) -> Result:
+    async def run(self, run: Execution, since_ms: int) -> TickResult:
         """Run a tick that is claimed; raises CancelledError where the process stops."""
         if run.job.overlap == "replace":
             for other in self._runs:  # those of other processes notice at their next heartbeat
@@ -244,11 +248,60 @@ class Jobs:
         if ended.state != "lost":  # that is counted by the one who found it
             self.tally.count(ended.job, ended.state, ended)
         fire = moment(run.fire_ms)
-        return Result(run.job.id, fire, ended.state, run.run_id, ended.duration_ms, ended.error)
+        return TickResult(run.job.id, fire, ended.state, run.run_id, ended.duration_ms, ended.error)
 
     def _again(self, lost: Lost) -> None:
         assert lost.rerun_id is not None  # noqa: S101  # this is what it is called for
         job = self.jobs[lost.job]
-        run = OneRun(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
+        run = Execution(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
         task = self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))
         self._outside.note(lost, task)
+
+
+@dataclass(slots=True)
+class ExternalTicks:
+    """Ticks of a process that has no clock of its own."""
+
+    setting: Setting
+    keeper: Reaper
+    _second: dict[tuple[str, int], "asyncio.Task[TickResult]"] = field(default_factory=dict)
+
+    async def run(
+        self,
+        job: ScheduledJob,
+        fire_ms: int,
+        claim: Callable[[], Awaitable[TickResult]],
+        *,
+        waits: bool,
+    ) -> TickResult:
+        """Sweep, and claim and run the tick; with `waits` a run elsewhere is given time to end.
+
+        Raises `StoreAwayError`, and what `claim` raises.
+        """
+        result = await self._once(job, fire_ms, claim)
+        while waits and job.rerun and result.outcome == "taken":
+            if not await self._is_running(job, fire_ms):
+                break
+            await asyncio.sleep(self.setting.lease.total_seconds() / 3)
+            result = await self._once(job, fire_ms, claim)
+        if self._second:
+            await asyncio.wait(self._second.values())
+        return result
+
+    def note(self, lost: Lost, task: "asyncio.Task[TickResult]") -> None:
+        """Remember the second attempt of a run, until it ends."""
+        tick = (lost.job, lost.fire_ms)
+        self._second[tick] = task
+        task.add_done_callback(lambda _task: self._second.pop(tick, None))
+
+    async def _once(
+        self, job: ScheduledJob, fire_ms: int, claim: Callable[[], Awaitable[TickResult]]
+    ) -> TickResult:
+        await self.keeper.sweep()
+        again = self._second.get((job.id, fire_ms))
+        return await (claim() if again is None else asyncio.shield(again))
+
+    async def _is_running(self, job: ScheduledJob, fire_ms: int) -> bool:
+        last_runs = partial(self.setting.link.store.last_runs, [job.id])
+        last = (await self.setting.link.ask(last_runs)).get(job.id)
+        return last is not None and (last.fire_ms, last.state) == (fire_ms, "running")

@@ -3,7 +3,7 @@
 In: a job, and the claim that this process holds. Out: a `Run` that has ended, as the store has it. The claim
 is renewed at a third of its lease; a run that no longer holds it cancels itself and records
 nothing. A run that takes too long is cancelled, and holds its claim until it has really ended, so
-that a thread or a task which ignores that is never run beside. Refuses nothing: a job may raise
+that a thread or a task which ignores that is never run beside. A job may raise
 anything, and only its own run ends by it.
 """
 
@@ -14,20 +14,22 @@ import logging
 import os
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.span import printable
 from assembler.manifest.duration import duration_text
 from assembler.runtime.scheduler.context import JobContext
-from assembler.runtime.scheduler.job import Job
+from assembler.runtime.scheduler.job import ScheduledJob
 from assembler.runtime.scheduler.run import Ending, Run, State, milliseconds, moment
-from assembler.runtime.scheduler.run_log import Voice
-from assembler.runtime.scheduler.store_client import Link, StoreAwayError
+from assembler.runtime.scheduler.store_client import StoreAwayError, StoreClient
 from assembler.runtime.task import StepError
 
 _STOP_SECONDS = 1.0  # for a cancelled run to clean up, when the process stops
@@ -39,7 +41,7 @@ _LONGEST_ERROR = 2000  # characters of it that are kept
 class Setting:
     """What all runs of a process share; `enter` is called with a run's ID, in the run's context."""
 
-    link: Link
+    link: StoreClient
     lease: timedelta
     scrub: Callable[[str], str] = str
     enter: Callable[[str], Any] | None = None
@@ -55,19 +57,19 @@ class Setting:
         return self.lease // timedelta(milliseconds=1)
 
 
-class OneRun:
+class Execution:
     """A run, from its claim to its end."""
 
     def __init__(
-        self, setting: Setting, job: Job, fire_ms: int, run_id: str, attempt: int = 1
+        self, setting: Setting, job: ScheduledJob, fire_ms: int, run_id: str, attempt: int = 1
     ) -> None:
         self.setting = setting
         self.job = job
         self.fire_ms = fire_ms
         self.run_id = run_id
         self.attempt = attempt
-        self._voice = Voice(job.id, fire_ms, run_id, setting.scrub)
-        self._say = self._voice.say
+        self._log = RunLog(job.id, fire_ms, run_id, setting.scrub)
+        self._say = self._log.say
         self._store = setting.link.store
         self._lease_seconds = setting.lease.total_seconds()
         self._renewed = time.monotonic()
@@ -135,7 +137,7 @@ class OneRun:
             fire_time=moment(self.fire_ms).astimezone(self.job.zone),
             attempt=self.attempt,
             run_id=self.run_id,
-            logger=self._voice.logger,
+            logger=self._log.logger,
             _holds=holds,
             _fence=fenced if fence is not None else None,
         )
@@ -235,3 +237,43 @@ class OneRun:
                 self._say(logging.WARNING, f"ended {ending.state}, which could not be recorded")
                 return
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+_LOGGER = logging.getLogger("assembler.job")
+_PACKAGE = str(Path(__file__).parents[2])
+
+
+class RunLog:
+    """What is said about one run: records whose traceback begins in the job, and has no secrets.
+
+    They carry `job`, `run_id` and, for formats that were made for requests, `request_id`; the
+    exception itself stays on the record, for Sentry's logging integration.
+    """
+
+    def __init__(self, job_id: str, fire_ms: int, run_id: str, scrub: Callable[[str], str]) -> None:
+        self._about = f"job `{job_id}`, tick {moment(fire_ms).isoformat()}"
+        self._facts = {"job": job_id, "run_id": run_id, "request_id": run_id}
+        self._scrub = scrub
+        self.logger = logging.LoggerAdapter(_LOGGER, self._facts)
+
+    def say(self, level: int, text: str, error: BaseException | None = None) -> None:
+        """Log it, with the traceback of `error`."""
+        if not _LOGGER.isEnabledFor(level):
+            return
+        info = (type(error), error, error.__traceback__) if error is not None else None
+        message = f"{self._about}: {text}"
+        record = _LOGGER.makeRecord(
+            _LOGGER.name, level, __file__, 0, message, (), info, extra=self._facts
+        )
+        if error is not None:  # formatters print `exc_text` where it is there
+            lines = traceback.format_exception(type(error), error, _users(error.__traceback__))
+            record.exc_text = printable(self._scrub("".join(lines).rstrip()))
+        _LOGGER.handle(record)
+
+
+def _users(trace: TracebackType | None) -> TracebackType | None:
+    """Return the part of a traceback that begins in the job; all of it where nothing does."""
+    at = trace
+    while at is not None and at.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        at = at.tb_next
+    return at or trace

@@ -1,6 +1,6 @@
 """What the engine knows about a job: its function, its clock, its bounds; and what a tick came to.
 
-In: nothing. Out: `Job`, `Result`, and the protocols of a schedule and of a clock that calls when
+In: nothing. Out: `ScheduledJob`, `TickResult`, and the protocols of a schedule and of a clock that calls when
 ticks are due. A plan's jobs become these in `declared`.
 """
 
@@ -14,7 +14,7 @@ from assembler.runtime.scheduler.context import JobContext
 from assembler.runtime.scheduler.run import State
 
 
-class Schedule(Protocol):
+class JobSchedule(Protocol):
     """When a job fires; moments are aware."""
 
     def after(self, moment: datetime, /) -> datetime | None:
@@ -25,12 +25,12 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ScheduledJob:
     """A function that runs by the clock; `run` calls it with its options and what it is told."""
 
     id: str
     run: Callable[[JobContext], Awaitable[Any]]
-    schedule: Schedule
+    schedule: JobSchedule
     timeout: timedelta | None = None
     grace: timedelta = timedelta(seconds=60)
     jitter: timedelta | None = None
@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TickResult:
     """What became of one tick: the state of its run, or `taken` by another process."""
 
     job: str
@@ -69,7 +69,9 @@ class Result:
 class Clock(Protocol):
     """What calls `due` when ticks are due."""
 
-    def start(self, jobs: Sequence[Job], due: Callable[[str, list[datetime]], Any]) -> None:
+    def start(
+        self, jobs: Sequence[ScheduledJob], due: Callable[[str, list[datetime]], Any]
+    ) -> None:
         """Begin."""
 
     def pause(self) -> None:

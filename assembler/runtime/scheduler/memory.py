@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from assembler.runtime.scheduler.claims import EARLY_MS, Answer, Claim, Lost
+from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Lost
 from assembler.runtime.scheduler.run import Ending, Run, State
 
 _KEPT = 100  # runs of each job
@@ -32,28 +32,28 @@ class MemoryStore:
         """Return this process's time."""
         return int(self._clock() * 1000)
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
         since = await self.now() - claim.fire_ms
         if since < -EARLY_MS:
-            return Answer("early", -since - EARLY_MS // 2)
+            return ClaimAnswer("early", -since - EARLY_MS // 2)
         if self._knows(claim.job, claim.fire_ms):
-            return Answer("taken")
+            return ClaimAnswer("taken")
         if since > claim.grace_ms:
-            return Answer("late")
+            return ClaimAnswer("late")
         others = [run for run in self._running.values() if run.job == claim.job]
         if others and claim.overlap != "allow":
             if since < 0:
-                return Answer("early", -since)  # until its time has come, they may end
+                return ClaimAnswer("early", -since)  # until its time has come, they may end
             newer = max(run.fire_ms for run in others) > claim.fire_ms
             if claim.overlap == "forbid" or newer:
                 self._keep(claim.job, claim.fire_ms, claim.run_id, claim.owner, "skipped")
-                return Answer("skipped", recorded=True)
+                return ClaimAnswer("skipped", recorded=True)
             for run in others:
                 self._end(run.run_id, "replaced")
         run = self._keep(claim.job, claim.fire_ms, claim.run_id, claim.owner, "running")
         self._running[claim.run_id] = run
-        return Answer("claimed", since)
+        return ClaimAnswer("claimed", since)
 
     async def heartbeat(self, run_id: str, lease_ms: int) -> bool:
         """Tell whether the run holds its claim."""

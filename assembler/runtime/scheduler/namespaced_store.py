@@ -2,14 +2,13 @@
 
 In: a `Store`, the name of a service. Out: a `Store` in which jobs are called as the manifest calls
 them, while the store itself keeps them as `NAME/JOB`: two services may each have a job of one name.
-Refuses nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from assembler.runtime.scheduler.claims import Answer, Claim, Lost, Store
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Store
 from assembler.runtime.scheduler.run import Run
 
 
@@ -29,7 +28,7 @@ class NamedStore:
         # what is asked by the ID of a run, and what only some stores have
         return getattr(self.store, name)
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
         return await self.store.claim(replace(claim, job=self._prefix + claim.job))
 

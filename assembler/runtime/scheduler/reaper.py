@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any
 
 from assembler.runtime.scheduler.claims import Lost
-from assembler.runtime.scheduler.counters import Tally
+from assembler.runtime.scheduler.counters import RunCounters
 from assembler.runtime.scheduler.execution import Setting
-from assembler.runtime.scheduler.job import Job
+from assembler.runtime.scheduler.job import ScheduledJob
 from assembler.runtime.scheduler.run import milliseconds, moment
 from assembler.runtime.scheduler.store_client import StoreAwayError
 
@@ -30,12 +30,12 @@ _PRUNE_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
-class Keeper:
+class Reaper:
     """Keeps the claims of some jobs in order; `rerun` begins a second attempt."""
 
-    jobs: Mapping[str, Job]
+    jobs: Mapping[str, ScheduledJob]
     setting: Setting
-    tally: Tally
+    tally: RunCounters
     retention: timedelta
     now: Callable[[], datetime]
     rerun: Callable[[Lost], Any]

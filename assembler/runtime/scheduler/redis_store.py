@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from assembler.runtime.scheduler import redis_scripts as scripts
-from assembler.runtime.scheduler.claims import EARLY_MS, Answer, Claim, Lost, Verdict
+from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Lost, Verdict
 from assembler.runtime.scheduler.run import Ending, Run, State
 
 _SLACK_MS = 60_000  # ticks are remembered for this much longer than a claim is possible
@@ -34,7 +34,7 @@ class RedisStore:
         seconds, microseconds = await self._client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
         verdict, milliseconds, recorded = await self._run(
             scripts.CLAIM,
@@ -49,7 +49,7 @@ class RedisStore:
             EARLY_MS,
             _SLACK_MS,
         )
-        return Answer(cast("Verdict", _text(verdict)), int(milliseconds), bool(recorded))
+        return ClaimAnswer(cast("Verdict", _text(verdict)), int(milliseconds), bool(recorded))
 
     async def heartbeat(self, run_id: str, lease_ms: int) -> bool:
         """Renew the lease."""

@@ -25,7 +25,7 @@ class SeveralWorkersError(StepError):
     help = "add `store: ${resources.…}` to `scheduler`, an engine or a cache"
 
 
-class Alone:
+class SingleProcess:
     """Held by the one process of a server that runs the jobs of the manifest of this hash."""
 
     def __init__(self, hash: str) -> None:

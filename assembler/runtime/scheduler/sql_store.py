@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from assembler.runtime.scheduler.claims import EARLY_MS, Answer, Claim, Lost
+from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Lost
 from assembler.runtime.scheduler.run import Ending, Run, State
 from assembler.runtime.scheduler.sql_tables import (
     CREATE,
@@ -56,16 +56,16 @@ class SqlStore:
         """Return the database's time."""
         return int(await self._value(self._sql.now))
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
         for _ in range(_TRIES):
             started = await self._claimed(claim)
             if started is not None:
-                return Answer("claimed", started - claim.fire_ms)
+                return ClaimAnswer("claimed", started - claim.fire_ms)
             answer = await self._refusal(claim)
             if answer is not None:
                 return answer
-        return Answer("skipped")  # others come and go; the next tick has its chance
+        return ClaimAnswer("skipped")  # others come and go; the next tick has its chance
 
     async def heartbeat(self, run_id: str, lease_ms: int) -> bool:
         """Renew the lease."""
@@ -152,29 +152,29 @@ class SqlStore:
             await connection.execute(self._sql.replace, earlier)
         return started
 
-    async def _refusal(self, claim: Claim) -> Answer | None:
+    async def _refusal(self, claim: Claim) -> ClaimAnswer | None:
         """Find what stood in the way of a claim; None where it is gone."""
         tick = {"job": claim.job, "fire": claim.fire_ms}
         async with self._committing.connect() as connection:
             row = (await connection.execute(self._sql.explain, tick)).one()
         since = row.now - claim.fire_ms
         if row.taken_by == claim.run_id:  # the answer to our own claim was lost on its way
-            return Answer("claimed", since)
+            return ClaimAnswer("claimed", since)
         if row.taken_by is not None:
-            return Answer("taken")
+            return ClaimAnswer("taken")
         if since < -EARLY_MS:
-            return Answer("early", -since - EARLY_MS // 2)
+            return ClaimAnswer("early", -since - EARLY_MS // 2)
         if since > claim.grace_ms:
-            return Answer("late")
+            return ClaimAnswer("late")
         if row.busy_until_ms is None or claim.overlap == "allow":
             return None
         if row.busy_until_ms < row.now:
-            return Answer("stale")
+            return ClaimAnswer("stale")
         if since < 0:
-            return Answer("early", -since)  # until its time has come, the other may end
+            return ClaimAnswer("early", -since)  # until its time has come, the other may end
         facts = {**tick, "run": claim.run_id, "owner": claim.owner}
         skipped = await self._value(self._sql.skip, facts)
-        return Answer("skipped", recorded=skipped is not None)
+        return ClaimAnswer("skipped", recorded=skipped is not None)
 
     async def _rerun(
         self, connection: AsyncConnection, row: Any, owner: str, lease_ms: int

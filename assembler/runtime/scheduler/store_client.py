@@ -1,6 +1,6 @@
 """A store that may be away → one that answers within a bound, or says that it does not.
 
-In: a `Store`. Out: a `Link`, through which everything is asked. The store's tables are made before
+In: a `Store`. Out: a `StoreClient`, through which everything is asked. The store's tables are made before
 the first question, which may take longer. An outage is told once, and its end once. Refuses to wait longer than its limit:
 a server that is frozen accepts connections and never answers.
 """
@@ -25,7 +25,7 @@ class StoreAwayError(Exception):
 
 
 @dataclass(slots=True)
-class Link:
+class StoreClient:
     """Asks a store, for at most `limit_seconds` at a time, once its tables are there."""
 
     store: Store

@@ -20,7 +20,7 @@ from assembler.plan.sql.statement import SqlStatement, SqlStep, is_engine, no_en
 from assembler.runtime.instances import Objects, needed_for
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.recorder import Group, Running
-from assembler.runtime.report import Assembly, Told
+from assembler.runtime.report import Assembly, StepResult
 from assembler.runtime.sql.applying import Applier
 from assembler.runtime.sql.work import SqlError
 from assembler.runtime.task import StepError, StepTimeout, bounded
@@ -90,9 +90,9 @@ def _running(applier: Applier, statement: SqlStatement) -> Running:
     )
 
 
-async def _apply(applier: Applier, statement: SqlStatement) -> Told:
+async def _apply(applier: Applier, statement: SqlStatement) -> StepResult:
     try:
         end = await applier.apply(statement)
     except SqlError as error:
         raise StepError(str(error)) from error
-    return Told("skipped" if end.ending == "skipped" else "ok", end.detail or None)
+    return StepResult("skipped" if end.ending == "skipped" else "ok", end.detail or None)

@@ -1,6 +1,6 @@
 """Results of expectations → text, JSON for programs, or JUnit's XML for build servers.
 
-In: the name of the manifest and the results. Out: one text. Refuses nothing; every string is made
+In: the name of the manifest and the results. Out: one text; every string is made
 inert first.
 """
 

@@ -7,24 +7,41 @@ and the guard inside each layer tells how far it came.
 A layer is passed by a request that it hands on; one that answers itself is not. The route is asked
 of the routes for the scope that came through the layers, so a path that one of them rewrites is the
 path that counts.
+
+Beside `prod.yaml` stands `prod.expect.yaml`, a mapping with the one key `expect`; what it lists comes
+after what the manifest itself expects. Refuses a manifest that expects nothing: a test that tests
+nothing is no pass.
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
+from assembler.application.build import build
 from assembler.describe.explain import answering, explanation, routes_of
-from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.nodes import Node, locate
+from assembler.document.extends import read_layer, shown_name
+from assembler.document.interpolation import Resolver
+from assembler.document.interpolation_checks import (
+    check_environment,
+    check_settings,
+    check_syntax,
+    mentions,
+)
+from assembler.document.nodes import MappingNode, Member, Node, ScalarNode, SequenceNode, locate
+from assembler.document.parser import read_file
 from assembler.manifest.review import Expectation
+from assembler.manifest.validate import read_manifest
 from assembler.plan.load import Plan
-from assembler.testing.expect.exchange import Answer, exchange
-from assembler.testing.expect.written import Expected
+from assembler.testing.expect.exchange import Answer, exchange, started
+
+Expected = tuple[Expectation, Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +161,52 @@ def _meant(named: list[str], known: list[str]) -> str | None:
 
 def _place(node: Node) -> Span:
     return locate(node, ("request",))[0].span
+
+
+def expectations_of(plan: Plan, environment: Mapping[str, str]) -> list[Expected]:
+    """Return what is expected, in order; raises `ManifestError` for a faulty file beside."""
+    found = list(_paired(plan.manifest.expect, plan.document.root.get("expect")))
+    path = plan.document.path
+    beside = path.with_name(f"{path.stem}.expect{path.suffix}")
+    return [*found, *_beside(beside, plan, environment)] if beside.exists() else found
+
+
+def _beside(path: Path, plan: Plan, environment: Mapping[str, str]) -> list[Expected]:
+    why = plan.document.project.refusal(path)
+    if why is not None:
+        raise UsageError(f"cannot read `{shown_name(path)}`: {why}")
+    layer = read_layer(read_file(path, shown_name(path)))
+    raise_faults(
+        Diagnostic("unknown-key", f"a file of expectations has no key `{key}`", member.key)
+        for key, member in layer.members.items()
+        if key != "expect"
+    )
+    version = Member(layer.span, ScalarNode(1, layer.span))
+    root = MappingNode({"manifest": version, **layer.members}, layer.span)
+    named = mentions(root)
+    raise_faults(check_syntax(named))
+    missing = [*check_environment(named, environment), *check_settings(named, plan.settings)]
+    raise_faults(missing)
+    manifest, faults = read_manifest(root, Resolver(environment, plan.settings, plan.secrets))
+    raise_faults(fault.scrubbed(plan.secrets.scrub) for fault in faults)
+    return list(_paired(manifest.expect if manifest else [], root.get("expect")))
+
+
+def _paired(expected: list[Expectation], node: Node | None) -> "zip[Expected]":
+    return zip(expected, node.items if isinstance(node, SequenceNode) else (), strict=True)
+
+
+async def try_all(
+    plan: Plan, environment: Mapping[str, str], resources: Mapping[str, Any] | None = None
+) -> list[Result]:
+    """Build and start the application, send the requests of `expect`, and stop it.
+
+    Raises `UsageError` where nothing is expected, and what the build and the start raise.
+    """
+    expected = expectations_of(plan, environment)
+    if not expected:
+        name = shown_name(plan.document.path)
+        raise UsageError(f"{name} expects nothing: write requests under `expect`")
+    app = build(plan, resources)
+    async with started(app) as state:
+        return await run(plan, app, expected, state=state)

@@ -3,7 +3,7 @@
 In: the engine that keeps the claims, so that there is one address, one password and one pool.
 Out: a connector for Procrastinate. What it asks is asked again while the database does not
 answer, since Procrastinate would end by it; a question that was heard twice leaves traces that the
-sweep of the store puts in order. Refuses nothing, and gives up once the worker stops.
+sweep of the store puts in order. It gives up once the worker stops.
 """
 
 import asyncio

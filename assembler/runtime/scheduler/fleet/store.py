@@ -3,7 +3,8 @@
 In: an async SQLAlchemy engine of PostgreSQL. Out: a `Store` whose claims wait for a worker, in state
 `queued`, until `begin` gives them to one. A process that dies between the two leaves both or none.
 A run that ends badly and is to be tried again is queued in the transaction that records its end.
-Refuses other databases.
+Refuses other databases. A run and its place in the queue know each other by the run's ID, which is the
+`queueing_lock` of Procrastinate's job.
 
 The sweep keeps the queue whole: a run whose worker died is lost, and queued again where the job
 wants it; one that was fetched and never begun goes back; one that is no longer in the queue, as
@@ -12,23 +13,15 @@ somebody emptied it, is lost.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from assembler.runtime.scheduler.claims import Answer, Claim, Lost
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost
 from assembler.runtime.scheduler.fleet import schema
-from assembler.runtime.scheduler.fleet.retry import Retry
-from assembler.runtime.scheduler.fleet.statements import (
-    BEGIN,
-    FINISH,
-    LOSE_UNQUEUED,
-    PUT_BACK,
-    QUEUE,
-    STALLED,
-    TAKE_OUT,
-    TASK,
-)
 from assembler.runtime.scheduler.run import Ending, State
 from assembler.runtime.scheduler.sql_store import (
     SqlStore,
@@ -36,7 +29,75 @@ from assembler.runtime.scheduler.sql_store import (
     claim_values,
     ending_values,
 )
-from assembler.runtime.scheduler.sql_tables import LOCK_TO_CREATE
+from assembler.runtime.scheduler.sql_tables import LOCK_TO_CREATE, TABLE, statements
+
+TASK = "assembler.run"
+_NOW = "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)"
+_COLUMNS = "job, fire_ms, attempt, run_id, owner, is_exclusive, may_rerun"
+
+QUEUE = text(
+    """SELECT procrastinate_defer_jobs_v1(ARRAY[CAST(ROW(
+        CAST(:queue AS varchar), CAST(:task AS varchar), 0, NULL, CAST(:run AS text),
+        CAST(:arguments AS jsonb),
+        CASE WHEN CAST(:wait AS float) > 0
+             THEN clock_timestamp() + make_interval(secs => CAST(:wait AS float)) END
+    ) AS procrastinate_job_to_defer_v1)])"""
+)
+BEGIN = text(
+    f"""UPDATE {TABLE} SET state = 'running', owner = CAST(:owner AS text), started_ms = now,
+        lease_ms = now + CAST(:lease AS BIGINT)
+    FROM (SELECT {_NOW} AS now) AS clock WHERE run_id = :run AND state = 'queued'
+    RETURNING fire_ms, attempt, started_ms"""  # noqa: S608  # our own text
+)
+FINISH = text(f"{statements('postgresql').finish.text} RETURNING {_COLUMNS}")
+# Both are seen by one snapshot: a run leaves its state before its place in the queue is given up.
+LOSE_UNQUEUED = text(
+    f"""UPDATE {TABLE} AS run SET state = 'lost', finished_ms = {_NOW}
+    WHERE state = 'queued' AND NOT EXISTS (
+        SELECT 1 FROM procrastinate_jobs AS place
+        WHERE place.queueing_lock = run.run_id AND place.status IN ('todo', 'doing'))
+    RETURNING {_COLUMNS}"""  # noqa: S608  # as above
+)
+# fetched a lease ago, and not running: its worker died between, or lost an answer
+STALLED = text(
+    f"""SELECT place.id, run.state FROM procrastinate_jobs AS place
+    LEFT JOIN {TABLE} AS run ON run.run_id = place.queueing_lock
+    WHERE place.status = 'doing' AND place.task_name = :task AND place.queue_name = :queue
+      AND coalesce(run.state, '') <> 'running'
+      AND (SELECT max(at) FROM procrastinate_events AS event
+           WHERE event.job_id = place.id AND event.type = 'started')
+          < clock_timestamp() - make_interval(secs => CAST(:lease AS float))
+    FOR UPDATE OF place SKIP LOCKED"""  # noqa: S608  # as above
+)
+PUT_BACK = text("SELECT procrastinate_retry_job_v2(:id, NULL, NULL, NULL, NULL)")
+TAKE_OUT = text("SELECT procrastinate_finish_job_v1(:id, 'failed', true)")
+
+
+_LONGEST_WAIT_SECONDS = 3600.0
+_FAILED = frozenset({"failed", "timeout"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a job is tried again after a failure: `limit` times, the first after `wait`."""
+
+    limit: int = 0
+    wait: timedelta = timedelta(seconds=10)
+
+    def after(self, state: State, attempt: int, *, may_rerun: bool) -> float | None:
+        """Return the seconds until the next attempt; None where there is none.
+
+        What failed waits twice as long each time, for an hour at most. What a dying or stopping
+        worker took along is queued at once where the job may run again (`on_crash: rerun`), and
+        at least once.
+        """
+        if state in _FAILED and attempt <= self.limit:
+            doubled: float = self.wait.total_seconds() * 2 ** min(attempt - 1, 30)
+            return min(doubled, max(_LONGEST_WAIT_SECONDS, self.wait.total_seconds()))
+        if state in {"lost", "cancelled"} and may_rerun and attempt <= max(1, self.limit):
+            return 0.0
+        return None
+
 
 _FACTS = ("job", "fire_ms", "attempt", "run_id", "owner")
 
@@ -78,11 +139,11 @@ class FleetStore(SqlStore):
             if not await schema.is_there(connection):
                 await schema.create(connection)
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free, and queue it."""
         answer = await super().claim(claim)
         if answer.verdict == "claimed" and not self._runs_here:
-            return Answer("queued", answer.milliseconds)
+            return ClaimAnswer("queued", answer.milliseconds)
         return answer
 
     async def begin(self, run_id: str, owner: str, lease_ms: int) -> tuple[int, int, int] | None:

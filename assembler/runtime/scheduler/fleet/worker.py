@@ -19,9 +19,9 @@ from procrastinate import App, BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import Job as Place
 
 from assembler.runtime.scheduler.engine import END_SECONDS, Jobs
-from assembler.runtime.scheduler.execution import OneRun
+from assembler.runtime.scheduler.execution import Execution
 from assembler.runtime.scheduler.fleet.connector import EngineConnector
-from assembler.runtime.scheduler.fleet.statements import TASK
+from assembler.runtime.scheduler.fleet.store import TASK
 from assembler.runtime.scheduler.namespaced_store import NamedStore
 from assembler.runtime.scheduler.store_client import StoreAwayError
 
@@ -114,7 +114,7 @@ class Worker:
         if begun is None:
             return
         fire_ms, attempt, since_ms = begun
-        run = OneRun(self.jobs.setting, self.jobs.jobs[job], fire_ms, run_id, attempt)
+        run = Execution(self.jobs.setting, self.jobs.jobs[job], fire_ms, run_id, attempt)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # this is a coroutine
         self._running.add(task)

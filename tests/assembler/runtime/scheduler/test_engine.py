@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from assembler.manifest.schedule import every
-from assembler.runtime.scheduler.claims import Answer, Claim
+from assembler.runtime.scheduler.build import Threads
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer
 from assembler.runtime.scheduler.context import JobContext, NotMineError
 from assembler.runtime.scheduler.engine import Jobs
 from assembler.runtime.scheduler.execution import Setting
-from assembler.runtime.scheduler.job import Job
+from assembler.runtime.scheduler.job import ScheduledJob
 from assembler.runtime.scheduler.memory import MemoryStore
 from assembler.runtime.scheduler.run import milliseconds, moment
-from assembler.runtime.scheduler.store_client import Link, StoreAwayError
-from assembler.runtime.scheduler.threads import Threads
+from assembler.runtime.scheduler.store_client import StoreAwayError, StoreClient
 
 SECOND = timedelta(seconds=1)
 
@@ -35,19 +35,19 @@ class Away(MemoryStore):
         self.offset = 0.0
         super().__init__(clock=lambda: time.time() + self.offset)
 
-    async def claim(self, claim: Claim) -> Answer:
+    async def claim(self, claim: Claim) -> ClaimAnswer:
         self.asked += 1
         if self.away:
             raise ConnectionError("no route to the store")
         return await super().claim(claim)
 
 
-def job(run: Callable[[JobContext], Awaitable[Any]], **options: Any) -> Job:
-    return Job(id="job", run=run, schedule=every(SECOND), **options)
+def job(run: Callable[[JobContext], Awaitable[Any]], **options: Any) -> ScheduledJob:
+    return ScheduledJob(id="job", run=run, schedule=every(SECOND), **options)
 
 
-def jobs(one: Job, store: MemoryStore | None = None, **options: Any) -> Jobs:
-    link = Link(store or MemoryStore(), 1.0, options.pop("scrub", str))
+def jobs(one: ScheduledJob, store: MemoryStore | None = None, **options: Any) -> Jobs:
+    link = StoreClient(store or MemoryStore(), 1.0, options.pop("scrub", str))
     lease = options.pop("lease", timedelta(seconds=30))
     setting = Setting(link, lease, options.pop("scrub", str), options.pop("enter", None))
     return Jobs([one], setting, **options)

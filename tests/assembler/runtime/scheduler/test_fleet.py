@@ -14,8 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from assembler.runtime.scheduler.fleet.connector import EngineConnector
-from assembler.runtime.scheduler.fleet.retry import Retry
-from assembler.runtime.scheduler.fleet.store import FleetStore
+from assembler.runtime.scheduler.fleet.store import FleetStore, Retry
 from assembler.runtime.scheduler.run import State
 from tests.assembler.command import run
 from tests.assembler.runtime.scheduler.fleet_world import PATIENCE_SECONDS, Fleet, fleet

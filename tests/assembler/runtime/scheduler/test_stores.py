@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from assembler.runtime.scheduler.claims import Answer, Claim, Store
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Store
 from assembler.runtime.scheduler.namespaced_store import named
 from assembler.runtime.scheduler.redis_scripts import PREFIX
 from assembler.runtime.scheduler.redis_store import RedisStore
@@ -48,7 +48,7 @@ def _runner(kind: str, url_of: Callable[[str], str]) -> Callable[[Test], None]:
     return go
 
 
-async def claim(store: Store, *, since: int = 0, **options: Any) -> tuple[str, Answer]:
+async def claim(store: Store, *, since: int = 0, **options: Any) -> tuple[str, ClaimAnswer]:
     """Claim the tick that was `since` milliseconds ago; return the run's ID and the answer."""
     fire = options.pop("fire", None) or await store.now() - since
     facts = {

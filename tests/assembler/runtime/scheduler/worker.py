@@ -24,8 +24,8 @@ from assembler.runtime.scheduler import clock
 from assembler.runtime.scheduler.context import JobContext, NotMineError
 from assembler.runtime.scheduler.engine import Jobs
 from assembler.runtime.scheduler.execution import Setting
-from assembler.runtime.scheduler.job import Job
-from assembler.runtime.scheduler.store_client import Link
+from assembler.runtime.scheduler.job import ScheduledJob
+from assembler.runtime.scheduler.store_client import StoreClient
 from tests.assembler.runtime.scheduler.conftest import opened
 
 
@@ -62,8 +62,8 @@ class Worker:
         options = self.options
         async with opened(options["kind"], options["url"]) as self.store:
             seconds = options.get("lease", 30.0)
-            link = Link(self.store, min(5.0, seconds / 3))
-            one = Job(
+            link = StoreClient(self.store, min(5.0, seconds / 3))
+            one = ScheduledJob(
                 "job",
                 self.work,
                 every(timedelta(seconds=options["every"])),

@@ -14,7 +14,7 @@ import time
 from assembler.application.build import build
 from assembler.diagnostics.errors import ManifestError
 from assembler.plan.load import load
-from assembler.runtime.recorder import Recorder
+from assembler.runtime.recorder import StepRecorder
 
 
 async def main(path: str) -> None:
@@ -22,7 +22,7 @@ async def main(path: str) -> None:
     app = build(load(path))
     protocol = app.router.lifespan
     lifespan = protocol.lifespan  # type: ignore[attr-defined]  # what `build` puts there
-    lifespan.recorder = Recorder(lifespan.plan, lifespan.assembly, is_told=False)
+    lifespan.recorder = StepRecorder(lifespan.plan, lifespan.assembly, is_told=False)
     os.write(1, b"ready\n")
     await asyncio.to_thread(os.read, 0, 1)
     began = time.perf_counter()

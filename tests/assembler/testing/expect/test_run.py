@@ -13,8 +13,7 @@ import pytest
 from assembler import build, load
 from assembler.diagnostics.errors import ManifestError
 from assembler.testing.expect.exchange import started
-from assembler.testing.expect.run import Result, run
-from assembler.testing.expect.written import expectations_of
+from assembler.testing.expect.run import Result, expectations_of, run
 from tests.assembler.command import in_folder, write
 from tests.assembler.command import run as command
 

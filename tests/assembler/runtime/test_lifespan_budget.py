@@ -5,33 +5,33 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.runtime.budget import Budget
+from assembler.runtime.lifespan import StopBudget
 
 SECOND = timedelta(seconds=1)
 
 
 def test_a_step_has_its_own_timeout_where_there_is_time() -> None:
-    budget = Budget(30 * SECOND, since=0, clock=lambda: 0)
+    budget = StopBudget(30 * SECOND, since=0, clock=lambda: 0)
     assert budget.limit(10 * SECOND, later=3) == 10 * SECOND
 
 
 def test_what_has_passed_is_gone() -> None:
-    budget = Budget(30 * SECOND, since=0, clock=lambda: 20)
+    budget = StopBudget(30 * SECOND, since=0, clock=lambda: 20)
     assert budget.limit(10 * SECOND, later=0) == 9 * SECOND  # one is the server's
 
 
 def test_later_steps_keep_a_second_each() -> None:
-    budget = Budget(11 * SECOND, since=0, clock=lambda: 0)
+    budget = StopBudget(11 * SECOND, since=0, clock=lambda: 0)
     assert budget.limit(60 * SECOND, later=4) == 6 * SECOND
 
 
 def test_where_there_is_less_they_share_it() -> None:
-    budget = Budget(5 * SECOND, since=0, clock=lambda: 0)
+    budget = StopBudget(5 * SECOND, since=0, clock=lambda: 0)
     assert budget.limit(60 * SECOND, later=7) == SECOND / 2
 
 
 def test_a_late_step_has_a_little() -> None:
-    budget = Budget(30 * SECOND, since=0, clock=lambda: 100)
+    budget = StopBudget(30 * SECOND, since=0, clock=lambda: 100)
     assert budget.limit(10 * SECOND, later=5) == SECOND / 10
     assert budget.limit(SECOND / 100, later=5) == SECOND / 100
 
@@ -42,7 +42,7 @@ def test_a_late_step_has_a_little() -> None:
 )
 def test_steps_that_all_hang_end_in_the_budget(whole: int, timeouts: list[int]) -> None:
     now = 0.0
-    budget = Budget(whole * SECOND, since=0, clock=lambda: now)
+    budget = StopBudget(whole * SECOND, since=0, clock=lambda: now)
     for number, timeout in enumerate(timeouts, 1):
         limit = budget.limit(timeout * SECOND, len(timeouts) - number)
         assert SECOND / 10 <= limit <= timeout * SECOND

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 
 PREFIX = "bearer."
 
@@ -108,7 +108,7 @@ class HandshakeTokens:
     ) -> None:
         self.app = app
         self._tickets = tickets
-        self._is_meant = any_path_test("paths", paths)
+        self._is_meant = exempts_path("paths", paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and self._is_meant(app_path(scope)):

@@ -84,9 +84,7 @@ def exempts(option: str, patterns: Iterable[str], *, platform: str = sys.platfor
     return is_exempt
 
 
-def any_path_test(
-    option: str, patterns: Iterable[str], *, platform: str = sys.platform
-) -> PathTest:
+def exempts_path(option: str, patterns: Iterable[str], *, platform: str = sys.platform) -> PathTest:
     """The test whether a path is meant by an exemption for `patterns`: by all its readings.
 
     Raises:

@@ -20,7 +20,7 @@ from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.outcome import CLIENT_LEFT, at_end
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 from components.http.routes import matched_route
 from components.metrics.exposition import KEY, page, router
 from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
@@ -73,7 +73,7 @@ class MetricsMiddleware:
             raise ValueError("`buckets` must be positive, finite and rising")
         self.app = app
         self._bounds = bounds
-        self._exempt = any_path_test("exempt", exempt)
+        self._exempt = exempts_path("exempt", exempt)
         self._values = Values(directory)
         self._live: dict[str, Cell] = {}
         self._series: dict[tuple[str, ...], _Series] = {}

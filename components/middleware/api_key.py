@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
 from components.http.headers import header_name
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 from components.http.user import note_opened
 
 
@@ -77,7 +77,7 @@ class APIKeyMiddleware:
         self._header = header_name("header", header)
         self._prefix = b"bearer " if self._header == b"authorization" else b""
         self._challenge = "Bearer" if self._prefix else "APIKey"
-        self._exempt = any_path_test("exempt", exempt)
+        self._exempt = exempts_path("exempt", exempt)
         self._body = valid_shape(body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 
 _MOST_DIGITS = 18  # an exabyte is over any limit, however many more follow
 
@@ -48,7 +48,7 @@ class BodyLimitMiddleware:
             raise ValueError(f"`max_bytes` must not be negative: {max_bytes}")
         self.app = app
         self._max_bytes = max_bytes
-        self._exempt = any_path_test("exempt", exempt)
+        self._exempt = exempts_path("exempt", exempt)
         self._body = valid_shape(body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.etag import ConditionalSend
 from components.http.headers import header_name, header_value
-from components.http.paths import PathTest, any_path_test, app_path, guards
+from components.http.paths import PathTest, app_path, exempts_path, guards
 from components.http.user import is_personal
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
@@ -213,7 +213,7 @@ def _by_method(
 
 def _path_test(path: str, cache: str) -> PathTest:
     """What may be kept by all must be meant by every reading of a path, what must not, by any."""
-    is_public = any_path_test("match", [path])
+    is_public = exempts_path("match", [path])
     if not _NOT_FOR_ALL.search(cache):
         return is_public
     is_guarded = guards("match", [path])

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 
 _ALLOW_ORIGIN = b"access-control-allow-origin"
@@ -107,7 +107,7 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         self._unasked = Step(_Granted([]))
         self._granted_to_all = Step(_Granted(self._simple))
         self._granted_to: dict[bytes, Step] = {}
-        self._is_public = any_path_test("public", public) if public else None
+        self._is_public = exempts_path("public", public) if public else None
         self._granted_publicly = Step(_Granted([(_ALLOW_ORIGIN, b"*")]))
         self._for_all = StarletteCORSMiddleware(
             app, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]

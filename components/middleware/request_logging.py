@@ -22,7 +22,7 @@ from components.access_log.line import LogLine, who
 from components.access_log.sink import LogSink
 from components.access_log.websocket import WebSocketLog
 from components.http.outcome import CLIENT_LEFT, at_end
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 
 
 class RequestLoggingMiddleware:
@@ -87,7 +87,7 @@ class RequestLoggingMiddleware:
         self._write = self._line.of_request
         self._slow_seconds = slow.total_seconds() if slow is not None else float("inf")
         self._sample = sample
-        self._is_excluded = any_path_test("exclude", exclude) if exclude else None
+        self._is_excluded = exempts_path("exclude", exclude) if exclude else None
         # Tests set these.
         self._clock: Callable[[], float] = time.perf_counter
         self._now: Callable[[], float] = time.time

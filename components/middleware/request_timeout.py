@@ -25,7 +25,7 @@ from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 
 _GRACE_SECONDS = 0.1  # that a cancelled application has to answer by itself
 
@@ -67,7 +67,7 @@ class RequestTimeoutMiddleware:
             raise ValueError("`timeout` must be more than nothing")
         self.app = app
         self._seconds = timeout.total_seconds()
-        self._exempt = any_path_test("exempt", exempt)
+        self._exempt = exempts_path("exempt", exempt)
         self._body = valid_shape(body)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limiter: anyio.CapacityLimiter

@@ -15,7 +15,7 @@ from pydantic import Field
 from starlette.types import ASGIApp, Scope
 
 from components.http.headers import header_value
-from components.http.paths import any_path_test, app_path
+from components.http.paths import app_path, exempts_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 
 DOCS_CSP = (
@@ -122,7 +122,7 @@ class SecurityHeadersMiddleware(HeaderLayer):
         secure = {"strict-transport-security": hsts}
         plain = secure if hsts_over_http else {}
         self.app = app
-        self._is_docs = any_path_test("docs_paths", docs_paths)
+        self._is_docs = exempts_path("docs_paths", docs_paths)
         # The four answers there are, ready to be appended: (over http, over https) each.
         self._page = (Step(_Missing(page | plain)), Step(_Missing(page | secure)))
         self._docs = (Step(_Missing(docs | plain)), Step(_Missing(docs | secure)))

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.http.paths import any_path_test, exempts, guards, readings
+from components.http.paths import exempts, exempts_path, guards, readings
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "guards.yaml").read_text())
 PATHS = st.lists(
@@ -25,7 +25,7 @@ def test_guards_and_exemptions(case: dict[str, Any]) -> None:
     }
     assert found == {name: case[name] for name in found}
     if " " not in case["pattern"]:
-        by_path = any_path_test("exempt", [case["pattern"]], platform=platform)
+        by_path = exempts_path("exempt", [case["pattern"]], platform=platform)
         assert by_path(case["path"]) is case["exempt"]
 
 
@@ -33,7 +33,7 @@ def test_guards_and_exemptions(case: dict[str, Any]) -> None:
 def test_what_is_exempt_is_guarded_by_the_same_pattern(path: str, pattern: str) -> None:
     if exempts("x", [pattern])("GET", path):
         assert guards("x", [pattern])("GET", path)
-        assert any_path_test("x", [pattern])(path)
+        assert exempts_path("x", [pattern])(path)
 
 
 @given(PATHS)
@@ -49,7 +49,7 @@ def test_a_path_with_too_many_readings_is_guarded_and_not_exempt(path: str) -> N
     assert readings(path) == ()
     assert guards("x", ["/zzz"])("GET", path)
     assert not exempts("x", ["/*"])("GET", path)
-    assert not any_path_test("x", ["/*"])(path)
+    assert not exempts_path("x", ["/*"])(path)
 
 
 def test_several_patterns_are_asked_of_each_reading() -> None:
@@ -64,6 +64,6 @@ def test_several_patterns_are_asked_of_each_reading() -> None:
     [("/a", TypeError), (["a"], ValueError), (["/a*"], ValueError), (["get /a"], ValueError)],
 )
 def test_refuses_what_is_no_list_of_patterns(patterns: Any, error: type[Exception]) -> None:
-    for make in (guards, exempts, any_path_test):
+    for make in (guards, exempts, exempts_path):
         with pytest.raises(error):
             make("paths", patterns)

@@ -80,7 +80,7 @@ QUICK = [
     "diagnostics/test_codes",
     "describe/test_explain",
     "application/test_mount",
-    "review/test_diagnostics",
+    "review/test_report",
     "describe/test_picture",
 ]
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from components.cache.memory import LocalEntries, MemoryEntries
 from components.cache.single_flight import Flights
@@ -184,10 +184,18 @@ def memory_cache(
     return Cache(LocalEntries(entries), default_ttl=default_ttl)
 
 
+def _readable(url: str | SecretStr) -> str | SecretStr:
+    from components.redis.address import address_of  # noqa: PLC0415  # only a cache in Redis needs it
+
+    address_of(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    return url
+
+
 def redis_cache(
     *,
     url: Annotated[
         str | SecretStr,
+        AfterValidator(_readable),
         Field(description="redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"),
     ],
     prefix: Annotated[str, Field(description="what all keys in Redis begin with")] = "",

@@ -17,13 +17,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
-from components.database.url import Pooler, target_of
+from components.database.url import Pooler, readable, target_of
 
 _SQLITE_LOCK_WAIT = timedelta(seconds=10)
 
@@ -66,7 +66,11 @@ class Database(AsyncEngine):
 
 def engine(
     *,
-    url: Annotated[str | SecretStr, Field(description="SQLAlchemy URL of the database")],
+    url: Annotated[
+        str | SecretStr,
+        AfterValidator(readable),
+        Field(description="SQLAlchemy URL of the database"),
+    ],
     pool_size: Annotated[
         int,
         Field(

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlencode
 from uuid import uuid4
 
+from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -96,6 +97,12 @@ class Target:
     url: URL
     connect_args: dict[str, Any]
     most: int | None = None
+
+
+def readable(url: str | SecretStr) -> str | SecretStr:
+    """Give a URL back that `target_of` can read; raises ValueError."""
+    target_of(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    return url
 
 
 def target_of(

@@ -6,6 +6,9 @@ cannot carry (RFC 9110, sections 5.1 and 5.5).
 
 import re
 from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _ORDINARY = frozenset(
     b"accept-ranges age allow cache-control content-encoding content-language content-length "
@@ -40,6 +43,29 @@ def header_value(option: str, text: str) -> bytes:
         return value.encode("latin-1")
     except UnicodeEncodeError as error:
         raise ValueError(f"`{option}` is not latin-1 text: {text!r}") from error
+
+
+def _name(text: str) -> str:
+    try:
+        header_name("", text)
+    except ValueError:
+        raise ValueError(f"takes the name of a header, not `{text}`") from None
+    return text
+
+
+def _value(text: str) -> str:
+    try:
+        header_value("", text)
+    except ValueError:
+        raise ValueError("takes the text of a header: one line of Latin letters") from None
+    return text
+
+
+HeaderName = Annotated[str, AfterValidator(_name)]
+"""The type of an option that names a header, so that it is judged where it is written."""
+
+HeaderValue = Annotated[str, AfterValidator(_value)]
+"""The same for the text of one."""
 
 
 def ordinary_names(besides: Iterable[bytes]) -> frozenset[bytes]:

@@ -15,7 +15,9 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated
 
+from pydantic import AfterValidator
 from starlette.types import Scope
 
 PathTest = Callable[[str], bool]
@@ -169,6 +171,31 @@ def app_path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path
+
+
+def _path_pattern(text: str) -> str:
+    try:
+        path_test("", text)
+    except ValueError:
+        raise ValueError(f"takes patterns such as `/docs` or `/docs/*`, not `{text}`") from None
+    return text
+
+
+def _request_pattern(text: str) -> str:
+    try:
+        guards("", [text])
+    except ValueError:
+        raise ValueError(
+            f"takes patterns such as `/docs/*` or `POST /docs`, not `{text}`"
+        ) from None
+    return text
+
+
+PathPattern = Annotated[str, AfterValidator(_path_pattern)]
+"""The type of an option that takes a pattern of paths, so that it is judged where it is written."""
+
+RequestPattern = Annotated[str, AfterValidator(_request_pattern)]
+"""The same for a pattern that may name methods."""
 
 
 def _requests(option: str, patterns: Iterable[str]) -> list[tuple[frozenset[str], str]]:

@@ -7,8 +7,23 @@ address: only `"*"` or the word `unix` trusts it. Refuses entries that are neith
 
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _REMEMBERED = 1024
+
+
+def _peer(text: str) -> str:
+    try:
+        TrustedPeers([text])
+    except ValueError as error:
+        raise ValueError(f"takes addresses, networks and `unix`: {error.__cause__}") from None
+    return text
+
+
+Peer = Annotated[str, AfterValidator(_peer)]
+"""The type of an option that names addresses, so that each is judged where it is written."""
 
 
 class TrustedPeers:

@@ -16,11 +16,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.outcome import CLIENT_LEFT, at_end
-from components.http.paths import app_path, exempts_path
+from components.http.paths import PathPattern, app_path, exempts_path
 from components.http.routes import matched_route
 from components.metrics.exposition import KEY, page, router
 from components.metrics.families import JOB, LIMIT, LIVE, REQUEST, SOCKET, SUM
@@ -36,6 +36,14 @@ _METHODS = frozenset(
 _MOST_SERIES = 5000
 _MOST_POLICIES = 100
 _REMEMBERED = 4096
+
+
+def _rising(buckets: Sequence[float]) -> Sequence[float]:
+    bounds = [float(bound) for bound in buckets]
+    rising = all(low < high for low, high in pairwise(bounds))
+    if not bounds or not rising or not bounds[0] > 0 or bounds[-1] == float("inf"):
+        raise ValueError("`buckets` must be positive, finite and rising")
+    return buckets
 
 
 class MetricsMiddleware:
@@ -54,10 +62,12 @@ class MetricsMiddleware:
         *,
         buckets: Annotated[
             Sequence[float],
+            AfterValidator(_rising),
             Field(min_length=1, description="upper bounds of the latency histogram, in seconds"),
         ] = _BUCKETS,
         exempt: Annotated[
-            Sequence[str], Field(description="paths that are not counted, such as `/health/*`")
+            Sequence[PathPattern],
+            Field(description="paths that are not counted, such as `/health/*`"),
         ] = (),
         directory: Annotated[
             Path | None,
@@ -67,10 +77,7 @@ class MetricsMiddleware:
             ),
         ] = None,
     ) -> None:
-        bounds = [float(bound) for bound in buckets]
-        rising = all(low < high for low, high in pairwise(bounds))
-        if not bounds or not rising or not bounds[0] > 0 or bounds[-1] == float("inf"):
-            raise ValueError("`buckets` must be positive, finite and rising")
+        bounds = [float(bound) for bound in _rising(buckets)]
         self.app = app
         self._bounds = bounds
         self._exempt = exempts_path("exempt", exempt)

@@ -15,13 +15,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.authentication import AuthCredentials, SimpleUser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.headers import header_name
-from components.http.paths import app_path, exempts_path
+from components.http.headers import HeaderName, header_name
+from components.http.paths import PathPattern, app_path, exempts_path
 from components.http.user import note_opened
 
 
@@ -31,6 +31,16 @@ class KeyHolder(SimpleUser):
     @property
     def identity(self) -> str:
         return self.username
+
+
+def _hash(text: str) -> str:
+    if not _HASH.fullmatch(text):  # the text is not shown: it may be a key, by mistake
+        raise ValueError("takes the SHA-256 of a key, as 64 hexadecimal digits")
+    return text
+
+
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
+KeyHash = Annotated[str, AfterValidator(_hash)]
 
 
 class APIKeyMiddleware:
@@ -49,16 +59,18 @@ class APIKeyMiddleware:
         app: ASGIApp,
         *,
         keys: Annotated[
-            Mapping[str, str],
+            Mapping[str, KeyHash],
             Field(
                 min_length=1,
                 description="the holder's name, and the SHA-256 of the key in hex",
                 json_schema_extra={"looser": "longer"},
             ),
         ],
-        header: Annotated[str, Field(description="the header that carries the key")] = "X-API-Key",
+        header: Annotated[
+            HeaderName, Field(description="the header that carries the key")
+        ] = "X-API-Key",
         exempt: Annotated[
-            Sequence[str],
+            Sequence[PathPattern],
             Field(
                 description="paths that need no key, such as `/health/*`",
                 json_schema_extra={"looser": "longer"},
@@ -69,8 +81,7 @@ class APIKeyMiddleware:
         if not keys:
             raise ValueError("`keys` is empty: nothing could pass")
         for name, digest in keys.items():
-            if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-                # the text itself is not shown: it may be a key, by mistake
+            if not _HASH.fullmatch(digest):
                 raise ValueError(f"`keys`: that of `{name}` is not a SHA-256 in hex")
         self.app = app
         self._keys = [(name, bytes.fromhex(digest)) for name, digest in keys.items()]

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import app_path, exempts_path
+from components.http.paths import PathPattern, app_path, exempts_path
 
 _MOST_DIGITS = 18  # an exabyte is over any limit, however many more follow
 
@@ -36,7 +36,7 @@ class BodyLimitMiddleware:
             Field(ge=0, description="the longest body", json_schema_extra={"looser": "higher"}),
         ],
         exempt: Annotated[
-            Sequence[str],
+            Sequence[PathPattern],
             Field(
                 description="paths without this limit, such as `/uploads/*`",
                 json_schema_extra={"looser": "longer"},

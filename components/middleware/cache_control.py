@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.etag import ConditionalSend
-from components.http.headers import header_name, header_value
-from components.http.paths import PathTest, app_path, exempts_path, guards
+from components.http.headers import HeaderName, HeaderValue, header_name, header_value
+from components.http.paths import PathTest, RequestPattern, app_path, exempts_path, guards
 from components.http.user import is_personal
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
@@ -30,9 +30,11 @@ class CacheRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    match: str = Field(description="`GET /public/*`; without a method it is GET, which is HEAD too")
-    cache: str = Field(description="the text of `Cache-Control`")
-    cdn: str | None = Field(default=None, description="the text of the CDN's header")
+    match: RequestPattern = Field(
+        description="`GET /public/*`; without a method it is GET, which is HEAD too"
+    )
+    cache: HeaderValue = Field(description="the text of `Cache-Control`")
+    cdn: HeaderValue | None = Field(default=None, description="the text of the CDN's header")
 
 
 class CacheControlMiddleware(HeaderLayer):
@@ -52,7 +54,7 @@ class CacheControlMiddleware(HeaderLayer):
             Sequence[CacheRule], Field(description="the first that matches wins")
         ] = (),
         private: Annotated[
-            str, Field(description="`Cache-Control` of what belongs to one user")
+            HeaderValue, Field(description="`Cache-Control` of what belongs to one user")
         ] = "private, no-store",
         session_cookies: Annotated[
             Sequence[str],
@@ -62,7 +64,8 @@ class CacheControlMiddleware(HeaderLayer):
             ),
         ] = ("session",),
         cdn_header: Annotated[
-            str, Field(description="the header of a rule's `cdn`, such as `Surrogate-Control`")
+            HeaderName,
+            Field(description="the header of a rule's `cdn`, such as `Surrogate-Control`"),
         ] = "CDN-Cache-Control",
         vary: Annotated[
             Sequence[str] | None,

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from starlette.middleware.cors import CORSMiddleware as StarletteCORSMiddleware
 from starlette.types import ASGIApp, Scope
 
-from components.http.paths import app_path, exempts_path
+from components.http.paths import PathPattern, app_path, exempts_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 
 _ALLOW_ORIGIN = b"access-control-allow-origin"
@@ -56,7 +56,16 @@ def sendable_origin(text: str) -> str:
     return text
 
 
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"takes a regular expression: {error}") from None
+    return text
+
+
 Origin = Annotated[str, AfterValidator(sendable_origin)]
+Regex = Annotated[str, AfterValidator(_regex)]
 
 
 class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
@@ -72,12 +81,12 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         allow_methods: Annotated[Sequence[str], _More] = ("GET",),
         allow_headers: Annotated[Sequence[str], _More] = (),
         allow_credentials: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
-        allow_origin_regex: Annotated[str | None, _More] = None,
+        allow_origin_regex: Annotated[Regex | None, _More] = None,
         allow_private_network: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
         expose_headers: Annotated[Sequence[str], _More] = (),
         max_age: Annotated[int, Field(ge=0, description="seconds")] = 600,
         public: Annotated[
-            Sequence[str],
+            Sequence[PathPattern],
             Field(
                 description="paths such as `/.well-known/*` that every origin may read",
                 json_schema_extra={"looser": "longer"},

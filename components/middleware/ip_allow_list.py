@@ -12,8 +12,8 @@ from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import app_path, guards
-from components.http.trusted_peers import TrustedPeers
+from components.http.paths import RequestPattern, app_path, guards
+from components.http.trusted_peers import Peer, TrustedPeers
 from components.http.user import note_opened
 
 
@@ -31,7 +31,7 @@ class IPAllowListMiddleware:
         app: ASGIApp,
         *,
         allow: Annotated[
-            Sequence[str],
+            Sequence[Peer],
             Field(
                 min_length=1,
                 description="addresses, networks such as `10.0.0.0/8`, and `unix` for connections "
@@ -40,7 +40,7 @@ class IPAllowListMiddleware:
             ),
         ],
         paths: Annotated[
-            Sequence[str],
+            Sequence[RequestPattern],
             Field(
                 description="what is guarded: `/admin`, `/admin/*`, `POST /import`; all when empty",
             ),

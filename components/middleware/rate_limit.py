@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from components.http.error_response import BodyOption, valid_shape
-from components.http.paths import app_path, exempts, guards
+from components.http.paths import RequestPattern, app_path, exempts, guards
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 from components.rate_limit.answer import (
     TRY_AGAIN_LATER,
@@ -42,7 +42,9 @@ _LONGEST_REMEMBERED = 256
 class RouteLimit(TypedDict):
     """What holds for the requests that match, besides the limit over all of them."""
 
-    match: Annotated[str, Field(description="`POST /api/v1/auth/*`, `/search`, `GET,HEAD /a/*`")]
+    match: Annotated[
+        RequestPattern, Field(description="`POST /api/v1/auth/*`, `/search`, `GET,HEAD /a/*`")
+    ]
     limit: NotRequired[
         Annotated[
             RateText,
@@ -92,7 +94,7 @@ class RateLimitMiddleware(HeaderLayer):
             Store | None, Field(description="where hits are counted; this process's memory if none")
         ] = None,
         exempt: Annotated[
-            Sequence[str],
+            Sequence[RequestPattern],
             Field(
                 description="patterns of what is not counted: `/health/*`",
                 json_schema_extra={"looser": "longer"},

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from starlette.types import ASGIApp, Scope
 
-from components.http.headers import header_name
-from components.http.trusted_peers import TrustedPeers
+from components.http.headers import HeaderName, header_name
+from components.http.trusted_peers import Peer, TrustedPeers
 from components.http.uuid7 import process_ids
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 from components.request_context import CONTEXT
@@ -50,10 +50,10 @@ class RequestIDMiddleware(HeaderLayer):
         app: ASGIApp,
         *,
         header: Annotated[
-            str, Field(description="the header that carries the ID, in both directions")
+            HeaderName, Field(description="the header that carries the ID, in both directions")
         ] = "X-Request-ID",
         trust: Annotated[
-            Literal["*"] | Sequence[str],
+            Literal["*"] | Sequence[Peer],
             Field(
                 description="whose IDs are taken: `*`, or addresses, networks, and `unix` for "
                 "connections without an address",

@@ -22,7 +22,7 @@ from components.access_log.line import LogLine, who
 from components.access_log.sink import LogSink
 from components.access_log.websocket import WebSocketLog
 from components.http.outcome import CLIENT_LEFT, at_end
-from components.http.paths import app_path, exempts_path
+from components.http.paths import PathPattern, app_path, exempts_path
 
 
 class RequestLoggingMiddleware:
@@ -70,7 +70,8 @@ class RequestLoggingMiddleware:
             ),
         ] = 1.0,
         exclude: Annotated[
-            Sequence[str], Field(description="paths that are not logged, such as `/health/*`")
+            Sequence[PathPattern],
+            Field(description="paths that are not logged, such as `/health/*`"),
         ] = (),
         max_length: Annotated[
             int, Field(ge=16, le=4096, description="the longest text of a field, in characters")

@@ -25,7 +25,7 @@ from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import app_path, exempts_path
+from components.http.paths import PathPattern, app_path, exempts_path
 
 _GRACE_SECONDS = 0.1  # that a cancelled application has to answer by itself
 
@@ -55,7 +55,7 @@ class RequestTimeoutMiddleware:
             ),
         ],
         exempt: Annotated[
-            Sequence[str],
+            Sequence[PathPattern],
             Field(
                 description="paths without this limit, such as `/reports/*`",
                 json_schema_extra={"looser": "longer"},

@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.types import ASGIApp, Scope
 
-from components.http.headers import header_value
-from components.http.paths import app_path, exempts_path
+from components.http.headers import HeaderValue, header_value
+from components.http.paths import PathPattern, app_path, exempts_path
 from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 
 DOCS_CSP = (
@@ -39,6 +39,16 @@ PERMISSIONS = (
 _Off = Field(json_schema_extra={"looser": "shorter"})  # null leaves a header out
 
 
+def _hsts(text: str) -> str:
+    if not _MAX_AGE.search(text):
+        raise ValueError(f"`hsts` has no `max-age` in seconds: {text!r}")
+    return text
+
+
+_MAX_AGE = re.compile(r"(?i)(?:^|;)\s*max-age\s*=\s*\"?\d+")
+Hsts = Annotated[HeaderValue, AfterValidator(_hsts)]
+
+
 class SecurityHeadersMiddleware(HeaderLayer):
     """Adds security headers to each HTTP answer (and to the refusal of a websocket).
 
@@ -59,7 +69,7 @@ class SecurityHeadersMiddleware(HeaderLayer):
         app: ASGIApp,
         *,
         hsts: Annotated[
-            str | None,
+            Hsts | None,
             Field(
                 description="`Strict-Transport-Security`, over https only (RFC 6797, 7.2)",
                 json_schema_extra={"looser": "shorter"},
@@ -69,21 +79,21 @@ class SecurityHeadersMiddleware(HeaderLayer):
             bool, Field(description="send it always, for a proxy that ends TLS and does not say so")
         ] = False,
         csp: Annotated[
-            str | None,
+            HeaderValue | None,
             Field(description="`Content-Security-Policy`", json_schema_extra={"looser": "shorter"}),
         ] = (
             "default-src 'self'; form-action 'self'; base-uri 'self'; object-src 'none'; "
             "frame-ancestors 'none'; upgrade-insecure-requests"
         ),
         docs_csp: Annotated[
-            str | None,
+            HeaderValue | None,
             Field(
                 description="the policy of `docs_paths` instead of `csp`",
                 json_schema_extra={"looser": "shorter"},
             ),
         ] = DOCS_CSP,
         docs_paths: Annotated[
-            Sequence[str],
+            Sequence[PathPattern],
             Field(
                 description="documentation pages, such as `/docs` or `/docs/*`",
                 json_schema_extra={"looser": "longer", "docs_exempt_from": "csp"},
@@ -91,18 +101,18 @@ class SecurityHeadersMiddleware(HeaderLayer):
         ] = ("/docs", "/docs/*", "/redoc"),
         frame_options: Annotated[Literal["DENY", "SAMEORIGIN"] | None, _Off] = "DENY",
         content_type_options: Annotated[Literal["nosniff"] | None, _Off] = "nosniff",
-        referrer_policy: Annotated[str | None, _Off] = "no-referrer",
-        permissions_policy: Annotated[str | None, _Off] = PERMISSIONS,
-        cross_origin_opener_policy: Annotated[str | None, _Off] = "same-origin",
-        cross_origin_resource_policy: Annotated[str | None, _Off] = "same-origin",
-        cross_origin_embedder_policy: Annotated[str | None, _Off] = "require-corp",
-        cross_domain_policies: Annotated[str | None, _Off] = "none",
+        referrer_policy: Annotated[HeaderValue | None, _Off] = "no-referrer",
+        permissions_policy: Annotated[HeaderValue | None, _Off] = PERMISSIONS,
+        cross_origin_opener_policy: Annotated[HeaderValue | None, _Off] = "same-origin",
+        cross_origin_resource_policy: Annotated[HeaderValue | None, _Off] = "same-origin",
+        cross_origin_embedder_policy: Annotated[HeaderValue | None, _Off] = "require-corp",
+        cross_domain_policies: Annotated[HeaderValue | None, _Off] = "none",
         dns_prefetch_control: Literal["on", "off"] | None = "off",
-        origin_agent_cluster: str | None = "?1",
+        origin_agent_cluster: HeaderValue | None = "?1",
         xss_protection: Literal["0"] | None = None,
     ) -> None:
-        if hsts is not None and not re.search(r"(?i)(?:^|;)\s*max-age\s*=\s*\"?\d+", hsts):
-            raise ValueError(f"`hsts` has no `max-age` in seconds: {hsts!r}")
+        if hsts is not None:
+            _hsts(hsts)
         common = {
             "x-frame-options": frame_options,
             "x-content-type-options": content_type_options,

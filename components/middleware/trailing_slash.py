@@ -13,7 +13,7 @@ from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.datastructures import URL
 from starlette.routing import Host, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +26,15 @@ _MOST_LOOKED_AT = (
 )
 _MOST_LEARNED = 1024
 _KEPT_BY_REDIRECTS = ":/%#?=@[]!$&'()*+,;"  # of Starlette's RedirectResponse
+
+
+def _prefix(text: str) -> str:
+    if not text.startswith("/") or not text.strip("/") or "*" in text:
+        raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {text!r}")
+    return text
+
+
+PathPrefix = Annotated[str, AfterValidator(_prefix)]
 
 
 class StripTrailingSlashMiddleware(HeaderLayer):
@@ -49,15 +58,14 @@ class StripTrailingSlashMiddleware(HeaderLayer):
         app: ASGIApp,
         *,
         exempt: Annotated[
-            Sequence[str],
+            Sequence[PathPrefix],
             Field(description="prefixes such as `/mcp` that keep their slashes, with all beneath"),
         ] = (),
     ) -> None:
         if isinstance(exempt, str):
             raise TypeError("`exempt` is a list of path prefixes, not one text")
         for prefix in exempt:
-            if not prefix.startswith("/") or not prefix.strip("/") or "*" in prefix:
-                raise ValueError(f"`exempt` is not a path prefix such as `/mcp`: {prefix!r}")
+            _prefix(prefix)
         self.app = app
         self._router = _router_in(app)
         self._slashed: set[str] = set()

@@ -16,8 +16,8 @@ from pydantic import Field, SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.headers import header_name
-from components.http.paths import app_path, guards
+from components.http.headers import HeaderName, header_name
+from components.http.paths import RequestPattern, app_path, guards
 from components.http.user import note_opened
 from components.middleware.body_limit import declared_bytes
 
@@ -38,7 +38,7 @@ class WebhookSignatureMiddleware:
         app: ASGIApp,
         *,
         secrets: Annotated[
-            Sequence[str | SecretStr],
+            Sequence[Annotated[str | SecretStr, Field(min_length=1)]],
             Field(
                 min_length=1,
                 description="any of them may sign, so that they can be changed",
@@ -46,7 +46,7 @@ class WebhookSignatureMiddleware:
             ),
         ],
         paths: Annotated[
-            Sequence[str],
+            Sequence[RequestPattern],
             Field(
                 min_length=1,
                 description="what is guarded, such as `POST /hooks/*`",
@@ -54,10 +54,10 @@ class WebhookSignatureMiddleware:
             ),
         ],
         signature_header: Annotated[
-            str, Field(description="the signature, in hex")
+            HeaderName, Field(description="the signature, in hex")
         ] = "X-Webhook-Signature",
         timestamp_header: Annotated[
-            str, Field(description="seconds since 1970")
+            HeaderName, Field(description="seconds since 1970")
         ] = "X-Webhook-Timestamp",
         window: Annotated[
             timedelta,

@@ -16,7 +16,7 @@ import time
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components.rate_limit.memory import MemoryCounter, MemoryStore
 from components.rate_limit.rates import Rate
@@ -24,8 +24,14 @@ from components.rate_limit.redis_link import link_to
 from components.rate_limit.redis_queue import Hit, Queue
 from components.rate_limit.redis_script import plan_text
 from components.rate_limit.store import Counter, Decision, Limit, OnStoreError, process_share
+from components.redis.address import address_of
 
 _new = tuple.__new__
+
+
+def _readable(url: str) -> str:
+    address_of(url)
+    return url
 
 
 class RedisStore:
@@ -36,13 +42,16 @@ class RedisStore:
         *,
         url: Annotated[
             str,
+            AfterValidator(_readable),
             Field(description="redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"),
         ],
         store_timeout: Annotated[
-            timedelta, Field(description="the longest that a request waits for Redis")
+            timedelta,
+            Field(gt=timedelta(0), description="the longest that a request waits for Redis"),
         ] = timedelta(milliseconds=100),
         probe_interval: Annotated[
-            timedelta, Field(description="how often to look for a Redis that is away")
+            timedelta,
+            Field(gt=timedelta(0), description="how often to look for a Redis that is away"),
         ] = timedelta(milliseconds=500),
         prefix: Annotated[str, Field(description="what the keys in Redis begin with")] = "rate:",
         share: Annotated[

@@ -17,6 +17,7 @@ from assembler.plan.static.names import Names, arguments, callee, kind, shown
 from assembler.plan.static.vocabulary import ENUMS, TYPES, WRAPPERS, Unreadable
 
 _FACTS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
+_AFTER = "pydantic.AfterValidator"  # it sees what the type let pass
 _DESCRIBING = {"annotated_doc", "annotated_types", "typing_extensions"}
 
 
@@ -100,7 +101,7 @@ class Hints:
                 named = arguments(call)[1]
                 facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
                 facts |= self._advised(named.get("json_schema_extra"), scope)
-            elif not (isinstance(item, str) or _describes(found)):
+            elif not (isinstance(item, str) or found == _AFTER or _describes(found)):
                 return Any  # a validator may take other values than the type does
         return Annotated[hint, Field(**facts)] if facts and hint is not Any else hint
 

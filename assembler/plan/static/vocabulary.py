@@ -56,6 +56,7 @@ _OTHERS = frozenset(
         "typing.Protocol",
         "abc.ABCMeta",
         "functools.partial",
+        "pydantic.AfterValidator",
         "pydantic.Field",
         "pydantic.BaseModel",
     }
@@ -65,6 +66,7 @@ _KNOWN = _OTHERS.union(TYPES, ENUMS, NO_INIT, NEUTRAL, WRAPPERS)
 _SAME_MODULE = {
     "typing_extensions": "typing",
     "pydantic.fields": "pydantic",
+    "pydantic.functional_validators": "pydantic",
     "pydantic.main": "pydantic",
     "pydantic.types": "pydantic",
 }

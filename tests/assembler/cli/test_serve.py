@@ -94,7 +94,7 @@ def test_serve_refuses_a_wrong_manifest_before_it_listens(tmp_path: Path) -> Non
     write(tmp_path, {"m.yaml": "manifest: 1\nserver: {prot: 80}\n"})
     shown = call("serve", "m.yaml", folder=tmp_path)
     assert shown.returncode == 1
-    assert "error[unknown-option]" in shown.stderr
+    assert "error[unknown-key]" in shown.stderr
     assert "Traceback" not in shown.stderr
 
 

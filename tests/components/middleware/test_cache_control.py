@@ -292,9 +292,9 @@ def test_if_none_match_is_a_list_compared_weakly(
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"rules": [CacheRule(match="GET public/*", cache="public")]}, ValueError),
+        ({"rules": [{"match": "GET public/*", "cache": "public"}]}, ValueError),
         ({"rules": [CacheRule(match="GET,HEAD /x", cache="public")]}, ValueError),
-        ({"rules": [CacheRule(match="/x", cache="a\nb")]}, ValueError),
+        ({"rules": [{"match": "/x", "cache": "a\nb"}]}, ValueError),
         ({"rules": [{"match": "/x", "cache": "public", "cnd": "x"}]}, ValueError),
         ({"private": ""}, ValueError),
         ({"cdn_header": "a b"}, ValueError),

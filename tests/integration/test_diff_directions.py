@@ -3,7 +3,9 @@
 import contextlib
 import importlib
 import inspect
+import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -13,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from assembler.plan.allow_list import ImportList
 from assembler.plan.static import SourceReader
+from tests.assembler.command import run
 from tests.benchmarks.diff import prepare, timed
 
 COMPONENTS = Path(__file__).parents[2] / "components"
@@ -73,3 +76,38 @@ def test_one_entry_of_a_thousand_is_compared_in_little_time_and_memory(tmp_path:
     seconds, status = timed(tmp_path, "diff")
     assert status == 1
     assert seconds < 20  # the benchmark prints what it is: this only keeps it from being quadratic
+
+
+def entries(section: str, count: int, first: int, entry: str) -> str:
+    return f"manifest: 1\n{section}:\n" + "".join(
+        f"- {entry % {'n': number}}\n" for number in range(first, first + count)
+    )
+
+
+MANY = {
+    "other layers": [
+        entries("middleware", 8_000, 0, "{use: shop.L%(n)s}"),
+        entries("middleware", 3_000, 90_000, "{use: shop.L%(n)s}"),
+    ],
+    "routes turned round": [
+        entries("routes", 4_000, 0, "{use: shop.r, id: r%(n)s, prefix: /p%(n)s}"),
+        "manifest: 1\nroutes:\n"
+        + "".join(f"- {{use: shop.r, id: r{n}, prefix: /p{n}}}\n" for n in reversed(range(4_000))),
+    ],
+    "rare clocks": [
+        "manifest: 1\nscheduler:\n  jobs:\n"
+        + "".join(f"  - {{use: shop.a, id: j{n}, cron: '{m} 3 29 2 *'}}\n" for n in range(1_000))
+        for m in (7, 8)
+    ],
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_entries_are_compared_in_bounded_time(tmp_path: Path, name: str) -> None:
+    for file, text in zip(("old.yaml", "new.yaml"), MANY[name], strict=True):
+        (tmp_path / file).write_text(text, "utf-8")
+    started = time.process_time()
+    outcome = run("diff", "old.yaml", "new.yaml", "--format", "json", folder=tmp_path)
+    assert outcome.status in {0, 1}
+    assert json.loads(outcome.out)["worst"] in {"review", "behaviour"}
+    assert time.process_time() - started < 20  # it is below five; what is quadratic takes minutes

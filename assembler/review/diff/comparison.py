@@ -6,7 +6,8 @@ still told. Refuses nothing.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 
 from assembler.diagnostics.secrets import redact
@@ -16,7 +17,8 @@ from assembler.review.diff.change import Change, change
 from assembler.review.diff.entries import Judge, compare_presence, guarding
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.matching import EntryNode, Matching, entries_at, match, renamed
-from assembler.review.diff.order import compare_chains
+from assembler.review.diff.order import MOST_PAIRS, RolePlaces, compare_chains
+from assembler.review.diff.schedule import FireTeller
 from assembler.review.diff.sections import compare_sections
 from assembler.review.diff.side import Side
 from assembler.review.finding import Comparison, Finding, Grade, Layer, Place
@@ -39,7 +41,7 @@ def compare_sides(
     if old.hash == new.hash:
         same = [] if old.texts == new.texts else [_same_meaning(name, old, new)]
         return Comparison(name, *names, (*same, *behind), *chains)
-    judge = Judge(old, new, knowledge, now)
+    judge = Judge(old, new, knowledge, FireTeller(now))
     found = [_finding(name, None, item) for item in compare_sections(old, new, knowledge)]
     for path, matching in matchings.items():
         found += [_finding(name, *one) for one in _of_list(path, matching, judge)]
@@ -135,9 +137,9 @@ def _of_list(
         (matching.gone, judge.old, False),
         (matching.more, judge.new, True),
     ):
-        chain = entries_at(side.root, path) if entries else []
+        places = RolePlaces(entries_at(side.root, path) if entries else (), judge.knowledge)
         for entry in entries:
-            for item in compare_presence(entry, chain, side, judge.knowledge, is_new=is_new):
+            for item in compare_presence(entry, places, side, judge, is_new=is_new):
                 yield entry, item
     for before, after in matching.pairs:
         for item in judge.compare(before, after):
@@ -150,26 +152,22 @@ def _of_list(
 
 def _moves(matching: Matching) -> Iterator[tuple[EntryNode, Change]]:
     order = [after for _, after in matching.pairs]
+    catches = Counter(filter(None, (after.text("catch") for after in order)))
+    is_searched = len(matching.moved) * len(matching.pairs) <= MOST_PAIRS
     for place in sorted(matching.moved):
         before, after = matching.pairs[place]
         nodes = before.node, after.node
-        if not ENTRIES[after.section].in_order and not _shares_catch(after, order):
+        if not ENTRIES[after.section].in_order and catches[after.text("catch") or ""] < 2:
             message = f"`{after.id}` stands elsewhere in the list, whose order has no meaning"
             yield after, change(Grade.cosmetic, "order", message, *nodes)
             continue
         where = f"after `{order[place - 1].id}`" if place else "first"
         message = f"`{after.id}` is now {ENTRIES[after.section].in_order or 'tried'} {where}"
         grade = Grade.behaviour
-        if after.section == "routes" and _may_shadow(matching, place):
+        if after.section == "routes" and (not is_searched or _may_shadow(matching, place)):
             grade = Grade.review
             message += ": a request that it shares with others may be answered by another route"
         yield after, change(grade, "order", message, *nodes)
-
-
-def _shares_catch(entry: EntryNode, order: Iterable[EntryNode]) -> bool:
-    """Tell whether another handler catches the same: then the last one wins."""
-    catch = entry.text("catch")
-    return catch is not None and sum(other.text("catch") == catch for other in order) > 1
 
 
 def _may_shadow(matching: Matching, place: int) -> bool:

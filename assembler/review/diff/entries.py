@@ -1,15 +1,15 @@
-"""One entry on both sides → what differs in it, key by key.
+"""One entry on both sides, or on one → what differs in it, key by key, or what is lost or gained.
 
-In: a pair of entries, the sides they are of, what is known of code. Out: `Change`s. What has a
-meaning of its own (`on_error`, `lazy`, `dependencies`, `sql`, a clock) has its own judge; all other
-keys are compared as values. Refuses nothing.
+In: a pair of entries or a single one, the sides they are of, what is known of code. Out: `Change`s. What
+has a meaning of its own (`on_error`, `lazy`, `dependencies`, `sql`, a clock) has its own judge; all other
+keys are compared as values. Of an entry that came or went a layer is judged by what it is for, code by
+its being new, SQL by what it does.
 """
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from assembler.document.nodes import (
@@ -23,17 +23,18 @@ from assembler.document.nodes import (
 from assembler.document.sections import ENTRIES
 from assembler.manifest.section import Section
 from assembler.manifest.sections import ENTRY_MODELS
+from assembler.plan.sql.lint import ParserBudget
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.knowledge import Knowledge, default_of
 from assembler.review.diff.matching import EntryNode, entries_at
 from assembler.review.diff.options import compare_options, compare_value, is_code
-from assembler.review.diff.order import breaks
-from assembler.review.diff.schedule import JobClock, compare_clocks
+from assembler.review.diff.order import RolePlaces
+from assembler.review.diff.schedule import FireTeller, JobClock, compare_clocks
 from assembler.review.diff.side import Side
 from assembler.review.diff.sql import compare_statements
 from assembler.review.finding import Grade
-from assembler.review.roles import LayerRole
+from assembler.review.roles import ROLES, LayerRole
 
 _GUARDING = re.compile(
     r"auth|sign(?:ed)?_?in|logged|login|user|account|token|permi|scope|role|require|verif|guard"
@@ -78,7 +79,8 @@ class Judge:
     old: Side
     new: Side
     knowledge: Knowledge
-    now: datetime
+    fires: FireTeller
+    sql: ParserBudget = field(default_factory=ParserBudget)  # that is parsed
 
     def compare(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         """Yield what differs between two entries that are the same one."""
@@ -99,7 +101,7 @@ class Judge:
         yield from _on_error(before, after)
         read = self.old.statement, self.new.statement
         sides = before.node.get("sql"), after.node.get("sql")
-        found = compare_statements(*sides, read, after.text("dialect"))
+        found = compare_statements(*sides, read, after.text("dialect"), self.sql)
         yield from under(found, "sql")
 
     def _code(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
@@ -125,7 +127,7 @@ class Judge:
 
     def _clock(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         clocks = _clock(before, self.old), _clock(after, self.new)
-        found = compare_clocks(after.id, *clocks, self.now)
+        found = compare_clocks(after.id, *clocks, self.fires)
         if found is not None:
             key = "every" if clocks[1].every is not None else "cron"
             yield from under([found], key)
@@ -246,17 +248,19 @@ _Nodes = tuple[MappingNode | None, MappingNode | None]
 
 
 def compare_presence(
-    entry: EntryNode, chain: Sequence[EntryNode], side: Side, knowledge: Knowledge, *, is_new: bool
+    entry: EntryNode, places: RolePlaces, side: Side, judge: Judge, *, is_new: bool
 ) -> Iterator[Change]:
     """Judge an entry that is new, or one that is gone."""
+    knowledge = judge.knowledge
     nodes: _Nodes = (None, entry.node) if is_new else (entry.node, None)
     facts = knowledge.now(entry.use) if entry.use and is_new else None
     if facts is not None and facts.missing is not None:
         message = f"`{entry.use}` is not found in the source: {facts.missing}"
         yield from under([change(Grade.review, "unknown-code", message, *nodes)], "use")
     if entry.section == "middleware":
-        yield _layer(entry, chain, nodes, knowledge, is_new=is_new)
-        for sentence in breaks(chain, entry, knowledge) if is_new else ():
+        role = knowledge.role(entry.use)
+        yield _layer(entry, role, places, nodes, is_new=is_new)
+        for sentence in places.breaks(role, entry.index) if is_new and role else ():
             yield change(Grade.behaviour, "order", sentence, *nodes)
         return
     is_sql = "sql" in entry.node.members
@@ -273,18 +277,14 @@ def compare_presence(
     if is_sql:
         old, new = (node and node.get("sql") for node in nodes)
         read = side.statement, side.statement
-        yield from under(compare_statements(old, new, read, entry.text("dialect")), "sql")
+        yield from under(
+            compare_statements(old, new, read, entry.text("dialect"), judge.sql), "sql"
+        )
 
 
 def _layer(
-    entry: EntryNode,
-    chain: Sequence[EntryNode],
-    nodes: _Nodes,
-    knowledge: Knowledge,
-    *,
-    is_new: bool,
+    entry: EntryNode, role: LayerRole | None, places: RolePlaces, nodes: _Nodes, *, is_new: bool
 ) -> Change:
-    role = knowledge.role(entry.use)
     verb = "is new" if is_new else "is gone"
     rule = "entry-added" if is_new else "entry-removed"
     if role is None:
@@ -299,29 +299,23 @@ def _layer(
     if role.grants:
         return change(direction(is_new), rule, f"{subject}: {who} {role.grants}", *nodes)
     if role.id == "proxy":
-        inside = [knowledge.role(other.use) for other in chain if other.index > entry.index]
-        return _proxy(entry, inside, subject, nodes, is_new=is_new)
+        guard = places.next_inside(entry.index, "limiter", "allow-list")
+        return _proxy(entry, guard, subject, nodes, is_new=is_new)
     return change(Grade.behaviour, rule, subject, *nodes)
 
 
 def _proxy(
-    entry: EntryNode,
-    inside: Sequence[LayerRole | None],
-    subject: str,
-    nodes: _Nodes,
-    *,
-    is_new: bool,
+    entry: EntryNode, guard: str | None, subject: str, nodes: _Nodes, *, is_new: bool
 ) -> Change:
     """Judge trust in the headers of a proxy: what stands inside counts clients by it."""
     rule = "entry-added" if is_new else "entry-removed"
     if "*" in str(as_written(entry.options) if entry.options else ""):
         message = f"{subject}, which {'believe' if is_new else 'believed'} any caller"
         return change(direction(is_new), rule, message, *nodes)
-    for role in inside:
-        if role is not None and role.id in {"limiter", "allow-list"}:
-            whose = "the client" if is_new else "the proxy"
-            message = f"{subject}: {role.name} now sees the address of {whose}"
-            return change(direction(not is_new), rule, message, *nodes)
+    if guard is not None:
+        whose = "the client" if is_new else "the proxy"
+        message = f"{subject}: {ROLES[guard].name} now sees the address of {whose}"
+        return change(direction(not is_new), rule, message, *nodes)
     message = (
         f"{subject}: the address of the client is {'taken from them' if is_new else 'the proxy'}"
     )

@@ -1,8 +1,11 @@
-"""Which layer belongs outside which, and what it means where it does not: one table.
+"""The chains of middleware of both sides → what their order means.
 
-In: nothing. Out: `BY_ROLES`, by the roles of both layers. Refuses nothing.
+In: the pairs of a matching, of which some moved; a chain, of whose layers one is new. Out: a `Change`
+for each move, and what is wrong with a place, with a sentence from one table: which layer belongs
+outside which, and what it means where it does not.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -141,12 +144,12 @@ ORDERS: tuple[Order, ...] = (
 BY_ROLES = {(order.outer, order.inner): order for order in ORDERS}
 
 
-_MOST = 200_000  # pairs of layers that are compared: more are nobody's stack
+MOST_PAIRS = 200_000  # pairs of layers that are compared: more are nobody's stack
 
 
 def compare_chains(matching: Matching, knowledge: Knowledge) -> Iterator[tuple[EntryPair, Change]]:
     """Yield what each move of a layer means, with the pair that moved."""
-    if len(matching.moved) * len(matching.pairs) > _MOST:
+    if len(matching.moved) * len(matching.pairs) > MOST_PAIRS:
         first, message = matching.pairs[min(matching.moved)], "the order of many layers differs"
         yield first, change(Grade.review, "order", message, first[0].node, first[1].node)
         return
@@ -164,13 +167,32 @@ def compare_chains(matching: Matching, knowledge: Knowledge) -> Iterator[tuple[E
             yield pair, _plain_move(matching.pairs, pair, unknown)
 
 
-def breaks(chain: Sequence[EntryNode], layer: EntryNode, knowledge: Knowledge) -> Iterator[str]:
-    """Yield what is wrong with the place of one layer of a chain."""
-    for other in chain:
-        outer, inner = sorted((layer, other), key=lambda entry: entry.index)
-        order = _order(inner, outer, knowledge)
-        if other is not layer and order is not None:
-            yield order.broken
+class RolePlaces:
+    """Where the layers of each role stand in a chain, looked up once for the whole of it."""
+
+    def __init__(self, chain: Sequence[EntryNode], knowledge: Knowledge) -> None:
+        self._places: dict[str, list[int]] = {}
+        for layer in chain:
+            role = knowledge.role(layer.use)
+            if role is not None:
+                self._places.setdefault(role.id, []).append(layer.index)
+
+    def next_inside(self, index: int, *roles: str) -> str | None:
+        """Return which of `roles` the first layer inside of a place has."""
+        found = []
+        for role in roles:
+            places = self._places.get(role, [])
+            at = bisect_right(places, index)
+            found += [(places[at], role)] if at < len(places) else []
+        return min(found)[1] if found else None
+
+    def breaks(self, role: LayerRole, index: int) -> Iterator[str]:
+        """Yield what is wrong with a layer of that role at that place of the chain."""
+        for order in ORDERS:
+            outside = self._places.get(order.inner, []) if order.outer == role.id else []
+            inside = self._places.get(order.outer, []) if order.inner == role.id else []
+            if (outside and outside[0] < index) or (inside and inside[-1] > index):
+                yield order.broken
 
 
 def _passed(matching: Matching, place: int) -> Iterator[tuple[int, EntryPair]]:

@@ -19,6 +19,7 @@ from assembler.review.finding import Grade
 _DAY = timedelta(days=1)
 _YEAR_DAYS = 365
 _TOLD = 5
+_CLOCKS = 100  # of which fires are told: a rare one is searched for through years
 
 
 class JobClock(NamedTuple):
@@ -30,7 +31,20 @@ class JobClock(NamedTuple):
     node: Node | None
 
 
-def compare_clocks(job: str, old: JobClock, new: JobClock, now: datetime) -> Change | None:
+class FireTeller:
+    """Tells fires from one moment on, of so many clocks as somebody may read."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self._left = _CLOCKS
+
+    def take(self) -> bool:
+        """Tell whether one more pair of clocks is told."""
+        self._left -= 1
+        return self._left >= 0
+
+
+def compare_clocks(job: str, old: JobClock, new: JobClock, teller: FireTeller) -> Change | None:
     """Judge a change of the clock: other fires are another behaviour."""
     if old[:3] == new[:3]:
         return None
@@ -43,12 +57,16 @@ def compare_clocks(job: str, old: JobClock, new: JobClock, now: datetime) -> Cha
     if _is_same(before, after):
         message = f"`{job}` fires at the same times; its clock is written otherwise"
         return change(Grade.cosmetic, "schedule-changed", message, *nodes)
+    if not teller.take():
+        message = f"`{job}` fires {after.describe()} instead of {before.describe()}"
+        return change(Grade.behaviour, "schedule-changed", message, *nodes)
     counts = f"fires per day: {_often(before)} before, {_often(after)} after"
     message = f"`{job}` fires {after.describe()} instead of {before.describe()}; {counts}"
     if before.describe() == after.describe():
         message = f"`{job}` fires {after.describe()} by the clock of another zone; {counts}"
     details = [
-        f"{side}: {_fires(schedule, now)}" for side, schedule in (("old", before), ("new", after))
+        f"{side}: {_fires(schedule, teller.now)}"
+        for side, schedule in (("old", before), ("new", after))
     ]
     return change(Grade.behaviour, "schedule-changed", message, *nodes, details)
 
@@ -88,7 +106,9 @@ def _often(schedule: Schedule) -> str:
     days = cron.parse(f"0 0 {crontab.day.text} {crontab.month.text} {crontab.weekday.text}")
     start = datetime.fromisoformat("2001-01-01T00:00:00+00:00") - timedelta(seconds=1)
     end = start + _YEAR_DAYS * _DAY
-    active = sum(fire <= end for fire in days.fires(start, _YEAR_DAYS + 1))
+    active, fire = 0, days.after(start)
+    while fire is not None and fire <= end:
+        active, fire = active + 1, days.after(fire)
     return _number(Fraction(a_day * active, _YEAR_DAYS))
 
 

@@ -1,8 +1,9 @@
-"""The text of a statement → what it does to a database, as far as a parser tells.
+"""The SQL of a step on both sides → what runs at the start that did not, or no longer.
 
-In: SQL. Out: its effects, each with a grade: what it adds is behaviour, what it takes away or what
-nobody can read is to be reviewed, and rights have a direction. The text itself is never shown.
-Refuses nothing.
+In: the lists of statements, how each side reads the files that they name, and how much SQL may be
+parsed. Out: `Change`s by what a statement does, as far as a parser tells: what it adds is behaviour, what
+it takes away or what nobody can read is to be reviewed, and rights have a direction. A statement is
+known by its text, so a changed one runs again; the text itself is never shown.
 """
 
 import logging
@@ -52,8 +53,8 @@ _BY_WORDS = tuple(
 )  # fmt: skip
 
 
-def effects(text: str, dialect: str | None) -> list[Effect]:
-    """Return what a text does; one that cannot be parsed is one opaque effect."""
+def effects(text: str, dialect: str | None, budget: ParserBudget) -> list[Effect]:
+    """Return what a text does; one that cannot be parsed, or is too much, is one opaque effect."""
     if len(text) > _LONGEST:
         return [Effect(Grade.review, "is too long to be read here")]
     try:
@@ -63,8 +64,9 @@ def effects(text: str, dialect: str | None) -> list[Effect]:
     logger = logging.getLogger("sqlglot")
     level, logger.level = logger.level, logging.CRITICAL  # it warns of what it only passes
     try:
-        if not ParserBudget().fits(text, scan(text, dialect or "postgresql")):
-            return [Effect(Grade.review, "is nested too deeply to be read here")]
+        if not budget.fits(text, scan(text, dialect or "postgresql")):
+            why = "is nested too deeply" if budget.too_deep else "is one of too many"
+            return [Effect(Grade.review, f"{why} to be read here")]
         read = _DIALECTS.get(dialect or "postgresql")
         words = " ".join(
             token.text.upper() for token in sqlglot.tokenize(text, read) if not _is_text(token)
@@ -80,15 +82,13 @@ def effects(text: str, dialect: str | None) -> list[Effect]:
         logger.level = level
 
 
-def columns(text: str, dialect: str | None) -> dict[str, str]:
+def columns(text: str, dialect: str | None, budget: ParserBudget) -> dict[str, str]:
     """Return the columns of a table that `text` creates, by name; nothing where that is not told."""
     try:
         import sqlglot  # noqa: PLC0415  # as above
         from sqlglot import exp  # noqa: PLC0415
 
-        if len(text) > _LONGEST or not ParserBudget().fits(
-            text, scan(text, dialect or "postgresql")
-        ):
+        if len(text) > _LONGEST or not budget.fits(text, scan(text, dialect or "postgresql")):
             return {}
         tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect or "postgresql"))
     except Exception:  # noqa: BLE001  # as above
@@ -170,9 +170,13 @@ _FLIPPED = {Grade.loosened: Grade.tightened, Grade.tightened: Grade.loosened}
 
 
 def compare_statements(
-    old: Node | None, new: Node | None, read: tuple[Reader, Reader], dialect: str | None
+    old: Node | None,
+    new: Node | None,
+    read: tuple[Reader, Reader],
+    dialect: str | None,
+    budget: ParserBudget,
 ) -> Iterator[Change]:
-    """Compare two lists of `{label, run}` or `{label, file}`."""
+    """Compare two lists of `{label, run}` or `{label, file}`; `budget` is that of all that differ."""
     before, after = _labelled(old), _labelled(new)
     for label in {**before, **after}:
         nodes = before.get(label), after.get(label)
@@ -180,7 +184,7 @@ def compare_statements(
             None if node is None else reader(node) for node, reader in zip(nodes, read, strict=True)
         )
         if nodes[0] is None or nodes[1] is None or texts[0] != texts[1] or None in texts:
-            yield from _differing(shown(label[0]) or "a statement", nodes, texts, dialect)
+            yield from _differing(shown(label[0]) or "a statement", nodes, texts, dialect, budget)
     kept = [label for label in before if label in after]
     if kept != [label for label in after if label in before]:
         message = "the statements run in another order"
@@ -192,13 +196,14 @@ def _differing(
     nodes: tuple[MappingNode | None, MappingNode | None],
     texts: tuple[str | None, ...],
     dialect: str | None,
+    budget: ParserBudget,
 ) -> Iterator[Change]:
     for node, text in zip(nodes, texts, strict=True):
         if node is not None and text is None:
             message = f"{label} names a file that cannot be read"
             yield change(Grade.review, "sql-changed", message, *nodes)
             return
-    done = [[] if text is None else effects(text, dialect) for text in texts]
+    done = [[] if text is None else effects(text, dialect, budget) for text in texts]
     gone = [one for one in done[0] if one not in done[1] and one.words != "reads"]
     more = [effect for effect in done[1] if effect not in done[0]]
     for effect in more:
@@ -210,7 +215,7 @@ def _differing(
         grade = _FLIPPED.get(effect.grade, Grade.behaviour)
         yield change(grade, "sql-changed", message, *nodes)
     if not gone and not more:
-        told = _columns(*(columns(text or "", dialect) for text in texts))
+        told = _columns(*(columns(text or "", dialect, budget) for text in texts))
         if told:
             message = f"{label} creates its table {told}: one that stands already stays as it is"
             yield change(Grade.review, "sql-changed", message, *nodes)

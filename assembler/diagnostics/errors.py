@@ -16,8 +16,7 @@ from typing import Any, Literal
 from assembler.diagnostics.codes import CODES
 from assembler.diagnostics.render import render
 from assembler.diagnostics.span import Note, Span, place_order, printable
-
-MAX_TOLD = 200  # diagnostics of one stage: nobody reads more, and a text of 1 MiB can have 100 000
+from assembler.diagnostics.suggest import MAX_TOLD
 
 
 @dataclass(frozen=True, slots=True)

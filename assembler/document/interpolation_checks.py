@@ -6,7 +6,7 @@ resolved, that name no resource above, and variables and settings that are not t
 at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from assembler.diagnostics.errors import Diagnostic
@@ -22,6 +22,7 @@ _FORMS = (
 )
 
 
+_MOST_NAMED = 6
 _PLACES = 9  # further places of one fault that are told
 
 
@@ -82,6 +83,7 @@ def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[
     """Find references to what `section`, the resources, lacks or has below the one that asks."""
     members = section.members if isinstance(section, MappingNode) else {}
     ranks = {name: rank for rank, name in enumerate(members)}
+    told = 0
     for mention in found:
         path = mention.path
         owner = str(path[1]) if path[0] == "resources" and len(path) > 1 else None
@@ -89,7 +91,8 @@ def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[
             name = reference.name
             if name not in ranks:
                 message = f"no resource is called `{name}`"
-                remedy = did_you_mean(name, ranks) or _resource_help(list(ranks))
+                remedy = did_you_mean(name, ranks, told=told) or _resource_help(ranks)
+                told += 1
                 yield Diagnostic("unknown-resource", message, span, help=remedy)
             elif owner is not None and ranks[name] >= ranks[owner]:
                 is_own = name == owner
@@ -230,6 +233,8 @@ class _Finder:
         return span
 
 
-def _resource_help(ids: list[str]) -> str | None:
+def _resource_help(ids: Collection[str]) -> str | None:
+    if not 0 < len(ids) <= _MOST_NAMED:
+        return None
     names = ", ".join(f"`{name}`" for name in ids)
-    return f"there {'are' if len(ids) > 1 else 'is'} {names}" if 0 < len(ids) <= 6 else None
+    return f"there {'are' if len(ids) > 1 else 'is'} {names}"

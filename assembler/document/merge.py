@@ -171,7 +171,9 @@ class _Merger:
 
     def remove(self, members: dict[str, Member], key: str, member: Member) -> None:
         if key not in members:
-            self.faults.append(_unknown_id(key, member.key, members, "$remove"))
+            self.faults.append(
+                _unknown_id(key, member.key, members, "$remove", told=len(self.faults))
+            )
         else:
             del members[key]
         self.only_named(key, member.value, ("$remove",))
@@ -182,7 +184,9 @@ class _Merger:
             place = item.members["$remove"].key
             self.fault("unknown-id", "`$remove` needs the `id` of an entry", place)
         elif name not in ids:
-            self.faults.append(_unknown_id(name, _naming(item), ids, "$remove"))
+            self.faults.append(
+                _unknown_id(name, _naming(item), ids, "$remove", told=len(self.faults))
+            )
         else:
             del ids[name]
         self.only_named(name or "", item, ("$remove", *_NAMING))
@@ -264,29 +268,30 @@ def _placed(
     places = {
         name: place for name, item in moves.items() if (place := _place(ids, name, item, faults))
     }
-    order = [name for name in ids if name not in places]
-    last: dict[str, str] = {}
-    while places:
-        ready = [name for name, place in places.items() if place.anchor not in places]
-        for name in ready:
-            anchor, word, _ = places.pop(name)
-            beside = last.get(anchor, anchor) if word == "$after" else anchor
-            order.insert(order.index(beside) + (word == "$after"), name)
-            if word == "$after":
-                last[anchor] = name
-        if not ready:
-            for name, place in places.items():
-                message = f"the place of `{name}` depends on its own"
-                faults.append(Diagnostic("unknown-id", message, place.span))
-            break
+    beside: dict[tuple[str, _Word], list[str]] = {}
+    for name, place in places.items():
+        beside.setdefault((place.anchor, place.word), []).append(name)
+    order: list[str] = []
+    waiting = [(name, False) for name in reversed(list(ids)) if name not in places]
+    while waiting:  # a loop, for a chain of places may be as long as the list
+        name, is_reached = waiting.pop()
+        if is_reached:
+            order.append(name)
+            continue
+        waiting += [(other, False) for other in reversed(beside.get((name, "$after"), ()))]
+        waiting.append((name, True))
+        waiting += [(other, False) for other in reversed(beside.get((name, "$before"), ()))]
+    for name in places.keys() - set(order):
+        message = f"the place of `{name}` depends on its own"
+        faults.append(Diagnostic("unknown-id", message, places[name].span))
     return order
 
 
-def _unknown_id(name: str, span: Span, known: Iterable[str], word: str) -> Diagnostic:
+def _unknown_id(name: str, span: Span, known: Iterable[str], word: str, *, told: int) -> Diagnostic:
     """Say that the directive `word` names an entry that is not there."""
-    names = [candidate for candidate in known if not candidate.startswith("#")]
+    names = (candidate for candidate in known if not candidate.startswith("#"))
     message = f"`{word}` names `{name}`, and there is none"
-    return Diagnostic("unknown-id", message, span, help=did_you_mean(name, names))
+    return Diagnostic("unknown-id", message, span, help=did_you_mean(name, names, told=told))
 
 
 def _place(
@@ -306,8 +311,8 @@ def _place(
         message = f"`{name}` cannot be placed beside itself"
         faults.append(Diagnostic("unknown-id", message, node.span))
     elif str(anchor) not in ids:
-        others = [known for known in ids if known != name]
-        faults.append(_unknown_id(str(anchor), node.span, others, word))
+        others = (known for known in ids if known != name)
+        faults.append(_unknown_id(str(anchor), node.span, others, word, told=len(faults)))
     else:
         return _Place(str(anchor), word, node.span)
     return None

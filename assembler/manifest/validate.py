@@ -39,7 +39,10 @@ def read_manifest(
     its type: good for judging the rest, and for nothing else.
     """
     value, faults = convert(_ADAPTER, _prepared(root, resolver), sample=_sample)
-    found = [_diagnostic(root, fault.path, fault.kind, fault.reason) for fault in faults]
+    found = [
+        _diagnostic(root, fault.path, fault.kind, fault.reason, told)
+        for told, fault in enumerate(faults)
+    ]
     found += _resource_ids(root)
     return (None if found else value), found
 
@@ -79,7 +82,7 @@ def _entries(
             yield entry, name
 
 
-def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str) -> Diagnostic:
+def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str, told: int) -> Diagnostic:
     node, key = locate(root, path)
     if kind == "unknown":
         known = _keys_of(path)
@@ -94,7 +97,7 @@ def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str) -> Di
             f"{where} has no key `{reason}`",
             place,
             "unknown key",
-            help=did_you_mean(reason, known),
+            help=did_you_mean(reason, known, told=told),
         )
     if kind == "missing":
         where = "the manifest" if not path else _entry_of(path)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.diagnostics.errors import (
-    MAX_TOLD,
     Diagnostic,
     ManifestError,
     StartupError,
@@ -17,7 +16,7 @@ from assembler.diagnostics.errors import (
 )
 from assembler.diagnostics.render import render
 from assembler.diagnostics.span import File, Note, Span, printable
-from assembler.diagnostics.suggest import did_you_mean, suggestion
+from assembler.diagnostics.suggest import MAX_TOLD, did_you_mean, suggestion
 
 
 def fault(text: str, start: int, end: int, line: int = 1, message: str = "wrong") -> Diagnostic:

@@ -1,7 +1,7 @@
 """An exception of someone else's code → one line of text, and the author's own line.
 
 In: any exception. Out: what it says, and the innermost frame that lies neither in Python, nor in an
-installed package, nor here. Refuses nothing.
+installed package, nor here.
 """
 
 import functools

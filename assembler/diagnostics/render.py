@@ -2,7 +2,7 @@
 
 In: a `Diagnostic`, or a finding of a review that has the same facts. Out: the message, the lines of
 the manifest with a caret under the fault, its notes and its remedy. Passwords in the lines are taken
-out, control characters shown, very long lines cut to a window. Refuses nothing.
+out, control characters shown, very long lines cut to a window.
 """
 
 import unicodedata

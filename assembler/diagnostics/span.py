@@ -1,7 +1,7 @@
 """Where something stands in a text: files, spans, notes at a span.
 
 In: a text and its name, lines and columns from 1. Out: values that say the place, and texts of others
-made fit to print. Refuses nothing.
+made fit to print.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """`${…}` in a document's values → marked data.
 
 In: a tree, an environment, a settings object. Out: plain data in which every leaf that a reference
-made carries its mark (see `marks`), and the secrets it brought. References are resolved in the
-tree, after parsing, so that no value can change the structure. Refuses nothing: `mentions` tells
-before what is wrong with them.
+made carries its mark (see `provenance`), and the secrets it brought. References are resolved in the
+tree, after parsing, so that no value can change the structure. `interpolation_checks` tells before
+what is wrong with them.
 """
 
 import re

@@ -1,8 +1,8 @@
 """What a manifest's text says, as a tree whose every node knows its file, line and column.
 
 In: `ScalarNode`, `SequenceNode` and `MappingNode`, as the composer and the merge make them. Out: the node at a
-path, or all of them in the order of the text. Refuses nothing: a path that the tree does not have
-is followed as far as it goes.
+path, or all of them in the order of the text. A path that the tree does not have is followed as far
+as it goes.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """What pydantic refused → faults in the words of the format.
 
 In: the data, and pydantic's errors about it. Out: `Fault`s, those of one place joined to one, each
-with a path that the data has. Refuses nothing.
+with a path that the data has.
 """
 
 import re

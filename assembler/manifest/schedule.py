@@ -9,6 +9,11 @@ When a zone's clock is set back, a job at fixed hours runs once, at the first of
 whose minute or hour starts with `*` runs at each. When it is set forward, a job at a time which is
 left out runs at the end of the gap, and one with `*` does not. That is what cron does (Vixie's, and
 `cronsim` for lines of five fields); a field for seconds changes nothing of it.
+
+What `cronsim` lacks stands here: its `explain()` says "and" where day of the month and weekday mean
+OR, and "at minute 0 past every second hour" for every 2 hours, so the words are ours whole; its
+reverse search walks a wall clock, while `latest` asks for instants, of which a change of the clock
+makes two from one time, or one from many.
 """
 
 from collections.abc import Callable, Iterable, Iterator

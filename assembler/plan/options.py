@@ -21,6 +21,7 @@ from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean, suggestion
 from assembler.document.nodes import MappingNode, Node, NodePath, locate
+from assembler.document.parser import plain_value
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
 from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
@@ -30,6 +31,7 @@ from assembler.plan.signature import Target, advised_length
 
 _NAMES_SHOWN = 12
 _UNIONS = (Union, UnionType)
+_BOOLEANS = {"true", "false"}  # of the environment, in whatever letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class OptionsChecker:
         `given` are the parameters that the assembler fills in where `data` does not.
         """
         parameters = target.signature.parameters
+        hints = {name: parameter.annotation for name, parameter in parameters.items()}
+        data = {name: _as_written(hints.get(name), value) for name, value in data.items()}
         known = data
         if not target.signature.open:
             known = {name: value for name, value in data.items() if name in parameters}
@@ -257,6 +261,38 @@ def _dropped(hint: Any, data: Any, path: tuple[str | int, ...]) -> Iterator[Faul
         yield from (Fault(path, "unknown", key) for key in data if key not in fields)
     for step, inner, item in _parts(hint, fields, data):
         yield from _dropped(inner, item, (*path, step))
+
+
+def _as_written(hint: Any, data: Any) -> Any:
+    """Read text of the environment as the manifest reads it, where a choice of types takes both.
+
+    To `bool | str` a variable `true` is what `true` is in the manifest, and `007` is a text.
+    """
+    if isinstance(data, Text):
+        arms = set(_arms(hint))
+        if len(arms) == 1 or data.shown.startswith("${settings."):
+            return data
+        try:
+            value = plain_value(data.lower() if data.lower() in _BOOLEANS else data)
+        except OverflowError:
+            return data
+        return value if type(value) in arms & {bool, int, float} else data
+    hint = _bare(hint)
+    fields = _fields_of(hint) if isinstance(data, dict) else None
+    read = {step: _as_written(inner, item) for step, inner, item in _parts(hint, fields, data)}
+    if isinstance(data, list) and read:
+        return [read.get(index, item) for index, item in enumerate(data)]
+    return {**data, **read} if read else data
+
+
+def _arms(hint: Any) -> Iterator[Any]:
+    if get_origin(hint) is Annotated:
+        yield from _arms(get_args(hint)[0])
+    elif get_origin(hint) in _UNIONS:
+        for arm in get_args(hint):
+            yield from _arms(arm)
+    else:
+        yield get_origin(hint) or hint
 
 
 def _bare(hint: Any) -> Any:

@@ -63,10 +63,12 @@ def unknown_keys(root: MappingNode) -> Iterator[Diagnostic]:
     if not others:
         return
     known = dict.fromkeys([*Server.model_fields, *_config_names()])
-    for name, member in members.items():
-        if name in others and name not in known:
-            message, remedy = f"`server` has no key `{name}`", did_you_mean(name, known)
-            yield Diagnostic("unknown-key", message, member.key, "unknown key", help=remedy)
+    unknown = others - known.keys()
+    wrong = [(name, member) for name, member in members.items() if name in unknown]
+    for told, (name, member) in enumerate(wrong):
+        message = f"`server` has no key `{name}`"
+        remedy = did_you_mean(name, known, told=told)
+        yield Diagnostic("unknown-key", message, member.key, "unknown key", help=remedy)
 
 
 @cache

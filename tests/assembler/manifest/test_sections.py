@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 import assembler
 from assembler.document.sections import ENTRIES, ENTRY_LISTS, SECTIONS
 from assembler.manifest import Manifest
@@ -15,6 +13,7 @@ from assembler.manifest.step import Startup
 SOURCES = Path(assembler.__file__).parent
 TABLES = {"document/sections.py", "manifest/sections.py"}
 NAMES = set(ENTRIES)
+ROLES = {"handler", "router"}  # a table by role answers another question
 
 
 def test_both_tables_have_the_same_sections_in_the_order_of_the_format() -> None:
@@ -63,17 +62,19 @@ def test_entries_come_with_their_paths() -> None:
     assert ("resources",) not in ENTRY_LISTS
 
 
-@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=str)
-def test_no_other_module_has_a_table_of_sections(path: Path) -> None:
-    name = path.relative_to(SOURCES).as_posix()
-    if name in TABLES or "templates" in name:
-        return
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Dict | ast.Set | ast.List | ast.Tuple):
-            said = {
-                leaf.value
-                for leaf in ast.walk(node)
-                if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)
-            }
-            known = said & NAMES  # two or three may mean something to one reader alone
-            assert len(known) < 4, f"{name}:{node.lineno} lists {sorted(known)}"
+def test_no_other_module_has_a_table_of_sections() -> None:
+    found = []
+    for path in sorted(SOURCES.rglob("*.py")):
+        name = path.relative_to(SOURCES).as_posix()
+        if name in TABLES or "templates" in name:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Dict | ast.Set | ast.List | ast.Tuple):
+                said = {
+                    leaf.value
+                    for leaf in ast.walk(node)
+                    if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)
+                }
+                if len(said & NAMES) > 3 and not said >= ROLES:  # three may mean something alone
+                    found.append(f"{name}:{node.lineno} lists {sorted(said & NAMES)}")
+    assert found == []

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from assembler.diagnostics.span import Span, one_line
-from assembler.review.report import UNKNOWN, Result, worst_of
+from assembler.review.report import UNKNOWN, ReportResult, worst_of
 
 RULES = MappingProxyType(
     {
@@ -295,7 +295,7 @@ _LEVELS = {
 }
 
 
-def results_of(comparisons: Iterable[Comparison]) -> list[Result]:
+def results_of(comparisons: Iterable[Comparison]) -> list[ReportResult]:
     """Return the findings as results, the worst first, each at its place on the new side.
 
     What manifests share because they extend one base is one result. An identity holds no line, so a
@@ -305,7 +305,7 @@ def results_of(comparisons: Iterable[Comparison]) -> list[Result]:
     return [_result(finding, names) for finding, names in shared(findings_of(comparisons))]
 
 
-def _result(finding: Finding, manifests: list[str]) -> Result:
+def _result(finding: Finding, manifests: list[str]) -> ReportResult:
     old, new = finding.old, finding.new
     properties: dict[str, Any] = {
         "grade": finding.grade.name,
@@ -323,7 +323,7 @@ def _result(finding: Finding, manifests: list[str]) -> Result:
         finding.message,
         new.file if new else "",
     ]
-    return Result(
+    return ReportResult(
         finding.rule,
         _LEVELS[finding.grade],
         "\n".join(map(one_line, [text, *finding.details])),

@@ -2,7 +2,7 @@
 
 In: any text, however hostile; what stands in backticks is code. Out: one line of GitHub's Markdown
 or of HTML. Line breaks, control, bidirectional and other invisible characters are made visible, and
-a very long text is cut. Refuses nothing.
+a very long text is cut.
 """
 
 import html

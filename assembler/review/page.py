@@ -1,8 +1,8 @@
 """Comparisons → one page of HTML that needs nothing else.
 
 In: `Comparison`s. Out: a document without scripts whose policy forbids every request; for each
-manifest its findings, the worst first, and its two stacks as a picture that they point into.
-Refuses nothing; texts are escaped, and what is invisible in them is made visible.
+manifest its findings, the worst first, and its two stacks as a picture that they point into. Texts
+are escaped, and what is invisible in them is made visible.
 """
 
 from base64 import b64encode

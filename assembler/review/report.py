@@ -1,6 +1,6 @@
 """What `check`, `audit` and `diff` have found → the forms that people, programs and code hosts read.
 
-In: diagnostics, violations or findings as `Result`s, and sentences that say what nobody could look
+In: diagnostics, violations or findings as `ReportResult`s, and sentences that say what nobody could look
 at. Out: text with carets, JSON (`format: 1`), workflow commands of GitHub Actions, SARIF 2.1.0 (OASIS),
 or the code quality report of GitLab. What could not be looked at is told in every form, and the worst
 is then `unknown`: no program may read a failure as clean. Every string is made inert first.
@@ -36,7 +36,7 @@ _LEVELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ReportResult:
     """One thing that was found: `level` is `error`, `warning` or `note`; `region` is SARIF's.
 
     `identity` tells one result from others in a later run, where it is not rule, file and message.
@@ -57,7 +57,7 @@ class Result:
         return self.message + (f" ({printable(self.help)})" if self.help else "")
 
 
-def result_of(item: Drawable) -> Result:
+def result_of(item: Drawable) -> ReportResult:
     """Return a diagnostic, or what an audit found, as a result."""
     facts = item.as_dict()
     span = item.span
@@ -67,7 +67,7 @@ def result_of(item: Drawable) -> Result:
         "endLine": "end_line",
         "endColumn": "end_column",
     }
-    return Result(
+    return ReportResult(
         item.code,
         _LEVELS[item.severity],
         facts["message"],
@@ -116,14 +116,14 @@ def dumped(value: Any) -> str:
     return json.dumps(value, indent=2)
 
 
-def as_github(results: Iterable[Result], failures: Sequence[str] = ()) -> str:
+def as_github(results: Iterable[ReportResult], failures: Sequence[str] = ()) -> str:
     """Return one workflow command a line, which GitHub shows at the changed lines."""
     lines = [f"::error title={UNKNOWN}::{_escaped(one_line(text), '')}" for text in failures]
     return "\n".join([*lines, *map(_command, results)])
 
 
 def as_sarif(
-    results: Sequence[Result],
+    results: Sequence[ReportResult],
     rules: Mapping[str, str],
     *,
     category: str,
@@ -167,18 +167,18 @@ def sarif_of_check(diagnostics: Sequence[Diagnostic]) -> str:
     return as_sarif(results, CODES, category="assembler-check", worst=worst)
 
 
-def as_gitlab(results: Iterable[Result], failures: Sequence[str] = ()) -> str:
+def as_gitlab(results: Iterable[ReportResult], failures: Sequence[str] = ()) -> str:
     """Return a code quality report, which GitLab shows at the changed lines.
 
     A fault keeps its fingerprint while it moves, so that GitLab can tell what a change brings.
     Source: GitLab, "Code Quality report format".
     """
     seen: Counter[str] = Counter()
-    unseen = [Result(UNKNOWN, "error", one_line(text)) for text in failures]
+    unseen = [ReportResult(UNKNOWN, "error", one_line(text)) for text in failures]
     return dumped([_issue(item, seen) for item in (*unseen, *results)])
 
 
-def _issue(item: Result, seen: Counter[str]) -> dict[str, Any]:
+def _issue(item: ReportResult, seen: Counter[str]) -> dict[str, Any]:
     identity = item.identity or "\0".join((item.rule, printable(item.file or ""), item.message))
     seen[identity] += 1  # two faults of one wording are two
     digest = hashlib.sha256(f"{identity}\0{seen[identity]}".encode())
@@ -195,7 +195,7 @@ def _issue(item: Result, seen: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _command(item: Result) -> str:
+def _command(item: ReportResult) -> str:
     region = item.region
     is_one_line = region.get("startLine") == region.get("endLine")
     places = {
@@ -220,7 +220,7 @@ def _escaped(text: str, more: str) -> str:
     return text
 
 
-def _in_sarif(item: Result, index: int, seen: Counter[str]) -> dict[str, Any]:
+def _in_sarif(item: ReportResult, index: int, seen: Counter[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "ruleId": item.rule,
         "ruleIndex": index,

@@ -2,7 +2,7 @@
 
 In: a comparison, and the numbers of the findings that point at each of its layers. Out: one `<svg>`
 element whose boxes are anchors and link back to the findings; its colours stand in `page.css`. A
-box tells its state by a sign, a word and the style of its border too. Refuses nothing.
+box tells its state by a sign, a word and the style of its border too.
 """
 
 import unicodedata

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from assembler.describe.schema.generator import Schema, SchemaGenerator, Shaper
+from assembler.diagnostics.secrets import is_secret
 from assembler.document.nodes import NodePath
 from assembler.manifest.duration import duration_text
 from assembler.plan.signature import Signature, Target
@@ -58,15 +59,16 @@ def _described(signature: Signature) -> Schema:
 
 
 def _defaults(target: Target) -> Schema:
-    """Return the defaults that JSON can say."""
+    """Return the defaults that JSON can say; that of a secret is shown to nobody."""
     try:
         parameters = inspect.signature(target.value).parameters
     except (TypeError, ValueError):
         return {}
+    said = {key: _plain(item.default) for key, item in parameters.items()}
     return {
-        key: said
-        for key, item in parameters.items()
-        if (said := _plain(item.default)) is not _UNSAID
+        key: default
+        for key, default in said.items()
+        if default is not _UNSAID and not (default and is_secret(key, "option"))
     }
 
 

@@ -3,8 +3,8 @@
 In: a document and its manifest, a profile, a day; for a change, the rules and the suppressions of
 the base side, so that a change cannot silence its own gate. Out: a `Report` with findings, the
 worst first, and with what was silenced. Imports nothing that the manifest names and reads no
-variables. Refuses nothing: a rule that cannot judge says nothing, and code that cannot be read is
-a finding of its own.
+variables. A rule that cannot judge says nothing, and code that cannot be read is a finding of its
+own.
 
 The rooms in the order to read them: rule, subject, the rules by what they are about, table.
 """

@@ -1,7 +1,7 @@
 """Rules about who may come in: mounts, pages of operators, addresses.
 
-In: a `Subject`. Out: sightings. Refuses nothing. What guards a mount is known by its name or by an
-option of the mount; whether it guards well is for its tests.
+In: a `Subject`. Out: sightings. What guards a mount is known by its name or by an option of the
+mount; whether it guards well is for its tests.
 """
 
 import re

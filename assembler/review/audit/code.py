@@ -1,7 +1,7 @@
 """Rules about the code that a manifest names, and about what it may name.
 
-In: a `Subject`. Out: sightings. Refuses nothing. What was not judged is told here, so that a
-manifest is never called clean because nobody could look.
+In: a `Subject`. Out: sightings. What was not judged is told here, so that a manifest is never
+called clean because nobody could look.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Rules about which sites' scripts may read answers.
 
-In: a `Subject`. Out: sightings. Refuses nothing; an origin that a variable gives is not judged.
-Sources: the Fetch standard on CORS, and OWASP's HTML5 security cheat sheet.
+In: a `Subject`. Out: sightings. An origin that a variable gives is not judged. Sources: the Fetch
+standard on CORS, and OWASP's HTML5 security cheat sheet.
 """
 
 import re

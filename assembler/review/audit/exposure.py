@@ -1,7 +1,7 @@
 """Rules about headers, pages, hosts and texts that the service shows to strangers.
 
-In: a `Subject`. Out: sightings. Refuses nothing. Sources: OWASP's secure headers project and its
-cheat sheets on sessions and errors.
+In: a `Subject`. Out: sightings. Sources: OWASP's secure headers project and its cheat sheets on
+sessions and errors.
 """
 
 import re

@@ -1,7 +1,7 @@
 """An entry of a document → what it is called, and its options as far as they are known.
 
 In: a node of the merged tree. Out: an `Item`. An option that a reference gives is `Unknown`, unless
-the reference has a default: then that is what counts. Refuses nothing.
+the reference has a default: then that is what counts.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Rules about what bounds a caller: rates, bodies, time, and by which address a caller is known.
 
-In: a `Subject`. Out: sightings. Refuses nothing. Sources: OWASP API security, API4 (unrestricted
-resource consumption) and API2 (broken authentication).
+In: a `Subject`. Out: sightings. Sources: OWASP API security, API4 (unrestricted resource
+consumption) and API2 (broken authentication).
 """
 
 import re

@@ -1,6 +1,6 @@
 """Rules about credentials that stand in a manifest, or that the manifest shows to strangers.
 
-In: a `Subject`. Out: sightings, whose words never repeat a value. Refuses nothing.
+In: a `Subject`. Out: sightings, whose words never repeat a value.
 """
 
 from collections.abc import Iterator

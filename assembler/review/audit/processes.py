@@ -1,7 +1,7 @@
 """Rules about several processes: what each keeps for itself, and what all take from one database.
 
-In: a `Subject`. Out: sightings. Refuses nothing; a number that a variable gives is not judged,
-unless it has a default. Sources: PostgreSQL's `max_connections` (100, of which 3 are reserved).
+In: a `Subject`. Out: sightings. A number that a variable gives is not judged, unless it has a
+default. Sources: PostgreSQL's `max_connections` (100, of which 3 are reserved).
 """
 
 from collections.abc import Iterator

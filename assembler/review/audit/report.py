@@ -15,7 +15,7 @@ from assembler.review import report as forms
 from assembler.review.audit import Report
 from assembler.review.audit.rule import EVERYWHERE, SEVERITIES, AuditRule, Violation
 from assembler.review.audit.table import OF_SUPPRESSIONS, RULES
-from assembler.review.report import UNKNOWN, Result, counted, result_of, worst_of
+from assembler.review.report import UNKNOWN, ReportResult, counted, result_of, worst_of
 
 
 def as_text(reports: Sequence[Report], failures: Sequence[str] = (), *, color: bool = False) -> str:
@@ -47,12 +47,12 @@ def as_dict(reports: Sequence[Report], failures: Sequence[str] = ()) -> dict[str
     }
 
 
-def results_of(reports: Sequence[Report]) -> list[Result]:
+def results_of(reports: Sequence[Report]) -> list[ReportResult]:
     """Return the findings as results; what the base of a change has as well is a note."""
     return [_result(finding) for finding in all_findings(reports)]
 
 
-def _result(finding: Violation) -> Result:
+def _result(finding: Violation) -> ReportResult:
     told = result_of(finding)
     return replace(told, level="note") if finding.is_new is False else told
 

@@ -1,7 +1,8 @@
 """What a rule of the audit is, what it finds, and the profiles by which manifests are judged.
 
-In: facts. Out: `Rule`, `Sighting`, `Finding`. A finding has the words and the place that the
-writers of `review.diagnostics` print. Refuses nothing.
+In: facts, the path of a manifest. Out: `AuditRule`, `Sighting`, `Violation`, which has the words and the
+place that `review.report` prints; the profile by the words of the file's name, and where they tell none,
+`prod`, which is judged most strictly.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,6 +1,6 @@
 """Rules about functions that a platform starts for a request and freezes after it.
 
-In: a `Subject`. Out: sightings. Refuses nothing.
+In: a `Subject`. Out: sightings.
 """
 
 from collections.abc import Iterator

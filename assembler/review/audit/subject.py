@@ -1,8 +1,8 @@
 """A document and its manifest → what the rules of the audit look at.
 
 In: a merged document, its models, the profile. Out: a `Subject` with its entries. Runs no code that
-the manifest names and reads no variables. Refuses nothing: of code that cannot be found in the
-source, no signature is known.
+the manifest names and reads no variables. Of code that cannot be found in the source, no signature
+is known.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Rules about who says who a caller is: issuers, tokens, secrets that sign, checks that are off.
 
-In: a `Subject`. Out: sightings. Refuses nothing. Sources: RFC 8725 (best practices for JSON web
-tokens), RFC 7518, 3.2 (length of keys).
+In: a `Subject`. Out: sightings. Sources: RFC 8725 (best practices for JSON web tokens), RFC 7518,
+3.2 (length of keys).
 """
 
 import re

@@ -1,6 +1,6 @@
 """What a judge has found, before it is known in which entry of which manifest.
 
-In: a grade, a rule, a sentence, the nodes of both sides. Out: a `Change`. Refuses nothing.
+In: a grade, a rule, a sentence, the nodes of both sides. Out: a `Change`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -2,7 +2,7 @@
 
 In: the sides, one of which may not be there, and the moment from which fires are told. Out: the
 comparison. Equal hashes prove that two sides mean the same; what differs and no judge knows is
-still told. Refuses nothing.
+still told.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 In: `Entry`s of both sides. Out: pairs, what is gone and what is new. An entry is known by its id;
 what is left by its code and path, then by its code and options, then by either. What moved is what
-does not belong to the longest run that keeps its order. Refuses nothing.
+does not belong to the longest run that keeps its order.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Two values of one option, and which way it loosens → a grade and the reason.
 
 In: plain data. Rates are compared by their average, durations as times, lists as sets. Out: a
-`Verdict`, or None where the values cannot be compared so. Refuses nothing.
+`Verdict`, or None where the values cannot be compared so.
 """
 
 import json

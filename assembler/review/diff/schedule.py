@@ -1,8 +1,7 @@
 """The clocks of a job on both sides → how often it fires before and after, and the next five times.
 
 In: `cron`, `every` and the zone of each side, and the moment from which fires are told. Out: a
-`Change`, or None where the clocks are the same. Refuses nothing: a line that cannot be read is
-`check`'s to refuse.
+`Change`, or None where the clocks are the same. A line that cannot be read is `check`'s to refuse.
 """
 
 from datetime import datetime, timedelta

@@ -1,6 +1,6 @@
 """The sections that are no lists of entries → what differs in them.
 
-In: both sides. Out: `Change`s, each placed below its section's name. Refuses nothing.
+In: both sides. Out: `Change`s, each placed below its section's name.
 """
 
 import ipaddress

@@ -86,7 +86,7 @@ def columns(text: str, dialect: str | None, budget: ParserBudget) -> dict[str, s
     """Return the columns of a table that `text` creates, by name; nothing where that is not told."""
     try:
         import sqlglot  # noqa: PLC0415  # as above
-        from sqlglot import exp  # noqa: PLC0415
+        from sqlglot import exp  # noqa: PLC0415  # as above
 
         if len(text) > _LONGEST or not budget.fits(text, scan(text, dialect or "postgresql")):
             return {}

@@ -1,8 +1,8 @@
 """Comparisons → text for a terminal.
 
-In: comparisons, what could not be compared, whether to colour, and how wide. Out: the worst first; where layers changed, both
-chains side by side. Refuses nothing; every string is made inert, so that a manifest can neither
-colour the text nor forge a line of it.
+In: comparisons, what could not be compared, whether to colour, and how wide. Out: the worst first;
+where layers changed, both chains side by side. Every string is made inert, so that a manifest can
+neither colour the text nor forge a line of it.
 """
 
 from collections.abc import Iterator, Sequence

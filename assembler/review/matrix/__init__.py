@@ -1,8 +1,8 @@
 """Manifests of several environments → one table: environments as columns, entries as rows.
 
 In: merged documents, and what tells which values are secrets. Out: a `Matrix` of rows that are the
-same, differ or have a gap, with texts that show references as written and no credential. Refuses
-nothing. The forms for people and programs are in `pages`.
+same, differ or have a gap, with texts that show references as written and no credential. The forms
+for people and programs are in `pages`.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A `Matrix` → text, Markdown, one page of HTML, or plain data.
 
 In: the rows. Out: each form with its gaps and differences marked by a sign as well as by colour.
-Refuses nothing; what is invisible or could be taken for markup is made visible or escaped: a value
-stands in Markdown as code, with `│` for its `|`, and in HTML as text on a page without scripts.
+What is invisible or could be taken for markup is made visible or escaped: a value stands in
+Markdown as code, with `│` for its `|`, and in HTML as text on a page without scripts.
 """
 
 import re

@@ -17,9 +17,11 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from assembler.describe.schema.manifest import manifest_schema, schema_for, schema_text
+from assembler.describe.schema.options import options_schema
 from assembler.diagnostics.errors import ManifestError
 from assembler.manifest.duration import duration_text, parse_duration
 from assembler.plan.load import load, load_shape
+from assembler.plan.signature import target_of
 
 MANIFESTS = Path(__file__).parents[4] / "manifests"
 SCHEMA = manifest_schema()
@@ -384,6 +386,10 @@ def opened(*args: Any, **options: Any) -> Any:
     return lambda app: None
 
 
+def client(*, token: str = "canary", key: str = "client_ip", max_tokens: int = 5) -> None:
+    pass
+
+
 def step(engine: Opaque, *, app: Any) -> None:
     pass
 
@@ -484,6 +490,16 @@ def test_other_code_takes_anything(described: Draft202012Validator) -> None:
         {"use": "shop.other", "with": {"x": 1}},
     ]
     assert described.is_valid({"manifest": 1, "configure": entries})
+
+
+def test_the_default_of_a_secret_is_shown_to_nobody() -> None:
+    target = target_of(f"{__name__}.client", client)
+    definitions: dict[str, Any] = {}
+    options_schema(target, "client", definitions, given=frozenset())
+    properties = definitions["client"]["properties"]
+    shown = {name: schema.get("default") for name, schema in properties.items()}
+    assert shown == {"token": None, "key": "client_ip", "max_tokens": 5}
+    assert "canary" not in json.dumps(definitions)
 
 
 def test_the_format_s_own_schema_stays_as_it_was(described: Draft202012Validator) -> None:

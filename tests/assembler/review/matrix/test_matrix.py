@@ -195,7 +195,7 @@ def test_the_page_asks_for_nothing() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible_and_not_wider_than_a_window(tmp_path: Path, scheme: Any) -> None:
     from axe_playwright_python import sync_playwright as axe  # type: ignore[import-untyped]  # noqa: PLC0415  # not marked as typed
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # as above
 
     wide = f"resources: {{{'a' * 90}: {{use: x.{'b' * 200}, with: {{c: {'d' * 300}}}}}}}"
     found = table(tmp_path, wide, "resources: {a: {use: x.a}}\nserver: {port: 1}", whole=True)

@@ -19,7 +19,7 @@ from assembler.manifest.duration import parse_duration
 
 # What an entry that is no layer is for shows in the name of what it names, if anywhere.
 PROBE = re.compile(
-    r"(?<![a-z])(health\w*|ready|readiness|live|liveness|probes?)(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(health\w*|readiness|readyz|liveness|livez|probes?)(?![a-z])", re.IGNORECASE
 )
 MEMORY = re.compile(r"memory|in_?process|local_?cache|lru", re.IGNORECASE)
 ENGINE = re.compile(r"engine|create_pool", re.IGNORECASE)

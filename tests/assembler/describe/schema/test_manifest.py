@@ -497,7 +497,7 @@ def test_the_default_of_a_secret_is_shown_to_nobody() -> None:
     definitions: dict[str, Any] = {}
     options_schema(target, "client", definitions, given=frozenset())
     properties = definitions["client"]["properties"]
-    shown = {name: schema.get("default") for name, schema in properties.items()}
+    shown = {name: properties[name].get("default") for name in ("token", "key", "max_tokens")}
     assert shown == {"token": None, "key": "client_ip", "max_tokens": 5}
     assert "canary" not in json.dumps(definitions)
 

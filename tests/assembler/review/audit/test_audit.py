@@ -475,3 +475,14 @@ def test_a_mount_is_guarded_where_all_of_it_is(
     tmp_path: Path, paths: str, more: str, is_guarded: bool
 ) -> None:
     assert guarded(tmp_path, paths, more) is is_guarded
+
+
+@pytest.mark.parametrize(
+    ("use", "is_probe"), [("shop.live.router", False), ("shop.health.router", True)]
+)
+def test_what_is_live_is_no_probe_by_that_word(tmp_path: Path, use: str, is_probe: bool) -> None:
+    limiter = "{use: slowapi.middleware.SlowAPIMiddleware, with: {limit: 5/minute}}"
+    text = f"manifest: 1\nmiddleware: [{limiter}]\nroutes: [{{use: {use}, prefix: /v1}}]\n"
+    found = broken(audited(tmp_path, text))
+    assert ("limiter-counts-probes" in found) is is_probe
+    assert ("no-health-route" in found) is not is_probe

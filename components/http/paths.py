@@ -225,6 +225,8 @@ def _guard_test(option: str, pattern: str) -> PathTest:
 def _by_all(tests: Sequence[PathTest], path: str, platform: str) -> bool:
     if not any(test(path) for test in tests):
         return False
+    if platform not in _BACKSLASHES and not _ODD.search(path):
+        return True  # read in one way
     found = readings(path, platform=platform)
     return bool(found) and all(any(test(reading) for test in tests) for reading in found)
 

@@ -34,7 +34,10 @@ def note_opened(scope: Scope) -> None:
 
 def is_personal(scope: Scope) -> bool:
     """Whether a guard let this request in, or somebody is known to have sent it."""
-    return _OPENED in (scope.get("state") or ()) or user_of(scope) is not None
+    state = scope.get("state") or ()
+    if _OPENED in state:
+        return True
+    return ("user" in scope or "user" in state) and user_of(scope) is not None
 
 
 def _attribute(user: object, name: str, *, otherwise: object) -> Any:

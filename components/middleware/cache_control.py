@@ -22,6 +22,7 @@ from components.http.user import is_personal
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
 _NOT_FOR_ALL = re.compile(r"(?i)\b(?:private|no-store)\b")
+_REMEMBERED_PATHS, _LONGEST_REMEMBERED = 4096, 256
 _DECISIVE = frozenset({b"cache-control", b"set-cookie", b"vary"})
 
 
@@ -45,6 +46,8 @@ class CacheControlMiddleware(HeaderLayer):
     """
 
     layer_role = "cache"
+
+    decides_late = True
 
     def __init__(
         self,
@@ -97,6 +100,7 @@ class CacheControlMiddleware(HeaderLayer):
             vary = ["Authorization", "Cookie"] if self._cookies else ["Authorization"]
         self._private = _Governed([(b"cache-control", header_value("private", private))])
         self._rules = _by_method(rules, header_name("cdn_header", cdn_header), vary, self._private)
+        self._remembered: dict[tuple[str, str], _Governed | None] = {}
         self._etag = etag
         self._etag_max_bytes = etag_max_bytes
         self._join(touches=_DECISIVE)
@@ -125,7 +129,8 @@ class CacheControlMiddleware(HeaderLayer):
 
         def send_governed(message: Message) -> Awaitable[None]:
             if policy is not None and message["type"] == "http.response.start":
-                fields = policy.edit(list(message.get("headers", ())), message["status"], scope)
+                fields = list(message.get("headers", ()))
+                fields = policy.at(scope).edit(fields, message["status"], scope)
                 message = {**message, "headers": fields}
             return conditional(message)
 
@@ -136,10 +141,21 @@ class CacheControlMiddleware(HeaderLayer):
         if b"authorization" in headers or (b"cookie" in headers and self._has_session(scope)):
             return self._private
         path = app_path(scope) if scope.get("root_path") else scope["path"]
-        for is_meant, policy in self._rules.get(scope["method"], ()):
-            if is_meant(path):
-                return policy
-        return None
+        request = (scope["method"], path)
+        try:
+            return self._remembered[request]
+        except KeyError:
+            return self._choose(request)
+
+    def _choose(self, request: tuple[str, str]) -> "_Governed | None":
+        method, path = request
+        rules = self._rules.get(method, ())
+        found = next((policy for is_meant, policy in rules if is_meant(path)), None)
+        if len(path) <= _LONGEST_REMEMBERED:
+            if len(self._remembered) >= _REMEMBERED_PATHS:
+                self._remembered.clear()
+            self._remembered[request] = found
+        return found
 
     def _has_session(self, scope: Scope) -> bool:
         return any(
@@ -157,7 +173,7 @@ class _Governed(Rule):
     by the scope when the answer begins, as guards may stand further in.
     """
 
-    __slots__ = ("_private", "by_status", "fields", "step", "vary")
+    __slots__ = ("_private", "fields", "step", "vary")
 
     def __init__(
         self, fields: Fields, vary: bytes = b"", private: "_Governed | None" = None
@@ -166,12 +182,14 @@ class _Governed(Rule):
         self.vary = vary
         self._private = private or self
         self.step = Step(self)
-        self.by_status = private is None
+
+    def at(self, scope: Scope) -> "_Governed":
+        return self._private if is_personal(scope) else self
 
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         if not (200 <= status < 300 or status == 304):
             return fields
-        policy = self._private if is_personal(scope) else self
+        policy = self
         vary = []
         for name, value in fields:
             if (lower := name.lower()) not in _DECISIVE:

@@ -50,16 +50,19 @@ _UNREAD: dict[bytes, bytes] = {}
 
 
 class Rule:
-    """An edit of headers: one object for many requests."""
+    """An edit of headers: one object for many requests.
+
+    What it adds to an answer that has none of the headers it looks at depends on the status alone.
+    """
 
     __slots__ = ()
 
     starts = frozenset({"http.response.start"})
     """The types of the messages it edits."""
 
-    by_status = True
-    """Whether the status alone decides what it adds to an answer that has none of the headers it looks
-    at; else it is asked for each."""
+    def at(self, scope: Scope) -> "Rule":
+        """The rule that holds when the answer begins; asked where a layer of the chain `decides_late`."""
+        return self
 
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         """The headers, edited; the given list stays as it is. The scope may have been moved on."""
@@ -111,6 +114,9 @@ class HeaderLayer:
 
     on_websockets = False
     """Whether it sees websockets; HTTP requests it sees all."""
+
+    decides_late = False
+    """Whether its rules are asked again, by `Rule.at`, when the answer begins."""
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         """What to do about this request.
@@ -186,6 +192,7 @@ class _Chain:
         "_others",
         "adds",
         "begins",
+        "decides_late",
         "inside",
         "reads_headers",
         "touches",
@@ -200,6 +207,7 @@ class _Chain:
         self.websocket_begins = [begin] if layer.on_websockets else []
         self.inside = layer.app
         self.reads_headers = layer.reads_headers
+        self.decides_late = layer.decides_late
         self.touches, self.adds = touches, adds
         app: Any = layer.app
         wrapper = app if getattr(app, "is_transparent", False) else None
@@ -220,6 +228,7 @@ class _Chain:
             self.websocket_begins += chain.websocket_begins
         self.inside = chain.inside
         self.reads_headers |= chain.reads_headers
+        self.decides_late |= chain.decides_late
         self.touches |= chain.touches
         self.adds |= chain.adds
 
@@ -228,6 +237,8 @@ class _Chain:
         fields = message.get("headers", ())
         if type(fields) is not list:
             fields = list(fields)
+        if self.decides_late:
+            rules = [rule.at(scope) for rule in rules]
         kind, status = message["type"], message.get("status", 0)
         if kind != "http.response.start":
             rules = [rule for rule in rules if kind in rule.starts]
@@ -241,9 +252,7 @@ class _Chain:
         if kept is None:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
-            kept = _by_rules(rules, [], status, scope)
-            if all(rule.by_status for rule in rules):
-                self._kept[key] = kept
+            kept = self._kept[key] = _by_rules(rules, [], status, scope)
         return [*fields, *kept, *values]
 
 

@@ -297,13 +297,17 @@ class Exchange:
     Layers find it in their scope, and may ask `at_end` to be told how the request ended.
     """
 
-    __slots__ = ("_ends", "_patience", "_said", "_send", "context", "error", "status", "stops")
+    __slots__ = (
+        *("_ends", "_headers", "_patience", "_said", "_send"),
+        *("context", "error", "status", "stops"),
+    )
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._ends: list[Callable[[int], None]] | None = None
         self._patience: list[anyio.CancelScope] = []
         self._said: list[bytes] | None = None
+        self._headers: Any = ()
         self.status = 0
         """The status that has reached the server, 0 before that."""
         self.error: BaseException | None = None
@@ -316,7 +320,18 @@ class Exchange:
             self.status = message["status"]
             if self._said is not None:
                 message = self._begun(message, self._said)
+            self._headers = message.get("headers", ())
         return self._send(message)
+
+    async def end_event_stream(self) -> None:
+        """End an answer of `text/event-stream` with its last chunk; what comes later is dropped.
+
+        Any other answer would look whole where it is not.
+        """
+        types = [value for name, value in self._headers if name.lower() == b"content-type"]
+        if self.status and any(value.lower().startswith(_EVENTS) for value in types):
+            send, self._send = self._send, _dropped
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def at_end(self, function: Callable[[int], None]) -> None:
         """Have `function` called once, when all is over, with the status that the server got.
@@ -389,6 +404,11 @@ class Exchange:
         return {**message, "headers": [*fields, *((_CACHE[0], value) for value in said)]}
 
 
+async def _dropped(_: Message) -> None:
+    """Take a message for nobody."""
+
+
+_EVENTS = b"text/event-stream"
 _CACHE = (b"cache-control", b"cdn-cache-control", b"surrogate-control", b"expires")
 
 

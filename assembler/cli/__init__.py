@@ -22,6 +22,7 @@ from assembler.cli.init import init
 from assembler.cli.jobs import jobs
 from assembler.cli.matrix import matrix
 from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
+from assembler.cli.reload import reload
 from assembler.cli.run_job import run_job
 from assembler.cli.serve import serve
 from assembler.cli.show import explain, render, routes, schema
@@ -49,6 +50,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",
     sql: "assembler sql manifests/prod.yaml --apply",
     serve: "assembler serve manifests/dev.yaml --reload",
+    reload: "assembler reload manifests/prod.yaml --fail-on loosened",
     init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
 }
 

@@ -3,18 +3,17 @@
 In: the path of a manifest. Out: the server, and the status of its end. Refuses what `check` refuses.
 """
 
+import asyncio
 import os
+import signal
 from collections.abc import Iterable
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from assembler.cli.output import complain
-
-if TYPE_CHECKING:
-    from uvicorn import Config
+from assembler.cli.output import complain, warn
 
 
 def serve(
@@ -25,62 +24,65 @@ def serve(
         bool, typer.Option("--reload", help="Start again when code or a manifest changes.")
     ] = False,
 ) -> None:
-    """Serve a manifest with uvicorn, by its `server` section."""
-    from assembler.plan.load import load
-
-    plan = load(file)
-    options: dict[str, Any] = dict(plan.server)
-    if reload:
-        options |= _reloading({path.parent for path in plan.document.files})
-    os.environ["ASSEMBLY"] = str(file)
-    config = _config(options, plan.manifest.server.max_header_bytes)
-    if status := _serve(config):
+    """Serve a manifest with uvicorn, by its `server` section; SIGHUP and `reload` let edits go live."""
+    if reload or os.name != "posix":  # elsewhere no process can hand a socket over as it is needed
+        status = _serve_from_disk(file, reloads=reload)
+    else:
+        status = _serve_snapshots(file)
+    if status:
         raise typer.Exit(status)
 
 
-def _config(options: dict[str, Any], max_header_bytes: int | None) -> "Config":
-    if max_header_bytes is not None:
-        from assembler.runtime.header_limit import limited
+def _serve_snapshots(file: Path) -> int:
+    """Serve what the manifest is now, whatever becomes of it on the disk; return the status."""
+    from assembler.application.worker import failure_to_start, work
+    from assembler.plan.snapshot import take_snapshot
+    from assembler.runtime.supervision.control import listening
+    from assembler.runtime.supervision.process import Failure
+    from assembler.runtime.supervision.supervisor import Supervisor
 
-        return limited(max_header_bytes, options)
-    from uvicorn import Config
+    environment = dict(os.environ)
+    take = partial(take_snapshot, file, environment)
+    supervisor = Supervisor(take(), work, take, failure_to_start)
+    end = asyncio.run(supervisor.run(partial(listening, file)))
+    if isinstance(end, Failure):
+        if not end.is_told:
+            warn(end.text)
+        return end.status
+    if supervisor.stopped_by == signal.SIGTERM and supervisor.is_alone:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # as uvicorn ends with one process
+    return end
 
-    return Config("assembler:app", **options)
 
-
-def _serve(config: "Config") -> int:
-    """Bind, then start what listens; return the status of a server that could not start.
+def _serve_from_disk(file: Path, *, reloads: bool) -> int:
+    """Serve by uvicorn's own parents, whose workers read the disk: for development, and Windows.
 
     `uvicorn.run` would know of a port that is in use once the application has started, and ends
     with 0 where its workers gave up, so that whoever restarts a failed service takes it for a stop.
     """
     from uvicorn import Server
     from uvicorn.config import STARTUP_FAILURE
-    from uvicorn.importer import import_from_string
     from uvicorn.supervisors import ChangeReload, Multiprocess
 
-    from assembler.runtime.listener import ListeningServer, bind, tell
+    from assembler.plan.load import load
+    from assembler.runtime.listener import bind_any, configured, tell
 
-    sockets = bind(config)
-    is_started = True
+    plan = load(file)
+    options: dict[str, Any] = dict(plan.server)
+    if reloads:
+        options |= _reloading({path.parent for path in plan.document.files})
+    os.environ["ASSEMBLY"] = str(file)
+    config = configured(options, plan.manifest.server.max_header_bytes)
+    sockets = bind_any(config)
     try:
-        if config.should_reload or config.workers > 1:
-            if sockets:
-                tell(config, sockets)
-            else:
-                sockets = [config.bind_socket()]
-            if config.should_reload:
-                ChangeReload(config, target=Server(config).run, sockets=sockets).run()
-                return 0
-            parent = Multiprocess(config, sockets=sockets)
-            parent.run()
-            is_started = all(child.exitcode != STARTUP_FAILURE for child in parent.processes)
-        else:
-            import_from_string("assembler:app")  # ends the process where it cannot be built
-            server = ListeningServer(config)
-            with suppress(KeyboardInterrupt):
-                server.run(sockets)
-            is_started = server.started
+        tell(config, sockets)
+        if config.should_reload:
+            ChangeReload(config, target=Server(config).run, sockets=sockets).run()
+            return 0
+        parent = Multiprocess(config, sockets=sockets)
+        parent.run()
+        is_started = all(child.exitcode != STARTUP_FAILURE for child in parent.processes)
     finally:
         if config.uds:
             Path(config.uds).unlink(missing_ok=True)

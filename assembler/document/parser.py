@@ -49,6 +49,11 @@ def read_file(path: Path, name: str) -> File:
     Raises `UsageError` where there is no readable file, `ManifestError` (`too-large`, `not-utf8`)
     where its bytes are not a text this format takes.
     """
+    return decoded(read_bytes(path, name), name)
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """Read no more of a file than tells that it is too large; raises `UsageError` as `read_file`."""
     try:
         if is_of_the_system(path.resolve()):  # `/proc/self/environ` calls itself a regular file
             raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
@@ -56,11 +61,10 @@ def read_file(path: Path, name: str) -> File:
         with open(path, "rb", opener=_open_at_once) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
-            raw = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except (OSError, RuntimeError, ValueError) as error:  # ValueError: no file can have such a name
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read `{one_line(name)}`: {reason}") from error
-    return decoded(raw, name)
 
 
 def decoded(raw: bytes, name: str) -> File:

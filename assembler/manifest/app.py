@@ -130,3 +130,14 @@ class Server(Section):
         timedelta(seconds=30),
         description="How long the platform waits after SIGTERM before it kills: drain, open requests, hooks and closes share it.",
     )
+    reload_timeout: Duration = Field(
+        timedelta(seconds=60),
+        description="How long each new worker of a reload has until it serves, else all goes back.",
+        examples=["2m"],
+    )
+    runtime_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of the socket over which `assembler reload` finds the server; without it XDG_RUNTIME_DIR.",
+        examples=["/run/shop"],
+    )

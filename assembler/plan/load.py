@@ -24,7 +24,7 @@ from assembler.document.nodes import MappingNode
 from assembler.document.override import override_document
 from assembler.manifest.sections import Role
 from assembler.manifest.validate import read_manifest
-from assembler.plan.allow_list import read_import_list
+from assembler.plan.allow_list import ImportList, read_import_list
 from assembler.plan.component import Component, ResolvedEntry, entries, hidden, resolve_entry
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
@@ -82,6 +82,8 @@ def load(
     environment: Mapping[str, str] | None = None,
     static: bool = False,
     lazy: bool = True,
+    shelf: Shelf = DISK,
+    imports: ImportList | None = None,
 ) -> Plan:
     """Read, check and resolve the manifest at `path`.
 
@@ -89,15 +91,16 @@ def load(
     manifest's; `environment` stands for `os.environ`. With `static` nothing is imported and no
     variable is read: the source of what the manifest names is read instead. What a lazy mount
     names is left to its first request; without `lazy` it is imported and checked as all else is.
+    Files are read from `shelf`, and the import list is `imports`, where they are not the disk's.
 
     Raises `UsageError` where there is no such file, `ManifestError` with every fault of the first
     stage that found any.
     """
-    document = read_document(Path(path), override)
+    document = read_document(Path(path), override, shelf)
     if static:
         return _Planner(document, None).plan()
     values = os.environ if environment is None else environment
-    return _Planner(document, values, lazy=lazy).plan()
+    return _Planner(document, values, lazy=lazy, shelf=shelf, imports=imports).plan()
 
 
 def load_shape(
@@ -123,14 +126,21 @@ class _Planner:
     """The stages from shape to options over one document; without an environment, by source."""
 
     def __init__(
-        self, document: Document, environment: Mapping[str, str] | None, *, lazy: bool = False
+        self,
+        document: Document,
+        environment: Mapping[str, str] | None,
+        *,
+        lazy: bool = False,
+        shelf: Shelf = DISK,
+        imports: ImportList | None = None,
     ) -> None:
         self.document = document
         self.root = document.root
         self.environment = environment
         self.lazy = lazy
         self.secrets = Secrets()
-        self.imports = read_import_list(document.path)
+        self.shelf = shelf
+        self.imports = read_import_list(document.path) if imports is None else imports
 
     @cached_property
     def targets(self) -> Targets:
@@ -153,7 +163,7 @@ class _Planner:
             manifest = self.shape(resolver)
         resolved, faults = self.entries(manifest)
         logging, found = self.logging(resolver)
-        sql, refused = read_sql(manifest, self.document, resolver)
+        sql, refused = read_sql(manifest, self.document, resolver, self.shelf)
         self.refuse([*told_once(faults), *hidden(resolved), *found, *refused])
         return self.options(manifest, resolver, resolved, logging, sql)
 

@@ -74,6 +74,7 @@ class Lifespan:
     shutdown: list[Running]
     running: list[Opening] = field(default_factory=list)  # works by itself: left before the hooks
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    tried: Callable[[], Awaitable[None]] | None = None  # awaited once resources are open
     is_told: InitVar[bool] = True  # by a log record of the start, and one of the stop
     recorder: StepRecorder = field(init=False)
     _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
@@ -95,6 +96,8 @@ class Lifespan:
             for opening in self.resources:
                 look()
                 await self._open(opening)
+            if self.tried is not None:
+                await self.tried()
             for item in self.startup:
                 look()
                 await self._run_all(item, look)

@@ -10,8 +10,10 @@ import errno
 import logging
 import os
 import socket
+import stat
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import Any
 
 from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
@@ -19,6 +21,35 @@ from uvicorn.config import STARTUP_FAILURE
 from assembler.diagnostics.errors import UsageError
 
 logger = logging.getLogger("uvicorn.error")
+
+
+def configured(options: dict[str, Any], max_header_bytes: int | None) -> Config:
+    """Return uvicorn's configuration of `assembler:app` by the options of a plan's server."""
+    if max_header_bytes is None:
+        return Config("assembler:app", **options)
+    from assembler.runtime.header_limit import limited  # noqa: PLC0415  # only where it is asked for
+
+    return limited(max_header_bytes, options)
+
+
+def bind_any(config: Config) -> list[socket.socket]:
+    """Bind every address of the host, or what is given instead of one. Raises `UsageError`.
+
+    uvicorn takes any descriptor for a Unix socket, and then sets no TCP_NODELAY.
+    """
+    if config.fd is not None:
+        try:
+            return [socket.socket(fileno=os.dup(config.fd))]
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"cannot listen on descriptor {config.fd}: {reason}") from None
+    if config.uds is not None:
+        try:
+            return [_bind_path(config.uds)]
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"cannot listen on `{config.uds}`: {reason}") from None
+    return bind(config) or []
 
 
 def bind(config: Config) -> list[socket.socket] | None:
@@ -57,6 +88,10 @@ def place(host: str, port: int) -> str:
 
 def tell(config: Config, sockets: list[socket.socket]) -> None:
     """Log where it runs, in uvicorn's words."""
+    if sockets[0].family == getattr(socket, "AF_UNIX", None):
+        where = sockets[0].getsockname()
+        logger.info("Uvicorn running on unix socket %s (Press CTRL+C to quit)", where)
+        return
     scheme = "https" if config.is_ssl else "http"
     where = place(config.host, sockets[0].getsockname()[1])
     logger.info("Uvicorn running on %s://%s (Press CTRL+C to quit)", scheme, where)
@@ -73,8 +108,24 @@ class ListeningServer(Server):
             logger.error(error)  # noqa: TRY400  # as uvicorn tells it
             await self.lifespan.shutdown()
             sys.exit(STARTUP_FAILURE)
-        if sockets:
-            tell(self.config, sockets)
+
+
+def _bind_path(path: str) -> socket.socket:
+    """Bind a Unix socket, over one that somebody has left; it keeps the permissions of that one."""
+    permissions = 0o666  # as uvicorn's
+    with suppress(FileNotFoundError):
+        found = os.stat(path).st_mode  # noqa: PTH116  # of the text that `bind` takes
+        if stat.S_ISSOCK(found):
+            permissions = stat.S_IMODE(found)
+            os.unlink(path)  # noqa: PTH108  # as above
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(path)
+        os.chmod(path, permissions)  # noqa: PTH101  # as above
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _addresses(

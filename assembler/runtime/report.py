@@ -81,6 +81,19 @@ class LazyState:
 
 
 @dataclass(slots=True)
+class Supervision:
+    """What a process knows of the parent that started it.
+
+    `digest` is that of the snapshot; `reloads` are how many there were by outcome, `ok` and
+    `failed`; `holds_clock` while another process still runs jobs that no store shares.
+    """
+
+    digest: str
+    reloads: dict[str, int] = field(default_factory=dict)
+    holds_clock: bool = False
+
+
+@dataclass(slots=True)
 class Assembly:
     """The state of one assembled application, from build to stop.
 
@@ -98,6 +111,7 @@ class Assembly:
     degraded: dict[str, str] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict, repr=False)
     lazy: dict[str, LazyState] = field(default_factory=dict)
+    supervision: "Supervision | None" = None  # where a parent of ours started the process
     jobs: Any = None  # what runs them: `tick`, `run_now`, and the `tally` of what became of them
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
     resources: Mapping[str, Any] = field(default_factory=dict, repr=False)  # objects by id

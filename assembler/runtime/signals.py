@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from assembler.manifest.duration import duration_text
 from assembler.runtime.report import Assembly, log
+from assembler.runtime.supervision.retirement import close_kept_connections
 
 # systemd signals all processes of a service, and a server's parent then signals its workers again.
 _SAME_ORDER_SECONDS = 2.0
@@ -45,6 +46,7 @@ class Drain:
         self._starting: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._passed = False
+        self._server: Any = None  # of uvicorn
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -107,6 +109,7 @@ class Drain:
             if callable(handler):
                 self.previous[number] = handler
                 signal.signal(number, self._on_signal)
+        self._server = owner
         # Without a bound uvicorn waits for ever while one stream is open. Its configuration is
         # public; a bound that the command line gives stays.
         config = getattr(owner, "config", None)
@@ -154,6 +157,7 @@ class Drain:
             self._starting.cancel()
         elif waits and not self._passed and self._loop is not None:
             log(logging.INFO, f"draining for {duration_text(waits)}: readiness says no")
+            close_kept_connections(self._server)
             self.assembly.tell_resources("on_drain", waits.total_seconds())
             self._timer = self._loop.call_later(
                 waits.total_seconds(), self._pass_on, signal.SIGTERM, None

@@ -22,7 +22,10 @@ from assembler.plan.options import OptionsChecker
 from assembler.plan.signature import Target, signature_of
 from assembler.plan.targets import Targets
 
-_OWN = ("drain", "termination_grace", "max_header_bytes")  # keys that uvicorn does not have
+_OWN = (
+    *("drain", "termination_grace", "max_header_bytes"),
+    *("reload_timeout", "runtime_dir"),
+)  # keys that uvicorn does not have
 _LIMITED = ("auto", "httptools", "h11")  # protocols that keep `max_header_bytes`
 
 

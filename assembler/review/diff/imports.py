@@ -39,7 +39,11 @@ def compare_imports(manifest: str, old: Path, new: Path, base: Commit) -> Iterat
 
     Raises `UsageError` where a pyproject.toml cannot be read.
     """
-    before, after = _list_of(old, base), _list_of(new, None)
+    yield from compare_lists(manifest, _list_of(old, base), _list_of(new, None))
+
+
+def compare_lists(manifest: str, before: PlacedList, after: PlacedList) -> Iterator[Finding]:
+    """Compare what a manifest might import with what it may."""
     told = partial(Finding, manifest, path="imports", old=before.place, new=after.place)
     gained = [name for name in after.imports.packages or () if not before.imports.allows(name)]
     lost = [name for name in before.imports.packages or () if not after.imports.allows(name)]

@@ -14,9 +14,10 @@ from pathlib import Path
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK, Shelf, read_chain, shown_name
 from assembler.document.project import found_manifest
+from assembler.plan.snapshot import Snapshot
 from assembler.review.diff.comparison import compare_sides, with_rename
 from assembler.review.diff.git import Commit, Repository
-from assembler.review.diff.imports import compare_imports
+from assembler.review.diff.imports import PlacedList, compare_imports, compare_lists
 from assembler.review.diff.knowledge import Knowledge
 from assembler.review.diff.side import read_side
 from assembler.review.finding import Comparison
@@ -57,6 +58,18 @@ class Review:
             widened = compare_imports(pair.name, pair.old, pair.new, self._old)
             found = replace(found, findings=(*found.findings, *widened))
         return with_rename(found) if pair.is_renamed else found
+
+
+def compare_shelves(name: str, old: Snapshot, new: Snapshot, now: datetime) -> Comparison:
+    """Compare two states of one manifest, each on a shelf of its own, with its import list.
+
+    Raises as `Review.compare` does.
+    """
+    before, after = (read_side(shelf.path, shelf) for shelf in (old, new))
+    found = compare_sides(name, before, after, Knowledge(None), now)
+    lists = (PlacedList(old.imports, None), PlacedList(new.imports, None))
+    widened = compare_lists(name, *lists)
+    return replace(found, findings=(*found.findings, *widened))
 
 
 def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[PathPair]]:

@@ -106,10 +106,12 @@ class Scheduled:
     async def open(self) -> None:
         """Make the engine, and start it."""
         clock = _clock() if self.part == "clock" and self.section.enabled else None
+        supervision, is_held = self.assembly.supervision, False
         if clock is not None and not self._store().shared:
-            self._alone.take(self.plan.server["workers"])
+            self._alone.take(self.plan.server["workers"], is_sole=supervision is not None)
+            is_held = supervision is not None and supervision.holds_clock
         self.assembly.jobs = self._engine(clock)
-        await self.assembly.jobs.open()
+        await self.assembly.jobs.open(holds_clock=is_held)
 
     async def aclose(self) -> None:
         """Stop it; its numbers stay."""

@@ -12,7 +12,8 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,6 +33,7 @@ _SHORTEST_RETRY_SECONDS = 0.2
 _LONGEST_RETRY_SECONDS = 2.0
 _MOST_EARLY_MS = 60_000  # of an outside clock
 _ENDS = ("ok", "failed", "timeout", "skipped", "missed", "lost")  # told at once, as 0
+_MOST_CAUGHT_UP = 100  # ticks of a job
 END_SECONDS = 4.0  # for cancelled runs to end and to be recorded
 
 
@@ -65,13 +67,18 @@ class Jobs:
         self._closed.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runs: set[Execution] = set()
+        self._began_ms: int | None = None  # when the clock was started
+        self._last_ms: dict[str, int] = {}  # the last tick of each job that the clock told
 
-    async def open(self) -> None:
-        """Start the clock, and what looks after the store; one that is away is waited for."""
+    async def open(self, *, holds_clock: bool = False) -> None:
+        """Start the clock, and what looks after the store; one that is away is waited for.
+
+        With `holds_clock` the clock stands until `take_over`.
+        """
         self._closed.clear()
         if self._clock is not None:
-            self._clock.start(list(self.jobs.values()), self.due)
-            self._keeping = asyncio.create_task(self._keeper.keep(self.due, self._clock.wake))
+            if not holds_clock:
+                self._start_clock(self._clock)
         elif self._is_worker:
             self._keeping = asyncio.create_task(self._keeper.keep())
 
@@ -94,6 +101,33 @@ class Jobs:
             if late:
                 await asyncio.wait(late, timeout=END_SECONDS)
 
+    def hand_over(self) -> dict[str, int]:
+        """Stop the clock for good; return the last tick of each job, or since when there was none."""
+        self.pause()
+        if self._began_ms is None:
+            return {}
+        return {job: self._last_ms.get(job, self._began_ms) for job in self.jobs}
+
+    def take_over(self, since: Mapping[str, int]) -> None:
+        """Start a clock that was held, and run the ticks that came since those of `since`.
+
+        Of several ticks of a job the latest runs, where its grace is not over. A job that `since`
+        does not have is new.
+        """
+        if self._clock is None or self._began_ms is not None or self._closed.is_set():
+            return
+        self._start_clock(self._clock)
+        now = self._now()
+        for job_id, job in self.jobs.items():
+            fires = _between(job, since[job_id], now) if job_id in since else []
+            if fires and now - fires[-1] <= job.grace:
+                self.due(job_id, fires)
+
+    def _start_clock(self, clock: Clock) -> None:
+        self._began_ms = milliseconds(self._now())
+        clock.start(list(self.jobs.values()), self.due)
+        self._keeping = asyncio.create_task(self._keeper.keep(self.due, clock.wake))
+
     def pause(self) -> None:
         """Begin no more runs by the clock; what runs goes on."""
         if self._clock is not None:
@@ -104,6 +138,7 @@ class Jobs:
         if self._is_paused():  # while the process drains, ticks are for others
             return
         *older, latest = (milliseconds(fire) for fire in fires)
+        self._last_ms[job_id] = latest
         for fire in older:
             self._keeper.give_up(job_id, fire)
         self._spawn(self._tick(self.jobs[job_id], latest, is_patient=True))
@@ -305,3 +340,13 @@ class ExternalTicks:
         last_runs = partial(self.setting.link.store.last_runs, [job.id])
         last = (await self.setting.link.ask(last_runs)).get(job.id)
         return last is not None and (last.fire_ms, last.state) == (fire_ms, "running")
+
+
+def _between(job: ScheduledJob, since_ms: int, now: datetime) -> list[datetime]:
+    """Return the last ticks of a job after `since_ms`, oldest first."""
+    fires: deque[datetime] = deque(maxlen=_MOST_CAUGHT_UP)
+    fire = job.schedule.after(max(moment(since_ms), now - job.grace))
+    while fire is not None and fire <= now:
+        fires.append(fire)
+        fire = job.schedule.after(fire)
+    return list(fires)

@@ -32,15 +32,24 @@ class SingleProcess:
         self._path = Path(tempfile.gettempdir()) / f"assembler-{os.getppid()}-{hash[:16]}.lock"
         self._file: IO[str] | None = None
 
-    def take(self, workers: int, environment: Mapping[str, str] = os.environ) -> None:
-        """Raises `SeveralWorkersError` where other processes run the same jobs, or would."""
+    def take(
+        self,
+        workers: int,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        is_sole: bool = False,
+    ) -> None:
+        """Raises `SeveralWorkersError` where other processes run the same jobs, or would.
+
+        With `is_sole` a parent sees to it that one process at a time has the clock.
+        """
         asked = environment.get("WEB_CONCURRENCY", "")
         workers = max(workers, int(asked) if asked.isdecimal() else 1)
         if workers > 1:
             raise SeveralWorkersError(
                 f"{workers} workers and no `store`: each of them would run every job"
             )
-        if _is_worker() and not self._lock():
+        if not is_sole and _is_worker() and not self._lock():
             raise SeveralWorkersError("another worker runs the jobs, and there is no `store`")
 
     def leave(self) -> None:

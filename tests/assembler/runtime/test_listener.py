@@ -8,7 +8,7 @@ import pytest
 from uvicorn import Config
 
 from assembler.diagnostics.errors import UsageError
-from assembler.runtime.listener import ListeningServer, bind, place
+from assembler.runtime.listener import ListeningServer, bind, place, tell
 from tests.waiting import until
 
 
@@ -58,6 +58,7 @@ def test_the_port_is_ours_before_the_start_and_opens_after_it(
         with caplog.at_level("INFO", "uvicorn.error"):
             serving = asyncio.create_task(server.serve(sockets))
             await until(lambda: server.started)
+            tell(settings, sockets)
         assert await asyncio.to_thread(is_open, app.port)
         server.should_exit = True
         await serving

@@ -1,0 +1,190 @@
+"""A snapshot → one process that serves it, as its parent says.
+
+In: a pipe to the parent, a snapshot, an `Order`. Out: a server, until it is told to stop or to
+retire. It reads no manifest of the disk. What keeps it from serving is told to the parent, which
+decides what becomes of that; the process then ends with status 3. Shows no Python frames.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from socket import socket
+from typing import Any
+
+from fastapi import FastAPI
+from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
+
+from assembler.application.build import build, while_collector_rests
+from assembler.application.middleware import EXCHANGE
+from assembler.diagnostics.errors import AssemblerError, ManifestError
+from assembler.diagnostics.exceptions import failure_of
+from assembler.plan.load import Plan
+from assembler.plan.snapshot import Snapshot
+from assembler.review.report import as_text
+from assembler.runtime.asgi_lifespan import LifespanProtocol
+from assembler.runtime.listener import ListeningServer, configured
+from assembler.runtime.recorder import Running
+from assembler.runtime.report import Assembly, Supervision
+from assembler.runtime.supervision.process import Failure, Order, Parent, Planned
+from assembler.runtime.supervision.retirement import retire
+
+_INVALID, _USAGE = 1, 2
+_LONGEST_KEPT_SECONDS = 5.0  # for a connection that is idle, once its worker retires
+_MARGIN_SECONDS = 10.0
+
+
+def work(channel: Connection, snapshot: Snapshot, order: Order) -> None:
+    """Be a worker: the target of its process."""
+    with suppress(OSError):  # for who stops in a debugger
+        sys.stdin = os.fdopen(0)
+    os.environ.clear()
+    os.environ.update(snapshot.environment)
+    os.environ["ASSEMBLY"] = str(snapshot.path)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it may be sent to the whole group
+    parent = Parent(channel)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        _work(parent, snapshot, order)
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:  # noqa: BLE001  # told by the parent
+        parent.tell("failed", failure_to_start(error))
+        raise SystemExit(STARTUP_FAILURE) from None
+
+
+def failure_to_start(error: Exception) -> Failure:
+    """Say why something did not come to serve, as the command says it."""
+    if isinstance(error, ManifestError):
+        return Failure(as_text(error.diagnostics, color=sys.stderr.isatty()), _INVALID)
+    if isinstance(error, AssemblerError):
+        return Failure(f"error: {error}", _USAGE)
+    if isinstance(error, OSError):
+        place = f"`{error.filename}`: " if error.filename else ""
+        return Failure(f"error: {place}{error.strerror or failure_of(error)}", _USAGE)
+    return Failure(f"error: {failure_of(error)}", _USAGE)
+
+
+def _work(parent: Parent, snapshot: Snapshot, order: Order) -> None:
+    def built() -> tuple[Plan, FastAPI, Config]:
+        plan = snapshot.load()
+        parent.tell("planned", _planned(plan))
+        try:
+            app = build(plan)
+        except ManifestError as error:
+            failure = replace(failure_to_start(error), status=STARTUP_FAILURE)
+            parent.tell("failed", failure)
+            raise SystemExit(STARTUP_FAILURE) from None
+        config = configured(plan.server, plan.manifest.server.max_header_bytes)
+        config.app = app
+        config.load()
+        return plan, app, config
+
+    plan, app, config = while_collector_rests(built)
+    assembly: Assembly = app.state.assembly
+    assembly.supervision = Supervision(
+        snapshot.digest, dict(order.reloads), holds_clock=order.holds_clock
+    )
+    attended = _Attended(app, parent, order)
+    kept = min(config.timeout_keep_alive, _LONGEST_KEPT_SECONDS)
+    drain = plan.manifest.server.drain
+    kept = max(kept, drain.total_seconds() if drain else 0.0)
+    server = _Server(config, parent, assembly, attended, kept_seconds=kept)
+    server.run(parent.wait("sockets"))
+    if not server.started and not server.should_exit:
+        raise SystemExit(STARTUP_FAILURE)
+
+
+def _planned(plan: Plan) -> Planned:
+    server = plan.manifest.server
+    drain = server.drain.total_seconds() if server.drain else 0.0
+    graceful = server.timeout_graceful_shutdown
+    grace = server.termination_grace.total_seconds()
+    return Planned(
+        options=plan.server,
+        max_header_bytes=server.max_header_bytes,
+        reload_timeout=server.reload_timeout.total_seconds(),
+        stop_seconds=None if graceful is None else drain + graceful + grace + _MARGIN_SECONDS,
+        runtime_dir=server.runtime_dir,
+    )
+
+
+class _Attended:
+    """The lifespan of the application, of which the parent hears."""
+
+    def __init__(self, app: FastAPI, parent: Parent, order: Order) -> None:
+        self._parent = parent
+        self.go = asyncio.Event()
+        router: Any = app.router
+        self._protocol: LifespanProtocol = router.lifespan
+        router.lifespan = self
+        lifespan = self._protocol.lifespan
+        if order.is_trial:
+            lifespan.tried = self._wait
+        if not order.applies_sql:  # the first worker of the reload has
+            lifespan.startup = [step for step in lifespan.startup if isinstance(step, Running)]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass the words on, and tell the parent why the start failed."""
+
+        async def told(message: Any) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                text = message["message"].removeprefix("the start failed\n")
+                self._parent.tell("failed", Failure(text, STARTUP_FAILURE, is_told=True))
+            await send(message)
+
+        await self._protocol(scope, receive, told)
+
+    async def _wait(self) -> None:
+        self._parent.tell("tried")
+        await self.go.wait()
+
+
+class _Server(ListeningServer):
+    """uvicorn's server, which its parent can retire."""
+
+    def __init__(
+        self,
+        config: Config,
+        parent: Parent,
+        assembly: Assembly,
+        attended: _Attended,
+        *,
+        kept_seconds: float,
+    ) -> None:
+        super().__init__(config)
+        self._parent = parent
+        self._assembly = assembly
+        self._attended = attended
+        self._kept_seconds = kept_seconds
+        self._retiring: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start the application, then listen; the parent hears of it."""
+        self._parent.attend(self._hear)
+        await super().startup(sockets=sockets)
+        if self.started and not self.should_exit:
+            self._parent.tell("serving")
+
+    def _hear(self, word: str, said: Any) -> None:
+        if word == "go":
+            self._attended.go.set()
+        elif word == "interrupt":
+            if said or not self.should_exit:  # a terminal interrupts parent and workers alike
+                os.kill(os.getpid(), signal.SIGINT)
+        elif word == "retire":
+            self._retiring = asyncio.create_task(retire(self, self._kept_seconds, EXCHANGE))
+        elif word == "reloads" and self._assembly.supervision is not None:
+            self._assembly.supervision.reloads.update(said)
+        elif word == "clock-off":
+            jobs = self._assembly.jobs
+            self._parent.tell("clock", None if jobs is None else jobs.hand_over())
+        elif word == "clock":
+            if self._assembly.supervision is not None:
+                self._assembly.supervision.holds_clock = False
+            if self._assembly.jobs is not None:
+                self._assembly.jobs.take_over(said or {})

@@ -1,0 +1,301 @@
+"""Reloads of real servers under keep-alive load, and what is refused."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.assembler.command import write
+from tests.integration.keep_alive import Traffic
+from tests.servers import free_port, wait_for_port
+
+MANIFEST = """\
+manifest: 1
+app: {title: TITLE, openapi: {path: null}}
+resources:
+  note: {use: parts.Note, with: {word: WORD}}
+routes:
+  - {use: components.health.router, prefix: /health}
+  - {use: tests.integration.streaming.router}
+  - {use: parts.router}
+startup: [{id: step, use: parts.step}]
+server: {port: PORT, workers: WORKERS, reload_timeout: 20s, runtime_dir: run, MORE}
+"""
+PARTS = """\
+import asyncio
+import os
+
+from fastapi import APIRouter, Request
+
+router = APIRouter()
+
+
+class Note:
+    def __init__(self, *, word: str, hangs: bool = False) -> None:
+        self.word = word
+        self.hangs = hangs
+
+    async def __aenter__(self) -> "Note":
+        print(f"opens {self.word}", flush=True)
+        if self.hangs:
+            await asyncio.sleep(600)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        print(f"closes {self.word}", flush=True)
+
+
+def step() -> None:
+    print("step runs", flush=True)
+
+
+def boom(*, after: int) -> None:
+    with open("count", "a") as file:
+        file.write("x")
+    if os.path.getsize("count") > after:
+        raise ValueError("boom")
+
+
+def noted(*, place: str) -> None:
+    with open(place, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+
+
+@router.get("/word")
+async def word(request: Request) -> str:
+    return request.state.note.word
+
+
+@router.get("/pid")
+async def pid() -> int:
+    return os.getpid()
+"""
+
+
+@dataclass(slots=True)
+class Service:
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8")
+
+    def edit(self, old: str, new: str) -> None:
+        text = (self.folder / "m.yaml").read_text("utf-8")
+        assert old in text
+        (self.folder / "m.yaml").write_text(text.replace(old, new), "utf-8")
+
+    def reload(self, *more: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return command(self.folder, "reload", "m.yaml", *more, **environment)
+
+    def words(self, count: int = 20) -> set[str]:
+        return {json.loads(self.get("/word")) for _ in range(count)}
+
+    def get(self, path: str) -> bytes:
+        async def ask() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            head = f"GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"
+            writer.write(head.encode())
+            async with asyncio.timeout(20):
+                answer = await reader.read()
+            writer.close()
+            return answer.partition(b"\r\n\r\n")[2]
+
+        return asyncio.run(ask())
+
+    def until(self, text: str, times: int = 1) -> None:
+        end = time.monotonic() + 40
+        while self.log.count(text) < times:
+            assert time.monotonic() < end, f"{text!r} does not appear {times} times"
+            time.sleep(0.02)
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    path = os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def command(folder: Path, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "assembler", *words],
+        cwd=folder,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+@contextmanager
+def serving(
+    folder: Path, workers: int = 1, more: str = "host: 127.0.0.1", **variables: str
+) -> Iterator[Service]:
+    port = free_port()
+    words = {"PORT": str(port), "WORKERS": str(workers), "MORE": more}
+    text = MANIFEST.replace("WORD", "first").replace("TITLE", "Words")
+    for key, value in words.items():
+        text = text.replace(key, value)
+    (folder / "run").mkdir(mode=0o700, exist_ok=True)
+    write(folder, {"m.yaml": text, "parts.py": PARTS})
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "assembler", "serve", "m.yaml"],
+            cwd=folder,
+            env=environment(folder, **variables),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    service = Service(folder, port, process)
+    try:
+        service.until("Uvicorn running on")
+        wait_for_port(port, process)
+        yield service
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def service(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Service]:
+    """One server for all tests that leave it as they found it."""
+    with serving(tmp_path_factory.mktemp("reload"), request.param) as found:
+        yield found
+
+
+def test_a_valid_edit_goes_live_under_load_without_a_failed_request(service: Service) -> None:
+    async def main() -> Traffic:
+        async with Traffic(service.port) as traffic:
+            for word in ("second", "first"):
+                old = "first" if word == "second" else "second"
+                service.edit(f"word: {old}", f"word: {word}")
+                told = await asyncio.to_thread(service.reload)
+                assert told.returncode == 0, told.stderr
+                assert "with.word" in told.stdout
+                assert await asyncio.to_thread(service.words) == {word}
+        return traffic
+
+    traffic = asyncio.run(main())
+    assert traffic.failures == []
+    assert traffic.answers > 100
+    assert traffic.closes > 0
+    assert traffic.repeats <= traffic.answers / 1000
+
+
+def test_a_broken_manifest_and_a_killed_worker_change_nothing(service: Service) -> None:
+    text = (service.folder / "m.yaml").read_text()
+    killed = service.log.count("died")
+    (service.folder / "m.yaml").write_text("manifest: [")
+    try:
+        os.kill(int(service.get("/pid")), signal.SIGKILL)
+        service.until("died", killed + 1)
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                assert service.words(5) == {"first"}
+                break
+            except (OSError, ValueError):
+                time.sleep(0.05)
+        assert service.process.poll() is None
+    finally:
+        (service.folder / "m.yaml").write_text(text)
+
+
+BAD = {
+    "text": ("manifest: 1", "manifest: [", "error[yaml-syntax]"),
+    "a key": ("resources:", "resuorces:", "error[unknown-key]"),
+    "an import": ("use: parts.step", "use: parts.setp", "error[attribute-not-found]"),
+    "an option": ("word: first", "wrod: first", "error[unknown-option]"),
+    "a variable": ("word: first", "word: '${NOT_SET_ANYWHERE}'", "error[missing-variable]"),
+    "a step": ("use: parts.step", "use: parts.boom, with: {after: 0}", "ValueError: boom"),
+    "the address": ("127.0.0.1", "127.0.0.2", "`server.host` goes from"),
+    "the workers": ("workers: ", "workers: 1", "`server.workers` goes from"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_cannot_go_live_is_refused_and_told(kind: str, service: Service) -> None:
+    old, new, message = BAD[kind]
+    steps = service.log.count("step runs")
+    service.edit(old, new)
+    try:
+        told = service.reload()
+        assert (told.returncode, message in told.stderr) == (1, True), told.stderr
+        assert "Traceback" not in told.stderr
+        assert service.words(6) == {"first"}
+    finally:
+        service.edit(new, old)
+    assert service.log.count("step runs") == steps
+
+
+def test_a_gate_refuses_what_review_would(service: Service) -> None:
+    service.edit("/health}", "/health, with: {token: aaaaaaaaaaaaaaaa}}")
+    try:
+        told = service.reload("--fail-on", "cosmetic")
+        assert told.returncode == 1
+        assert "not reloaded: `--fail-on cosmetic`" in told.stderr
+        assert "reloaded" not in told.stdout
+    finally:
+        service.edit("/health, with: {token: aaaaaaaaaaaaaaaa}}", "/health}")
+
+
+def test_nobody_there_is_status_2(service: Service, tmp_path: Path) -> None:
+    write(tmp_path, {"m.yaml": "manifest: 1\n"})
+    told = command(tmp_path, "reload", "m.yaml", XDG_RUNTIME_DIR=str(tmp_path))
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith("error: nobody serves `m.yaml`")
+    told = command(tmp_path, "reload", "--socket", "no.sock")
+    assert (told.returncode, "nobody serves behind `no.sock`" in told.stderr) == (2, True)
+    told = command(service.folder, "reload", "m.yaml", "--pid", "1")
+    assert told.returncode == 2
+
+
+def test_only_its_user_can_reach_the_socket(service: Service) -> None:
+    [path] = (service.folder / "run").glob("*.sock")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_live_before_comes_back_by_its_digest(service: Service) -> None:
+    service.edit("word: first", "word: third")
+    told = service.reload()
+    assert told.returncode == 0, told.stderr
+    before = told.stdout.rpartition("live, ")[2].split()[0]
+    assert service.words(6) == {"third"}
+    service.edit("word: third", "word: first")
+    assert service.words(6) == {"third"}
+    told = service.reload("--to", before)
+    assert told.returncode == 0, told.stderr
+    assert service.words(6) == {"first"}
+    assert service.reload("--to", "feedfeed").returncode == 2
+
+
+def test_several_signals_are_one_more_reload_to_the_last_manifest(service: Service) -> None:
+    lives = service.log.count("is live")
+    service.edit("word: first", "word: fourth")
+    service.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    service.edit("word: fourth", "word: first")
+    for _ in range(5):
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.02)
+    service.until("is live", lives + 2)
+    assert service.words(6) == {"first"}
+    time.sleep(1)
+    assert service.log.count("is live") == lives + 2

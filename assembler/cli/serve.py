@@ -9,11 +9,18 @@ import signal
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assembler.cli.output import complain, warn
+from assembler.diagnostics.errors import AssemblerError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from assembler.plan.snapshot import Snapshot
+    from assembler.runtime.supervision.process import Failure, Order
 
 
 def serve(
@@ -35,7 +42,6 @@ def serve(
 
 def _serve_snapshots(file: Path) -> int:
     """Serve what the manifest is now, whatever becomes of it on the disk; return the status."""
-    from assembler.application.worker import failure_to_start, work
     from assembler.plan.snapshot import take_snapshot
     from assembler.runtime.supervision.control import listening
     from assembler.runtime.supervision.process import Failure
@@ -43,7 +49,7 @@ def _serve_snapshots(file: Path) -> int:
 
     environment = dict(os.environ)
     take = partial(take_snapshot, file, environment)
-    supervisor = Supervisor(take(), work, take, failure_to_start)
+    supervisor = Supervisor(take(), work, take, _failed)
     end = asyncio.run(supervisor.run(partial(listening, file)))
     if isinstance(end, Failure):
         if not end.is_told:
@@ -53,6 +59,19 @@ def _serve_snapshots(file: Path) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # as uvicorn ends with one process
     return end
+
+
+def work(channel: "Connection", snapshot: "Snapshot", order: "Order") -> None:
+    """Be a worker: its parent imports nothing of what it does."""
+    from assembler.application.worker import work as be_worker
+
+    be_worker(channel, snapshot, order)
+
+
+def _failed(error: AssemblerError) -> "Failure":
+    from assembler.application.worker import failure_to_start
+
+    return failure_to_start(error)
 
 
 def _serve_from_disk(file: Path, *, reloads: bool) -> int:

@@ -5,14 +5,16 @@ cannot be read or lie outside the project, an `extends` that is no path, and a m
 mapping.
 """
 
+import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, raise_faults
 from assembler.diagnostics.span import File, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.nodes import MappingNode, Node, ScalarNode, as_written
-from assembler.document.parser import read, read_file
+from assembler.document.parser import decoded, read, read_bytes, read_file
 from assembler.document.project import Project, project_of
 
 
@@ -44,6 +46,45 @@ class Shelf:
 
 
 DISK = Shelf()
+
+
+class Recording(Shelf):
+    """The disk, which remembers what was read of it; `files` has bytes, or why there are none."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes | str] = {}
+
+    def read(self, path: Path) -> File:
+        """Read one manifest, and keep its bytes."""
+        name = self.name(path)
+        key = str(absolute(path))
+        try:
+            raw = self.files[key] = read_bytes(path, name)
+        except UsageError as error:
+            self.files[key] = str(error)
+            raise
+        return decoded(raw, name)
+
+
+def absolute(path: Path) -> Path:
+    """Return `path` from the root, with its links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  # `resolve` would follow them
+
+
+def digest(path: Path, files: Mapping[str, bytes | str], *more: str) -> str:
+    """Return the SHA-256 of files and of `more`, in hexadecimal.
+
+    Files count by where they lie beside the manifest at `path`, so that checkouts elsewhere agree.
+    """
+    folder = absolute(path).parent
+    names = {Path(os.path.relpath(file, folder)).as_posix(): file for file in files}
+    found = hashlib.sha256(repr(more).encode("utf-8", "surrogatepass"))
+    for name, file in sorted(names.items()):
+        text = files[file]
+        raw = text if isinstance(text, bytes) else b""
+        called = name.encode("utf-8", "surrogateescape")
+        found.update(b"%d:%s%d:%s" % (len(called), called, len(raw), raw))
+    return found.hexdigest()
 
 
 def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, MappingNode]]:

@@ -17,7 +17,7 @@ from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic, arranged, raise_faults
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import Note
-from assembler.document.extends import DISK, Shelf, shown_name
+from assembler.document.extends import DISK, Recording, Shelf, digest, shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document, load_document
 from assembler.document.nodes import MappingNode
@@ -68,6 +68,7 @@ class Plan:
     server: dict[str, Any] = field(repr=False)
     warnings: tuple[Diagnostic, ...]
     is_static: bool
+    digest: str  # SHA-256 of the texts that it was made of
 
     @property
     def hash(self) -> str:
@@ -96,9 +97,11 @@ def load(
     Raises `UsageError` where there is no such file, `ManifestError` with every fault of the first
     stage that found any.
     """
+    if shelf is DISK:
+        shelf = Recording()
     document = read_document(Path(path), override, shelf)
     if static:
-        return _Planner(document, None).plan()
+        return _Planner(document, None, shelf=shelf).plan()
     values = os.environ if environment is None else environment
     return _Planner(document, values, lazy=lazy, shelf=shelf, imports=imports).plan()
 
@@ -120,6 +123,11 @@ def read_document(
     """Read and merge the manifest at `path`, with `override` on top."""
     document = load_document(path, shelf)
     return override_document(document, override) if override else document
+
+
+def digest_of(path: Path, files: Mapping[str, bytes | str], imports: ImportList) -> str:
+    """Return the SHA-256 of the texts of a manifest, and of what it may import."""
+    return digest(path, files, repr(imports.packages))
 
 
 class _Planner:
@@ -259,6 +267,7 @@ class _Planner:
             server=server,
             warnings=(*self.warnings(manifest), *advice, *jobs, *paths, *self.unknown(resolved)),
             is_static=is_static,
+            digest=digest_of(self.document.path, getattr(self.shelf, "files", {}), self.imports),
         )
 
     def warnings(self, manifest: models.Manifest) -> Iterator[Diagnostic]:

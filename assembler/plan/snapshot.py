@@ -6,8 +6,6 @@ of the disk, so that processes which are started one after the other cannot diff
 `.env` files are no part of it. Refuses what reading and checking the shape refuse.
 """
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +14,11 @@ from pathlib import Path
 from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import File, one_line
-from assembler.document.extends import Shelf
+from assembler.document.extends import Recording, Shelf, absolute
 from assembler.document.interpolation import Resolver
-from assembler.document.parser import decoded, read_bytes
+from assembler.document.parser import decoded
 from assembler.plan.allow_list import ImportList, read_import_list
-from assembler.plan.load import Plan, load, load_shape
+from assembler.plan.load import Plan, digest_of, load, load_shape
 from assembler.plan.sql.statement import read_sql
 
 _SHORT = 12  # characters of a digest that people are shown
@@ -37,18 +35,8 @@ class Snapshot(Shelf):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all texts and the import list, in hexadecimal; no variable is part of it.
-
-        Files count by where they lie beside the manifest, so that checkouts elsewhere agree.
-        """
-        folder = _absolute(self.path).parent
-        sum_ = hashlib.sha256(repr(self.imports.packages).encode())
-        for path in sorted(self.files, key=lambda path: os.path.relpath(path, folder)):
-            text = self.files[path]
-            raw = text if isinstance(text, bytes) else b""
-            name = Path(os.path.relpath(path, folder)).as_posix().encode("utf-8", "surrogateescape")
-            sum_.update(b"%d:%s%d:%s" % (len(name), name, len(raw), raw))
-        return sum_.hexdigest()
+        """SHA-256 of all texts and the import list, in hexadecimal; no variable is part of it."""
+        return digest_of(self.path, self.files, self.imports)
 
     @property
     def short(self) -> str:
@@ -57,7 +45,7 @@ class Snapshot(Shelf):
 
     def read(self, path: Path) -> File:
         """Read one file as it was; raises what reading it raised then."""
-        found = self.files.get(str(_absolute(path)))
+        found = self.files.get(str(absolute(path)))
         name = self.name(path)
         if isinstance(found, bytes):
             return decoded(found, name)
@@ -65,7 +53,7 @@ class Snapshot(Shelf):
 
     def resolved(self, path: Path) -> Path:
         """Follow no link: one that leads elsewhere by now does not change what was read."""
-        return _absolute(path)
+        return absolute(path)
 
     def load(self) -> Plan:
         """Make the plan, with the variables of the snapshot. Raises as `load` does."""
@@ -78,31 +66,7 @@ def take_snapshot(path: Path, environment: Mapping[str, str]) -> Snapshot:
     Raises `UsageError` where there is no such file, `ManifestError` where text, shape or the syntax
     of references are wrong. SQL that cannot be read is told by whoever loads the plan.
     """
-    shelf = _Reading()
+    shelf = Recording()
     document, manifest = load_shape(path, shelf=shelf)
     read_sql(manifest, document, Resolver(None, None, Secrets()), shelf)
     return Snapshot(path, shelf.files, read_import_list(path), dict(environment))
-
-
-class _Reading(Shelf):
-    """The disk, which remembers what was read of it."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes | str] = {}
-
-    def read(self, path: Path) -> File:
-        name = self.name(path)
-        key = str(_absolute(path))
-        try:
-            raw = self.files[key] = read_bytes(path, name)
-        except UsageError as error:
-            self.files[key] = str(error)
-            raise
-        return decoded(raw, name)
-
-    def resolved(self, path: Path) -> Path:
-        return _absolute(path)
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100  # `resolve` would follow links

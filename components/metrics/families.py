@@ -52,6 +52,13 @@ def reported(report: Any, lost: Container[str] = ()) -> Iterator[Metric]:
     if ready is not None:
         text = "1 while the process that answers takes requests"
         yield GaugeMetricFamily("app_ready", text, float(bool(ready)))
+    reloads = getattr(getattr(report, "supervision", None), "reloads", None)
+    if reloads is not None:
+        text = "Reloads of the service since its parent started, by what became of them"
+        family = CounterMetricFamily("app_reloads", text, labels=("outcome",))
+        for outcome, number in sorted(reloads.items()):
+            family.add_metric((outcome,), number)
+        yield family
     text = "Time of each step of the start, in the process that answers"
     labels = ("phase", "step", "outcome")
     durations = GaugeMetricFamily("app_startup_step_seconds", text, labels=labels)

@@ -4,16 +4,18 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.assembler.command import write
 from tests.integration.keep_alive import Traffic
@@ -299,3 +301,136 @@ def test_several_signals_are_one_more_reload_to_the_last_manifest(service: Servi
     assert service.words(6) == {"first"}
     time.sleep(1)
     assert service.log.count("is live") == lives + 2
+
+
+def test_a_worker_that_fails_late_takes_those_before_it_back(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as service:
+        (tmp_path / "count").write_text("")
+        service.edit("use: parts.step", "use: parts.boom, with: {after: 1}")
+        service.edit("word: first", "word: second")
+        told = service.reload()
+        assert told.returncode == 1
+        assert "ValueError: boom" in told.stderr
+        assert "1 replaced workers went back; startup SQL that was applied stays" in told.stderr
+        assert service.words(30) == {"first"}
+        assert "reload refused" in service.log
+
+
+def test_a_worker_that_hangs_is_given_up_and_nothing_changes(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        service.edit("reload_timeout: 20s", "reload_timeout: 3s")
+        service.edit("word: first}", "word: second, hangs: true}")
+        told = service.reload()
+        assert told.returncode == 1
+        assert "did not serve within 3 s (`server.reload_timeout`)" in told.stderr
+        assert service.words(6) == {"first"}
+        assert service.log.count("step runs") == 1
+
+
+def test_streams_end_whole_and_websockets_with_1012(tmp_path: Path) -> None:
+    """An event stream has its last chunk, and a download that is not over is not ended as if."""
+    with serving(tmp_path, more="drain: 1s, timeout_keep_alive: 1") as service:
+
+        async def main() -> tuple[bytes, int]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            writer.write(b"GET /events HTTP/1.1\r\nhost: here\r\n\r\n")
+            await reader.readuntil(b"data: on")
+            async with connect(f"ws://127.0.0.1:{service.port}/echo") as websocket:
+                await websocket.send("word")
+                assert await websocket.recv() == "word"
+                reloading = asyncio.to_thread(service.reload)
+                told, rest = await asyncio.gather(reloading, reader.read())
+                assert told.returncode == 0, told.stderr
+                async with asyncio.timeout(20):
+                    await websocket.wait_closed()
+            writer.close()
+            code = websocket.close_code
+            assert code is not None
+            return rest, code
+
+        rest, code = asyncio.run(main())
+        assert rest.endswith(b"\r\n0\r\n\r\n")
+        assert code == 1012
+        service.until("stopped m.yaml")
+        assert "Traceback" not in service.log
+
+
+JOBS = """
+scheduler:
+  jobs:
+    - {id: tick, use: parts.noted, with: {place: PLACE}, every: 1s, grace: 30s}
+"""
+
+
+def test_no_tick_is_lost_or_doubled_across_reloads_without_a_store(tmp_path: Path) -> None:
+    """The job notes the process; intervals fire at whole seconds, in every process the same ones."""
+    place = tmp_path / "ticks"
+    with serving(tmp_path) as service:
+        text = (tmp_path / "m.yaml").read_text() + JOBS.replace("PLACE", str(place))
+        (tmp_path / "m.yaml").write_text(text)
+        assert service.reload().returncode == 0
+        wait_until(place.exists)
+        began = time.time()
+        before = len(place.read_text().splitlines())
+        for _ in range(3):
+            told = service.reload()
+            assert told.returncode == 0, told.stderr
+        wait_until(lambda: 0.3 < time.time() % 1 < 0.6)
+        ticks = place.read_text().splitlines()
+        expected = int(time.time()) - int(began)
+        assert abs(len(ticks) - before - expected) <= 1
+        assert len(set(ticks)) >= 3
+        assert "another worker runs the jobs" not in service.log
+
+
+def test_systemd_hears_of_a_reload(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.settimeout(30)
+        notify.bind(str(tmp_path / "notify"))
+        with serving(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as service:
+            assert notify.recv(4096).startswith(b"READY=1\nSTATUS=serves ")
+            service.process.send_signal(signal.SIGHUP)
+            reloading = notify.recv(4096).decode().splitlines()
+            assert reloading[0] == "RELOADING=1"
+            assert reloading[1].startswith("MONOTONIC_USEC=")
+            since = int(reloading[1].partition("=")[2]) / 1e6
+            assert 0 <= time.monotonic() - since < 30
+            assert notify.recv(4096).startswith(b"READY=1\nSTATUS=serves ")
+        assert notify.recv(4096) == b"STOPPING=1"
+
+
+def test_an_environment_that_differs_is_named_and_refused(tmp_path: Path) -> None:
+    with serving(tmp_path, WORD_HERE="told") as service:
+        service.edit("word: first", "word: '${WORD_HERE}'")
+        told = service.reload(WORD_HERE="another")
+        assert told.returncode == 1
+        assert "the server runs with another `WORD_HERE` than is set here" in told.stderr
+        assert "another" not in told.stderr.replace("another `WORD_HERE`", "")
+        assert service.words(6) == {"first"}
+        assert service.reload().returncode == 0
+        assert service.words(6) == {"told"}
+
+
+def test_answers_are_not_delayed_by_the_hand_over_of_the_socket(service: Service) -> None:
+    """A socket without its protocol has no TCP_NODELAY: asyncio asks for it by that."""
+
+    async def main() -> float:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        times = []
+        for _ in range(40):
+            began = time.perf_counter()
+            writer.write(b"GET /pid HTTP/1.1\r\nhost: here\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.read(100)
+            times.append(time.perf_counter() - began)
+        writer.close()
+        return sorted(times)[10]
+
+    assert asyncio.run(main()) < 0.035  # a delayed acknowledgement takes 40 ms
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

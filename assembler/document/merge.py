@@ -247,7 +247,7 @@ def _naming(entry: Node) -> Span:
     return entry.span
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     anchor: str
     word: _Word
     span: Span
@@ -296,7 +296,7 @@ def _unknown_id(name: str, span: Span, known: Iterable[str], word: str, *, told:
 
 def _place(
     ids: Collection[str], name: str, item: MappingNode, faults: list[Diagnostic]
-) -> _Place | None:
+) -> _Position | None:
     """Return what `item` is placed beside; a fault gives None."""
     word: _Word = "$before" if "$before" in item.members else "$after"
     node = item.members[word].value
@@ -314,5 +314,5 @@ def _place(
         others = (known for known in ids if known != name)
         faults.append(_unknown_id(str(anchor), node.span, others, word, told=len(faults)))
     else:
-        return _Place(str(anchor), word, node.span)
+        return _Position(str(anchor), word, node.span)
     return None

@@ -1,6 +1,6 @@
 """A tree as it is written → the same tree, its keys in the order of the format.
 
-In: a `Document`. Out: nothing; the entries of each mapping that the format knows change places.
+In: a `WrittenDocument`. Out: nothing; the entries of each mapping that the format knows change places.
 What names an entry comes first, then what it uses, what it is given, and the rest as the format
 lists it; unknown keys stay behind. Lists, resources, and all below `with` and `logging` keep their
 order: there it has a meaning, or is the author's. So does a mapping where an anchor of one entry is
@@ -15,23 +15,28 @@ from typing import Any, get_args, get_origin
 
 from assembler.manifest import Manifest
 from assembler.manifest.section import Section
-from assembler.review.formatting.written import Collection, Document, Entry, Leaf
+from assembler.review.formatting.written import (
+    WrittenCollection,
+    WrittenDocument,
+    WrittenEntry,
+    WrittenScalar,
+)
 
 _NAMING = ("id", "$remove", "$replace", "$before", "$after", "catch", "mount")
 _FIRST = ("manifest", "extends", *_NAMING, "use", "prefix", "cron", "every", "with")
 _LAST = ("sql",)
 
 
-def put_in_order(document: Document) -> None:
+def put_in_order(document: WrittenDocument) -> None:
     """Sort the keys of every mapping of the format."""
     anchors = Counter(_anchors(document.root))
     if not anchors or max(anchors.values()) == 1:  # an anchor set twice means what comes before
         _sort(document.root, Manifest, is_keyed=False)
 
 
-def _sort(node: Leaf | Collection, model: Any, *, is_keyed: bool) -> None:
+def _sort(node: WrittenScalar | WrittenCollection, model: Any, *, is_keyed: bool) -> None:
     """Sort a mapping of `model`, or each in a list; `is_keyed` where ids stand between."""
-    if not isinstance(node, Collection):
+    if not isinstance(node, WrittenCollection):
         return
     if not node.is_mapping or is_keyed:
         for entry in node.entries:
@@ -65,7 +70,7 @@ def _models(annotation: Any, *, is_keyed: bool = False) -> Iterator[tuple[Any, b
         yield from _models(argument, is_keyed=is_keyed)
 
 
-def _refers_across(entries: list[Entry]) -> bool:
+def _refers_across(entries: list[WrittenEntry]) -> bool:
     """Tell whether an alias of one entry names an anchor of another."""
     owners = {anchor: index for index, entry in enumerate(entries) for anchor in _set_by(entry)}
     return any(
@@ -76,20 +81,20 @@ def _refers_across(entries: list[Entry]) -> bool:
     )
 
 
-def _set_by(entry: Entry) -> Iterator[str]:
+def _set_by(entry: WrittenEntry) -> Iterator[str]:
     return chain([entry.key.anchor] if entry.key else [], _anchors(entry.value))
 
 
-def _anchors(node: Leaf | Collection) -> Iterator[str]:
-    if isinstance(node, Collection):
+def _anchors(node: WrittenScalar | WrittenCollection) -> Iterator[str]:
+    if isinstance(node, WrittenCollection):
         for entry in node.entries:
             yield from filter(None, _set_by(entry))
     if node.anchor and getattr(node, "style", "") != "*":
         yield node.anchor
 
 
-def _leaves(node: Leaf | Collection) -> Iterator[Leaf]:
-    if isinstance(node, Leaf):
+def _leaves(node: WrittenScalar | WrittenCollection) -> Iterator[WrittenScalar]:
+    if isinstance(node, WrittenScalar):
         yield node
         return
     for entry in node.entries:

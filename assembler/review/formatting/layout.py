@@ -9,7 +9,7 @@ A text that older readers take for something else (`no`, `010`, `1:30`) gets quo
 become double ones where nothing needs escaping, and lines that go on are indented anew; no text is
 broken or joined.
 
-In: a `Document`. Out: its text.
+In: a `WrittenDocument`. Out: its text.
 """
 
 import re
@@ -18,7 +18,13 @@ from collections.abc import Iterator
 import yaml
 
 from assembler.document.parser import plain_value
-from assembler.review.formatting.written import BLOCK_STYLES, Collection, Document, Entry, Leaf
+from assembler.review.formatting.written import (
+    BLOCK_STYLES,
+    WrittenCollection,
+    WrittenDocument,
+    WrittenEntry,
+    WrittenScalar,
+)
 
 _RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers  # of YAML 1.1, as most other readers have them
 _TRAILING = re.compile(r"(?<!\\)[ \t]+$")
@@ -30,22 +36,22 @@ _KEPT = "\N{START OF HEADING}"  # a value whose trailing blank lines count ends 
 # Neither stands in a manifest: its reader refuses control characters.
 
 
-def text_of(document: Document) -> str:
+def text_of(document: WrittenDocument) -> str:
     """Return the text of a document; nothing for one that is empty."""
     marker = ["---"] if document.is_marked else []
     lines = [*_shown(document.head, 0), *marker, *_shown(document.top, 0)]
     root = document.root
-    if isinstance(root, Leaf):
+    if isinstance(root, WrittenScalar):
         lines += filter(None, [_one_line(root)])
     elif not root.entries:
-        lines += _entry(Entry(None, root, []), -2)
+        lines += _entry(WrittenEntry(None, root, []), -2)
     else:
         lines += [f"&{root.anchor}"] if root.anchor else []
         lines += _sections(root)
     return "".join(f"{line}\n" for line in _spaced(lines))
 
 
-def _sections(root: Collection) -> Iterator[str]:
+def _sections(root: WrittenCollection) -> Iterator[str]:
     was_long = False
     for number, entry in enumerate(root.entries):
         lines = _entry(entry, 0)
@@ -72,7 +78,7 @@ def _spaced(lines: list[str]) -> Iterator[str]:
             is_blank, is_kept, seen = False, False, True
 
 
-def _entry(entry: Entry, indent: int) -> list[str]:
+def _entry(entry: WrittenEntry, indent: int) -> list[str]:
     head = _shown(entry.head, indent)
     name = "-"
     if entry.key is not None:
@@ -80,7 +86,7 @@ def _entry(entry: Entry, indent: int) -> list[str]:
         if len(name) > _SIMPLE_KEY:
             head.append(f"{' ' * indent}? {name[:-1]}")
             name = ":"
-    if isinstance(entry.value, Leaf):
+    if isinstance(entry.value, WrittenScalar):
         return [*head, *_leaf(entry.value, name, indent, entry.comment)]
     node = entry.value
     if not node.entries:
@@ -97,7 +103,7 @@ def _entry(entry: Entry, indent: int) -> list[str]:
     return [*head, _commented(line, entry.comment), *inner]
 
 
-def _leaf(leaf: Leaf, name: str, indent: int, comment: str) -> list[str]:
+def _leaf(leaf: WrittenScalar, name: str, indent: int, comment: str) -> list[str]:
     start = " " * indent + name
     text = _one_line(leaf)
     if text is not None:
@@ -106,7 +112,7 @@ def _leaf(leaf: Leaf, name: str, indent: int, comment: str) -> list[str]:
     return [f"{start} {first}", *others, *([_KEPT] if _keeps_blank_lines(leaf) else [])]
 
 
-def _compact(entry: Entry, inner: list[str], indent: int) -> list[str]:
+def _compact(entry: WrittenEntry, inner: list[str], indent: int) -> list[str]:
     """Put the dash before the first line of what an item holds, and its comments above."""
     above = _shown([entry.comment], indent) if entry.comment else []
     while inner[0] == _BLANK or inner[0].lstrip(" ").startswith("#"):
@@ -117,14 +123,14 @@ def _compact(entry: Entry, inner: list[str], indent: int) -> list[str]:
     return [*above, *inner]
 
 
-def _block(node: Collection, indent: int) -> list[str]:
+def _block(node: WrittenCollection, indent: int) -> list[str]:
     lines: list[str] = []
     for entry in node.entries:
         lines += _entry(entry, indent) if lines else _without_blank(_entry(entry, indent))
     return [*lines, *_shown(node.tail, indent)]
 
 
-def _in_one_line(node: Collection) -> str | None:
+def _in_one_line(node: WrittenCollection) -> str | None:
     """Return what is written with brackets as one line; None where it cannot be."""
     if not node.entries:
         return _with_anchor(node.anchor, "{}" if node.is_mapping else "[]")
@@ -133,7 +139,7 @@ def _in_one_line(node: Collection) -> str | None:
     parts = []
     for entry in node.entries:
         value = entry.value
-        text = _one_line(value) if isinstance(value, Leaf) else _in_one_line(value)
+        text = _one_line(value) if isinstance(value, WrittenScalar) else _in_one_line(value)
         key = f"{_key_text(entry.key)}: " if entry.key else ""
         if text is None or entry.comment or any(entry.head) or len(key) > _SIMPLE_KEY:
             return None
@@ -150,14 +156,14 @@ def _without_blank(lines: list[str]) -> list[str]:
     return lines[1:] if lines[0] == _BLANK else lines
 
 
-def _one_line(leaf: Leaf) -> str | None:
+def _one_line(leaf: WrittenScalar) -> str | None:
     """Return a scalar with its anchor as one line; None where it takes more."""
     if leaf.style in BLOCK_STYLES or "\n" in leaf.raw:
         return None
     return _with_anchor(leaf.anchor, leaf.raw if leaf.style == "*" else _quoted(leaf))
 
 
-def _key_text(leaf: Leaf) -> str:
+def _key_text(leaf: WrittenScalar) -> str:
     """Return a key as one line, whatever it was written as."""
     if leaf.style in BLOCK_STYLES or "\n" in leaf.raw:
         return _with_anchor(leaf.anchor, _in_double_quotes(leaf.value))
@@ -174,7 +180,7 @@ def _commented(text: str, comment: str) -> str:
     return f"{text}  {comment}" if comment else text
 
 
-def _lines_of(leaf: Leaf, indent: int, comment: str) -> list[str]:
+def _lines_of(leaf: WrittenScalar, indent: int, comment: str) -> list[str]:
     """Return a scalar of several lines: those after the first at `indent`, with its comment."""
     if leaf.style in BLOCK_STYLES:
         return _block_scalar(leaf, indent, comment)
@@ -185,12 +191,12 @@ def _lines_of(leaf: Leaf, indent: int, comment: str) -> list[str]:
     return [_with_anchor(leaf.anchor, first), *padded]
 
 
-def _keeps_blank_lines(leaf: Leaf) -> bool:
+def _keeps_blank_lines(leaf: WrittenScalar) -> bool:
     """Tell whether blank lines after a scalar are part of it."""
     return leaf.style in BLOCK_STYLES and "+" in _header(leaf)
 
 
-def _quoted(leaf: Leaf) -> str:
+def _quoted(leaf: WrittenScalar) -> str:
     if leaf.style == "'" and leaf.value.isprintable() and not set(leaf.value) & {'"', "\\"}:
         return f'"{leaf.value}"'
     if leaf.style or not leaf.raw:
@@ -210,7 +216,7 @@ def _in_double_quotes(text: str) -> str:
     return f'"{shown}"'
 
 
-def _block_scalar(leaf: Leaf, indent: int, comment: str) -> list[str]:
+def _block_scalar(leaf: WrittenScalar, indent: int, comment: str) -> list[str]:
     text = re.search("(?m)^( *)[^ \n]", leaf.value)
     header = _header(leaf)
     if text is None:  # white space alone, which indentation could change
@@ -230,5 +236,5 @@ def _block_scalar(leaf: Leaf, indent: int, comment: str) -> list[str]:
     return [_commented(_with_anchor(leaf.anchor, opening), comment), *padded]
 
 
-def _header(leaf: Leaf) -> str:
+def _header(leaf: WrittenScalar) -> str:
     return leaf.raw.partition("\n")[0].partition("#")[0]

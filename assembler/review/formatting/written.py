@@ -5,7 +5,7 @@ it, and one that is indented deeper than what follows to the end of the collecti
 Round-trip loaders hang a comment on the token before it instead, so a key that moves leaves its own
 comment behind and takes another's along.
 
-In: a text that the reader of manifests takes, its line ends `\n`. Out: a `Document`.
+In: a text that the reader of manifests takes, its line ends `\n`. Out: a `WrittenDocument`.
 """
 
 import re
@@ -36,7 +36,7 @@ class Comment:
 
 
 @dataclass(slots=True)
-class Leaf:
+class WrittenScalar:
     """A scalar or an alias: `raw` is its text without anchor, `value` what the text says."""
 
     raw: str
@@ -46,35 +46,35 @@ class Leaf:
 
 
 @dataclass(slots=True)
-class Entry:
+class WrittenEntry:
     """One `key: value` or one item; `head` are the lines above it, blank ones as empty texts."""
 
-    key: Leaf | None
-    value: "Leaf | Collection"
+    key: WrittenScalar | None
+    value: "WrittenScalar | WrittenCollection"
     head: list[str]
     comment: str = ""
 
 
 @dataclass(slots=True)
-class Collection:
+class WrittenCollection:
     """A mapping or a list; `tail` are the comments after its last entry."""
 
     is_mapping: bool
     is_flow: bool
     anchor: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[WrittenEntry] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Document:
+class WrittenDocument:
     """The root, whether `---` stands before it, and the comments of the whole file.
 
     `head` stands before the `---`, `top` before the first key whichever that is, and `comments` are
     all, in order.
     """
 
-    root: "Leaf | Collection"
+    root: "WrittenScalar | WrittenCollection"
     is_marked: bool
     head: list[str]
     top: list[str]
@@ -138,7 +138,7 @@ def _flow_depth(token: Any) -> int:
     return isinstance(token, yaml.FlowMappingStartToken | yaml.FlowSequenceStartToken) - is_end
 
 
-def read_written(text: str) -> Document:
+def read_written(text: str) -> WrittenDocument:
     """Read the one document of `text`."""
     return _Reader(text).document()
 
@@ -159,22 +159,26 @@ class _Reader:
         self.position = 0
         self.was_flow = False  # of the collection that ended last
 
-    def document(self) -> Document:
+    def document(self) -> WrittenDocument:
         self.take()  # the start of the stream
         start = self.take()
         kind: Any = type(start)
         if kind is not yaml.DocumentStartEvent:  # nothing but comments, if that
-            return self.made(Leaf("", "", ""), is_marked=False, head=[])
+            return self.made(WrittenScalar("", "", ""), is_marked=False, head=[])
         head = self.head(start.end_mark.index) if start.explicit else []
         return self.made(self.value(self.take(), -1), is_marked=start.explicit, head=head)
 
-    def made(self, root: Leaf | Collection, *, is_marked: bool, head: list[str]) -> Document:
+    def made(
+        self, root: WrittenScalar | WrittenCollection, *, is_marked: bool, head: list[str]
+    ) -> WrittenDocument:
         top = self.head(len(self.text) + 1)
-        if isinstance(root, Collection) and root.entries:
+        if isinstance(root, WrittenCollection) and root.entries:
             root.is_flow = False  # the sections of a manifest stand in lines of their own
             root.tail += top
             top, root.entries[0].head = _of_the_file(root.entries[0])
-        return Document(root, is_marked, head, top, [comment.text for comment in self.comments])
+        return WrittenDocument(
+            root, is_marked, head, top, [comment.text for comment in self.comments]
+        )
 
     def take(self) -> Any:
         event = self.events[self.position]
@@ -184,21 +188,21 @@ class _Reader:
     def peek(self) -> Any:
         return self.events[self.position]
 
-    def value(self, event: Any, parent_column: int) -> Leaf | Collection:
+    def value(self, event: Any, parent_column: int) -> WrittenScalar | WrittenCollection:
         anchor = event.anchor or ""
         if type(event) is yaml.AliasEvent:
-            return Leaf(f"*{anchor}", "", "*")
+            return WrittenScalar(f"*{anchor}", "", "*")
         if type(event) is yaml.ScalarEvent:
             if not event.value and not event.style:
-                return Leaf("", "", "", anchor)
+                return WrittenScalar("", "", "", anchor)
             token = next(self.scalars)
             raw = self.text[token.start_mark.index : token.end_mark.index]
-            return Leaf(raw, event.value, event.style or "", anchor)
+            return WrittenScalar(raw, event.value, event.style or "", anchor)
         return self.collection(event, anchor, parent_column)
 
-    def collection(self, event: Any, anchor: str, parent_column: int) -> Collection:
+    def collection(self, event: Any, anchor: str, parent_column: int) -> WrittenCollection:
         is_mapping = type(event) is yaml.MappingStartEvent
-        made = Collection(is_mapping, event.flow_style, anchor)
+        made = WrittenCollection(is_mapping, event.flow_style, anchor)
         while not isinstance(self.peek(), _ENDS):
             made.entries.append(self.member(parent_column) if is_mapping else self.item(made))
         end = self.take()
@@ -209,12 +213,12 @@ class _Reader:
             made.tail = self.tail(end.start_mark.index, max(parent_column, self.following_column()))
         return made
 
-    def member(self, parent_column: int) -> Entry:
+    def member(self, parent_column: int) -> WrittenEntry:
         event = self.take()
         head = self.head(event.start_mark.index, event.start_mark.line)
         key = self.value(event, parent_column)
-        assert isinstance(key, Leaf)  # noqa: S101  # the reader of manifests takes no other key
-        entry = Entry(key, key, head)
+        assert isinstance(key, WrittenScalar)  # noqa: S101  # the reader of manifests takes no other key
+        entry = WrittenEntry(key, key, head)
         start = self.take()
         lines = {event.end_mark.line, start.start_mark.line}
         self.note_inline(entry, lines, self.first_of(start))
@@ -224,7 +228,7 @@ class _Reader:
         self.note_inline(entry, {self.last_line()})
         return entry
 
-    def item(self, made: Collection) -> Entry:
+    def item(self, made: WrittenCollection) -> WrittenEntry:
         start = self.take()
         mark = start.start_mark
         if not made.is_flow:
@@ -233,7 +237,7 @@ class _Reader:
         head = self.head(mark.index, mark.line)
         if not made.is_flow or _opens(start):
             head += self.head(start.start_mark.index)
-        entry = Entry(None, Leaf("", "", ""), head)
+        entry = WrittenEntry(None, WrittenScalar("", "", ""), head)
         if _opens(start):
             self.note_inline(entry, {start.start_mark.line}, self.first_of(start))
         entry.value = self.value(start, mark.column)
@@ -257,7 +261,7 @@ class _Reader:
         is_block = getattr(event, "style", None) in BLOCK_STYLES
         return int(event.start_mark.line if is_block else event.end_mark.line)
 
-    def note_inline(self, entry: Entry, lines: set[int], limit: int | None = None) -> None:
+    def note_inline(self, entry: WrittenEntry, lines: set[int], limit: int | None = None) -> None:
         """Give `entry` the comments that end one of `lines`, up to `limit` or the next event."""
         limit = self.peek().start_mark.index if limit is None else limit
         while (comment := self.waiting(limit)) and not comment.stands_alone:
@@ -307,7 +311,7 @@ class _Reader:
         return int(mark.column)
 
 
-def _of_the_file(first: Entry) -> tuple[list[str], list[str]]:
+def _of_the_file(first: WrittenEntry) -> tuple[list[str], list[str]]:
     """Split the comments above the first key: those of the file, and those of the key.
 
     A blank line divides them. Without one they are the file's where the first key says nothing that

@@ -52,6 +52,7 @@ CODES = MappingProxyType(
         "unknown-option": "the callable has no such parameter",
         "missing-option": "a required parameter is not given",
         "scheduler-without-store": "several processes, or a queue, and no `store`; give the scheduler one",
+        "single-process": "a resource that each process has for itself, and several workers",
         "more-faults": "a stage found more than 200 faults; repair those that are told",
         "static-unknown": "the source alone does not tell; check without `--static`",
         "short-secret": "a secret that may be guessed; use 16 random characters or more",

@@ -31,13 +31,14 @@ from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.logging import check_logging
 from assembler.plan.sections.routes import check_docs, check_routes
 from assembler.plan.sections.scheduler import check_scheduler
-from assembler.plan.sections.server import check_server, unknown_keys
+from assembler.plan.sections.server import check_server, check_single_process, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
 from assembler.plan.settings import read_references
 from assembler.plan.signature import class_of
 from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets
 
+_SINGLE = "single_process"
 _PLACES = 9  # further places of one fault that are told
 
 
@@ -241,7 +242,10 @@ class _Planner:
         jobs = tuple(
             check_scheduler(manifest, self.root, declared, resolver.data, is_static=is_static)
         )
-        self.refuse([*faults, *found, *jobs, *check_engines(sql, declared)])
+        alone = check_single_process(
+            manifest, self.root, lambda name: self.is_single(resolved, declared, name)
+        )
+        self.refuse([*faults, *found, *jobs, *alone, *check_engines(sql, declared)])
         advice = arranged(fault for fault in faults if fault.severity == "warning")
         paths = (
             *check_routes(of("router", "mount")),
@@ -269,6 +273,16 @@ class _Planner:
             is_static=is_static,
             digest=digest_of(self.document.path, getattr(self.shelf, "files", {}), self.imports),
         )
+
+    def is_single(
+        self, resolved: list[ResolvedEntry], declared: Mapping[str, type | None], name: str
+    ) -> bool:
+        """Tell whether the class of a resource says that each process has it for itself."""
+        lineage = getattr(self.targets, "lineage", None)
+        if lineage is None:
+            return getattr(declared.get(name), _SINGLE, False) is True
+        use = next(item.entry.use for item in resolved if item.entry.id == name)
+        return lineage(use, _SINGLE)[1] is True
 
     def warnings(self, manifest: models.Manifest) -> Iterator[Diagnostic]:
         """Say what takes too long."""

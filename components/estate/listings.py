@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import update as update_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from components.estate import live, notifications, outbox
+from components.estate import events, notifications, outbox
 from components.estate.models import Listing
 from components.estate.schemas import OFFERED, ListingIn, ListingOut, ListingPatch, Page, Search
 
@@ -57,7 +57,7 @@ async def update(
     listing = await session.get(Listing, listing_id, with_for_update=True)
     if listing is None:
         return None
-    before = live.Before.of(listing)
+    before = events.Before.of(listing)
     for name, value in changes.model_dump(exclude_unset=True).items():
         setattr(listing, name, value)
     await session.flush()
@@ -73,7 +73,7 @@ async def delete(session: AsyncSession, listing_id: int) -> bool:
     listing = await session.get(Listing, listing_id, with_for_update=True)
     if listing is None:
         return False
-    before = live.Before.of(listing)
+    before = events.Before.of(listing)
     await session.execute(delete_rows(Listing).where(Listing.id == listing_id))
     _tell(session, before, None, listing_id)
     return True
@@ -91,7 +91,7 @@ async def withdraw_stale(session: AsyncSession, oldest: datetime) -> list[int]:
     )
     withdrawn = []
     for id_, city, price, currency in found:
-        before = live.Before(status=OFFERED, city=city, price=price, currency=currency)
+        before = events.Before(status=OFFERED, city=city, price=price, currency=currency)
         _tell(session, before, None, id_)
         withdrawn.append(id_)
     return withdrawn
@@ -141,11 +141,11 @@ async def similar(session: AsyncSession, listing: ListingOut, *, limit: int) -> 
 
 
 def _tell(
-    session: AsyncSession, before: live.Before | None, after: Listing | None, id: int
+    session: AsyncSession, before: events.Before | None, after: Listing | None, id: int
 ) -> None:
-    change = live.listing_change(before, after, id)
+    change = events.listing_change(before, after, id)
     if change is not None:
-        outbox.note(session, live.LISTINGS, change)
+        outbox.note(session, events.LISTINGS, change)
 
 
 def _filters(wanted: Search) -> Iterator[ColumnElement[bool]]:

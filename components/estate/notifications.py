@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from components.estate import outbox
-from components.estate.live import channel_of
+from components.estate.events import channel_of
 from components.estate.models import (
     Device,
     Listing,

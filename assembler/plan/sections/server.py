@@ -6,14 +6,15 @@ itself: a name of a loop or protocol that it does not know, unless it is a path 
 import; an unknown log level; a logging configuration, for which there is a section.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.span import Note
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Resolver
-from assembler.document.nodes import MappingNode, Node
+from assembler.document.nodes import MappingNode, Node, locate
 from assembler.document.provenance import Unknown
 from assembler.manifest import Manifest
 from assembler.manifest.app import Server
@@ -56,6 +57,28 @@ def check_server(
     faults += _values(node, data, targets)
     arguments, _ = options.arguments({})
     return {**defaults, **arguments}, faults
+
+
+def check_single_process(
+    manifest: Manifest, root: MappingNode, is_single: Callable[[str], bool]
+) -> Iterator[Diagnostic]:
+    """Refuse several workers beside a resource that is another one in each of them.
+
+    `is_single` says by a resource's id whether its class has `single_process = True`.
+    """
+    if manifest.server.workers < 2:
+        return
+    workers, _ = locate(root, ("server", "workers"))
+    for id_ in manifest.resources:
+        if is_single(id_):
+            node, key = locate(root, ("resources", id_))
+            yield Diagnostic(
+                "single-process",
+                f"`{id_}` serves one process, and {manifest.server.workers} workers are wanted",
+                workers.span,
+                notes=(Note((key or node.span), "another one in each of them"),),
+                help="use one that processes share, or a single worker",
+            )
 
 
 def unknown_keys(root: MappingNode) -> Iterator[Diagnostic]:

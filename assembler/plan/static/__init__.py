@@ -66,10 +66,12 @@ class SourceReader:
         """Return where a class and those that it inherits from are defined, and what it says.
 
         The second is the literal value of a class attribute, None where its source shows none.
-        An object that is made of a class in its module is told by that class. Raises `ImportFault` as
-        `target` does.
+        An object that is made of a class in its module is told by that class, a function by the one
+        that it declares to return. Raises `ImportFault` as `target` does.
         """
         item = shown(self._found(path))
+        if item is not None and item.is_function:
+            item = shown(self._names.resolve(item.returns, item.parent))
         if item is not None and item.is_attribute and kind(item.value) == "ExprCall":
             item = shown(self._names.resolve(callee(item.value), item.parent))
         if item is None or not item.is_class:

@@ -72,6 +72,12 @@ def _debug(subject: Subject) -> Iterator[Sighting]:
             yield Sighting(item.place("debug"), f"{item.called} runs with `debug`")
 
 
+def _development_only(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.items:
+        if subject.says(item, "development_only"):
+            yield Sighting(item.span, f"{item.called} is for development alone")
+
+
 def _texts(subject: Subject) -> Iterator[Sighting]:
     for item in subject.sections["exception_handlers"]:
         for key in sorted(_SHOWING & item.options.members.keys()):
@@ -182,6 +188,14 @@ RULES = (
         "what debugging shows helps an attacker: tracebacks, paths, values",
         "remove it here; keep it in the manifest of development",
         _debug,
+        SERVED,
+    ),
+    AuditRule(
+        "development-only",
+        "high",
+        "it only pretends to do its work: what it is given reaches nobody",
+        "use the real one here; keep it in the manifest of development",
+        _development_only,
         SERVED,
     ),
     AuditRule(

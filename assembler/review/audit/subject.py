@@ -145,6 +145,13 @@ class Subject:
         except (ImportFault, RecursionError):
             return False
 
+    def says(self, item: Item, attribute: str) -> bool:
+        """Tell whether the class that an entry names, or gives, says `attribute = True`."""
+        try:
+            return bool(item.use) and self._everything.lineage(item.use, attribute)[1] is True
+        except (AssemblerError, ImportFault, RecursionError):
+            return False
+
     def posted_paths(self, item: Item) -> tuple[str, ...]:
         """Return the paths to which the router of an entry takes a POST, as its source shows them."""
         try:

@@ -254,7 +254,7 @@ def test_a_slow_provider_leaves_a_text_message_unknown_and_a_push_message_waitin
         await world.user("ann", phone="+919876543210", preference=always)
         await world.news("ann")
         providers.hold.set()
-        short = timedelta(milliseconds=300)
+        short = timedelta(milliseconds=1500)
         slow = {"push": providers.fcm(deadline=short), "sms": providers.sms(deadline=short)}
         await world.deliver(**slow)
         providers.hold.clear()
@@ -268,9 +268,9 @@ def test_credentials_that_are_refused_keep_all_waiting_and_readiness_hears_of_it
 ) -> None:
     async def story(world: World) -> None:
         always = PreferenceIn(push=True, sms="always")
-        for n in range(60):
+        for n in range(30):
             await world.user(f"u{n}", phone=f"+9198765432{n:02d}", preference=always)
-        await world.news(*(f"u{n}" for n in range(60)))
+        await world.news(*(f"u{n}" for n in range(30)))
         assert await world.push.ping()
         providers.refuses = True
         counts = await world.deliver()
@@ -280,7 +280,7 @@ def test_credentials_that_are_refused_keep_all_waiting_and_readiness_hears_of_it
         assert not await world.sms.ping()
         providers.refuses = False
         world.time += timedelta(hours=1)
-        assert (await world.deliver())["sent"] == 120
+        assert (await world.deliver())["sent"] == 60
         assert await world.push.ping()
         assert await world.sms.ping()
 

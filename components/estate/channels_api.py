@@ -16,7 +16,7 @@ from starlette.responses import Response
 from components.channels.endpoint import ChannelEndpoint
 from components.channels.tickets import Tickets
 from components.channels.tickets import router as ticket_router
-from components.estate.live import JOBS, LISTINGS, channel_of, of_city
+from components.estate.events import JOBS, LISTINGS, channel_of, of_city
 from components.estate.schemas import Place
 from components.mcp.principal import principal_of
 from components.mcp.protected import Protected
@@ -24,7 +24,7 @@ from components.mcp.protected import Protected
 City = Annotated[Place | None, Query(description="only changes in this city, in any case")]
 
 
-def live_router(
+def channels_router(
     *,
     tickets: Tickets,
     verifier: Annotated[Any, Field(description="judges tokens: the resource server")],

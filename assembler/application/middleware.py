@@ -206,7 +206,8 @@ class ExceptionBoundary:
         finally:
             if outer is not None:  # of an application around this one, in whose scope we run
                 scope[EXCHANGE] = outer
-            exchange.end()
+            if exchange.error is not None or exchange.ends is not None:
+                exchange.end()
 
     async def _is_settled(
         self, exchange: "Exchange", error: BaseException, scope: Scope, receive: Receive
@@ -220,7 +221,7 @@ class ExceptionBoundary:
         stops = exchange.stops if exchange.error is error else []
         scope = stops[0].scope if stops else scope
         is_of_layer = (stops[0].depth if stops else 0) < self._depth
-        tokens = _restored(exchange.context) if stops and exchange.context else []
+        tokens = _restored(exchange.context) if stops else []
         try:
             handler = self._meant_for(error) if is_of_layer and not exchange.status else None
             is_answered = handler is not None
@@ -298,21 +299,19 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_ends", "_headers", "_patience", "_said", "_send"),
-        *("context", "error", "status", "stops"),
+        *("_headers", "_patience", "_said", "_send"),
+        *("context", "ends", "error", "status", "stops"),
     )
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._ends: list[Callable[[int], None]] | None = None
-        self._patience: list[anyio.CancelScope] = []
         self._said: list[bytes] | None = None
-        self._headers: Any = ()
         self.status = 0
         """The status that has reached the server, 0 before that."""
+        self.ends: list[Callable[[int], None]] | None = None
         self.error: BaseException | None = None
-        self.stops: list[_Stop] = []
-        self.context: Context | None = None
+        # Made when they are needed: `_headers` at the start, `context` and `stops` when an exception
+        # passes, `_patience` when it is answered.
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Hand a message to the server."""
@@ -320,7 +319,7 @@ class Exchange:
             self.status = message["status"]
             if self._said is not None:
                 message = self._begun(message, self._said)
-            self._headers = message.get("headers", ())
+            self._headers: Any = message.get("headers", ())
         return self._send(message)
 
     async def end_event_stream(self) -> None:
@@ -328,8 +327,9 @@ class Exchange:
 
         Any other answer would look whole where it is not.
         """
-        types = [value for name, value in self._headers if name.lower() == b"content-type"]
-        if self.status and any(value.lower().startswith(_EVENTS) for value in types):
+        fields = self._headers if self.status else ()
+        types = [value for name, value in fields if name.lower() == b"content-type"]
+        if any(value.lower().startswith(_EVENTS) for value in types):
             send, self._send = self._send, _dropped
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -339,13 +339,13 @@ class Exchange:
         It is 0 where there was none. For layers that an exception passes: their own end is not
         that of the request.
         """
-        self._ends = [function, *(self._ends or ())]
+        self.ends = [function, *(self.ends or ())]
 
     def passes(self, error: BaseException, depth: int, scope: Scope, send: Send) -> None:
         """Note that `error` passes a place, and the `send` that was given there."""
-        if error is not self.error or (self.stops and depth >= self.stops[-1].depth):
+        if error is not self.error or depth >= self.stops[-1].depth:
             self.error = error
-            self.stops = []
+            self.stops: list[_Stop] = []
             self.context = copy_context()
         self.stops.append(_Stop(depth, scope, send))
 
@@ -356,6 +356,7 @@ class Exchange:
 
         A layer that holds back the start of another answer is no way for this one.
         """
+        self._patience: list[anyio.CancelScope] = []
         outer: Send = self
         for stop in reversed(stops):
             if isinstance(stop.send, _Relay):
@@ -367,15 +368,15 @@ class Exchange:
 
     def end(self) -> None:
         """Tell all who asked; nothing keeps the exception alive after this."""
-        self.error = self.context = None
-        self.stops = []
-        if self._ends is not None:
-            for function in self._ends:
-                try:
-                    function(self.status)
-                except Exception:
-                    logger.exception("what a layer does at the end of a request failed")
-            self._ends = None
+        if self.error is not None:
+            self.error = None
+            self.stops = []
+        for function in self.ends or ():
+            try:
+                function(self.status)
+            except Exception:
+                logger.exception("what a layer does at the end of a request failed")
+        self.ends = None
 
     def wait(self, patience: anyio.CancelScope) -> None:
         """Let `patience` have no end once the answer has begun."""

@@ -60,9 +60,8 @@ class Rule:
     starts = frozenset({"http.response.start"})
     """The types of the messages it edits."""
 
-    def at(self, scope: Scope) -> "Rule":
-        """The rule that holds when the answer begins; asked where a layer of the chain `decides_late`."""
-        return self
+    at: Callable[[Scope], "Rule"] | None = None
+    """Gives the rule that holds when the answer begins; only rules of a layer that `decides_late` have it."""
 
     def edit(self, fields: Fields, status: int, scope: Scope) -> Fields:
         """The headers, edited; the given list stays as it is. The scope may have been moved on."""
@@ -238,7 +237,7 @@ class _Chain:
         if type(fields) is not list:
             fields = list(fields)
         if self.decides_late:
-            rules = [rule.at(scope) for rule in rules]
+            rules = [rule if rule.at is None else rule.at(scope) for rule in rules]
         kind, status = message["type"], message.get("status", 0)
         if kind != "http.response.start":
             rules = [rule for rule in rules if kind in rule.starts]

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import httpx2
 from pydantic import Field, SecretStr
 
 from components.clients.chat import ChatAnswer, ChatClient, StreamReader, ToldError, json_object
@@ -26,7 +27,7 @@ from components.clients.exchange import (
     Timeout,
     secret_text,
 )
-from components.clients.faults import UnsupportedError
+from components.clients.faults import AuthenticationError, UnsupportedError
 
 Key = Annotated[str | SecretStr, Field(description="the service's API key")]
 Model = Annotated[str | None, Field(description="the model of calls that do not name one")]
@@ -54,6 +55,9 @@ class OpenAIClient(ChatClient):
         embedding_cache: Annotated[
             int, Field(ge=0, description="embeddings that are kept, by the hash of their text")
         ] = 0,
+        optional_key: Annotated[
+            bool, Field(description="an empty `api_key` turns the client off, and is no fault")
+        ] = False,
         headers: Annotated[
             Mapping[str, str] | None,
             Field(description="sent with each request, such as `OpenAI-Organization`"),
@@ -63,7 +67,10 @@ class OpenAIClient(ChatClient):
         retries: Retries = 3,
         max_connections: Connections = 100,
     ) -> None:
-        key = secret_text("api_key", api_key)
+        given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+        self.is_on = bool(given) or not optional_key
+        self._is_refused = False
+        key = secret_text("api_key", api_key) if self.is_on else ""
         exchange = Exchange(
             "openai",
             base_url,
@@ -72,20 +79,31 @@ class OpenAIClient(ChatClient):
             retries=retries,
             max_connections=max_connections,
             headers={**(headers or {}), "Authorization": f"Bearer {key}"},
-            secrets=(key,),
+            secrets=(key,) if key else (),
         )
         super().__init__(exchange, "chat/completions", model)
-        self._embedding_model = embedding_model
+        self.embedding_model = embedding_model
         self._cache = _EmbeddingCache(embedding_cache)
         # OpenAI's own later models refuse the old name, and other servers do not know the new one
         is_openai = (urlsplit(base_url).hostname or "").endswith("api.openai.com")
         self._limit = "max_completion_tokens" if is_openai else "max_tokens"
 
+    @property
+    def status_note(self) -> str | None:
+        """Says that it is off, where it is."""
+        return None if self.is_on else "off: no credentials"
+
+    async def ping(self) -> bool:
+        """False where the last embeddings were refused for the key; nothing is asked."""
+        return not self._is_refused
+
     async def embed(self, texts: Sequence[str], *, model: str | None = None) -> list[list[float]]:
         """The embeddings of `texts`, in their order; each text is asked for once."""
         if isinstance(texts, str):
             raise TypeError("`texts` is a list of texts, not one text")
-        chosen = model or self._embedding_model
+        if not self.is_on:
+            raise UnsupportedError("openai", "is off: there is no key")
+        chosen = model or self.embedding_model
         if chosen is None:
             raise ValueError("no `model` was given, nor an `embedding_model` to the client")
         found = {text: self._cache.get(chosen, text) for text in texts}
@@ -93,7 +111,7 @@ class OpenAIClient(ChatClient):
         for at in range(0, len(missing), _EMBEDDED_AT_ONCE):
             asked = missing[at : at + _EMBEDDED_AT_ONCE]
             body = {"model": chosen, "input": asked, "encoding_format": "float"}
-            response = await self._exchange.request("POST", "embeddings", json=body)
+            response = await self._ask(body)
             try:
                 embeddings = _embeddings(json_object(response.text), len(asked))
             except (LookupError, TypeError, ValueError) as error:
@@ -103,7 +121,18 @@ class OpenAIClient(ChatClient):
                 found[text] = embedding
         return [list(found[text] or ()) for text in texts]
 
+    async def _ask(self, body: Mapping[str, Any]) -> httpx2.Response:
+        try:
+            response = await self._exchange.request("POST", "embeddings", json=body)
+        except AuthenticationError:
+            self._is_refused = True
+            raise
+        self._is_refused = False
+        return response
+
     def _fixed(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Mapping[str, Any]:
+        if not self.is_on:
+            raise UnsupportedError("openai", "is off: there is no key")
         return {"messages": messages, self._limit: max_tokens}
 
     def _answer(self, body: dict[str, Any], request_id: str | None) -> ChatAnswer:

@@ -15,7 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from components.estate import events, notifications, outbox
 from components.estate.models import Listing
-from components.estate.schemas import OFFERED, ListingIn, ListingOut, ListingPatch, Page, Search
+from components.estate.schemas import (
+    OFFERED,
+    Filters,
+    ListingIn,
+    ListingOut,
+    ListingPatch,
+    Page,
+    Search,
+)
+from components.vectors.tables import forget
+
+COLLECTION = "listings"
+"""The name of the vectors of listings."""
 
 _SORTABLE = {
     "price": Listing.price,
@@ -61,6 +73,8 @@ async def update(
     for name, value in changes.model_dump(exclude_unset=True).items():
         setattr(listing, name, value)
     await session.flush()
+    if listing.status != OFFERED:
+        await forget(session, COLLECTION, [listing.id])
     _tell(session, before, listing, listing.id)
     is_offered = before.status == listing.status == OFFERED
     if is_offered and before.currency == listing.currency and listing.price < before.price:
@@ -75,6 +89,7 @@ async def delete(session: AsyncSession, listing_id: int) -> bool:
         return False
     before = events.Before.of(listing)
     await session.execute(delete_rows(Listing).where(Listing.id == listing_id))
+    await forget(session, COLLECTION, [listing_id])
     _tell(session, before, None, listing_id)
     return True
 
@@ -94,6 +109,7 @@ async def withdraw_stale(session: AsyncSession, oldest: datetime) -> list[int]:
         before = events.Before(status=OFFERED, city=city, price=price, currency=currency)
         _tell(session, before, None, id_)
         withdrawn.append(id_)
+    await forget(session, COLLECTION, withdrawn)
     return withdrawn
 
 
@@ -104,13 +120,13 @@ async def search(
 
     Equals in the sort order follow each other by id, so that pages neither overlap nor skip.
     """
-    filters = [*_filters(wanted), *([Listing.status == OFFERED] if only_offered else [])]
+    conditions = [*filters(wanted), *([Listing.status == OFFERED] if only_offered else [])]
     limit = wanted.limit or page_size
-    total = await session.scalar(select(func.count()).select_from(Listing).where(*filters))
+    total = await session.scalar(select(func.count()).select_from(Listing).where(*conditions))
     found = await session.scalars(
         select(Listing)
-        .where(*filters)
-        .order_by(*_order(wanted.sort))
+        .where(*conditions)
+        .order_by(*order(wanted.sort))
         .limit(limit)
         .offset(wanted.offset)
     )
@@ -140,17 +156,10 @@ async def similar(session: AsyncSession, listing: ListingOut, *, limit: int) -> 
     return [ListingOut.model_validate(other) for other in found]
 
 
-def _tell(
-    session: AsyncSession, before: events.Before | None, after: Listing | None, id: int
-) -> None:
-    change = events.listing_change(before, after, id)
-    if change is not None:
-        outbox.note(session, events.LISTINGS, change)
-
-
-def _filters(wanted: Search) -> Iterator[ColumnElement[bool]]:
+def filters(wanted: Filters) -> Iterator[ColumnElement[bool]]:
+    """The conditions of a search, of which each must hold."""
     for name in ("kind", "purpose", "status", "currency"):
-        value = getattr(wanted, name)
+        value = getattr(wanted, name, None)
         if value is not None:
             yield getattr(Listing, name) == value
     if wanted.city is not None:
@@ -161,13 +170,23 @@ def _filters(wanted: Search) -> Iterator[ColumnElement[bool]]:
         yield Listing.price <= wanted.max_price
     if wanted.min_bedrooms is not None:
         yield Listing.bedrooms >= wanted.min_bedrooms
+    words = (wanted.q or "").split() if isinstance(wanted, Search) else []
     texts = (Listing.title, Listing.description, Listing.locality, Listing.city)
-    for word in (wanted.q or "").split():
+    for word in words:
         yield or_(*(text.icontains(word, autoescape=True) for text in texts))
 
 
-def _order(sort: str) -> tuple[UnaryExpression[Any], UnaryExpression[int]]:
+def order(sort: str) -> tuple[UnaryExpression[Any], UnaryExpression[int]]:
+    """The order of a search; equals by id, so that pages neither overlap nor skip."""
     column = _SORTABLE[sort.removeprefix("-")]
     if sort.startswith("-"):
         return column.desc(), Listing.id.desc()
     return column.asc(), Listing.id.asc()
+
+
+def _tell(
+    session: AsyncSession, before: events.Before | None, after: Listing | None, id: int
+) -> None:
+    change = events.listing_change(before, after, id)
+    if change is not None:
+        outbox.note(session, events.LISTINGS, change)

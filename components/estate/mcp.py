@@ -18,6 +18,7 @@ from components.estate.user_tools import add_user_tools
 from components.mcp.http_transport import HttpTransport
 from components.mcp.server import http_app, mcp_server
 from components.mcp.widgets import Widgets
+from components.vectors import Vectors
 
 _WIDGETS = Path(__file__).with_name("widgets")
 
@@ -29,6 +30,7 @@ def user_app(
     page_size: Annotated[
         PageSize, Field(description="listings that a search gives when it does not say")
     ] = 10,
+    vectors: Vectors | None = None,
 ) -> ASGIApp:
     """Listings that are on offer, and the visits of who asks."""
     transport = transport or HttpTransport()
@@ -42,7 +44,7 @@ def user_app(
         instructions="Search property listings, compare similar ones, and book visits to them. "
         "Prices are whole units of the listing's currency; for rent they are a month's.",
     )
-    add_user_tools(server, db, widgets, page_size=page_size)
+    add_user_tools(server, db, widgets, page_size=page_size, vectors=vectors)
     return http_app(server, transport=transport)
 
 

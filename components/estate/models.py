@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Connection,
     DateTime,
     Dialect,
     Enum,
@@ -20,16 +21,20 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
+    Table,
     Text,
     UniqueConstraint,
+    event,
     func,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from components.estate import full_text
 from components.estate.notification_schemas import Delivery, Fallback, NewsKind, Platform, Way
 from components.estate.post_schemas import PostStatus
 from components.estate.schemas import Kind, Purpose, Status, VisitStatus
+from components.vectors.tables import add_tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -53,6 +58,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 class Base(DeclarativeBase):
     pass
+
+
+add_tables(Base.metadata)
 
 
 def _now() -> datetime:
@@ -100,6 +108,11 @@ class Listing(Base):
 
 Index("listings_by_city", func.lower(Listing.city))
 Index("listings_by_age", Listing.created_at, Listing.id)
+
+
+@event.listens_for(Listing.__table__, "after_create")
+def _index_words(_table: Table, connection: Connection, **_options: Any) -> None:
+    full_text.prepare(connection)
 
 
 class Visit(Base):

@@ -41,6 +41,7 @@ def _text(minimum: int, maximum: int) -> StringConstraints:
 Title = Annotated[str, _text(3, 200)]
 Description = Annotated[str, _text(0, 10_000)]
 Place = Annotated[str, _text(1, 100)]
+Typed = Annotated[str, _text(1, 200)]
 Amenities = Annotated[list[Annotated[str, _text(1, 60)]], Field(max_length=50)]
 Price = Annotated[int, Field(ge=0, le=10**15, description="whole units of the currency")]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
@@ -178,26 +179,16 @@ class ListingOut(BaseModel):
     updated_at: datetime
 
 
-class Search(BaseModel):
-    """What to look for; a filter that is absent lets everything pass."""
+class Filters(BaseModel):
+    """Which listings, and which part of them; a filter that is absent lets everything pass."""
 
-    q: Annotated[
-        str | None,
-        Field(
-            max_length=100,
-            pattern=_WITHOUT_NUL,
-            description="words that all occur in title, description, locality or city",
-        ),
-    ] = None
     city: Annotated[Place | None, Field(description="name of the city, in any case")] = None
     kind: Kind | None = None
     purpose: Purpose | None = None
-    status: Status | None = None
     currency: Currency | None = None
     min_price: Price | None = None
     max_price: Price | None = None
     min_bedrooms: Annotated[Rooms | None, Field(description="this many bedrooms or more")] = None
-    sort: Annotated[Sort, Field(description="`-` puts the largest or latest first")] = "-created_at"
     limit: Annotated[
         PageSize | None, Field(description="listings on the page; the service has a default")
     ] = None
@@ -212,6 +203,21 @@ class Search(BaseModel):
         ):
             raise PydanticCustomError("price_range", "min_price is greater than max_price")
         return self
+
+
+class Search(Filters):
+    """What to look for, by words that must occur."""
+
+    q: Annotated[
+        str | None,
+        Field(
+            max_length=100,
+            pattern=_WITHOUT_NUL,
+            description="words that all occur in title, description, locality or city",
+        ),
+    ] = None
+    status: Status | None = None
+    sort: Annotated[Sort, Field(description="`-` puts the largest or latest first")] = "-created_at"
 
 
 class Page(BaseModel):

@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.database import for_writing
+from components.estate import full_text
 from components.estate.models import Base, Listing, Post
 from components.estate.schemas import Kind
 
@@ -40,6 +41,7 @@ async def prepare(
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         await connection.run_sync(Base.metadata.create_all)
+        await connection.run_sync(full_text.prepare)  # of a database from before it
         empty = await connection.scalar(select(Listing.id).limit(1)) is None
         if empty and listings:
             await connection.execute(insert(Listing), generate(listings, seed=seed))

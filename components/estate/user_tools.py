@@ -6,12 +6,12 @@ is not on offer, which for a user is not there, other users' visits, times that 
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.database import transaction
@@ -30,13 +30,18 @@ from components.estate.schemas import (
     Rooms,
     Search,
     Sort,
+    Typed,
     VisitIn,
     VisitList,
     VisitOut,
 )
+from components.estate.search import FoundPage, ListingSearch, search
 from components.estate.visits import VisitRefused
 from components.mcp.server import answer, caller
 from components.mcp.widgets import Widgets
+from components.vectors import Vectors
+
+_Form = TypeVar("_Form", bound=BaseModel)
 
 READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _BOOKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
@@ -46,15 +51,26 @@ _CANCELS = ToolAnnotations(
 
 
 def add_user_tools(
-    server: MCPServer[Any], db: AsyncEngine, widgets: Widgets, *, page_size: int
+    server: MCPServer[Any],
+    db: AsyncEngine,
+    widgets: Widgets,
+    *,
+    page_size: int,
+    vectors: Vectors | None = None,
 ) -> None:
     """Register the tools; `page_size` is for a search that has no limit."""
-    _add_search(server, db, widgets, page_size)
+    _add_search(server, db, widgets, page_size, vectors)
     _add_reading(server, db, widgets)
     _add_visits(server, db)
 
 
-def _add_search(server: MCPServer[Any], db: AsyncEngine, widgets: Widgets, page_size: int) -> None:
+def _add_search(
+    server: MCPServer[Any],
+    db: AsyncEngine,
+    widgets: Widgets,
+    page_size: int,
+    vectors: Vectors | None,
+) -> None:
     @server.tool(
         title="Search listings",
         annotations=READS,
@@ -63,11 +79,8 @@ def _add_search(server: MCPServer[Any], db: AsyncEngine, widgets: Widgets, page_
     async def search_listings(
         context: Context,
         q: Annotated[
-            str | None,
-            Field(
-                max_length=100,
-                description="words that all occur in title, description, locality or city",
-            ),
+            Typed | None,
+            Field(description="what is sought, in any words: found by meaning and by words"),
         ] = None,
         city: Annotated[Place | None, Field(description="name of the city, in any case")] = None,
         kind: Kind | None = None,
@@ -79,29 +92,36 @@ def _add_search(server: MCPServer[Any], db: AsyncEngine, widgets: Widgets, page_
             Rooms | None, Field(description="this many bedrooms or more")
         ] = None,
         sort: Annotated[
-            Sort, Field(description="`-` puts the largest or latest first")
-        ] = "-created_at",
+            Sort | None,
+            Field(
+                description="`-` puts the largest or latest first; where absent the best match of "
+                "`q` is first, or without it the latest"
+            ),
+        ] = None,
         limit: Annotated[PageSize | None, Field(description="listings in the answer")] = None,
         offset: Annotated[int, Field(ge=0, le=10**9, description="listings to skip")] = 0,
-    ) -> Annotated[CallToolResult, Page]:
+    ) -> Annotated[CallToolResult, FoundPage]:
         """Find properties on offer that pass every filter, a page at a time."""
         caller(context)
-        wanted = _checked_search(
-            q=q,
-            city=city,
-            kind=kind,
-            purpose=purpose,
-            status=OFFERED,
-            currency=currency,
-            min_price=min_price,
-            max_price=max_price,
-            min_bedrooms=min_bedrooms,
-            sort=sort,
-            limit=limit,
-            offset=offset,
-        )
-        async with transaction(db, write=False) as session:
-            page = await listings.search(session, wanted, page_size=page_size)
+        filters: dict[str, Any] = {
+            "city": city,
+            "kind": kind,
+            "purpose": purpose,
+            "currency": currency,
+            "min_price": min_price,
+            "max_price": max_price,
+            "min_bedrooms": min_bedrooms,
+            "limit": limit,
+            "offset": offset,
+        }
+        if q is not None:
+            sought = _checked(ListingSearch, q=q, sort=sort, **filters)
+            page = await search(db, vectors, sought, page_size=page_size)
+        else:
+            wanted = _checked(Search, status=OFFERED, sort=sort or "-created_at", **filters)
+            async with transaction(db, write=False) as session:
+                found = await listings.search(session, wanted, page_size=page_size)
+            page = FoundPage(**dict(found))
         return answer(_page_text(page), page)
 
 
@@ -195,9 +215,9 @@ def listing_text(listing: ListingOut) -> str:
     return " ".join(text.split())  # a title of two lines is not two listings
 
 
-def _checked_search(**wanted: Any) -> Search:
+def _checked(form: type[_Form], **wanted: Any) -> _Form:
     try:
-        return Search(**wanted)
+        return form(**wanted)
     except ValidationError as error:
         raise ToolError(_faults(error)) from error
 
@@ -216,6 +236,8 @@ def _page_text(page: Page) -> str:
     if not page.items:
         return "No listing was found."
     count = f"{len(page.items)} of {page.total} listings"
+    if isinstance(page, FoundPage) and page.note is not None:
+        count = f"{count}, by words only: {page.note}"
     return "\n".join([count, *map(listing_text, page.items)])
 
 

@@ -14,6 +14,66 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST_WORDS = 32
+# what PostgreSQL's English leaves out as well, as far as it is typed in a search
+_STOP_WORDS = frozenset(
+    [
+        "a",
+        "about",
+        "above",
+        "all",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "before",
+        "below",
+        "between",
+        "by",
+        "can",
+        "for",
+        "from",
+        "has",
+        "have",
+        "i",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "of",
+        "off",
+        "on",
+        "or",
+        "our",
+        "out",
+        "over",
+        "some",
+        "than",
+        "that",
+        "the",
+        "their",
+        "there",
+        "this",
+        "to",
+        "under",
+        "very",
+        "was",
+        "we",
+        "what",
+        "where",
+        "which",
+        "who",
+        "will",
+        "with",
+        "you",
+        "your",
+    ]
+)
 _LISTINGS = table("listings", column("id", BigInteger))
 _COLUMNS = ("title", "description", "locality", "city")
 _NEW = ", ".join(f"new.{name}" for name in _COLUMNS)
@@ -64,7 +124,8 @@ async def ranked(
     session: AsyncSession, typed: str, eligible: Select[Any], *, limit: int
 ) -> list[int]:
     """The ids, among those that `eligible` selects, of listings with any of the words; best first."""
-    words = _WORD.findall(typed.casefold())[:_MOST_WORDS]
+    words = [word for word in _WORD.findall(typed.casefold()) if word not in _STOP_WORDS]
+    words = words[:_MOST_WORDS]
     if not words:
         return []
     if session.get_bind().dialect.name == "postgresql":

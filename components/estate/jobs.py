@@ -17,6 +17,9 @@ from components.clients.http import HTTPClient
 from components.estate import listings, posts
 from components.estate.delivery import Courier, summary
 from components.estate.outbox import Outbox, tell, telling_transaction
+from components.estate.search import SOURCE
+from components.vectors import Vectors
+from components.vectors.sync import sync
 
 logger = logging.getLogger("components.estate")
 
@@ -82,3 +85,23 @@ async def deliver_notifications(
         except Exception as error:  # noqa: BLE001  # an alert that fails must not fail the job
             logger.warning("no alert could be sent: %s", type(error).__name__)
     return dict(counts)
+
+
+async def sync_vectors(
+    *,
+    vectors: Vectors,
+    db: Annotated[
+        AsyncEngine | None, Field(description="the engine of jobs, where they have their own")
+    ] = None,
+    time: Annotated[
+        timedelta, Field(gt=timedelta(0), description="how long one run takes on new work")
+    ] = timedelta(minutes=8),
+) -> dict[str, int]:
+    """Have a vector of every listing on offer, of its text as it is now; return what was done."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + time.total_seconds()
+    counts = dict(await sync(vectors, SOURCE, db=db, until=lambda: clock() >= end))
+    if counts:
+        told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+        logger.info("vectors of listings: %s", told)
+    return counts

@@ -16,12 +16,11 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, text, type_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import LargeBinary
 
-from components.vectors.tables import VECTORS, packed
+from components.vectors.tables import SETS, VECTORS, packed
 
 LONGEST_VECTOR_INDEX = 2000
 LONGEST_HALFVEC_INDEX = 4000
 _DIGITS = 5  # of a distance: below them sums of float32 differ by their order
-_MANY_MISSING = 500
 _RRF = 60
 
 
@@ -126,14 +125,11 @@ def sqlite_vec_query(
 
 
 class ExactSearch:
-    """NumPy over the vectors of one set, which stay in memory by their keys.
-
-    What may be found, and under which key, the database says each time, so nothing here is ever old.
-    """
+    """NumPy over the vectors of one set, which stay in memory until the set is another or has changed."""
 
     def __init__(self) -> None:
-        self._set = 0
-        self._rows: dict[str, int] = {}
+        self._at = (0, -1)
+        self._ids: Any = None
         self._matrix: Any = None
 
     async def nearest(
@@ -147,45 +143,37 @@ class ExactSearch:
         """The nearest, as NumPy finds them."""
         import numpy as np  # noqa: PLC0415  # of an extra, and slow to import
 
-        there = (
-            await session.execute(
-                select(VECTORS.c.item_id, VECTORS.c.key).where(
-                    VECTORS.c.set_id == found.id, VECTORS.c.item_id.in_(eligible)
-                )
-            )
-        ).all()
-        if not there:
+        await self._load(session, found)
+        # one text, since ten thousand rows take longer than all the rest
+        listed = await session.scalar(select(func.group_concat(eligible.subquery().c[0])))
+        if not listed or not len(self._ids):
             return []
-        await self._load(session, found, {key for _, key in there})
-        rows, matrix = self._rows, self._matrix
-        ids = np.fromiter((id_ for id_, _ in there), np.int64, len(there))
-        chosen = np.fromiter((rows[key] for _, key in there), np.int64, len(there))
+        wanted = np.array(str(listed).split(","), np.int64)
+        at = np.searchsorted(self._ids, wanted).clip(max=len(self._ids) - 1)
+        at = at[self._ids[at] == wanted]
         asked = np.asarray(vector, np.float32)
         asked /= np.linalg.norm(asked)
-        distances = np.round(1 - (matrix @ asked)[chosen], _DIGITS)
+        distances = np.round(1 - (self._matrix @ asked)[at], _DIGITS)
+        ids = self._ids[at]
         return [int(id_) for id_ in ids[np.lexsort((ids, distances))[:limit]]]
 
-    async def _load(self, session: AsyncSession, found: VectorSet, keys: set[str]) -> None:
-        """Have the vectors of these keys in memory."""
+    async def _load(self, session: AsyncSession, found: VectorSet) -> None:
+        """Have the set's vectors in memory, in the order of their ids."""
         import numpy as np  # noqa: PLC0415  # of an extra, and slow to import
 
-        if self._set != found.id:
-            self._set, self._rows, self._matrix = found.id, {}, None
-        missing = keys - self._rows.keys()
-        if not missing:
+        of_set = SETS.c.id == found.id
+        revision = await session.scalar(select(SETS.c.revision).where(of_set)) or 0
+        if self._at == (found.id, revision):
             return
-        wanted = select(VECTORS.c.key, type_coerce(VECTORS.c.embedding, LargeBinary)).where(
-            VECTORS.c.set_id == found.id
-        )
-        if len(missing) > _MANY_MISSING or len(self._rows) > 2 * len(keys) + 10_000:
-            self._rows, self._matrix = {}, None
-        else:
-            wanted = wanted.where(VECTORS.c.key.in_(missing))
-        found_rows = (await session.execute(wanted)).tuples().all()
-        loaded: dict[str, bytes] = dict(found_rows)  # equal texts share a key
-        more = np.frombuffer(b"".join(loaded.values()), "<f4").reshape(len(loaded), -1)
-        lengths = np.linalg.norm(more, axis=1, keepdims=True)
-        more = more / np.where(lengths == 0, 1, lengths)
-        begin = 0 if self._matrix is None else len(self._matrix)
-        self._matrix = more if self._matrix is None else np.vstack([self._matrix, more])
-        self._rows |= {key: begin + at for at, key in enumerate(loaded)}
+        rows = (
+            await session.execute(
+                select(VECTORS.c.item_id, type_coerce(VECTORS.c.embedding, LargeBinary))
+                .where(VECTORS.c.set_id == found.id)
+                .order_by(VECTORS.c.item_id)
+            )
+        ).all()
+        matrix = np.frombuffer(b"".join(blob for _, blob in rows), "<f4")
+        matrix = matrix.reshape(len(rows), -1) if rows else matrix.reshape(0, 1)
+        lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+        ids = np.fromiter((id_ for id_, _ in rows), np.int64, len(rows))
+        self._at, self._ids, self._matrix = (found.id, revision), ids, matrix / lengths

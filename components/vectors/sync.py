@@ -25,7 +25,7 @@ from components.clients.faults import RequestError
 from components.database import transaction
 from components.vectors import Vectors, active_set, is_usable
 from components.vectors.ranking import VectorSet, index_kind
-from components.vectors.tables import SETS, VECTORS
+from components.vectors.tables import SETS, VECTORS, changed
 
 logger = logging.getLogger("components.vectors")
 
@@ -71,9 +71,15 @@ class _Due:
 
 
 async def sync(
-    vectors: Vectors, source: Source, *, until: Callable[[], bool] = lambda: False
+    vectors: Vectors,
+    source: Source,
+    *,
+    db: AsyncEngine | None = None,
+    until: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
     """Bring the vectors up to date, until `until` says that the time is over; return the counts.
+
+    `db` is another engine of the same database, such as one for jobs.
 
     Raises:
         ClientError: the provider is away, limits or refuses us; what was kept stays.
@@ -82,17 +88,17 @@ async def sync(
     counts: Counter[str] = Counter()
     if not vectors.is_on:
         return counts
-    wanted = await _set_of(vectors.db, source.collection, vectors.model)
-    async with transaction(vectors.db, write=False) as session:
+    db = db or vectors.db
+    wanted = await _set_of(db, source.collection, vectors.model)
+    async with transaction(db, write=False) as session:
         active = await active_set(session, source.collection)
     if active is not None and active.id != wanted.id:
-        await _keep_old(vectors, source, active, counts)
-    work = _Work(vectors, source, wanted, counts, until)
-    await work.fill()
-    await _index(vectors.db, wanted.id)
+        await _Work(vectors, db, source, active, counts, until).keep_true()
+    await _Work(vectors, db, source, wanted, counts, until).fill()
+    await _index(db, wanted.id)
     if active is None or active.id != wanted.id:
-        await _switch(vectors.db, source, wanted, counts)
-    return counts
+        await _switch(db, source, wanted, counts)
+    return +counts
 
 
 class _Work:
@@ -101,13 +107,14 @@ class _Work:
     def __init__(
         self,
         vectors: Vectors,
+        db: AsyncEngine,
         source: Source,
         found: VectorSet,
         counts: Counter[str],
         until: Callable[[], bool],
     ) -> None:
         self._vectors = vectors
-        self._db = vectors.db
+        self._db = db
         self._source = source
         self._set = found
         self._counts = counts
@@ -126,6 +133,22 @@ class _Work:
                 await self._embed_some(due[at : at + _BATCH])
         self._counts["refused"] += len(self._refused)
         await _sweep(self._db, self._source, self._set.id, self._counts)
+
+    async def keep_true(self) -> None:
+        """Fill a set whose model is on its way out; what cannot be embedded any more leaves it."""
+        try:
+            await self.fill()
+        except Exception as error:  # noqa: BLE001  # the model may be gone: the new one goes on
+            logger.warning("`%s` gives no more vectors: %s", self._set.model, type(error).__name__)
+            outdated = [one.id for one in await self.due()]
+            of_set = VECTORS.c.set_id == self._set.id
+            async with transaction(self._db, write=True) as session:
+                for at in range(0, len(outdated), _BATCH):
+                    some = outdated[at : at + _BATCH]
+                    await session.execute(
+                        delete(VECTORS).where(of_set, VECTORS.c.item_id.in_(some))
+                    )
+                await changed(session, SETS.c.id == self._set.id)
 
     async def due(self) -> list[_Due]:
         """What has no vector, or one of another text."""
@@ -209,6 +232,7 @@ class _Work:
                         for key, vector in [vectors[id_]]
                     ],
                 )
+                await changed(session, SETS.c.id == set_id)
         self._counts["kept"] += len(same)
         self._counts["outdated"] += len(due) - len(same)
 
@@ -250,26 +274,6 @@ async def _set_of(db: AsyncEngine, collection: str, model: str) -> VectorSet:
             continue
 
 
-async def _keep_old(
-    vectors: Vectors, source: Source, active: VectorSet, counts: Counter[str]
-) -> None:
-    """Keep the set that still answers true: what changed is embedded anew, or leaves it."""
-    work = _Work(vectors, source, active, counts, lambda: False)
-    try:
-        await work.fill()
-    except Exception as error:  # noqa: BLE001  # the old model may be gone: the new one goes on
-        logger.warning("`%s` gives no more vectors: %s", active.model, type(error).__name__)
-        changed = [one.id for one in await work.due()]
-        async with transaction(vectors.db, write=True) as session:
-            for at in range(0, len(changed), _BATCH):
-                some = changed[at : at + _BATCH]
-                await session.execute(
-                    delete(VECTORS).where(
-                        VECTORS.c.set_id == active.id, VECTORS.c.item_id.in_(some)
-                    )
-                )
-
-
 async def _sweep(db: AsyncEngine, source: Source, set_id: int, counts: Counter[str]) -> None:
     """Remove the vectors of what there is not any more, whoever ended it."""
     async with transaction(db, write=True) as session:
@@ -278,7 +282,10 @@ async def _sweep(db: AsyncEngine, source: Source, set_id: int, counts: Counter[s
             .where(VECTORS.c.set_id == set_id, VECTORS.c.item_id.not_in(source.ids))
             .returning(VECTORS.c.item_id)
         )
-        counts["removed"] += len(gone.all())
+        removed = len(gone.all())
+        if removed:
+            await changed(session, SETS.c.id == set_id)
+    counts["removed"] += removed
 
 
 async def _switch(db: AsyncEngine, source: Source, wanted: VectorSet, counts: Counter[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKey,
     Integer,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     delete,
     select,
+    update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, REAL
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -60,11 +62,16 @@ SETS = Table(
     Column("model", String(200), nullable=False),
     Column("dimensions", Integer),
     Column("state", String(10), nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("collection", "model", name="vector_set_once"),
     # an id is in the name of an index: it is never used again
     sqlite_autoincrement=True,
 )
-"""One row for each model of a collection; `state` is `active` or `filling`."""
+"""One row for each model of a collection; `state` is `active` or `filling`.
+
+`revision` is another one after each change of the set's vectors, on SQLite, where it tells a process
+that what it has in memory is old. PostgreSQL compares by itself, and no row is to be waited for there.
+"""
 
 VECTORS = Table(
     "vectors",
@@ -92,6 +99,14 @@ async def forget(session: AsyncSession, collection: str, items: Iterable[int]) -
         await session.execute(
             delete(VECTORS).where(VECTORS.c.set_id.in_(sets), VECTORS.c.item_id.in_(some))
         )
+    if ids:
+        await changed(session, SETS.c.collection == collection)
+
+
+async def changed(session: AsyncSession, sets: ColumnElement[bool]) -> None:
+    """Note that vectors of these sets have changed."""
+    if session.get_bind().dialect.name == "sqlite":
+        await session.execute(update(SETS).where(sets).values(revision=SETS.c.revision + 1))
 
 
 def packed(vector: Sequence[float]) -> bytes:

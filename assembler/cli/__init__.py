@@ -2,65 +2,41 @@
 
 In: arguments. Out: the result on standard output, all else on standard error, and a status: 0 for
 yes, 1 for a manifest that is wrong, 2 for a call that is. Never shows Python frames of its own.
+
+A command is imported when it is called; the version, the help and what a shell completes are told
+from the table of commands alone.
 """
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-import typer
+from assembler.cli.commands import COMMANDS, completed, overview
+from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
 
-from assembler.cli import output
-from assembler.cli.audit import audit
-from assembler.cli.check import check
-from assembler.cli.diff import diff
-from assembler.cli.export import export
-from assembler.cli.format import format  # noqa: A004  # the command's name
-from assembler.cli.init import init
-from assembler.cli.jobs import jobs
-from assembler.cli.matrix import matrix
-from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
-from assembler.cli.reload import reload
-from assembler.cli.run_job import run_job
-from assembler.cli.serve import serve
-from assembler.cli.show import explain, render, routes, schema
-from assembler.cli.sql import sql
-from assembler.cli.test import test
-from assembler.cli.worker import worker
-from assembler.diagnostics.errors import AssemblerError, ManifestError
-from assembler.diagnostics.exceptions import failure_of
-from assembler.review import report as reports
+if TYPE_CHECKING:
+    import typer
 
-_COMMANDS: dict[Callable[..., None], str] = {
-    check: "assembler check manifests/*.yaml --static --format github",
-    format: "assembler format manifests/*.yaml --check",
-    diff: "assembler diff --base origin/main --fail-on review",
-    audit: "assembler audit manifests/prod.yaml --profile prod",
-    matrix: "assembler matrix manifests/dev.yaml manifests/prod.yaml --format markdown",
-    render: "assembler render manifests/prod.yaml --explain resources.db.with",
-    explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
-    routes: "assembler routes manifests/dev.yaml --format json",
-    jobs: "assembler jobs manifests/prod.yaml --watch",
-    run_job: "assembler run-job manifests/prod.yaml publish-posts --at 2027-03-28T09:00+01:00",
-    worker: "assembler worker manifests/prod.yaml --concurrency 8",
-    test: "assembler test manifests/test.yaml --format junit",
-    schema: "assembler schema > manifests/manifest.schema.json",
-    export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",
-    sql: "assembler sql manifests/prod.yaml --apply",
-    serve: "assembler serve manifests/dev.yaml --reload",
-    reload: "assembler reload manifests/prod.yaml --fail-on loosened",
-    init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
-}
+COMPLETE = "ASSEMBLER_COMPLETE"  # how a shell asks: the words as arguments, the last one unfinished
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; every error becomes one message and a status."""
     _prepare_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _answer_from_the_table(words)
+    from assembler.diagnostics.errors import AssemblerError, ManifestError
+    from assembler.diagnostics.exceptions import failure_of
+
     try:
-        command()(arguments, prog_name="assembler")
+        named = words[:1] if words[0] in COMMANDS else COMMANDS
+        command(named)(words, prog_name="assembler")
     except ManifestError as error:
+        from assembler.review import report as reports
+
         warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
         raise SystemExit(INVALID) from None
     except AssemblerError as error:
@@ -75,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(USAGE)
 
 
-def command() -> typer.Typer:
-    """Return the command with all that it can do."""
+def command(names: Iterable[str] = COMMANDS) -> "typer.Typer":
+    """Return the command with what it can do, or with some of that."""
+    import typer
+
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -84,23 +62,29 @@ def command() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_assembler)
-    for function, example in _COMMANDS.items():
-        app.command(epilog=f"Example: {example}")(function)
+    for name in names:
+        row = COMMANDS[name]
+        function = getattr(import_module(f"assembler.cli.{row.module}"), name.replace("-", "_"))
+        app.command(name, epilog=f"Example: {row.example}")(function)
     return app
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        output.show(f"assembler {version('fastapi-assembler')}")
-        raise typer.Exit
+def _answer_from_the_table(words: list[str]) -> None:
+    """Say what needs no command, and exit: the version, the help, what a shell completes."""
+    if os.environ.get(COMPLETE):
+        show("\n".join(completed(words, shell=os.environ[COMPLETE])))
+        raise SystemExit
+    if words[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        show(f"assembler {version('fastapi-assembler')}")
+        raise SystemExit
+    if words[:1] in ([], ["--help"]):
+        show(overview(_assembler.__doc__ or ""))
+        raise SystemExit(0 if words else USAGE)
 
 
-def _assembler(
-    show_version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
-    ] = False,
-) -> None:
+def _assembler() -> None:
     """Assemble a FastAPI application from a YAML manifest, and check every line of it first."""
 
 

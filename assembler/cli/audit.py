@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.check import own_manifests
+from assembler.cli.check import NoCache, own_manifests
 from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK, read_chain
@@ -83,6 +83,7 @@ def audit(
     ] = False,
     format: Annotated[AuditFormat, typer.Option(help="How to print.")] = AuditFormat.text,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules instead.")] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Tell what to think twice about: status 1 where it is grave, 2 where nobody could look."""
     if rules:
@@ -90,7 +91,10 @@ def audit(
         return
     if only_new and base is None:
         raise UsageError("--new tells what is new against --base: give that as well")
-    found, failures = _all_audited(files or _environments(), profile, base)
+    from assembler.plan.static.cache import kept
+
+    with kept(anew=no_cache):
+        found, failures = _all_audited(files or _environments(), profile, base)
     _report(found, failures, format)
     if failures:
         raise typer.Exit(USAGE)

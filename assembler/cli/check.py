@@ -17,6 +17,11 @@ from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
 from assembler.document.project import found_manifest
 from assembler.review import report as reports
 
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Read all source anew, and keep nothing of it."),
+]
+
 
 class CheckFormat(StrEnum):
     """How `check` prints what it found."""
@@ -46,6 +51,7 @@ def check(
         typer.Option("--static", help="Read source instead of importing it, and no variables."),
     ] = False,
     format: Annotated[CheckFormat, typer.Option(help="How to print.")] = CheckFormat.text,
+    no_cache: NoCache = False,
 ) -> None:
     """Check manifests: text, shape, references, imports and options. Status 1 where one is wrong."""
     found: list[Diagnostic] = []
@@ -53,7 +59,7 @@ def check(
     paths = list(dict.fromkeys(files or own_manifests()))
     for path in paths:
         try:
-            checked = _checked(path, static=static)
+            checked = _checked(path, static=static, anew=no_cache)
         except UsageError as error:
             unreadable.append(f"error: {error}")
             continue
@@ -83,12 +89,13 @@ def own_manifests(*, with_expectations: bool = False) -> list[Path]:
     return [found_manifest(path) for path in found]
 
 
-def _checked(path: Path, *, static: bool) -> list[Diagnostic]:
+def _checked(path: Path, *, static: bool, anew: bool) -> list[Diagnostic]:
     from assembler.plan.load import load
     from assembler.plan.sql.lint import lint
+    from assembler.plan.static.cache import kept
 
     try:
-        with results_apart():
+        with results_apart(), kept(anew=anew):
             plan = load(path, static=static, lazy=False)
             return [*plan.warnings, *lint(plan.sql)]
     except ManifestError as error:

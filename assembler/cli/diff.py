@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assembler.cli.check import NoCache
 from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.review import report as reports
@@ -66,20 +67,16 @@ def diff(
         Gate, typer.Option(help="End with status 1 from this grade on.")
     ] = Gate.loosened,
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = DiffFormat.text,
+    no_cache: NoCache = False,
 ) -> None:
     """Tell what a change of manifests means: looser, other behaviour, tighter, or cosmetic."""
     compared: list[Comparison] = []
     failures: list[str] = []
-    for review, pair in _given(files or [], base, failures):
-        try:
-            compared.append(review.compare(pair))
-        except UsageError as error:
-            complain(f"error: {error}")
-            failures.append(str(error))
-        except ManifestError as error:
-            complain(f"error: {_invalid(pair)}")
-            _show_faults(error)
-            failures.append(_invalid(pair))
+    from assembler.plan.static.cache import kept
+
+    with kept(anew=no_cache):
+        for review, pair in _given(files or [], base, failures):
+            _compare(review, pair, compared, failures)
     text = _printed(compared, failures, format)
     if text:
         show(text)
@@ -110,6 +107,20 @@ def _given(
         return
     review = Review(now, shelf)
     yield from ((review, pair) for pair in pairs)
+
+
+def _compare(
+    review: "Review", pair: "PathPair", compared: "list[Comparison]", failures: list[str]
+) -> None:
+    try:
+        compared.append(review.compare(pair))
+    except UsageError as error:
+        complain(f"error: {error}")
+        failures.append(str(error))
+    except ManifestError as error:
+        complain(f"error: {_invalid(pair)}")
+        _show_faults(error)
+        failures.append(_invalid(pair))
 
 
 def _grade(gate: Gate) -> int:

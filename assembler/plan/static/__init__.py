@@ -5,26 +5,30 @@ its object, with the parameters and the types that the source shows. Refuses wha
 in the same words, and a module whose text is not Python. What only a running process knows takes
 any option, and `SourceReader.unknown` says why.
 
-The modules in the order to read them: vocabulary, module, names, hints, signatures, looseness.
+The modules in the order to read them: vocabulary, module, names, hints, signatures, looseness, cache.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import json
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import BEHIND, module_not_found, names_class
 from assembler.plan.signature import Target
-from assembler.plan.static.looseness import Looseness, OptionFacts, literal
+from assembler.plan.static import cache
+from assembler.plan.static.looseness import UNTOLD, Looseness, OptionFacts, literal
 from assembler.plan.static.module import EarlierTree, Source
 from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
 from assembler.plan.static.signatures import Signatures
 from assembler.plan.static.vocabulary import Known, Opaque
+
+_Answer = TypeVar("_Answer")
 
 
 class SourceReader:
@@ -46,8 +50,10 @@ class SourceReader:
 
         `leading` is how many arguments the assembler passes by position.
         """
-        value = self._found(path)
-        target, why = self._signatures.target(path, value, leading)
+        target, why = self._told(
+            lambda: self._signatures.target(path, self._found(path), leading),
+            *("target", path, leading),
+        )
         if why is not None:
             self.unknown[path] = why
         return target
@@ -57,6 +63,9 @@ class SourceReader:
 
         Raises `ImportFault` as `target` does.
         """
+        return self._told(lambda: self._options(path), "options", path)
+
+    def _options(self, path: str) -> tuple[str, Mapping[str, OptionFacts] | None]:
         value = self._found(path)
         item = shown(value)
         defined = item.path if item is not None and (item.is_class or item.is_function) else path
@@ -69,6 +78,9 @@ class SourceReader:
         An object that is made of a class in its module is told by that class, a function by the one
         that it declares to return. Raises `ImportFault` as `target` does.
         """
+        return self._told(lambda: self._lineage(path, attribute), "lineage", path, attribute)
+
+    def _lineage(self, path: str, attribute: str) -> tuple[tuple[str, ...], object]:
         item = shown(self._found(path))
         if item is not None and item.is_function:
             item = shown(self._names.resolve(item.returns, item.parent))
@@ -87,6 +99,9 @@ class SourceReader:
 
         Raises `ImportFault` as `target` does.
         """
+        return self._told(lambda: self._posted_paths(path), "posted paths", path)
+
+    def _posted_paths(self, path: str) -> tuple[str, ...]:
         item = shown(self._found(path))
         if item is None or not item.is_attribute:
             return ()
@@ -98,14 +113,29 @@ class SourceReader:
 
         Raises `ImportFault` as `target` does.
         """
+        names = self._told(lambda: self._modules(path), "modules", path)
+        sources = (self._names.load(name) for name in names)
+        return tuple(source for source in sources if source is not None)
+
+    def _modules(self, path: str) -> tuple[str, ...]:
         value = self._found(path)
         module_path, colon, _ = path.partition(":")
         named = self._module(module_path) if colon else self._longest_module(path)[0]
         parts = named.name.split(".")
         names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-        sources = (self._names.load(name) for name in (*names, *self._definers(value)))
-        found = {source.name: source for source in sources if source is not None}
-        return tuple(found.values())
+        return tuple(dict.fromkeys([*names, *self._definers(value)]))
+
+    def _told(self, work: Callable[[], _Answer], *question: object) -> _Answer:
+        """Answer a question, by what an earlier process was told where the source still says so."""
+        answers = cache.current()
+        if answers is None:
+            return work()
+        asked = json.dumps([*question, self._imports.packages])
+        found: _Answer = answers.get(asked, self._names.fingerprint)
+        if found is UNTOLD:
+            found, used = self._names.used_by(work)
+            answers.put(asked, {name: self._names.fingerprint(name) for name in used}, found)
+        return found
 
     def _found(self, path: str) -> Found:
         """Follow `path`, refusing what the import list does not have."""

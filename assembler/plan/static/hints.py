@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import datetime as dt
 from collections import abc
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
@@ -19,6 +20,18 @@ from assembler.plan.static.vocabulary import ENUMS, TYPES, WRAPPERS, Unreadable
 _FACTS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
 _AFTER = "pydantic.AfterValidator"  # it sees what the type let pass
 _DESCRIBING = {"annotated_doc", "annotated_types", "typing_extensions"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """What a `Field` was made of, as metadata beside it: pydantic does not give that back."""
+
+    given: Mapping[str, Any]
+
+
+def limited(hint: Any, given: Mapping[str, Any]) -> Any:
+    """Return a type with the limits of a `Field`."""
+    return Annotated[hint, Field(**given), Limits(given)]
 
 
 class Hints:
@@ -103,7 +116,7 @@ class Hints:
                 facts |= self._advised(named.get("json_schema_extra"), scope)
             elif not (isinstance(item, str) or found == _AFTER or _describes(found)):
                 return Any  # a validator may take other values than the type does
-        return Annotated[hint, Field(**facts)] if facts and hint is not Any else hint
+        return limited(hint, facts) if facts and hint is not Any else hint
 
     def _advised(self, extra: Any, scope: Any) -> dict[str, Any]:
         """Return what `advised_length` reads of a `Field`."""

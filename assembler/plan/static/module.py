@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import operator
 import re
 import sys
@@ -73,6 +74,9 @@ class Source:
         self.file = spec.origin if spec.has_location else None
         self.folders = None if folders is None else list(folders)
         self.wildcards: list[str] = []  # filled, as the bindings are, when the tree is read
+        self.functions: dict[
+            int, tuple[Any, ast.AST]
+        ] = {}  # the objects too, so that no other one gets their number
         self._bindings: dict[int, dict[str, list[Binding]]] = {}
         self._spec = spec
         self._text = text  # what stands in the place of the one on disk
@@ -84,11 +88,27 @@ class Source:
             return self._text
         if self._spec.loader is None:
             return ""  # a namespace package
+        _ = self._hash  # before the text: one that changes in between is then read anew next time
         get_source = getattr(self._spec.loader, "get_source", None)
         try:
             return get_source(self._spec.name) if get_source else None
         except (ImportError, SyntaxError) as error:  # the text is not in the encoding it claims
             raise unreadable(self.name, error.__cause__ or error) from error
+
+    @property
+    def fingerprint(self) -> tuple[str | None, str]:
+        """The file, and a hash of what stands in it, or of the folders of a namespace package."""
+        if self.file is None:
+            return None, repr(self.folders)
+        said = self._hash or hashlib.sha256((self.code or "").encode("utf-8", "surrogatepass"))
+        return self.file, said.hexdigest()
+
+    @functools.cached_property
+    def _hash(self) -> Any:
+        """Hash the file, where it is what is read; None where something else is."""
+        file = Path(self.file or "")
+        is_read = self._text is None and file.suffix in SOURCE_SUFFIXES and file.is_file()
+        return hashlib.sha256(file.read_bytes()) if is_read else None
 
     @functools.cached_property
     def tree(self) -> griffe.Module | None:
@@ -120,6 +140,11 @@ class Source:
     def bound(self, owner: griffe.Object | None) -> dict[str, list[Binding]]:
         """Return the bindings of the module or of a class body in it, in order."""
         return self._bindings.get(id(owner), {})
+
+    def has_yield(self, function: griffe.Object) -> bool:
+        """Tell whether a call of a function in this module gives a generator."""
+        _, node = self.functions.get(id(function), (None, None))
+        return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _yields(node)
 
     def note(self, owner: Any, name: str, value: Any, node: Any) -> None:
         """Add a binding, unless it stands where this Python never comes."""
@@ -208,8 +233,8 @@ def _recorder(source: Source) -> griffe.Extension:
         def on_instance(self, *, node: Any, obj: Any, agent: Any, **kwargs: Any) -> None:
             if _is_bound(obj, node, agent.current):
                 source.note(obj.parent, obj.name, obj, node)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _yields(node):
-                obj.labels.add("generator")
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                source.functions[id(obj)] = (obj, node)
 
         def on_attribute_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
             # `X = other` under `except ImportError`: griffe passes over a second value of a name.

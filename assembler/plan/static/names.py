@@ -29,6 +29,8 @@ class Names:
         self._earlier = earlier
         self._loaded: dict[str, Source | None] = {}
         self._active: set[Hashable] = set()
+        self._used: set[str] = set()
+        self._fingerprints: dict[str, tuple[str | None, str] | None] = {}
 
     def once(self, key: Hashable, work: Callable[[], _Result], otherwise: _Result) -> _Result:
         """Do `work`, unless that is what is being done: names may lead in a circle."""
@@ -42,12 +44,25 @@ class Names:
 
     def load(self, name: str) -> Source | None:
         """Find a module without running anything, its parents included; None where there is none."""
+        self._used.add(name)
         if name not in self._loaded:
             parent = self.load(name.rpartition(".")[0]) if "." in name else None
             folders = parent.folders if parent is not None else None
             reachable = name and ("." not in name or folders is not None)
             self._loaded[name] = find(name, folders, self._earlier) if reachable else None
         return self._loaded[name]
+
+    def used_by(self, work: Callable[[], _Result]) -> tuple[_Result, set[str]]:
+        """Do `work`; return what it gave, and the names of all modules that it looked for."""
+        self._used = set()
+        return work(), self._used
+
+    def fingerprint(self, name: str) -> tuple[str | None, str] | None:
+        """Return the file of a module and the hash of what it says; None where there is none."""
+        if name not in self._fingerprints:
+            source = self.load(name)
+            self._fingerprints[name] = None if source is None else source.fingerprint
+        return self._fingerprints[name]
 
     def step(self, value: Found, name: str) -> Found | None:
         """Return the attribute `name` of `value`."""

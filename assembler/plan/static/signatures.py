@@ -73,12 +73,16 @@ class Signatures:
 
     def _is_async(self, function: Any) -> bool:
         """Tell whether calling it gives a coroutine: no decorator, not even `cache`, shows that."""
-        is_coroutine = {"async", "generator"} & function.labels == {"async"}
+        is_coroutine = "async" in function.labels and not self._yields(function)
         return is_coroutine and self._is_plain(function)
 
     def _is_generator(self, function: Any) -> bool:
         """Tell whether calling it gives a generator: `contextmanager` makes it something else."""
-        return "generator" in function.labels and self._is_plain(function)
+        return self._yields(function) and self._is_plain(function)
+
+    def _yields(self, function: Any) -> bool:
+        source = self._names.load(function.module.path)
+        return source is not None and source.has_yield(function)
 
     def _is_plain(self, function: Any) -> bool:
         found = {self._resolved(item.value, function.parent) for item in function.decorators}

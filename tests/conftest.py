@@ -4,6 +4,8 @@ signals as a process has them that nobody put into the background.
 
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +22,14 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache_folder() -> Iterator[None]:
+    """Keep what commands read of sources out of the user's own cache folder."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", folder)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

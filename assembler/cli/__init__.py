@@ -14,8 +14,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from assembler.cli import output  # a module is called `show` as well
 from assembler.cli.commands import COMMANDS, completed, overview
-from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
+from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
 
 if TYPE_CHECKING:
     import typer
@@ -71,17 +72,28 @@ def command(names: Iterable[str] = COMMANDS) -> "typer.Typer":
 
 def _answer_from_the_table(words: list[str]) -> None:
     """Say what needs no command, and exit: the version, the help, what a shell completes."""
+    try:
+        status = _answered(words)
+    except BrokenPipeError:  # the reader has left, and Python would say so at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = INVALID
+    if status is not None:
+        raise SystemExit(status)
+
+
+def _answered(words: list[str]) -> int | None:
     if os.environ.get(COMPLETE):
-        show("\n".join(completed(words, shell=os.environ[COMPLETE])))
-        raise SystemExit
+        output.show("\n".join(completed(words, shell=os.environ[COMPLETE])))
+        return 0
     if words[:1] == ["--version"]:
         from importlib.metadata import version
 
-        show(f"assembler {version('fastapi-assembler')}")
-        raise SystemExit
+        output.show(f"assembler {version('fastapi-assembler')}")
+        return 0
     if words[:1] in ([], ["--help"]):
-        show(overview(_assembler.__doc__ or ""))
-        raise SystemExit(0 if words else USAGE)
+        output.show(overview(_assembler.__doc__ or ""))
+        return 0 if words else USAGE
+    return None
 
 
 def _assembler() -> None:

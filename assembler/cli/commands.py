@@ -155,9 +155,20 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "serve": Command(
         "serve",
-        "Serve a manifest with uvicorn, by its `server` section.",
+        "Serve a manifest with uvicorn, by its `server` section; SIGHUP and `reload` let edits go live.",
         "assembler serve manifests/dev.yaml --reload",
         {"--reload": ()},
+    ),
+    "reload": Command(
+        "reload",
+        "Let what a manifest says now go live in the server that runs it, or leave all as it is.",
+        "assembler reload manifests/prod.yaml --fail-on loosened",
+        {
+            "--to": (),
+            "--fail-on": ("loosened", "review", "behaviour", "tightened", "cosmetic", "never"),
+            "--socket": (),
+            "--pid": (),
+        },
     ),
     "init": Command(
         "init",

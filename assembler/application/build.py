@@ -30,7 +30,7 @@ from assembler.plan.load import Plan
 from assembler.runtime import log_queue
 from assembler.runtime.asgi_lifespan import LifespanProtocol
 from assembler.runtime.health_checks import checks
-from assembler.runtime.hooks import Opening, RouterLifespans
+from assembler.runtime.hooks import EnteredLifespan, Opening, RouterLifespans
 from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.lifespan_client import LifespanClient
@@ -99,6 +99,7 @@ class _Builder:
         for component in self.plan.configure:
             self.objects.call(component, partial(component.target.value, self.app), "failed")
         mounts = self.add_routes()
+        entered = self.lifespans()
         startup = self.startup()
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
         jobs = self.job_openings()
@@ -117,9 +118,12 @@ class _Builder:
         routers = RouterLifespans(self.app)
         inner = [self.router_opening(routers, index), *self.mount_openings(mounts, shared)]
         lifespan = Lifespan(self.plan, self.assembly, resources, startup, inner, shutdown, jobs)
+        lifespan.lifespans = [each.opening() for each in entered]
         self.assembly.resources = shared
         self.assembly.checks.update(checks(self.plan, self.objects.resources))
-        protocol = LifespanProtocol(lifespan, (shared, routers.state))
+        protocol = LifespanProtocol(
+            lifespan, (shared, *(each.state for each in entered), routers.state)
+        )
         self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole
         return self.app
 
@@ -215,6 +219,16 @@ class _Builder:
         except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd routers
             message = f"`{component.target.name}` cannot be included"
             self.objects.note(message, error, component.span)
+
+    def lifespans(self) -> list[EnteredLifespan]:
+        """Return the lifespans of the manifest; one that takes nothing by position gets no app."""
+        found = []
+        for component in self.plan.lifespan:
+            arguments = self.objects.arguments(component) or {}
+            application = () if component.target.signature.lacks_place else (self.app,)
+            make = partial(component.target.value, *application, **arguments)
+            found.append(EnteredLifespan(component, make))
+        return found
 
     def startup(self) -> list[Running | Group]:
         """Return functions and SQL in the order of the manifest."""

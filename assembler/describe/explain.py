@@ -84,7 +84,12 @@ def explanation(
         "middleware": list(_layers(plan, app))[::-1],
     }
     if method is None or path is None:
-        sections = {"startup": plan.startup, "jobs": plan.jobs, "shutdown": plan.shutdown}
+        sections = {
+            "lifespan": plan.lifespan,
+            "startup": plan.startup,
+            "jobs": plan.jobs,
+            "shutdown": plan.shutdown,
+        }
         for name, components in sections.items():
             facts[name] = [_entry(component) for component in components]
         facts |= {"route": None, "shadowed": [], "routes": [route.as_dict() for route in routes]}

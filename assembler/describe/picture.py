@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assembler.diagnostics.span import printable
+from assembler.document.sections import ENTRIES
 
 _WIDE = 100  # an option's value is cut there: the manifest has it whole
+_DRAWN_ABOVE = {"middleware", "routes"}
 Facts = dict[str, Any]
 
 
@@ -53,8 +55,8 @@ def _drawn(facts: Facts) -> Iterator[str]:
         yield ""
         yield "  a 500 for what is raised inside them has nothing that these layers add"
         yield from (f"    {_named(layer)}" for layer in passed)
-    for section in ("resources", "startup", "jobs", "shutdown"):
-        if facts.get(section):
+    for section in (str(one.path[-1]) for one in ENTRIES.values()):
+        if section not in _DRAWN_ABOVE and facts.get(section):
             yield ""
             yield f"  {section}"
             yield from (f"    {_named(entry)}" for entry in facts[section])

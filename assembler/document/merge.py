@@ -30,7 +30,7 @@ from assembler.document.nodes import (
     walk,
 )
 from assembler.document.project import Project, project_of
-from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, SECTIONS, entry_id
+from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, SECTIONS, entry_id, whole_entry
 
 _Word = Literal["$before", "$after"]
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
@@ -136,15 +136,16 @@ class _Merger:
 
     def entries(self, base: SequenceNode, layer: SequenceNode, path: NodePath) -> SequenceNode:
         """Merge two lists of entries by id; positions are taken after removals."""
+        items = [whole_entry(path, item) for item in layer.items]
         ids: dict[str, Node] = {}
         for index, item in enumerate(base.items):
             ids[entry_id(path, item) or f"#{index}"] = item
         added: dict[str, Node] = {}
         moves: dict[str, MappingNode] = {}
-        for item in layer.items:
+        for item in items:
             if self.is_set(item, "$remove") and isinstance(item, MappingNode):
                 self.remove_entry(ids, item, path)
-        for index, item in enumerate(layer.items):
+        for index, item in enumerate(items):
             if self.is_set(item, "$remove"):
                 continue
             name = entry_id(path, item) or f"#{len(ids)}.{index}"

@@ -24,7 +24,7 @@ from assembler.document.nodes import (
     SequenceNode,
     locate,
 )
-from assembler.document.sections import ENTRY_LISTS, entry_id
+from assembler.document.sections import ENTRY_LISTS, entry_id, whole_entry
 
 
 def override_document(document: Document, override: Mapping[str, Any]) -> Document:
@@ -49,7 +49,8 @@ def override_document(document: Document, override: Mapping[str, Any]) -> Docume
         except UnknownEntry as error:
             faults.append(Diagnostic("unknown-id", error.message, key, help=error.help))
             continue
-        root = cast("MappingNode", _put(root, path, Member(key, _node(value, where))))
+        node = _whole(path, _node(value, where))
+        root = cast("MappingNode", _put(root, path, Member(key, node)))
     raise_faults([*faults, *_duplicates(root, file)])
     return replace(document, root=root)
 
@@ -58,6 +59,12 @@ def _one_line(address: Any) -> str:
     if not isinstance(address, str) or not address:
         raise UsageError(f"override `{address}` is no path: `section.id.with.option` is one")
     return address.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _whole(path: NodePath, node: Node) -> Node:
+    if isinstance(node, SequenceNode):
+        return SequenceNode(tuple(whole_entry(path, item) for item in node.items), node.span)
+    return whole_entry(path[:-1], node)
 
 
 def _put(node: Node | None, path: NodePath, member: Member) -> Node:

@@ -9,20 +9,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode
+from assembler.document.nodes import MappingNode, Member, Node, NodePath, ScalarNode
 
 
 class EntrySection(NamedTuple):
     """One section: where it stands, what one of its entries is called, what their order does.
 
     `in_order` says what is done to the entries one after the other; it is empty where their order
-    has no meaning. `is_mapping` where the keys are the ids: all others are lists.
+    has no meaning. `is_mapping` where the keys are the ids: all others are lists. `is_short` where a
+    text may stand for an entry that has it as its `use`, and no more.
     """
 
     path: NodePath
     singular: str
     in_order: str
     is_mapping: bool = False
+    is_short: bool = False
 
     @property
     def name(self) -> str:
@@ -32,6 +34,7 @@ class EntrySection(NamedTuple):
 
 _TABLE = (
     EntrySection(("resources",), "resource", "opened", is_mapping=True),
+    EntrySection(("lifespan",), "lifespan", "entered", is_short=True),
     EntrySection(("middleware",), "layer", "passed"),
     EntrySection(("exception_handlers",), "handler", ""),
     EntrySection(("configure",), "function", "called"),
@@ -45,6 +48,7 @@ ENTRIES: Mapping[str, EntrySection] = MappingProxyType(
 )
 ENTRY_LISTS = frozenset(section.path for section in _TABLE if not section.is_mapping)
 ENTRY_PATHS = frozenset(section.path for section in _TABLE)
+_SHORT = frozenset(section.path for section in _TABLE if section.is_short)
 # Those at the top, where no value means an empty one.
 SECTIONS = frozenset({str(section.path[0]) for section in _TABLE}) | {
     "app",
@@ -73,6 +77,13 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
         use = _text(entry, "use")
         return _text(entry, "mount") or (f"{use} {prefix}" if use and prefix else use)
     return _text(entry, "use") or ("sql" if "sql" in entry.members else None)
+
+
+def whole_entry(path: NodePath, entry: Node) -> Node:
+    """Return an entry of the list at `path`, where it is a text as the mapping that it stands for."""
+    if path in _SHORT and isinstance(entry, ScalarNode) and isinstance(entry.value, str):
+        return MappingNode({"use": Member(entry.span, entry)}, entry.span)
+    return entry
 
 
 def _text(entry: MappingNode, key: str) -> str | None:

@@ -12,7 +12,7 @@ from assembler.manifest.app import App, Server
 from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
 from assembler.manifest.review import Audit, Expectation
 from assembler.manifest.section import ImportPath, Section
-from assembler.manifest.step import Scheduler, Shutdown, Startup
+from assembler.manifest.step import LifespanFunction, Scheduler, Shutdown, Startup
 
 
 def _version(value: Any) -> Any:
@@ -39,6 +39,11 @@ class Manifest(Section):
     resources: dict[str, Resource] = Field(
         {},
         description="Objects with a life: made and opened top to bottom, closed bottom to top, `${resources.id}` elsewhere.",
+    )
+    lifespan: list[LifespanFunction] = Field(
+        [],
+        description="Existing lifespans, as FastAPI takes one: entered with the app, in order, once the resources are open, and left in reverse before these close. What they yield joins the state of requests. A path alone is an entry, too.",
+        examples=[["shop.main.lifespan"]],
     )
     middleware: list[Middleware] = Field(
         [], description="The stack, the outermost first: a request travels it as one reads it."

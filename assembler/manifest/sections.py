@@ -13,10 +13,11 @@ from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
 from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
 from assembler.manifest.section import Section
-from assembler.manifest.step import Job, Shutdown, Startup
+from assembler.manifest.step import Job, LifespanFunction, Shutdown, Startup
 
 Role = Literal[
     "resource",
+    "lifespan",
     "middleware",
     "handler",
     "configure",
@@ -39,6 +40,7 @@ class EntryModel(NamedTuple):
 ENTRY_MODELS: Mapping[str, EntryModel] = MappingProxyType(
     {
         "resources": EntryModel(Resource, "resource"),
+        "lifespan": EntryModel(LifespanFunction, "lifespan"),
         "middleware": EntryModel(Middleware, "middleware"),
         "exception_handlers": EntryModel(Handler, "handler"),
         "configure": EntryModel(Configure, "configure"),

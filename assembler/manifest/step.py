@@ -62,6 +62,13 @@ class Statement(Section):
         return self
 
 
+class LifespanFunction(Entry):
+    """What gives an async context manager, entered anew at each start with the app."""
+
+    timeout: Duration = Field(timedelta(seconds=30), description="Bounds the entering.")
+    close_timeout: Duration = Field(timedelta(seconds=10), description="Bounds the leaving.")
+
+
 class Startup(Section):
     """One step of the start, after the resources are open: a function, or SQL."""
 

@@ -113,6 +113,7 @@ USAGES: Mapping[Role, Usage] = MappingProxyType(
         "router": Usage(0, _if_factory, "a router"),
         "mount": Usage(0, _if_app_factory, "a callable"),
         "dependency": Usage(0, _with_options, "a callable"),
+        "lifespan": Usage(1),
         "startup": Usage(),
         "job": Usage(),
         "shutdown": Usage(),
@@ -223,13 +224,15 @@ def _uncallable(role: Role, target: Target, *, is_called: bool) -> str | None:
         return f"`{target.path}`{of_type} cannot be called"
     if role == "handler" and not is_called and not _takes_two(target.value):
         return f"`{target.name}` cannot be called with a request and an exception"
-    if target.signature.lacks_place:
+    if target.signature.lacks_place and role != "lifespan":
         return f"`{target.name}` takes nothing by position, and is given the application so"
     return None
 
 
 def _undone(role: Role, target: Target) -> tuple[str | None, str | None]:
     """Say why a call would not do its work or not give what is wanted, and the remedy."""
+    if role == "lifespan":
+        return _no_context(target)
     if target.is_async and USAGES[role].is_called is not None:
         remedy = "make it in a plain function, and connect in its `__aenter__`"
         message = f"`{target.name}` is async, and nothing waits for it here"
@@ -239,6 +242,26 @@ def _undone(role: Role, target: Target) -> tuple[str | None, str | None]:
         message = f"`{target.name}` has a `yield`, so that a call of it runs nothing"
         return message, remedy if role == "resource" else None
     return _wrong_gift(role, target)
+
+
+def _no_context(target: Target) -> tuple[str | None, str | None]:
+    """Say why a call gives no async context manager, and the remedy."""
+    remedy = "decorate it with `contextlib.asynccontextmanager`"
+    if target.is_generator:
+        return f"`{target.name}` has a `yield`, and is no async context manager", remedy
+    if target.is_async:
+        return f"`{target.name}` is async, and gives no async context manager", None
+    inner = getattr(target.value, "__wrapped__", None)
+    if inspect.isgeneratorfunction(inner):
+        return f"`{target.name}` gives a context manager that is not async", None
+    declared = class_of(target.signature.returns)
+    if target.value is None or inner is not None or declared is None or _is_context(declared):
+        return None, None
+    return f"`{target.path}` gives a {declared.__name__}, which is no async context manager", None
+
+
+def _is_context(declared: type) -> bool:
+    return hasattr(declared, "__aenter__") and hasattr(declared, "__aexit__")
 
 
 def _no_factory(

@@ -56,6 +56,7 @@ class Plan:
     secrets: Secrets = field(repr=False)
     settings: Any = field(repr=False)
     resources: tuple[Component, ...]
+    lifespan: tuple[Component, ...]
     middleware: tuple[Component, ...]
     handlers: tuple[Component, ...]
     configure: tuple[Component, ...]
@@ -258,6 +259,7 @@ class _Planner:
             secrets=self.secrets,
             settings=resolver.settings,
             resources=of("resource"),
+            lifespan=of("lifespan"),
             middleware=of("middleware"),
             handlers=of("handler"),
             configure=of("configure"),

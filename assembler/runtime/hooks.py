@@ -1,13 +1,18 @@
 """What is opened at the start and closed at the end → how each is.
 
-In: the object of a resource, the application itself. Out: an `Opening` for a resource, by the
-methods that its object has; the lifespan of all routers as a pair of `open` and `aclose`. Opens
-nothing itself.
+In: the object of a resource, a lifespan of the manifest, the application itself. Out: an `Opening`
+for a resource, by the methods that its object has; one for a lifespan, with what it yields; the
+lifespan of all routers as a pair of `open` and `aclose`. Opens nothing itself.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncContextDecorator,
+    ContextDecorator,
+    nullcontext,
+)
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,10 +22,11 @@ from starlette.applications import Starlette
 from assembler.diagnostics.span import Span
 from assembler.plan.component import CLOSERS, OPENERS, Component
 from assembler.runtime.report import Phase
-from assembler.runtime.task import call, nothing
+from assembler.runtime.task import StepError, call, nothing
 
 _STARTUP_LIMIT = timedelta(seconds=30)
 _CLOSE_LIMIT = timedelta(seconds=10)
+_DECORATORS = (AsyncContextDecorator, ContextDecorator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,16 @@ class Opening:
     on_error: str = "fail"
 
 
-def resource_opening(component: Component, value: Any) -> Opening:
-    """Say how the object of a resource is opened and closed, by the methods it has."""
+def resource_opening(
+    component: Component, value: Any, make: Callable[[], Any] | None = None
+) -> Opening:
+    """Say how the object of a resource is opened and closed, by the methods it has.
+
+    `make` makes another one, where the object can be entered once only.
+    """
     entry = component.entry
-    enter, leave = _methods(value)
+    is_renewed = make is not None and _is_single_use(value)
+    enter, leave = _methods(_Renewed(value, make) if is_renewed else value)
     return Opening(
         id=component.id,
         phase="resource",
@@ -51,6 +63,61 @@ def resource_opening(component: Component, value: Any) -> Opening:
         close_timeout=entry.close_timeout,
         on_error=entry.on_error,
     )
+
+
+class _Renewed:
+    """What `@asynccontextmanager` gave is entered once only: made anew for each time after."""
+
+    def __init__(self, first: Any, make: Any) -> None:
+        self._next: Any = first
+        self._make = make
+        self._entered: Any = None
+
+    async def __aenter__(self) -> None:
+        context, self._next = self._next or self._make(), None
+        self._entered = context
+        await _methods(context)[0]()
+
+    async def __aexit__(self, *error: object) -> None:
+        await _methods(self._entered)[1]()
+
+
+def _is_single_use(value: Any) -> bool:
+    """Tell whether `contextlib` made the object of a function with a `yield`."""
+    inner = getattr(value, "gen", None) if isinstance(value, _DECORATORS) else None
+    return inspect.isasyncgen(inner) or inspect.isgenerator(inner)
+
+
+class EnteredLifespan:
+    """One lifespan of the manifest: `make` gives its context manager, `state` is what that yields."""
+
+    def __init__(self, component: Component, make: Callable[[], Any]) -> None:
+        self.component = component
+        self.state: dict[str, Any] = {}
+        self._make = make
+        self._context: AbstractAsyncContextManager[Any] = nullcontext()
+
+    def opening(self) -> Opening:
+        """Return how it is entered and left."""
+        part = self.component
+        times = part.entry.timeout, part.entry.close_timeout
+        return Opening(part.id, "lifespan", self._open, self._close, part.span, *times)
+
+    async def _open(self) -> None:
+        self.state.clear()
+        context = self._make()
+        if not (hasattr(type(context), "__aenter__") and hasattr(type(context), "__aexit__")):
+            kind = type(context).__name__
+            raise StepError(f"gives a {kind}, which is no async context manager")
+        told = await context.__aenter__()
+        if told is not None and not isinstance(told, Mapping):
+            await context.__aexit__(None, None, None)
+            raise StepError(f"yields a {type(told).__name__}, not a mapping for the state")
+        self.state.update(told or {})
+        self._context = context
+
+    async def _close(self) -> None:
+        await self._context.__aexit__(None, None, None)
 
 
 class RouterLifespans:

@@ -6,6 +6,7 @@ What user code raises, and options that a resource does not fit, are noted with 
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -57,7 +58,8 @@ class Objects:
             if value is not MISSING:
                 self.resources[component.id] = value
                 try:
-                    found.append(resource_opening(component, value))
+                    make = partial(self._again, component)
+                    found.append(resource_opening(component, value, make))
                 except Exception as error:  # noqa: BLE001  # an object may raise when it is asked
                     what = f"`{component.target.name}` cannot be opened"
                     self.note(what, error, component.span)
@@ -74,6 +76,9 @@ class Objects:
             self.faults.append(Diagnostic("not-callable", message, component.span))
             return MISSING
         return value
+
+    def _again(self, component: Component) -> Any:
+        return component.target.value(**(self.arguments(component) or {}))
 
     def call(self, component: Component, function: Callable[..., Any], failing: str) -> Any:
         """Call `function` with the options of `component`; `MISSING` where that failed."""

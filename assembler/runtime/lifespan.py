@@ -1,7 +1,7 @@
 """A built application → its start and its stop.
 
-In: the plan, what it opens and runs. Out: a `Lifespan`: resources open from top to bottom, startup
-steps run, routers' and mounts' own lifespans are entered, and last what works by itself, such as a
+In: the plan, what it opens and runs. Out: a `Lifespan`: resources open from top to bottom, the
+manifest's own lifespans are entered, startup steps run, routers' and mounts' own lifespans are entered, and last what works by itself, such as a
 scheduler; at the end that is left first, shutdown hooks run, and everything that was opened is
 closed in reverse.
 
@@ -74,6 +74,7 @@ class Lifespan:
     shutdown: list[Running]
     running: list[Opening] = field(default_factory=list)  # works by itself: left before the hooks
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    lifespans: list[Opening] = field(default_factory=list)  # entered when resources are open
     tried: Callable[[], Awaitable[None]] | None = None  # awaited once resources are open
     is_told: InitVar[bool] = True  # by a log record of the start, and one of the stop
     recorder: StepRecorder = field(init=False)
@@ -98,6 +99,9 @@ class Lifespan:
                 await self._open(opening)
             if self.tried is not None:
                 await self.tried()
+            for opening in self.lifespans:
+                look()
+                await self._open(opening)
             for item in self.startup:
                 look()
                 await self._run_all(item, look)

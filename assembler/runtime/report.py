@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 logger = logging.getLogger("assembler")
 
-Phase = Literal["resource", "startup", "router", "mount", "scheduler", "shutdown", "close"]
+Phase = Literal[
+    "resource", "lifespan", "startup", "router", "mount", "scheduler", "shutdown", "close"
+]
 State = Literal["built", "starting", "started", "draining", "stopping", "stopped", "failed"]
 Outcome = Literal["ok", "skipped", "warned", "degraded", "failed", "timeout"]
 

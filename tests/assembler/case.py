@@ -119,6 +119,7 @@ def _options(plan: Plan) -> Iterator[str]:
         plan.handlers,
         plan.configure,
         plan.routes,
+        plan.lifespan,
         plan.startup,
         plan.jobs,
         plan.shutdown,

@@ -14,6 +14,7 @@ no entry lacks anything.
 import json
 from collections.abc import Iterator
 from itertools import chain
+from operator import attrgetter
 
 from assembler.describe.schema.generator import ITEM, SHARED, VALUE, Schema, SchemaGenerator, Shaper
 from assembler.describe.schema.options import options_schema
@@ -50,6 +51,12 @@ def manifest_schema() -> Schema:
         if key != "manifest"
     }
     sections["resources"]["anyOf"][0]["propertyNames"] = {"pattern": _IDENTIFIER}
+    for section in filter(attrgetter("is_short"), ENTRIES.values()):
+        entries = sections[section.name]["anyOf"][0]
+        path = definitions[ENTRY_MODELS[section.name].model.__name__]["properties"]["use"]["anyOf"][
+            0
+        ]
+        entries["items"] = {"anyOf": [path, entries["items"]]}
     complete: Schema = {}
     for path, keys in shaper.required.items():
         _at(complete, path)["required"] = keys
@@ -197,7 +204,7 @@ def _demands(required: dict[NodePath, list[str]]) -> Schema:
 def _components(plan: Plan) -> Iterator[Component]:
     """Yield what is called with options, dependencies after the router that names them."""
     sections = (plan.resources, plan.middleware, plan.handlers, plan.configure, plan.routes)
-    for component in chain(*sections, plan.startup, plan.jobs, plan.shutdown):
+    for component in chain(*sections, plan.lifespan, plan.startup, plan.jobs, plan.shutdown):
         for part in (component, *component.dependencies):
             if part.called and type(part.entry).__name__ in _PLACES:
                 yield part

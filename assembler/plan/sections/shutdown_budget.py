@@ -13,9 +13,16 @@ from assembler.diagnostics.span import Span
 from assembler.document.nodes import MappingNode
 from assembler.manifest import Manifest
 from assembler.manifest.duration import duration_text
+from assembler.manifest.entry import Resource
+from assembler.manifest.step import LifespanFunction
 
 _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
-_SECTIONS = {"hooks": "shutdown", "closes": "resources", "jobs": "scheduler"}
+_SECTIONS = {
+    "hooks": "shutdown",
+    "closes": "resources",
+    "lifespans": "lifespan",
+    "jobs": "scheduler",
+}
 
 
 def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
@@ -32,11 +39,8 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
         "open requests": timedelta(seconds=server.timeout_graceful_shutdown),
         "jobs": _jobs(manifest),
         "hooks": _sum(h.timeout for h in manifest.shutdown if "timeout" in h.model_fields_set),
-        "closes": _sum(
-            resource.close_timeout
-            for resource in manifest.resources.values()
-            if "close_timeout" in resource.model_fields_set
-        ),
+        "closes": _closes(manifest.resources.values()),
+        "lifespans": _closes(manifest.lifespan),
     }
     whole = _sum(parts.values())
     if whole <= server.termination_grace:
@@ -55,6 +59,10 @@ def _jobs(manifest: Manifest) -> timedelta:
     scheduler = manifest.scheduler
     is_said = scheduler.enabled and scheduler.jobs and "close_timeout" in scheduler.model_fields_set
     return scheduler.close_timeout if is_said else timedelta(0)
+
+
+def _closes(entries: Iterable[Resource | LifespanFunction]) -> timedelta:
+    return _sum(item.close_timeout for item in entries if "close_timeout" in item.model_fields_set)
 
 
 def _sum(times: Iterable[timedelta]) -> timedelta:

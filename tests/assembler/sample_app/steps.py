@@ -365,3 +365,49 @@ def configure_bad_layer(app: FastAPI) -> None:
 async def forbidden(request: Request, error: Exception) -> PlainTextResponse:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(f"handled {error.status_code}", status_code=error.status_code)
+
+
+@asynccontextmanager
+async def lifespan(
+    app: FastAPI, *, name: str = "lifespan", fails: bool = False
+) -> AsyncIterator[dict[str, str]]:
+    """What an application written by hand has, as FastAPI takes it."""
+    note(f"{name} entered with {app.title}")
+    if fails:
+        raise ConnectionError("no broker")
+    yield {"broker": name}
+    note(f"{name} left")
+
+
+@asynccontextmanager
+async def lifespan_without_app() -> AsyncIterator[None]:
+    note("without the app")
+    yield
+
+
+@asynccontextmanager
+async def lifespan_of_a_number(app: FastAPI) -> AsyncIterator[int]:
+    yield 3
+    note("number left")
+
+
+def lifespan_untyped(app: FastAPI):  # type: ignore[no-untyped-def]  # as nobody declared it
+    return 3
+
+
+@asynccontextmanager
+async def lifespan_that_hangs(app: FastAPI) -> AsyncIterator[None]:
+    await asyncio.sleep(3600)
+    yield
+
+
+refusals: list[Exception] = []  # what the next openings of `connected` raise
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[None]:
+    if refusals:
+        raise refusals.pop()
+    note("connected")
+    yield
+    note("disconnected")

@@ -57,6 +57,7 @@ FULL: dict[str, Any] = {
             "close_timeout": "1h",
         },
     },
+    "lifespan": ["shop.main:lifespan", {"use": "shop.broker.connected", "close_timeout": "5s"}],
     "middleware": [{"use": "shop.web.A", "with": {"limits": [1, None, {"a": True}]}}],
     "exception_handlers": [
         {"catch": 401, "use": "shop.errors.a"},

@@ -54,6 +54,9 @@ class Instance:
 
     def __init__(self, app: ASGIApp, **options: Any) -> None:
         self._app = app
+        assembly = getattr(getattr(app, "state", None), "assembly", None)
+        if assembly is not None:
+            assembly.registry = None  # a sandbox that sleeps is no instance of a service
         self._state: dict[str, Any] = {}
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)

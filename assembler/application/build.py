@@ -8,8 +8,10 @@ that are not of the type that an option declares. Opens nothing: that is the lif
 
 import gc
 import logging
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +37,7 @@ from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.lifespan_client import LifespanClient
 from assembler.runtime.recorder import Group, Running
+from assembler.runtime.registry import Registry
 from assembler.runtime.report import Assembly, LazyState, Phase, log
 from assembler.runtime.task import call
 
@@ -103,6 +106,7 @@ class _Builder:
         startup = self.startup()
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
         jobs = self.job_openings()
+        self.assembly.registry = self.registry()
         seal(
             self.app,
             lambda layer, error: self.note_layer(layer, error, layers),
@@ -275,6 +279,18 @@ class _Builder:
         from assembler.runtime.scheduler.build import Scheduled  # noqa: PLC0415  # many rooms
 
         return [Scheduled(self.plan, self.objects, self.assembly, part).opening()]
+
+    def registry(self) -> Registry:
+        """Return the place of the process among those of its service."""
+        name = self.plan.manifest.scheduler.store
+        value = None if name is None else self.objects.resources.get(name[12:-1])
+        store: Any = None
+        if value is not None:
+            from assembler.runtime.scheduler.stores import store_of  # noqa: PLC0415  # as above
+
+            with suppress(ValueError):  # told where the jobs are made
+                store = store_of(value)
+        return Registry(self.plan, store, os.environ, self.plan.secrets.scrub)
 
     def section(self, name: str) -> Span:
         """Where a section is named, or the start of the document where there is none."""

@@ -177,7 +177,7 @@ class _Server(ListeningServer):
             if said or not self.should_exit:  # a terminal interrupts parent and workers alike
                 os.kill(os.getpid(), signal.SIGINT)
         elif word == "retire":
-            self._retiring = asyncio.create_task(retire(self, self._kept_seconds, EXCHANGE))
+            self._retiring = asyncio.create_task(self._retire())
         elif word == "reloads" and self._assembly.supervision is not None:
             self._assembly.supervision.reloads.update(said)
         elif word == "clock-off":
@@ -188,3 +188,8 @@ class _Server(ListeningServer):
                 self._assembly.supervision.holds_clock = False
             if self._assembly.jobs is not None:
                 self._assembly.jobs.take_over(said or {})
+
+    async def _retire(self) -> None:
+        withdrawn = asyncio.create_task(self._assembly.registry.aclose())
+        await retire(self, self._kept_seconds, EXCHANGE)
+        await withdrawn

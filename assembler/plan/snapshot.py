@@ -16,10 +16,11 @@ from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import File, one_line
 from assembler.document.extends import Recording, Shelf, absolute
 from assembler.document.interpolation import Resolver
+from assembler.document.merge import Document
 from assembler.document.parser import decoded
 from assembler.plan.allow_list import ImportList, read_import_list
 from assembler.plan.load import Plan, digest_of, load, load_shape
-from assembler.plan.sql.statement import read_sql
+from assembler.plan.sql.statement import SqlStep, read_sql
 
 _SHORT = 12  # characters of a digest that people are shown
 
@@ -54,6 +55,12 @@ class Snapshot(Shelf):
     def resolved(self, path: Path) -> Path:
         """Follow no link: one that leads elsewhere by now does not change what was read."""
         return absolute(path)
+
+    def document_and_sql(self) -> tuple[Document, list[SqlStep]]:
+        """Return the merged manifest and its SQL; imports nothing and reads no variable."""
+        document, manifest = load_shape(self.path, shelf=self)
+        steps, _ = read_sql(manifest, document, Resolver(None, None, Secrets()), self)
+        return document, steps
 
     def load(self) -> Plan:
         """Make the plan, with the variables of the snapshot. Raises as `load` does."""

@@ -48,8 +48,13 @@ class LifespanProtocol:
                 return
             for state in self.states if is_up and "state" in scope else ():
                 scope["state"].update(state)
+            registry = self.lifespan.assembly.registry
+            if is_up and registry is not None and "asgi" in scope:
+                await registry.open()
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            if registry is not None:
+                await registry.aclose()
             if is_up:
                 await self.lifespan.stop(drain.told_at)
             await call(log_queue.flush)  # a signal may end the process without another word

@@ -101,6 +101,15 @@ CONTRACTS = (
         "a `redis.asyncio` client, which then can keep the claims of jobs",
     ),
     Contract(
+        "announce",
+        "method of a store of claims, with `withdraw` and `instances`",
+        ("assembler/runtime/scheduler/sql_store.py", "assembler/runtime/scheduler/redis_store.py"),
+        ("assembler/runtime/registry.py",),
+        "`announce(service, instance, text)` keeps a row with the store's time, "
+        "`withdraw(service, instance)` takes it back, `instances(service)` gives pairs of the "
+        "milliseconds since and the text; a store without them has nothing for `drift` to compare",
+    ),
+    Contract(
         "looser",
         "key of `Field(json_schema_extra={…})` in the annotation of an option",
         ("components/middleware/cors.py",),

@@ -114,6 +114,7 @@ class Assembly:
     checks: dict[str, Check] = field(default_factory=dict, repr=False)
     lazy: dict[str, LazyState] = field(default_factory=dict)
     supervision: "Supervision | None" = None  # where a parent of ours started the process
+    registry: Any = None  # what the process runs, for `drift`: `as_dict`, and `aclose` to withdraw
     jobs: Any = None  # what runs them: `tick`, `run_now`, and the `tally` of what became of them
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
     resources: Mapping[str, Any] = field(default_factory=dict, repr=False)  # objects by id
@@ -166,6 +167,7 @@ class Assembly:
                 }
                 for step in self.steps
             ],
+            "instance": None if self.registry is None else self.registry.as_dict(),
             "jobs": None if self.jobs is None else self.jobs.as_dict(),
         }
 

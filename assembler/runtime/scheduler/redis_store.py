@@ -15,6 +15,7 @@ from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Los
 from assembler.runtime.scheduler.run import Ending, Run, State
 
 _SLACK_MS = 60_000  # ticks are remembered for this much longer than a claim is possible
+_FORGOTTEN_MS = 3_600_000  # since an instance spoke
 _NUMBERS = ("fire_ms", "attempt", "started_ms", "finished_ms", "lag_ms", "duration_ms")
 
 
@@ -109,6 +110,28 @@ class RedisStore:
     async def prune(self, job: str, keep_ms: int) -> int:
         """Forget nothing: the number of runs is bounded."""
         return 0
+
+    async def announce(self, service: str, instance: str, said: str) -> None:
+        """Keep what an instance says of itself, with Redis's time; forget those long gone."""
+        key, now = f"{scripts.PREFIX}instances:{service}", await self.now()
+        await self._client.hset(key, instance, f"{now} {said}")
+        await self._client.pexpire(key, _FORGOTTEN_MS)
+        for name, kept in (await self._client.hgetall(key)).items():
+            if now - int(_text(kept).partition(" ")[0]) > _FORGOTTEN_MS:
+                await self._client.hdel(key, name)
+
+    async def withdraw(self, service: str, instance: str) -> None:
+        """Forget an instance."""
+        await self._client.hdel(f"{scripts.PREFIX}instances:{service}", instance)
+
+    async def instances(self, service: str) -> list[tuple[int, str]]:
+        """Return how many milliseconds ago each instance spoke, and what it said."""
+        now, found = await self.now(), []
+        kept = await self._client.hgetall(f"{scripts.PREFIX}instances:{service}")
+        for value in kept.values():
+            seen, _, said = _text(value).partition(" ")
+            found.append((now - int(seen), said))
+        return found
 
     async def _read(self, run_id: str) -> Run | None:
         got = await self._client.hgetall(f"{scripts.PREFIX}run:{run_id}")

@@ -18,6 +18,8 @@ from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Los
 from assembler.runtime.scheduler.run import Ending, Run, State
 from assembler.runtime.scheduler.sql_tables import (
     CREATE,
+    CREATE_INSTANCES,
+    INSTANCES_ARE_THERE,
     IS_THERE,
     LOCK_TO_CREATE,
     LOCK_TO_REPLACE,
@@ -40,6 +42,7 @@ class SqlStore:
             raise ValueError(f"a scheduler keeps no claims in {dialect}") from None
         self._is_sqlite = dialect == "sqlite"
         self._engine = engine
+        self._has_instances = False
         self._committing = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def prepare(self) -> None:
@@ -130,6 +133,32 @@ class SqlStore:
     async def prune(self, job: str, keep_ms: int) -> int:
         """Forget old runs of a job."""
         return await self._changed(self._sql.prune, {"job": job, "keep": keep_ms})
+
+    async def announce(self, service: str, instance: str, said: str) -> None:
+        """Keep what an instance says of itself, with the database's time; forget those long gone."""
+        if not self._has_instances:
+            await self._make_instances()
+        values = {"service": service, "instance": instance, "said": said}
+        await self._changed(self._sql.announce, values)
+        await self._changed(self._sql.forget, {"service": service})
+
+    async def withdraw(self, service: str, instance: str) -> None:
+        """Forget an instance."""
+        await self._changed(self._sql.withdraw, {"service": service, "instance": instance})
+
+    async def instances(self, service: str) -> list[tuple[int, str]]:
+        """Return how many milliseconds ago each instance spoke, and what it said."""
+        async with self._committing.connect() as connection:
+            rows = (await connection.execute(self._sql.instances, {"service": service})).all()
+        return [(int(age), said) for age, said in rows]
+
+    async def _make_instances(self) -> None:
+        if self._is_sqlite or await self._value(INSTANCES_ARE_THERE) is None:
+            async with self._transaction() as connection:
+                if not self._is_sqlite:
+                    await connection.execute(LOCK_TO_CREATE)
+                await connection.exec_driver_sql(CREATE_INSTANCES)
+        self._has_instances = True
 
     async def _claimed(self, claim: Claim) -> int | None:
         """Return when the claim was made by the database's clock, None where it was not."""

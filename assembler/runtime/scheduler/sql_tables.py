@@ -41,6 +41,15 @@ CREATE = tuple(
         "CREATE INDEX IF NOT EXISTS ${runs}_leases ON $runs (lease_ms) WHERE state = 'running'",
     )
 )
+INSTANCES = "assembler_instances"
+CREATE_INSTANCES = f"""CREATE TABLE IF NOT EXISTS {INSTANCES} (
+    service TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    said TEXT NOT NULL,
+    seen_ms BIGINT NOT NULL,
+    PRIMARY KEY (service, instance)
+)"""
+INSTANCES_ARE_THERE = text(f"SELECT to_regclass('{INSTANCES}')")
 IS_THERE = text(f"SELECT to_regclass('{TABLE}_leases')")  # the last thing that is made
 LOCK_TO_CREATE = text(f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'))")
 # two that replace each other at the same moment would not see one another's rows
@@ -81,6 +90,10 @@ class Statements:
     last: TextClause
     counts: TextClause
     prune: TextClause
+    announce: TextClause
+    withdraw: TextClause
+    instances: TextClause
+    forget: TextClause
 
 
 @cache
@@ -88,7 +101,12 @@ def statements(dialect: str) -> Statements:
     """Return the statements of a dialect. Raises KeyError for one that has none."""
     own = _DIALECTS[dialect]
     # one reading of the clock for a whole statement
-    words = {**own, "runs": TABLE, "clock": f"(SELECT {own['now']} AS now) AS clock"}  # own text
+    words = {
+        **own,
+        "runs": TABLE,
+        "table": INSTANCES,
+        "clock": f"(SELECT {own['now']} AS now) AS clock",
+    }  # own text
     words["columns"] = "job, fire_ms, attempt, run_id, owner, state, is_exclusive, may_rerun"
     words["early"] = str(EARLY_MS)
     words["active"] = "state IN ('queued', 'running')"
@@ -99,6 +117,14 @@ def statements(dialect: str) -> Statements:
 
 
 _TEXTS = {
+    "announce": """
+        INSERT INTO $table (service, instance, said, seen_ms)
+        VALUES (CAST(:service AS TEXT), CAST(:instance AS TEXT), CAST(:said AS TEXT), $now)
+        ON CONFLICT (service, instance)
+        DO UPDATE SET said = excluded.said, seen_ms = excluded.seen_ms""",
+    "withdraw": "DELETE FROM $table WHERE service = :service AND instance = :instance",
+    "instances": "SELECT $now - seen_ms, said FROM $table WHERE service = :service",
+    "forget": "DELETE FROM $table WHERE service = :service AND seen_ms < $now - 3600000",
     "now": "SELECT $now",
     "claim": """
         INSERT INTO $runs ($columns, started_ms, lease_ms)

@@ -10,7 +10,6 @@ are compared by a hash that is keyed for one question.
 import asyncio
 import base64
 import hashlib
-import hmac
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from typing import Any
 
 from assembler.diagnostics.errors import UsageError
 from assembler.plan.allow_list import ImportList
+from assembler.plan.fingerprint import hashes
 from assembler.plan.snapshot import Snapshot
 from assembler.runtime.supervision.supervisor import Supervisor
 
@@ -159,18 +159,6 @@ class _Talk:
                 }
             case _:
                 return {"error": "that is not understood"}
-
-
-def hashes(names: Iterable[str], environment: Mapping[str, str], key: str) -> dict[str, str | None]:
-    """Return the keyed hash of each variable, None where it is not set."""
-    return {
-        name: None
-        if name not in environment
-        else hmac.new(
-            key.encode(), f"{name}={environment[name]}".encode("utf-8", "surrogateescape"), "sha256"
-        ).hexdigest()
-        for name in names
-    }
 
 
 def _peer(connection: Any) -> int | None:

@@ -56,5 +56,6 @@ def test_the_report_is_json() -> None:
                 "detail": None,
             }
         ],
+        "instance": None,
         "jobs": None,
     }

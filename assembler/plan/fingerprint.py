@@ -1,0 +1,155 @@
+"""A plan → what may be told of it elsewhere, so that two of them can be compared.
+
+In: a document and its SQL, an environment, the modules of the process. Out: a `Fingerprint`: the
+merged manifest as it is written, without credentials; the hashes of its SQL; of each variable that
+it refers to a hash under the key `ASSEMBLY_DRIFT_KEY`, which tells whether two values are the same
+and nothing else (without the key there is none); the hashes of the code that is loaded.
+"""
+
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from assembler.diagnostics.secrets import is_secret, redact
+from assembler.document.interpolation_checks import mentions
+from assembler.document.merge import Document
+from assembler.document.nodes import MappingNode, as_written
+from assembler.plan.load import Plan
+from assembler.plan.sql.statement import SqlStep
+
+KEY_VARIABLE = "ASSEMBLY_DRIFT_KEY"
+_HIDDEN = "***"
+_MOST_MODULES = 1000
+_HASH_LENGTH = 16  # characters: enough to tell one source from another
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """One plan, without values.
+
+    `digest` is that of the texts, None where they are not known; `environment` is None without a
+    key, and has None for a variable that is not set.
+    """
+
+    service: str
+    digest: str | None
+    manifest: str
+    sql: dict[str, str]
+    environment: dict[str, str | None] | None
+    modules: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+
+def read_fingerprint(said: Mapping[str, Any]) -> Fingerprint:
+    """Return what another process told; raises KeyError, TypeError or ValueError where it is none."""
+    environment = said["environment"]
+    return Fingerprint(
+        service=str(said["service"]),
+        digest=said["digest"],
+        manifest=str(said["manifest"]),
+        sql={str(key): str(value) for key, value in said["sql"].items()},
+        environment=None if environment is None else dict(environment),
+        modules={str(key): str(value) for key, value in said["modules"].items()},
+    )
+
+
+def fingerprint(
+    service: str,
+    digest: str | None,
+    document: Document,
+    sql: Iterable[SqlStep],
+    environment: Mapping[str, str],
+    modules: Mapping[str, str],
+) -> Fingerprint:
+    """Make the fingerprint of a document."""
+    key = environment.get(KEY_VARIABLE)
+    return Fingerprint(
+        service,
+        digest,
+        json.dumps(_shown(as_written(document.root)), indent=1, ensure_ascii=False),
+        {
+            f"{step.entry.id}: {statement.label}": statement.hash
+            for step in sql
+            for statement in step.statements
+        },
+        None if not key else hashes(_variables(document.root), environment, key),
+        dict(modules),
+    )
+
+
+def hashes(names: Iterable[str], environment: Mapping[str, str], key: str) -> dict[str, str | None]:
+    """Return the keyed hash of each variable, None where it is not set."""
+    return {
+        name: None
+        if name not in environment
+        else hmac.new(
+            key.encode("utf-8", "surrogateescape"),
+            f"{name}={environment[name]}".encode("utf-8", "surrogateescape"),
+            "sha256",
+        ).hexdigest()
+        for name in names
+    }
+
+
+def loaded_modules(plan: Plan) -> dict[str, str]:
+    """Hash the sources of all loaded modules of the packages that a plan names.
+
+    To be called when they have just been loaded: a source that changes later is not what runs.
+    """
+    components = (
+        *(*plan.resources, *plan.middleware, *plan.handlers, *plan.configure, *plan.routes),
+        *(*plan.startup, *plan.jobs, *plan.shutdown),
+    )
+    packages = {
+        name.partition(".")[0].partition(":")[0]
+        for component in components
+        for name in (component.target.path, getattr(component.target.value, "__module__", "") or "")
+    }
+    found: dict[str, str] = {}
+    for name, module in sorted(sys.modules.items(), key=itemgetter(0)):
+        file = getattr(module, "__file__", None)
+        if file and name.partition(".")[0] in packages and len(found) < _MOST_MODULES:
+            code = source_hash(Path(file))
+            if code is not None:
+                found[name] = code
+    return found
+
+
+def source_hash(file: Path) -> str | None:
+    """Hash a source; None for what is none, or cannot be read."""
+    if file.suffix != ".py":
+        return None
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:_HASH_LENGTH]
+    except OSError:
+        return None
+
+
+def _variables(root: MappingNode) -> list[str]:
+    names = {
+        reference.name: None
+        for mention in mentions(root)
+        for reference, _ in mention.references("environment")
+    }
+    return list(names)
+
+
+def _shown(value: Any, name: str = "") -> Any:
+    """Return plain data without credentials; a reference is none."""
+    if isinstance(value, dict):
+        return {key: _shown(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item, name) for item in value]
+    if isinstance(value, str):
+        is_credential = name and "${" not in value and is_secret(name, "option")
+        return _HIDDEN if is_credential else redact(value)
+    return value

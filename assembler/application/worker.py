@@ -1,6 +1,6 @@
 """A snapshot → one process that serves it, as its parent says.
 
-In: a pipe to the parent, a snapshot, an `Order`. Out: a server, until it is told to stop or to
+In: a pipe to the parent, a snapshot, an `WorkerOrder`. Out: a server, until it is told to stop or to
 retire. It reads no manifest of the disk. What keeps it from serving is told to the parent, which
 decides what becomes of that; the process then ends with status 3. Shows no Python frames.
 """
@@ -30,7 +30,7 @@ from assembler.runtime.asgi_lifespan import LifespanProtocol
 from assembler.runtime.listener import ListeningServer, configured
 from assembler.runtime.recorder import Running
 from assembler.runtime.report import Assembly, Supervision
-from assembler.runtime.supervision.process import Failure, Order, Parent, Planned
+from assembler.runtime.supervision.process import Failure, Parent, Planned, WorkerOrder
 from assembler.runtime.supervision.retirement import retire
 
 _INVALID, _USAGE = 1, 2
@@ -38,7 +38,7 @@ _LONGEST_KEPT_SECONDS = 5.0  # for a connection that is idle, once its worker re
 _MARGIN_SECONDS = 10.0
 
 
-def work(channel: Connection, snapshot: Snapshot, order: Order) -> None:
+def work(channel: Connection, snapshot: Snapshot, order: WorkerOrder) -> None:
     """Be a worker: the target of its process."""
     with suppress(OSError):  # for who stops in a debugger
         sys.stdin = os.fdopen(0)
@@ -69,7 +69,7 @@ def failure_to_start(error: Exception) -> Failure:
     return Failure(f"error: {failure_of(error)}", _USAGE)
 
 
-def _work(parent: Parent, snapshot: Snapshot, order: Order) -> None:
+def _work(parent: Parent, snapshot: Snapshot, order: WorkerOrder) -> None:
     def built() -> tuple[Plan, FastAPI, Config]:
         plan = snapshot.load()
         parent.tell("planned", _planned(plan))
@@ -116,7 +116,7 @@ def _planned(plan: Plan) -> Planned:
 class _Attended:
     """The lifespan of the application, of which the parent hears."""
 
-    def __init__(self, app: FastAPI, parent: Parent, order: Order) -> None:
+    def __init__(self, app: FastAPI, parent: Parent, order: WorkerOrder) -> None:
         self._parent = parent
         self.go = asyncio.Event()
         router: Any = app.router
@@ -190,6 +190,7 @@ class _Server(ListeningServer):
                 self._assembly.jobs.take_over(said or {})
 
     async def _retire(self) -> None:
+        self._assembly.tell_resources("on_drain", self._kept_seconds)
         withdrawn = asyncio.create_task(self._assembly.registry.aclose())
         await retire(self, self._kept_seconds, EXCHANGE)
         await withdrawn

@@ -14,46 +14,14 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import typer
-
 from assembler.cli import output  # a module is called `show` as well
-from assembler.cli.audit import audit
-from assembler.cli.check import check
 from assembler.cli.commands import COMMANDS, completed, overview
-from assembler.cli.diff import diff
-from assembler.cli.drift import drift
-from assembler.cli.export import export
-from assembler.cli.format import format  # noqa: A004  # the command's name
-from assembler.cli.init import init
-from assembler.cli.jobs import jobs
-from assembler.cli.matrix import matrix
 from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
 
 if TYPE_CHECKING:
     import typer
 
 COMPLETE = "ASSEMBLER_COMPLETE"  # how a shell asks: the words as arguments, the last one unfinished
-_COMMANDS: dict[Callable[..., None], str] = {
-    check: "assembler check manifests/*.yaml --static --format github",
-    format: "assembler format manifests/*.yaml --check",
-    diff: "assembler diff --base origin/main --fail-on review",
-    audit: "assembler audit manifests/prod.yaml --profile prod",
-    matrix: "assembler matrix manifests/dev.yaml manifests/prod.yaml --format markdown",
-    render: "assembler render manifests/prod.yaml --explain resources.db.with",
-    explain: "assembler explain manifests/dev.yaml GET /api/v1/listings",
-    routes: "assembler routes manifests/dev.yaml --format json",
-    jobs: "assembler jobs manifests/prod.yaml --watch",
-    run_job: "assembler run-job manifests/prod.yaml publish-posts --at 2027-03-28T09:00+01:00",
-    worker: "assembler worker manifests/prod.yaml --concurrency 8",
-    test: "assembler test manifests/test.yaml --format junit",
-    schema: "assembler schema > manifests/manifest.schema.json",
-    export: "assembler export manifests/prod.yaml --to kubernetes | kubectl apply -f -",
-    sql: "assembler sql manifests/prod.yaml --apply",
-    serve: "assembler serve manifests/dev.yaml --reload",
-    reload: "assembler reload manifests/prod.yaml --fail-on loosened",
-    drift: "assembler drift manifests/prod.yaml --url http://10.0.0.7:8000/health",
-    init: "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -170,6 +170,12 @@ COMMANDS: Mapping[str, Command] = {
             "--pid": (),
         },
     ),
+    "drift": Command(
+        "drift",
+        "Tell whether what runs is what a manifest says: status 1 where not, 2 where nobody knows.",
+        "assembler drift manifests/prod.yaml --url http://10.0.0.7:8000/health",
+        {"--url": (), "--token": ()},
+    ),
     "init": Command(
         "init",
         "Write a starting project: a commented manifest, a router, a test; nothing is overwritten.",

@@ -82,16 +82,16 @@ def _told(file: Path, running: "list[tuple[str, Fingerprint]]") -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Replicas:
     """Instances that run the same."""
 
     instances: tuple[str, ...]
     fingerprint: "Fingerprint"
 
 
-def _grouped(running: "list[tuple[str, Fingerprint]]") -> list[Group]:
+def _grouped(running: "list[tuple[str, Fingerprint]]") -> list[Replicas]:
     """Join instances of one fingerprint: which modules are loaded by now may differ, not their text."""
-    groups: list[Group] = []
+    groups: list[Replicas] = []
     for instance, found in sorted(running, key=lambda pair: pair[0]):
         for place, group in enumerate(groups):
             known = group.fingerprint
@@ -99,10 +99,10 @@ def _grouped(running: "list[tuple[str, Fingerprint]]") -> list[Group]:
                 known.modules, found.modules
             ):
                 merged = replace(known, modules={**known.modules, **found.modules})
-                groups[place] = Group((*group.instances, instance), merged)
+                groups[place] = Replicas((*group.instances, instance), merged)
                 break
         else:
-            groups.append(Group((instance,), found))
+            groups.append(Replicas((instance,), found))
     return groups
 
 
@@ -218,7 +218,7 @@ async def _rows(plan: "Plan", resource: str) -> list[tuple[int, str]]:
 # --- what differs
 
 
-def _differences(file: Path, group: Group) -> Iterator[str]:
+def _differences(file: Path, group: Replicas) -> Iterator[str]:
     from assembler.plan.fingerprint import fingerprint
     from assembler.plan.snapshot import take_snapshot
 

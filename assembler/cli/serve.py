@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from assembler.plan.snapshot import Snapshot
-    from assembler.runtime.supervision.process import Failure, Order
+    from assembler.runtime.supervision.process import Failure, WorkerOrder
 
 
 def serve(
@@ -61,7 +61,7 @@ def _serve_snapshots(file: Path) -> int:
     return end
 
 
-def work(channel: "Connection", snapshot: "Snapshot", order: "Order") -> None:
+def work(channel: "Connection", snapshot: "Snapshot", order: "WorkerOrder") -> None:
     """Be a worker: its parent imports nothing of what it does."""
     from assembler.application.worker import work as be_worker
 

@@ -1,6 +1,6 @@
 """A worker as its parent sees it, and the parent as its worker does.
 
-In: a snapshot, an `Order`. Out: a process, and words both ways over a pipe. The worker says how far
+In: a snapshot, an `WorkerOrder`. Out: a process, and words both ways over a pipe. The worker says how far
 it has come: it has `planned`, it has `tried` the manifest, it is `serving`; or that it `failed`, and
 why. The parent answers with sockets, `go`, and at the end `retire`. A worker whose parent is gone
 ends by itself. The parent hears of everything on its loop, a worker by a thread of its own, so that
@@ -25,7 +25,7 @@ from typing import Any
 from assembler.plan.snapshot import Snapshot
 
 MILESTONES = ("planned", "tried", "serving")
-Target = Callable[[Connection, Snapshot, "Order"], None]
+Target = Callable[[Connection, Snapshot, "WorkerOrder"], None]
 
 _context = multiprocessing.get_context("spawn")  # a fork would inherit threads and code
 _KILL_SECONDS = 5.0
@@ -55,7 +55,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkerOrder:
     """What is special about one worker.
 
     `is_trial` where it waits for `go` once its resources are open; `holds_clock` where another
@@ -76,11 +76,15 @@ class WorkerError(Exception):
         self.failure = failure
 
 
-class Worker:
+class WorkerProcess:
     """One worker process, in its parent; `ended` is called once it is gone."""
 
     def __init__(
-        self, target: Target, snapshot: Snapshot, order: Order, ended: Callable[["Worker"], None]
+        self,
+        target: Target,
+        snapshot: Snapshot,
+        order: WorkerOrder,
+        ended: Callable[["WorkerProcess"], None],
     ) -> None:
         self.snapshot = snapshot
         self.is_serving = False

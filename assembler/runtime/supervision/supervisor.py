@@ -32,11 +32,11 @@ from assembler.plan.snapshot import Snapshot
 from assembler.runtime.listener import bind_any, configured, tell
 from assembler.runtime.supervision.process import (
     Failure,
-    Order,
     Planned,
     Target,
-    Worker,
     WorkerError,
+    WorkerOrder,
+    WorkerProcess,
 )
 
 logger = logging.getLogger("uvicorn.error")
@@ -92,13 +92,13 @@ class Supervisor:
         self.history = {snapshot.digest: snapshot}
         self.reloads = {"ok": 0, "failed": 0}
         self.planned: Planned | None = None
-        self.workers: list[Worker] = []
+        self.workers: list[WorkerProcess] = []
         self._target = target
         self._take = take
         self._failed = failed
         self._config: Config | None = None
         self._sockets: list[socket.socket] = []
-        self._retiring: set[Worker] = set()
+        self._retiring: set[WorkerProcess] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: asyncio.Queue[Request] = asyncio.Queue()
         self._stop = asyncio.Event()
@@ -158,7 +158,7 @@ class Supervisor:
     # --- start and end
 
     async def _start(self) -> Failure | None:
-        first = self._new(self.snapshot, Order(reloads=self.reloads))
+        first = self._new(self.snapshot, WorkerOrder(reloads=self.reloads))
         self.workers = [first]
         try:
             planned = await self._or_stopped(first.reached("planned"))
@@ -170,7 +170,7 @@ class Supervisor:
         self._bind(planned)
         count = planned.options["workers"]
         self.workers += [
-            self._new(self.snapshot, Order(reloads=self.reloads)) for _ in range(1, count)
+            self._new(self.snapshot, WorkerOrder(reloads=self.reloads)) for _ in range(1, count)
         ]
         serving = asyncio.gather(*(self._serving(worker) for worker in self.workers))
         try:
@@ -185,7 +185,7 @@ class Supervisor:
             tell(self._configuration, self._sockets)
         return None
 
-    async def _serving(self, worker: Worker) -> None:
+    async def _serving(self, worker: WorkerProcess) -> None:
         """Let a worker that needs no trial come to serve. Raises `WorkerError`."""
         await worker.reached("planned")
         self._admit(worker)
@@ -219,10 +219,10 @@ class Supervisor:
         if self._config is not None and self._config.uds:
             Path(self._config.uds).unlink(missing_ok=True)
 
-    def _new(self, snapshot: Snapshot, order: Order) -> Worker:
-        return Worker(self._target, snapshot, order, self._on_end)
+    def _new(self, snapshot: Snapshot, order: WorkerOrder) -> WorkerProcess:
+        return WorkerProcess(self._target, snapshot, order, self._on_end)
 
-    def _admit(self, worker: Worker) -> None:
+    def _admit(self, worker: WorkerProcess) -> None:
         worker.admit(self._sockets)
 
     async def _end_all(self) -> None:
@@ -237,7 +237,7 @@ class Supervisor:
         if self._is_told:
             logger.info("Stopping parent process [%d]", os.getpid())
 
-    async def _end(self, worker: Worker, seconds: float | None) -> None:
+    async def _end(self, worker: WorkerProcess, seconds: float | None) -> None:
         worker.is_retiring = True
         if self._stopped_by == signal.SIGINT:
             worker.tell("interrupt")
@@ -297,7 +297,7 @@ class Supervisor:
                     logger.error("Worker [%d] hangs, and is killed", worker.pid)
                     worker.kill()
 
-    def _on_end(self, worker: Worker) -> None:
+    def _on_end(self, worker: WorkerProcess) -> None:
         self._retiring.discard(worker)
         if worker.is_retiring or self._stop.is_set() or worker not in self.workers:
             return
@@ -306,10 +306,10 @@ class Supervisor:
         logger.warning("Worker [%d] died", worker.pid)
         self._spawn_task(self._replace_dead(worker))
 
-    async def _replace_dead(self, dead: Worker) -> None:
+    async def _replace_dead(self, dead: WorkerProcess) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while dead in self.workers:
-            fresh = self._new(dead.snapshot, Order(reloads=dict(self.reloads)))
+            fresh = self._new(dead.snapshot, WorkerOrder(reloads=dict(self.reloads)))
             try:
                 await self._serving(fresh)
             except WorkerError as error:
@@ -329,7 +329,7 @@ class Supervisor:
             else:  # a reload was faster
                 self._retire(fresh)
 
-    def _retire(self, worker: Worker) -> None:
+    def _retire(self, worker: WorkerProcess) -> None:
         """Let a worker end what is connected to it."""
         if worker.is_gone:
             return
@@ -338,7 +338,7 @@ class Supervisor:
         worker.tell("retire")
         self._spawn_task(self._bury(worker))
 
-    async def _bury(self, worker: Worker) -> None:
+    async def _bury(self, worker: WorkerProcess) -> None:
         stop = None if self.planned is None else self.planned.stop_seconds
         seconds = None if stop is None else stop + _RETIRED_SECONDS
         try:
@@ -453,7 +453,7 @@ class Supervisor:
         self, number: int, snapshot: Snapshot, *, is_trial: bool = False
     ) -> Planned | None:
         """Let a worker of `snapshot` serve in the place of one. Raises `WorkerError`."""
-        order = Order(
+        order = WorkerOrder(
             is_trial=is_trial,
             applies_sql=is_trial,
             holds_clock=True,
@@ -472,7 +472,7 @@ class Supervisor:
         self._retire(old)
         return planned
 
-    async def _tried(self, fresh: Worker, *, is_trial: bool) -> Planned | None:
+    async def _tried(self, fresh: WorkerProcess, *, is_trial: bool) -> Planned | None:
         limit = 60.0 if self.planned is None else self.planned.reload_timeout
         began = asyncio.get_running_loop().time()
         try:
@@ -508,11 +508,11 @@ class Supervisor:
     def _fixed(planned: Planned, key: str) -> Any:
         return planned.runtime_dir if key == "runtime_dir" else planned.options.get(key)
 
-    async def _drop(self, worker: Worker) -> None:
+    async def _drop(self, worker: WorkerProcess) -> None:
         await worker.end(_CLOCK_SECONDS)
         self._retiring.discard(worker)
 
-    async def _clock_of(self, old: Worker) -> Any:
+    async def _clock_of(self, old: WorkerProcess) -> Any:
         """Stop the clock of a worker; return the last tick of each of its jobs."""
         old.tell("clock-off")
         with suppress(TimeoutError, WorkerError):

@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -25,7 +25,6 @@ from assembler.application.mount import SlashMount
 from assembler.application.route_index import IndexReport, index_routes
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import Span
-from assembler.manifest.app import App
 from assembler.manifest.section import Section
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
@@ -89,19 +88,21 @@ class _Builder:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.app = _empty_application(plan.manifest.app)
+        self.app = _empty_application(plan)
         self.assembly = self.app.state.assembly = Assembly(plan.name, plan.hash)
         self.objects = Objects(plan, self.app)
 
     def build(self, given: dict[str, Any]) -> FastAPI:
         self.configure_logging()
         resources = self.objects.openings(given)
+        self.fill_state()
+        self.add_dependencies()
         self.add_handlers()
         layers = self.add_middleware()
         raise_faults(self.objects.faults)
-        for component in self.plan.configure:
-            self.objects.call(component, partial(component.target.value, self.app), "failed")
+        self.hand_over(self.plan.configure)
         mounts = self.add_routes()
+        self.hand_over(self.plan.finish)
         entered = self.lifespans()
         startup = self.startup()
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
@@ -134,9 +135,18 @@ class _Builder:
     def build_for_jobs(self, part: Literal["once", "worker"]) -> Lifespan:
         self.configure_logging()
         resources = self.objects.openings()
+        self.fill_state()
         jobs = self.job_openings(part)
         raise_faults(self.objects.faults)
         return Lifespan(self.plan, self.assembly, resources, [], [], [], jobs)
+
+    def hand_over(self, functions: Iterable[Component]) -> None:
+        """Call functions with the app; one that takes nothing by position is called without."""
+        for component in functions:
+            function = component.target.value
+            if not component.target.signature.lacks_place:
+                function = partial(function, self.app)
+            self.objects.call(component, function, "failed")
 
     def configure_logging(self) -> None:
         if self.plan.logging is None:
@@ -149,6 +159,20 @@ class _Builder:
             raise
         except BaseException as error:  # noqa: BLE001  # handlers and filters are user code
             self.objects.note("`logging` is refused", error, self.section("logging"))
+
+    def fill_state(self) -> None:
+        """Put what the manifest says on `app.state`; what a resource that failed gave is left out."""
+        state = self.plan.app.state
+        if state.names <= self.objects.resources.keys():
+            for name, value in state.arguments(self.objects.resources)[0].items():
+                setattr(self.app.state, name, value)
+
+    def add_dependencies(self) -> None:
+        """Have FastAPI run what stands before every route, those that code adds included."""
+        for component in self.plan.app.dependencies:
+            value = self.objects.made(component)
+            if value is not MISSING:
+                self.app.router.dependencies.append(Depends(value))
 
     def add_handlers(self) -> None:
         for component in self.plan.handlers:
@@ -329,10 +353,12 @@ class _PlainPaths:
         raise HTTPException(400, "the path has a control character")
 
 
-def _empty_application(facts: App) -> Application:
+def _empty_application(plan: Plan) -> Application:
     """Return an application that says what the section says, with no layer or route in it."""
+    facts = plan.manifest.app
     docs = facts.openapi.docs
-    tags = [tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags]
+    tags = [tag.model_dump(by_alias=True, exclude_none=True) for tag in facts.tags or ()]
+    more = {"swagger_ui_oauth2_redirect_url": docs and f"{docs}/oauth2-redirect"}
     app = Application(
         title=facts.title,
         version=facts.version,
@@ -344,9 +370,9 @@ def _empty_application(facts: App) -> Application:
         servers=[item.model_dump(exclude_none=True) for item in facts.servers or ()] or None,
         openapi_url=facts.openapi.path,
         docs_url=docs,
-        swagger_ui_oauth2_redirect_url=docs and f"{docs}/oauth2-redirect",
         redoc_url=facts.openapi.redoc,
         openapi_tags=tags or None,
+        **(more | plan.app.arguments),
     )
     app.root_path = facts.root_path  # as a parameter it warns: it is meant to be the server's
     return app

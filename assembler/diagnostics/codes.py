@@ -65,7 +65,7 @@ CODES = MappingProxyType(
         "sql-not-repeatable": "a statement that fails or does more when it is run again",
         "sql-dangerous": "a statement that locks a table for long, destroys data or stops what still runs",
         # of building and starting:
-        "build-failed": "a constructor, factory or `configure` function raised",
+        "build-failed": "a constructor, factory, or function of `configure` or `finish` raised",
         "startup-failed": "a step of the start raised",
         "unmet-expectation": "a request did not give what `expect` says",
         "startup-timeout": "a step of the start took longer than its `timeout`",

@@ -35,7 +35,15 @@ _BODY = re.compile(
 _TOKEN = re.compile(r"\$\$|\$\{")
 _BRACE = re.compile(r"[{}]")
 _SHOWN = 60  # characters of what cannot be read that a message repeats
-_PATHS_BY_NAME = {"use", "id", "catch", "mount", "extends"}
+_PATHS_BY_NAME = {
+    *("use", "id", "catch", "mount", "extends"),
+    *("default_response_class", "generate_unique_id_function", "webhooks"),
+}
+_PATHS_IN_LISTS = {"dependencies", "callbacks"}
+
+
+STATE = ("app", "state")
+"""Where a mapping stands that takes objects, as one under `with` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,7 @@ class Resolver:
     def outline(self, node: Node, path: NodePath = ()) -> Any:
         """Return what tells the shape: every `with` is empty, and a resource is `Unknown`."""
         if isinstance(node, MappingNode):
-            if path and path[-1] == "with":
+            if path and (path[-1] == "with" or path == STATE):
                 return {}
             members = node.members.items()
             return {key: self.outline(member.value, (*path, key)) for key, member in members}
@@ -172,9 +180,13 @@ def is_literal(path: NodePath) -> bool:
     """Tell whether the value at `path` is read as it stands: paths of code, ids, SQL."""
     if not path or "with" in path[:-1] or (path[0] == "logging" and len(path) > 1):
         return False
+    if path[:2] == STATE:
+        return len(path) == 2
     if is_sql(path) or _is_structure(path) or path == ("scheduler", "context"):
         return True
-    return path[-1] in _PATHS_BY_NAME or (len(path) > 1 and path[-2] == "dependencies")
+    if path[-1] == "model" and path[-3:-2] == ("responses",):
+        return True
+    return path[-1] in _PATHS_BY_NAME or (len(path) > 1 and path[-2] in _PATHS_IN_LISTS)
 
 
 def is_sql(path: NodePath) -> bool:
@@ -208,7 +220,7 @@ def _reference(text: str, body: str) -> Reference:
 
 def _is_structure(path: NodePath) -> bool:
     """Tell whether a section, an entry or a `with` stands there: no value may bring a structure."""
-    if len(path) == 1 or path[-1] in {"with", "dependencies"}:
+    if len(path) == 1 or path[-1] in {"with", "dependencies", "callbacks"}:
         return True
     if path in ENTRY_PATHS or path[:-1] in ENTRY_PATHS:
         return True

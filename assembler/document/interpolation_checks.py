@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.interpolation import Reference, is_literal, is_sql, parse
+from assembler.document.interpolation import STATE, Reference, is_literal, is_sql, parse
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, walk
 from assembler.document.provenance import plain_of, text_of
 
@@ -167,7 +167,7 @@ def _check_part(
     elif part.kind == "resource" and not _takes_objects(path):
         where = f"`{path[-1]}`" if isinstance(path[-1], str) else "a list outside `with`"
         message = f"{where} takes no resource"
-        remedy = "a resource may stand under `with`, in `database` and in `store`"
+        remedy = "a resource may stand under `with`, in `database`, in `store` and in `app.state`"
         yield Diagnostic("misplaced-reference", message, place, help=remedy)
 
 
@@ -201,7 +201,13 @@ def _check_field(
 
 
 def _takes_objects(path: NodePath) -> bool:
-    return "with" in path[:-1] or path == ("scheduler", "store") or path[2:] == ("database",)
+    is_of_state = path[:2] == STATE and len(path) > 2
+    return (
+        is_of_state
+        or "with" in path[:-1]
+        or path == ("scheduler", "store")
+        or path[2:] == ("database",)
+    )
 
 
 class _Finder:

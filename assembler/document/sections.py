@@ -39,6 +39,7 @@ _TABLE = (
     EntrySection(("exception_handlers",), "handler", ""),
     EntrySection(("configure",), "function", "called"),
     EntrySection(("routes",), "route", "matched"),
+    EntrySection(("finish",), "function", "called"),
     EntrySection(("startup",), "step of the start", "run"),
     EntrySection(("scheduler", "jobs"), "job", ""),
     EntrySection(("shutdown",), "step of the end", "run"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from assembler.manifest.app import App, Server
-from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
+from assembler.manifest.entry import Configure, Finish, Handler, Middleware, Resource, Route
 from assembler.manifest.review import Audit, Expectation
 from assembler.manifest.section import ImportPath, Section
 from assembler.manifest.step import LifespanFunction, Scheduler, Shutdown, Startup
@@ -52,9 +52,14 @@ class Manifest(Section):
         [], description="What answers exceptions and statuses of errors."
     )
     configure: list[Configure] = Field(
-        [], description="Functions that are called with the app, in order, before it is sealed."
+        [],
+        description="Functions that are called with the app, in order, before the routes: it has the layers and handlers of the manifest.",
     )
     routes: list[Route] = Field([], description="Routers and mounts, matched top to bottom.")
+    finish: list[Finish] = Field(
+        [],
+        description="Functions that are called with the app, in order, after the routes and before its stack is built: it has all of the manifest.",
+    )
     startup: list[Startup] = Field(
         [], description="Steps of the start, top to bottom, after the resources are open."
     )

@@ -53,7 +53,11 @@ class Handler(Entry):
 
 
 class Configure(Entry):
-    """A function that is called with the app, in order, before it is sealed."""
+    """A function that is called with the app, in order, before the routes of the manifest."""
+
+
+class Finish(Entry):
+    """A function that is called with the app, in order, after the routes of the manifest."""
 
 
 class Dependency(Section):

@@ -118,4 +118,7 @@ ResourceText = Annotated[
     BeforeValidator(_resource),
     Field(json_schema_extra={"pattern": r"^\$\{resources\.\w+\}$"}),
 ]
+Responses = dict[str, dict[str, Any]]
+"""Responses of OpenAPI by status, as FastAPI takes them; a `model` is the path of a class."""
+
 OnError = Literal["fail", "degrade", "warn"]

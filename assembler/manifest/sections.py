@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from assembler.document.nodes import NodePath
 from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
-from assembler.manifest.entry import Configure, Handler, Middleware, Resource, Route
+from assembler.manifest.entry import Configure, Finish, Handler, Middleware, Resource, Route
 from assembler.manifest.section import Section
 from assembler.manifest.step import Job, LifespanFunction, Shutdown, Startup
 
@@ -21,6 +21,7 @@ Role = Literal[
     "middleware",
     "handler",
     "configure",
+    "finish",
     "router",
     "mount",
     "dependency",
@@ -45,6 +46,7 @@ ENTRY_MODELS: Mapping[str, EntryModel] = MappingProxyType(
         "exception_handlers": EntryModel(Handler, "handler"),
         "configure": EntryModel(Configure, "configure"),
         "routes": EntryModel(Route, "router"),
+        "finish": EntryModel(Finish, "finish"),
         "startup": EntryModel(Startup, "startup"),
         "scheduler.jobs": EntryModel(Job, "job"),
         "shutdown": EntryModel(Shutdown, "shutdown"),

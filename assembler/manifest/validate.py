@@ -23,6 +23,7 @@ from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, locate
 from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
 from assembler.manifest import Manifest
+from assembler.manifest.app import other_word
 from assembler.manifest.coerce import convert
 from assembler.manifest.section import Section
 
@@ -53,6 +54,9 @@ def _prepared(root: MappingNode, resolver: Resolver) -> dict[str, Any]:
     for name in SECTIONS & data.keys():
         if data[name] is None:
             del data[name]
+    app = data.get("app")
+    if isinstance(app, dict) and app.get("state", ()) is None:
+        del app["state"]
     scheduler = data.get("scheduler")
     if isinstance(scheduler, dict) and scheduler.get("jobs", ()) is None:
         del scheduler["jobs"]
@@ -97,7 +101,8 @@ def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str, told:
             f"{where} has no key `{reason}`",
             place,
             "unknown key",
-            help=did_you_mean(reason, known, told=told),
+            help=did_you_mean(reason, known, told=told)
+            or (None if path else other_word(reason, in_app=False)),
         )
     if kind == "missing":
         where = "the manifest" if not path else _entry_of(path)

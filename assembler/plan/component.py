@@ -61,6 +61,8 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
             if entry.use is not None:
                 is_mount = role == "router" and entry.mount is not None
                 yield ("mount" if is_mount else role), path, entry
+    for index, item in enumerate(manifest.app.dependencies):
+        yield "dependency", ("app", "dependencies", index), item
     if manifest.scheduler.context is not None:
         yield "dependency", ("scheduler", "context"), manifest.scheduler.context
 
@@ -110,6 +112,7 @@ USAGES: Mapping[Role, Usage] = MappingProxyType(
         "middleware": Usage(1, _always, "a callable"),
         "handler": Usage(0, _if_class, "a callable"),
         "configure": Usage(1, _always),
+        "finish": Usage(1, _always),
         "router": Usage(0, _if_factory, "a router"),
         "mount": Usage(0, _if_app_factory, "a callable"),
         "dependency": Usage(0, _with_options, "a callable"),
@@ -224,7 +227,7 @@ def _uncallable(role: Role, target: Target, *, is_called: bool) -> str | None:
         return f"`{target.path}`{of_type} cannot be called"
     if role == "handler" and not is_called and not _takes_two(target.value):
         return f"`{target.name}` cannot be called with a request and an exception"
-    if target.signature.lacks_place and role != "lifespan":
+    if target.signature.lacks_place and role == "middleware":
         return f"`{target.name}` takes nothing by position, and is given the application so"
     return None
 

@@ -28,6 +28,7 @@ from assembler.plan.allow_list import ImportList, read_import_list
 from assembler.plan.component import Component, ResolvedEntry, entries, hidden, resolve_entry
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
+from assembler.plan.sections.app import AppOptions, check_app, unknown_app_keys
 from assembler.plan.sections.logging import check_logging
 from assembler.plan.sections.routes import check_docs, check_routes
 from assembler.plan.sections.scheduler import check_scheduler
@@ -55,12 +56,14 @@ class Plan:
     manifest: models.Manifest = field(repr=False)  # the environment's values stand in it
     secrets: Secrets = field(repr=False)
     settings: Any = field(repr=False)
+    app: AppOptions = field(repr=False)
     resources: tuple[Component, ...]
     lifespan: tuple[Component, ...]
     middleware: tuple[Component, ...]
     handlers: tuple[Component, ...]
     configure: tuple[Component, ...]
     routes: tuple[Component, ...]
+    finish: tuple[Component, ...]
     startup: tuple[Component, ...]
     jobs: tuple[Component, ...]
     job_context: Component | None  # what is called with the ID of each run
@@ -194,7 +197,7 @@ class _Planner:
 
     def shape(self, resolver: Resolver) -> models.Manifest:
         manifest, faults = read_manifest(self.root, resolver)
-        self.refuse([*faults, *unknown_keys(self.root)])
+        self.refuse([*faults, *unknown_app_keys(self.root), *unknown_keys(self.root)])
         assert manifest is not None  # noqa: S101  # without faults there is one
         return manifest
 
@@ -235,9 +238,14 @@ class _Planner:
                 component = with_late(component, item, self.root, self.imports, declared, resolver)
             made.append(component)
 
-        def of(*roles: Role) -> tuple[Component, ...]:
-            return tuple(item for item in made if item.role in roles)
+        def of(*roles: Role, at: str = "") -> tuple[Component, ...]:
+            pairs = zip(resolved, made, strict=True)
+            return tuple(
+                one for item, one in pairs if one.role in roles and at in ("", item.path[0])
+            )
 
+        arguments, state, found = check_app(manifest, self.root, resolver, self.targets)
+        faults += found
         server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None
         jobs = tuple(
@@ -258,15 +266,17 @@ class _Planner:
             manifest=manifest,
             secrets=self.secrets,
             settings=resolver.settings,
+            app=AppOptions(arguments, state, of("dependency", at="app")),
             resources=of("resource"),
             lifespan=of("lifespan"),
             middleware=of("middleware"),
             handlers=of("handler"),
             configure=of("configure"),
             routes=of("router", "mount"),
+            finish=of("finish"),
             startup=of("startup"),
             jobs=of("job"),
-            job_context=next(iter(of("dependency")), None),
+            job_context=next(iter(of("dependency", at="scheduler")), None),
             shutdown=of("shutdown"),
             sql=tuple(sql),
             logging=logging,

@@ -49,7 +49,10 @@ _PLACES: Schema = {
     "$before": {"type": "string", "description": "Place this entry before the one of this id."},
     "$after": {"type": "string", "description": "Place this entry after the one of this id."},
 }
-_WRITTEN_OUT = frozenset({"use", "id", "catch", "mount", "with", "sql", "jobs", "dependencies"})
+_WRITTEN_OUT = frozenset(
+    {"use", "id", "catch", "mount", "with", "sql", "jobs", "dependencies"}
+    | {"default_response_class", "generate_unique_id_function", "webhooks", "callbacks"}
+)
 _ABOUT = ("description", "default", "examples", "deprecated")
 
 

@@ -24,7 +24,8 @@ from assembler.manifest import Manifest
 from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
-from assembler.plan.signature import job_parameters, target_of
+from assembler.plan.sections.app import constructor_options
+from assembler.plan.signature import Target, job_parameters, target_of
 
 _EXTENDS: Schema = {
     "type": "string",
@@ -36,6 +37,21 @@ _EXTENDS: Schema = {
 _IDENTIFIER = r"^([^\W\d]\w*|\$remove|\$replace)$"
 _SQL_ONLY = ("database", "dialect", "lock_timeout", "statement_timeout", "always")
 _ROUTER_ONLY = ("prefix", "tags", "dependencies")
+
+
+# What FastAPI's constructor takes since a version that a project may not have yet.
+_LATER: dict[str, Schema] = {
+    "strict_content_type": {
+        "type": "boolean",
+        "default": True,
+        "description": "Take a JSON body only where its Content-Type says so.",
+    },
+    "max_body_size": {
+        "anyOf": [{"type": "integer"}, {"type": "null"}],
+        "default": None,
+        "description": "Bytes that the body of a request may have.",
+    },
+}
 
 
 def manifest_schema() -> Schema:
@@ -100,6 +116,7 @@ def schema_for(plan: Plan) -> Schema:
                 place = _at(schema["else"], _PLACES[model])
                 place.setdefault("allOf", []).append({"if": is_used, "then": _demands(required)})
         _name(schema, component, name)
+    _add_app(schema)
     _add_server(schema)
     return schema
 
@@ -126,6 +143,9 @@ def _refine(models: dict[str, Schema]) -> None:
             for form in said.get("anyOf", [said]):
                 if form.get("type") == "string":
                     form["not"] = {"pattern": r"\$\{"}
+    app = models["App"]
+    app["properties"] |= _LATER
+    app["additionalProperties"] = False  # what newer ones take, `schema FILE` knows
     jobs = models["Scheduler"]["properties"]
     jobs["jobs"] = _or_null(jobs["jobs"])
     models["Handler"]["properties"]["catch"]["anyOf"][0] |= {"minimum": 400, "maximum": 599}
@@ -204,7 +224,8 @@ def _demands(required: dict[NodePath, list[str]]) -> Schema:
 def _components(plan: Plan) -> Iterator[Component]:
     """Yield what is called with options, dependencies after the router that names them."""
     sections = (plan.resources, plan.middleware, plan.handlers, plan.configure, plan.routes)
-    for component in chain(*sections, plan.lifespan, plan.startup, plan.jobs, plan.shutdown):
+    steps = (plan.finish, plan.lifespan, plan.startup, plan.jobs, plan.shutdown)
+    for component in chain(plan.app.dependencies, *sections, *steps):
         for part in (component, *component.dependencies):
             if part.called and type(part.entry).__name__ in _PLACES:
                 yield part
@@ -226,6 +247,17 @@ def _name(schema: Schema, component: Component, options: str) -> None:
     elif component.role != "dependency" and name != component.target.path:
         named = {"properties": {"id": {"const": name}}, "required": ["id"], **without_use}
         _add(schema["$defs"][type(component.entry).__name__], named, options)
+
+
+def _add_app(schema: Schema) -> None:
+    """Describe what the FastAPI that is installed takes beside the format's own."""
+    target = Target("app", None, "class", True, False, constructor_options())
+    definitions: dict[str, Schema] = {}
+    options_schema(target, "App", definitions, given=frozenset())
+    options = definitions.pop("App")
+    app = schema["$defs"]["App"]
+    app["properties"] = {**options["properties"], **app["properties"]}
+    schema["$defs"].update(definitions)
 
 
 def _add_server(schema: Schema) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from assembler.document.nodes import MappingNode, ScalarNode, SequenceNode, locate
+from assembler.document.nodes import MappingNode, ScalarNode, locate
 from assembler.plan.path_patterns import exempts, guards
 from assembler.review.audit.item import Item
 from assembler.review.audit.rule import SERVED, AuditRule, Sighting
@@ -90,8 +90,8 @@ def _guarded(subject: Subject, item: Item) -> bool:
         or subject.role(item) in _GUARDS
     ):
         return True
-    node = item.node.get("dependencies")
-    if isinstance(node, SequenceNode) and node.items:
+    is_mount = item.node.get("mount") is not None
+    if item.dependencies or (subject.section("app").dependencies and not is_mount):
         return True
     if any(
         "resource_server" in layer.options.members and _is_protected(subject, layer, _path(item))

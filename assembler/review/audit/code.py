@@ -54,7 +54,7 @@ def _unknown(subject: Subject) -> Iterator[Sighting]:
 
 
 def _configure(subject: Subject) -> Iterator[Sighting]:
-    for item in subject.sections["configure"]:
+    for item in (*subject.sections["configure"], *subject.sections["finish"]):
         yield Sighting(item.span, f"what {item.called} adds to the application is not seen here")
 
 

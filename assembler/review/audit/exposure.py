@@ -67,6 +67,9 @@ def _docs(subject: Subject) -> Iterator[Sighting]:
 
 
 def _debug(subject: Subject) -> Iterator[Sighting]:
+    app = subject.section("app")
+    if app.flag("debug"):
+        yield Sighting(app.place("debug"), "the application runs with `debug`")
     for item in subject.items:
         if item.flag("debug"):
             yield Sighting(item.place("debug"), f"{item.called} runs with `debug`")

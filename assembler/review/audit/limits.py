@@ -118,8 +118,9 @@ def _matches(item: Item) -> Iterator[str]:
 
 
 def _own_limit(subject: Subject, item: Item) -> bool:
-    """Tell whether a dependency of the routes limits them."""
-    return any(subject.role_at(use) == "limiter" for use in item.dependencies)
+    """Tell whether a dependency of the routes, or of the app, limits them."""
+    uses = (*item.dependencies, *subject.section("app").dependencies)
+    return any(subject.role_at(use) == "limiter" for use in uses)
 
 
 def _login_paths(subject: Subject, item: Item) -> list[str]:

@@ -47,6 +47,7 @@ _OUTCOMES = {
     "degrade": "the application serves without it, and readiness says so",
     "warn": "the application serves without it, and only the log says so",
 }
+_WITH_THE_APP = frozenset({"configure", "finish"})  # what their code adds, nobody sees here
 _CLOCK = frozenset({"cron", "every", "timezone"})
 _JUDGED_APART = frozenset({"id", "use", "with", "sql", "dependencies", "on_error"}) | _CLOCK
 _MEANINGS = MappingProxyType(
@@ -97,7 +98,9 @@ class Judge:
         for key in {**before.node.members, **after.node.members}:
             if key not in _JUDGED_APART:
                 yield from _plain_key(model, key, before.node.get(key), after.node.get(key))
-        yield from under(self._dependencies(before, after), "dependencies")
+        sides = before.node.get("dependencies"), after.node.get("dependencies")
+        found = compare_dependencies(f"`{after.id}`", *sides, self.knowledge)
+        yield from under(found, "dependencies")
         yield from _on_error(before, after)
         read = self.old.statement, self.new.statement
         sides = before.node.get("sql"), after.node.get("sql")
@@ -132,27 +135,30 @@ class Judge:
             key = "every" if clocks[1].every is not None else "cron"
             yield from under([found], key)
 
-    def _dependencies(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
-        old, new = _dependencies(before), _dependencies(after)
-        for use in {**old, **new}:
-            sides = old.get(use), new.get(use)
-            if sides[0] is not None and sides[1] is not None:
-                options = [
-                    node.get("with") if isinstance(node, MappingNode) else None for node in sides
-                ]
-                found = compare_options(options[0], options[1], self.knowledge.judges(use))
-                yield from under(found, use, "with")
-                continue
-            is_gone = sides[1] is None
-            grade = direction(is_gone) if _GUARDING.search(use) else Grade.review
-            rule = "dependency-removed" if is_gone else "dependency-added"
-            verb = "no longer runs" if is_gone else "now runs"
-            message = f"`{use}` {verb} before the routes of `{after.id}`"
-            yield from under([change(grade, rule, message, *sides)], use)
-        if [use for use in old if use in new] != [use for use in new if use in old]:
-            message = f"the dependencies of `{after.id}` run in another order"
-            sides = before.node.get("dependencies"), after.node.get("dependencies")
-            yield change(Grade.behaviour, "order", message, *sides)
+
+def compare_dependencies(
+    whose: str, before: Node | None, after: Node | None, knowledge: Knowledge
+) -> Iterator[Change]:
+    """Compare what runs before routes; `whose` they are is said in the words of a sentence."""
+    old, new = _named_in(before), _named_in(after)
+    for use in {**old, **new}:
+        sides = old.get(use), new.get(use)
+        if sides[0] is not None and sides[1] is not None:
+            options = [
+                node.get("with") if isinstance(node, MappingNode) else None for node in sides
+            ]
+            found = compare_options(options[0], options[1], knowledge.judges(use))
+            yield from under(found, use, "with")
+            continue
+        is_gone = sides[1] is None
+        grade = direction(is_gone) if _GUARDING.search(use) else Grade.review
+        rule = "dependency-removed" if is_gone else "dependency-added"
+        verb = "no longer runs" if is_gone else "now runs"
+        message = f"`{use}` {verb} before the routes of {whose}"
+        yield from under([change(grade, rule, message, *sides)], use)
+    if [use for use in old if use in new] != [use for use in new if use in old]:
+        message = f"the dependencies of {whose} run in another order"
+        yield change(Grade.behaviour, "order", message, before, after)
 
 
 def guarding(root: MappingNode, knowledge: Knowledge) -> Iterator[tuple[EntryNode, str, Node]]:
@@ -166,7 +172,7 @@ def guarding(root: MappingNode, knowledge: Knowledge) -> Iterator[tuple[EntryNod
             use = entry.node.get("use")
             if section != "routes" and use is not None and entry.use is not None:
                 yield entry, entry.use, use
-            for name, node in _dependencies(entry).items():
+            for name, node in _named_in(entry.node.get("dependencies")).items():
                 yield entry, name, node
             role = knowledge.role(entry.use) if section == "middleware" else None
             if role is not None and role.guards and entry.options is not None:
@@ -225,8 +231,8 @@ def _clock(entry: EntryNode, side: Side) -> JobClock:
     return JobClock(entry.text("cron"), entry.text("every"), zone, node)
 
 
-def _dependencies(entry: EntryNode) -> dict[str, Node]:
-    node = entry.node.get("dependencies")
+def _named_in(node: Node | None) -> dict[str, Node]:
+    """Return what a list of dependencies names, by path."""
     found: dict[str, Node] = {}
     for item in node.items if isinstance(node, SequenceNode) else ():
         written = as_written(item)
@@ -267,7 +273,7 @@ def compare_presence(
     if is_sql:
         grade = Grade.behaviour
     else:
-        grade = Grade.review if is_new or entry.section == "configure" else Grade.behaviour
+        grade = Grade.review if is_new or entry.section in _WITH_THE_APP else Grade.behaviour
     code = f": it {'runs' if is_new else 'ran'} `{entry.use}`" if entry.use else ""
     message = (
         f"{ENTRIES[entry.section].singular} `{entry.id}` is {'new' if is_new else 'gone'}{code}"

@@ -34,7 +34,7 @@ _CORS = {
     "expose_headers": "longer",
     "max_age": "neither",
 }
-_OPENAPI_DOCS = {"debug": "true"}
+_DEBUG = {"debug": "true"}
 
 KNOWN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -47,8 +47,12 @@ KNOWN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "starlette.middleware.errors.ServerErrorMiddleware": {"debug": "true"},
         "starlette.staticfiles.StaticFiles": {"follow_symlink": "true", "check_dir": "false"},
-        "fastapi.applications.FastAPI": _OPENAPI_DOCS,
-        "starlette.applications.Starlette": _OPENAPI_DOCS,
+        "fastapi.applications.FastAPI": {
+            **_DEBUG,
+            "max_body_size": "higher",
+            "strict_content_type": "false",
+        },
+        "starlette.applications.Starlette": _DEBUG,
         "uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware": {"trusted_hosts": "longer"},
         "uvicorn.config.Config": {
             "access_log": "neither",
@@ -76,6 +80,7 @@ KNOWN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
+FASTAPI = "fastapi.FastAPI"
 SERVER = "uvicorn.config.Config"
 
 

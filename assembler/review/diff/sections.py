@@ -13,18 +13,23 @@ from assembler.manifest.step import Scheduler
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.credentials import shown
 from assembler.review.diff.change import Change, change, direction, under
-from assembler.review.diff.knowledge import SERVER, Knowledge, default_of, looser_of
+from assembler.review.diff.entries import compare_dependencies
+from assembler.review.diff.knowledge import FASTAPI, SERVER, Knowledge, default_of, looser_of
 from assembler.review.diff.options import compare_value
 from assembler.review.diff.side import Side
 from assembler.review.finding import Grade
 
 _TLS = frozenset({"ssl_certfile", "ssl_keyfile", "ssl_ca_certs"})
+_CODE = frozenset(
+    {"state", "default_response_class", "generate_unique_id_function", "responses"}
+    | {"callbacks", "webhooks"}
+)
 _CODE_KEYS = frozenset({"()", "class", "factory"})
 
 
 def compare_sections(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Change]:
     """Compare `app`, `settings`, `logging`, `server`, `scheduler`, `audit` and `expect`."""
-    yield from under(_app(old, new), "app")
+    yield from under(_app(old, new, knowledge), "app")
     yield from under(_settings(old, new), "settings")
     yield from under(_logging(old, new), "logging")
     yield from under(_server(old, new, knowledge), "server")
@@ -41,10 +46,18 @@ def _keys(old: Side, new: Side, *path: str) -> Iterator[tuple[str, Node | None, 
         yield key, values[0], values[1]
 
 
-def _app(old: Side, new: Side) -> Iterator[Change]:
+def _app(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Change]:
     for key, before, after in _keys(old, new, "app"):
-        if key != "openapi":
-            fact = OptionFacts(default=default_of(App, key), is_plain=True)
+        if key == "dependencies":
+            found = compare_dependencies("the app", before, after, knowledge)
+            yield from under(found, key)
+        elif key in App.model_fields and key != "openapi":
+            fact = OptionFacts(
+                default=default_of(App, key), looser=looser_of(App, key), is_plain=key not in _CODE
+            )
+            yield from compare_value(key, before, after, fact)
+        elif key != "openapi":
+            fact = knowledge.now(FASTAPI).of(key) or OptionFacts()
             yield from compare_value(key, before, after, fact)
     names = {"path": "the OpenAPI document", "docs": "Swagger UI", "redoc": "ReDoc"}
     for key, before, after in _keys(old, new, "app", "openapi"):

@@ -100,8 +100,6 @@ ENTRIES = {
 NO_PLACE = "takes nothing by position, and is given the application so"
 RUNS_NOTHING = "has a `yield`, so that a call of it runs nothing"
 REFUSED = {
-    ("configure", "nothing"): f"`nothing` {NO_PLACE}",
-    ("configure", "by_name"): f"`by_name` {NO_PLACE}",
     ("middleware", "nothing"): f"`nothing` {NO_PLACE}",
     ("middleware", "by_name"): f"`by_name` {NO_PLACE}",
     ("middleware", "Plain"): f"`Plain` {NO_PLACE}",
@@ -175,7 +173,7 @@ def test_what_may_work_there_is_taken(role: str, name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("role", "name"),
     [
-        *(("configure", "nothing"), ("middleware", "by_name"), ("router", "gives_text")),
+        *(("middleware", "nothing"), ("middleware", "by_name"), ("router", "gives_text")),
         *(("startup", "generator"), ("resource", "agenerator"), ("resource", "gives_none")),
     ],
 )

@@ -34,7 +34,7 @@ OTHER_WORDS: Mapping[str, str] = MappingProxyType(
         "include_router": "routes: [{use: …, prefix: …}]",
         "add_api_route": "routes: [{path: …, use: …}]",
         "mount": "routes: [{mount: …, use: …}]",
-        "lifespan": "lifespan: [{use: …}]",
+        "lifespan": "lifespan: […]",
     }
 )
 """FastAPI's words for what the format has under another key, each as the format writes it."""

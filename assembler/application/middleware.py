@@ -1,7 +1,7 @@
 """The stack of an application: its layers, and what becomes of an exception that leaves them.
 
 In: an application with its layers, outermost first, and its handlers. Out: `Application`, a FastAPI
-whose stack is Starlette's with two things more. A `_Place` stands inside each layer, and an
+whose stack is Starlette's with two things more. A `_Waypoint` stands inside each layer, and an
 `ExceptionBoundary` outside all of them.
 
 An exception travels outwards through every layer, as in Starlette: through `finally`, `except` and
@@ -134,7 +134,7 @@ class _Seal:
         )
         stack = [Middleware(boundary)]
         for depth, layer in enumerate(layers, start=1):
-            place: Callable[..., Any] = partial(_Place, depth=depth, relay=_relay_for(layer.cls))
+            place: Callable[..., Any] = partial(_Waypoint, depth=depth, relay=_relay_for(layer.cls))
             if depth == len(layers):
                 place = partial(_innermost, place, handlers.get(500))
             stack += [Middleware(self.factory(layer)), Middleware(place)]
@@ -359,7 +359,8 @@ class Exchange:
         self._patience: list[anyio.CancelScope] = []
         outer: Send = self
         for stop in reversed(stops):
-            if isinstance(stop.send, _Relay):
+            # A layer that has nothing to edit hands on what it was given: that is turned once.
+            if isinstance(stop.send, _Relay) and stop.send is not outer:
                 if stop.send.is_begun:
                     break
                 stop.send.turn(outer, self)
@@ -424,7 +425,7 @@ class _Stop:
         self.send = send
 
 
-class _Place:
+class _Waypoint:
     """Stands inside a layer, and notes which exceptions pass it; edits nothing."""
 
     is_transparent = True

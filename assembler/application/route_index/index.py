@@ -50,9 +50,9 @@ class RouteIndex:
         self._dispatched: Dispatched | None = None
         self._branch: type[SureBranch] = SureBranch
         if in_one_step:
-            from assembler.application.route_index.leaves import Leaf, dispatched  # noqa: PLC0415 - newer FastAPI's
+            from assembler.application.route_index.leaves import LeafBranch, dispatched  # noqa: PLC0415 - newer FastAPI's
 
-            self._dispatched, self._branch = dispatched, Leaf
+            self._dispatched, self._branch = dispatched, LeafBranch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -24,12 +24,12 @@ from starlette.types import Receive, Scope, Send
 from assembler.application.route_index.narrowed import SureBranch
 
 
-class Leaf(SureBranch):
+class LeafBranch(SureBranch):
     """A branch that ends in a route; handling it goes to the route at once."""
 
     def __init__(self, origin: Any, candidate: Any) -> None:
         super().__init__(origin, candidate)
-        inner = candidate if isinstance(candidate, Leaf) else None
+        inner = candidate if isinstance(candidate, LeafBranch) else None
         limits = origin.include_context.form_limits
         self._form_limits: tuple[Any, ...] = (limits,) if limits else ()
         self._form_limits += inner._form_limits if inner else ()  # noqa: SLF001 - of its own class

@@ -255,7 +255,7 @@ def test_a_parameter_named_app_receives_the_application(tmp_path: Path) -> None:
     )
     with TestClient(app) as client:
         assert client.get("/greeting").json()["title"] == "The title"
-    assert events == ["made around _Place, limit None", "title The title", "title The title"]
+    assert events == ["made around _Waypoint, limit None", "title The title", "title The title"]
 
 
 def test_dependencies_are_plain_paths_or_made_with_options(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any, Protocol
@@ -231,22 +231,37 @@ class _Connection:
         self._skipped = 0
         self._killer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        """Begin to watch the token, and the task that writes."""
-        self._watch(self._principal)
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    async def together(
+        self, writing: Coroutine[Any, Any, None], listening: Coroutine[Any, Any, None]
+    ) -> SubscriptionEnded | None:
+        """Write and listen until one side ends it; return why the service did, if it did.
+
+        Each has a task of its own: a message wakes two calls, and not all that lie around them.
+        """
+        loop = asyncio.get_running_loop()
+        writer, listener = loop.create_task(writing), loop.create_task(listening)
 
         def ended() -> None:
-            if task is not None and self._killer is None:
-                self._killer = loop.call_later(_GRACE_SECONDS, task.cancel)
+            if self._killer is None:  # a client that takes nothing leaves it stuck
+                self._killer = loop.call_later(_GRACE_SECONDS, writer.cancel)
 
         self.subscription.on_end = ended
-
-    def end(self) -> None:
-        """Stop watching."""
-        for handle in (self._timer, self._killer):
-            if handle is not None:
-                handle.cancel()
+        self._watch(self._principal)
+        try:
+            await asyncio.wait({writer})
+        finally:
+            for handle in (self._timer, self._killer):
+                if handle is not None:
+                    handle.cancel()
+            listener.cancel()
+            writer.cancel()
+            await asyncio.gather(writer, listener, return_exceptions=True)
+        error = None if writer.cancelled() else writer.exception()
+        if error is None or isinstance(error, OSError | RuntimeError):
+            return None  # the client is gone: servers say so when one sends
+        if isinstance(error, SubscriptionEnded):
+            return error
+        raise error
 
     def renew(self, principal: Principal) -> None:
         """Go on with another token."""
@@ -291,29 +306,18 @@ class _Socket(_Connection):
         offered: list[str] = websocket.scope.get("subprotocols") or []
         position = self.subscription.position
         await websocket.accept(subprotocol=offered[0] if offered else None)
-        self.begin()
-        listening = asyncio.create_task(self._listen())
-        try:
-            await websocket.send_text(f'{{"type":"ready","position":"{position}"}}')
-            await self._write(websocket.send)
-        except SubscriptionEnded as end:
-            if end.code:
-                with suppress(Exception):  # it may be gone already
-                    await websocket.close(end.code, str(end))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._killer is None or task is None or task.cancelling() > 1:
-                raise
-            task.uncancel()  # it was stuck, and the server closes it
-        except (OSError, RuntimeError):
-            """The client is gone: servers say so when one sends."""
-        finally:
-            self.end()
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+        hello = f'{{"type":"ready","position":"{position}"}}'
+        end = await self.together(self._write(websocket.send, hello), self._listen())
+        if end is not None and end.code:
+            with suppress(Exception):  # it may be gone already
+                await websocket.close(end.code, str(end))
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send, hello: str) -> None:
         subscription = self.subscription
+        await send({"type": "websocket.send", "text": hello})
+        while self._wanted is None:
+            for item in await subscription.next():
+                await send({"type": "websocket.send", "text": item.frame})
         while True:
             for item in self.meant(await subscription.next()):
                 await send({"type": "websocket.send", "text": item.frame})
@@ -398,25 +402,14 @@ class _Events(_Connection):
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        listening = asyncio.create_task(self._listen(receive))
-        self.begin()
-        try:
-            async for part in self._parts():
-                if part:
-                    await send(_body(part))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._killer is None or task is None or task.cancelling() > 1:
-                raise
-            task.uncancel()  # it was stuck
-        except OSError:
-            """The client is gone."""
-        finally:
-            self.end()
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+        await self.together(self._write(send), self._listen(receive))
         with suppress(OSError):
             await send(_body(b"", more=False))
+
+    async def _write(self, send: Send) -> None:
+        async for part in self._parts():
+            if part:
+                await send(_body(part))
 
     async def _parts(self) -> AsyncGenerator[bytes]:
         yield f"retry: 2000\nid: {self.subscription.position}\n\n".encode()

@@ -71,14 +71,21 @@ class Subscription:
             self._feed.waiting.add(waiter)
             try:
                 await waiter
-            finally:
+            except BaseException:
                 self._feed.waiting.discard(waiter)
+                raise
 
     def take(self, most: int = 64) -> list[Message | Gap]:
         """What is there now; raises `SubscriptionEnded`."""
         feed = self._feed
         if self._ended is not None:
             raise self._ended
+        place, top = self._place, feed.top
+        if place is top:
+            return []
+        if top.offset - place.offset == 1 and place.epoch == top.epoch and feed.messages:
+            self._place = top  # nearly always it is the one that has just come
+            return [feed.messages[-1]]
         if not feed.reaches(self._place):
             return [self._missed("history" if self._place.epoch == feed.top.epoch else "reset")]
         behind = feed.top.offset - self._place.offset
@@ -125,10 +132,10 @@ class Feed:
     """The mirror of one channel; `size` messages are kept at most."""
 
     __slots__ = (
-        "_messages",
         "_pending",
         "channel",
         "idle_since",
+        "messages",
         "readers",
         "tag",
         "top",
@@ -142,7 +149,7 @@ class Feed:
         self.readers: set[Subscription] = set()
         self.waiting: set[asyncio.Future[None]] = set()
         self.idle_since: float | None = None
-        self._messages: deque[Message] = deque(maxlen=size)
+        self.messages: deque[Message] = deque(maxlen=size)
         self._pending: list[Message] | None = []
 
     @property
@@ -174,19 +181,19 @@ class Feed:
             return True  # it is here already
         if epoch != self.top.epoch or offset != self.top.offset + 1:
             return False
-        self._messages.append(message)
+        self.messages.append(message)
         self.top, self.tag = message.position, message.tag
         self._wake()
         return True
 
     def reaches(self, place: Position) -> bool:
         """Whether all that follows `place` is here."""
-        first = self.top.offset - len(self._messages)
+        first = self.top.offset - len(self.messages)
         return place.epoch == self.top.epoch and first <= place.offset <= self.top.offset
 
     def after(self, behind: int, most: int) -> list[Message]:
         """Of the last `behind` messages the first `most`."""
-        messages, start = self._messages, len(self._messages) - behind
+        messages, start = self.messages, len(self.messages) - behind
         return [messages[at] for at in range(start, min(start + most, len(messages)))]
 
     def subscribe(self, since: Position | None, *, queue: int, overflow: Overflow) -> Subscription:
@@ -210,11 +217,11 @@ class Feed:
             return  # it was read before another reading of it, which is here already
         fresh = [one for one in history.messages if one.position.offset > self.top.offset]
         if goes_on and len(fresh) == top.offset - self.top.offset:
-            self._messages.extend(fresh)
+            self.messages.extend(fresh)
             self.top, self.tag = top, history.tag
             return
-        self._messages.clear()
-        self._messages.extend(history.messages)
+        self.messages.clear()
+        self.messages.extend(history.messages)
         self.top, self.tag = top, history.tag
 
     def _wake(self) -> None:

@@ -7,7 +7,7 @@ what is wrong with them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -28,7 +28,9 @@ from assembler.document.provenance import (
 from assembler.document.sections import ENTRY_PATHS
 
 _BODY = re.compile(
-    r"(?P<object>settings|resources)\.(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\Z"
+    r"(?P<object>settings|resources)\.(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
+    r"(?::(?P<fall>[-?])(?P<back>.*))?\Z"
+    r"|(?P<whole>settings)(?::[-?].*)?\Z"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<operator>[-?])(?P<argument>.*))?\Z",
     re.ASCII | re.DOTALL,
 )
@@ -164,16 +166,21 @@ class Resolver:
 
     def value(self, reference: Reference) -> Any:
         """Return what a variable or a setting holds, and keep it and its parts as secrets."""
-        value = ""
+        value: Any = ""
         if reference.kind == "settings":
             value = _field(self.settings, reference.name)
         elif self.environment is not None:
             value = self.environment.get(reference.name, "")
-        if reference.operator == "-" and not value:
+        if reference.operator == "-" and is_empty(value):
             return reference.argument.replace("$$", "$")
         for secret in _secrets_in(value):
             self.secrets.add(secret, reference.text)
         return value
+
+
+def is_empty(value: Any) -> bool:
+    """Tell whether a default stands for `value`: null, or a text, list or mapping without content."""
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def is_literal(path: NodePath) -> bool:
@@ -195,8 +202,8 @@ def is_sql(path: NodePath) -> bool:
 
 
 def _field(settings: Any, path: str) -> Any:
-    """Return `settings.path.to.field`; raises `AttributeError` where a part is missing."""
-    for name in path.split("."):
+    """Return `settings.path.to.field`, or all; raises `AttributeError` where a part is missing."""
+    for name in filter(None, path.split(".")):
         settings = getattr(settings, name)
     return settings
 
@@ -208,13 +215,22 @@ def _reference(text: str, body: str) -> Reference:
     if match is None:
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
         return Reference("bad", "", text, argument=f"`{shown}` is no reference")
+    if match["whole"]:
+        if body == "settings":
+            return Reference("settings", "", text)
+        return Reference(
+            "bad", "", text, argument="the settings are an object, and take no default"
+        )
     if match["object"]:
         kind: Literal["settings", "resource"] = (
             "settings" if match["object"] == "settings" else "resource"
         )
         if kind == "resource" and "." in match["path"]:
             return Reference("bad", "", text, argument="a resource has no path: `${resources.id}`")
-        return Reference(kind, match["path"], text)
+        if match["fall"] == "?" or (match["fall"] and kind == "resource"):
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+            return Reference("bad", "", text, argument=f"`{shown}` is no reference")
+        return Reference(kind, match["path"], text, match["fall"], match["back"] or "")
     return Reference("environment", match["name"], text, match["operator"], match["argument"] or "")
 
 
@@ -231,6 +247,10 @@ def _secrets_in(value: Any, *, is_inside: bool = False) -> Iterator[str]:
     """Yield a text and the passwords in it; of what a list or mapping holds, secrets alone."""
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _secrets_in(item, is_inside=True)
+        return
+    if hasattr(type(value), "model_fields"):
+        for item in vars(value).values():
             yield from _secrets_in(item, is_inside=True)
         return
     try:

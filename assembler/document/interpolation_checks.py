@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
-from assembler.document.interpolation import STATE, Reference, is_literal, is_sql, parse
+from assembler.document.interpolation import (
+    STATE,
+    Reference,
+    is_empty,
+    is_literal,
+    is_sql,
+    parse,
+)
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, walk
 from assembler.document.provenance import plain_of, text_of
 
@@ -176,7 +183,7 @@ def _check_field(
 ) -> Iterator[Diagnostic]:
     """Find a field that is not there, or whose value cannot stand where the reference does."""
     value = settings
-    for name in reference.name.split("."):
+    for name in filter(None, reference.name.split(".")):
         try:
             value = getattr(value, name)
         except AttributeError:
@@ -189,15 +196,19 @@ def _check_field(
             message = f"`{name}` of the settings raised {type(error).__name__}"
             yield Diagnostic("bad-settings", message, span)
             return
+    if reference.operator == "-" and is_empty(value):
+        return
     try:
         if takes != "objects":
             text_of(value) if takes == "text" else plain_of(value)
     except TypeError as error:
         is_model = hasattr(type(value), "model_fields")
-        remedy = (
-            f"name one of its fields: `${{{reference.text[2:-1]}.field}}`" if is_model else None
-        )
+        remedy = f"name one of its fields: `${{{_named(reference)}.field}}`" if is_model else None
         yield Diagnostic("bad-value", f"`{reference.text}` {error}", span, help=remedy)
+
+
+def _named(reference: Reference) -> str:
+    return f"settings.{reference.name}" if reference.name else "settings"
 
 
 def _takes_objects(path: NodePath) -> bool:

@@ -30,8 +30,8 @@ class Manifest(Section):
     app: App = Field(App(), description="Facts about the application, as OpenAPI shows them.")
     settings: ImportPath | None = Field(
         None,
-        description="A settings class, for `${settings.field}`.",
-        examples=["shop.settings.Settings"],
+        description="A settings class, an object of one, or a function that gives one, for `${settings.field}` and `${settings}`.",
+        examples=["shop.settings.Settings", "shop.settings.get_settings"],
     )
     logging: dict[str, Any] | None = Field(
         None, repr=False, description="A mapping for logging.config.dictConfig, as it is."

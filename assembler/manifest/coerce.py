@@ -3,7 +3,7 @@
 In: data as the text has it (strings, numbers, lists, mappings), in which leaves carry marks. Out:
 what pydantic makes of it under its strict JSON rules (`"5"` is no int, `"a"` is an enum's member, a
 list is a tuple), with marked text converted to the type that is wanted, and an import path where a
-callable is wanted loaded by whoever may import. Refuses by a list of `Fault`; of a value that nobody
+callable or a class is wanted loaded by whoever may import. Refuses by a list of `Fault`; of a value that nobody
 knows yet (`Unknown`) only what no value could mend.
 """
 
@@ -24,6 +24,7 @@ _ROUNDS = 4  # a list from the environment, its items, and what they hold
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"}
 _MAPPINGS = {"dict_type", "model_type", "dataclass_type", "model_attributes_type", "mapping_type"}
 _INTEGERS = {"int_type", "int_parsing", "literal_error", "enum"}
+_CODE = {"callable_type", "is_subclass_of", "is_type"}
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*([.:][^\W\d]\w*)+")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 _FLOAT = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -50,7 +51,8 @@ def convert(
     """Validate `data` and return the value, or None with every fault.
 
     `stand` gives the object for a `ResourceRef`, `load` that of an import path which stands where a
-    callable is wanted, or raises an `AssemblerError`. Data that holds objects is validated as Python
+    callable or a class is wanted (`Unknown` where only its source was read), or raises an
+    `AssemblerError`. Data that holds objects is validated as Python
     values, all else as JSON, which is the strict mode that knows enums, dates and dataclasses.
 
     `sample` gives a value that the type at a path takes for an `Unknown` that it refuses, or the
@@ -75,7 +77,7 @@ def convert(
                 elif isinstance(leaf, Unknown):
                     better = sample(path, leaf) if sample else leaf
                 else:
-                    better = _repair(leaf, item["type"], load)
+                    better = _repair(leaf, _wanted(item), load)
             except AssemblerError as refusal:
                 refused[path] = Fault(path, "import", str(refusal), refusal)
                 continue
@@ -96,8 +98,15 @@ def convert(
 
 
 def _is_import(leaf: Any, wanted: str) -> bool:
-    """Tell whether a person wrote an import path for a callable; the environment names no code."""
-    return wanted == "callable_type" and type(leaf) is str and bool(_IMPORT_PATH.fullmatch(leaf))
+    """Tell whether a person wrote an import path for code; the environment names none."""
+    return wanted in _CODE and type(leaf) is str and bool(_IMPORT_PATH.fullmatch(leaf))
+
+
+def _wanted(error: Any) -> str:
+    """Return the type of an error; of JSON, pydantic tells a class and an object by one word."""
+    if error.get("ctx", {}).get("method_name") == "issubclass":
+        return "is_subclass_of"
+    return str(error["type"])
 
 
 def _validated(
@@ -133,7 +142,8 @@ def _repair(leaf: Any, wanted: str, load: Callable[[str], Any] | None) -> Any:
     if isinstance(leaf, Held):
         return _repair_held(leaf, wanted)
     if load and _is_import(leaf, wanted):
-        return Held(load(leaf), leaf)
+        found = load(leaf)
+        return found if isinstance(found, Unknown) else Held(found, leaf)
     if wanted.startswith("time_delta") and isinstance(leaf, str) and is_duration(leaf):
         return f"PT{parse_duration(leaf).total_seconds()}S"
     if not isinstance(leaf, Text):

@@ -29,14 +29,28 @@ class Entry(Section):
 
 
 class Resource(Entry):
-    """An object that is made when the app is built, opened at its start, closed at its end."""
+    """An object that is made when the app is built, opened at its start, closed at its end.
 
+    Where `use` names an object itself, and there is no `with`, that one is the resource.
+    """
+
+    owned: bool = Field(
+        True,
+        description="Whether the application opens and closes it; `false` leaves that to its module.",
+    )
     on_error: OnError = Field(
         "fail",
         description="What a failure to open does: `fail` ends the start, `degrade` serves while it is tried again and readiness says so, `warn` logs it and goes on.",
     )
     timeout: Duration = Field(timedelta(seconds=30), description="Bounds the opening.")
     close_timeout: Duration = Field(timedelta(seconds=10), description="Bounds the closing.")
+
+    @model_validator(mode="after")
+    def _is_owned_or_left_alone(self) -> "Resource":
+        for key in ("on_error", "timeout", "close_timeout"):
+            if not self.owned and key in self.model_fields_set:
+                raise ValueError(f"`{key}` has no effect: what is not owned is never opened")
+        return self
 
 
 class Middleware(Entry):

@@ -36,6 +36,7 @@ _PLAIN = {
     "time_delta_type": "a duration such as `10s` or `5m`",
     "time_delta_parsing": "a duration such as `10s` or `5m`",
     "callable_type": "the import path of a callable",
+    "is_type": "the import path of a class",
     "needs_python_object": "a reference to an object, such as `${resources.name}`",
 }
 _LIMITS = {
@@ -51,6 +52,7 @@ _LIMITS = {
     "string_pattern_mismatch": "text that matches `{pattern}`",
     "too_short": "a list of at least {min_length} items",
     "too_long": "a list of at most {max_length} items",
+    "is_subclass_of": "the import path of `{class}` or a class below it",
     "is_instance_of": "an object of type `{class}`",
 }
 _ONE = re.compile(r"\b1 (character|item)s\b")
@@ -84,11 +86,8 @@ def faults_of(
     for item in errors:
         path = path_in(data, item["loc"])
         kind = item["type"]
-        if (
-            excuses
-            and kind not in OF_KEYS
-            and _is_unknown(leaf_at(original, path_in(original, path)), kind)
-        ):
+        leaves = leaf_at(original, path_in(original, path)), leaf_at(data, path)
+        if excuses and kind not in OF_KEYS and any(_is_unknown(leaf, kind) for leaf in leaves):
             continue
         if kind in _MISSING:
             told.append(path)
@@ -149,6 +148,8 @@ def leaf_at(data: Any, path: NodePath) -> Any:
 
 def _reason(item: Any) -> str:
     kind, context = item["type"], item.get("ctx", {})
+    if context.get("method_name") == "issubclass":
+        return f"must be {_PLAIN['is_type']}"
     if kind in _PLAIN:
         return f"must be {_PLAIN[kind]}"
     if kind.startswith("date_"):

@@ -9,7 +9,7 @@ function where nobody waits, a factory whose declared type is not what is wanted
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
 from assembler import manifest as models
@@ -27,6 +27,7 @@ from assembler.plan.targets import Targets, caught
 OPENERS = ("open", "connect", "start")
 CLOSERS = ("aclose", "close", "dispose", "shutdown")
 _GIVEN = frozenset({"app"})
+_DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,10 @@ def _if_factory(target: Target, has_options: bool) -> bool:
     return True
 
 
+def _unless_object(target: Target, has_options: bool) -> bool:
+    return has_options or target.form != "instance"
+
+
 def _if_app_factory(target: Target, has_options: bool) -> bool:
     # A function that can be called without arguments is a factory; an ASGI app is not one.
     if target.form == "function" and not has_options:
@@ -108,7 +113,7 @@ def _if_app_factory(target: Target, has_options: bool) -> bool:
 
 USAGES: Mapping[Role, Usage] = MappingProxyType(
     {
-        "resource": Usage(0, _always, "an object"),
+        "resource": Usage(0, _unless_object, "an object"),
         "middleware": Usage(1, _always, "a callable"),
         "handler": Usage(0, _if_class, "a callable"),
         "configure": Usage(1, _always),
@@ -206,10 +211,24 @@ def resolve_entry(
     return resolved, faults
 
 
+def declared_class(item: ResolvedEntry) -> type | None:
+    """Return the class of a resource's object as far as it is known before it is made."""
+    target = item.target
+    if not item.called:
+        return None if target.value is None else type(target.value)
+    inner = getattr(target.value, "__wrapped__", None)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        return None  # it is a context manager, whatever the function yields
+    return class_of(target.signature.returns)
+
+
 def _misuse(
     role: Role, target: Target, span: Span, *, is_called: bool, has_options: bool
 ) -> Iterator[Diagnostic]:
     """Find why `target` cannot be used in its place: by its form, its arguments, what it gives."""
+    if role == "resource" and not is_called:
+        yield from _no_resource(target, span)
+        return
     if role in {"router", "mount"} and not is_called:
         yield from _no_factory(role, target, span, has_options=has_options)
         return
@@ -265,6 +284,21 @@ def _no_context(target: Target) -> tuple[str | None, str | None]:
 
 def _is_context(declared: type) -> bool:
     return hasattr(declared, "__aenter__") and hasattr(declared, "__aexit__")
+
+
+def _no_resource(target: Target, span: Span) -> Iterator[Diagnostic]:
+    """Refuse plain data and modules: an object that is named is the resource as it is."""
+    if target.value is None and target.is_callable:
+        return  # its source does not tell what it is
+    if target.value is None or isinstance(target.value, _DATA):
+        kind = type(target.value).__name__
+        of_type = (
+            f"is of type `{kind}`, which" if target.value is not None else "is plain data, and"
+        )
+        message = f"`{target.path}` {of_type} can be no resource"
+        yield Diagnostic("not-callable", message, span)
+    elif (message_ := _unopened(target, type(target.value))) is not None:
+        yield Diagnostic("not-callable", message_, span)
 
 
 def _no_factory(

@@ -25,7 +25,14 @@ from assembler.document.override import override_document
 from assembler.manifest.sections import Role
 from assembler.manifest.validate import read_manifest
 from assembler.plan.allow_list import ImportList, read_import_list
-from assembler.plan.component import Component, ResolvedEntry, entries, hidden, resolve_entry
+from assembler.plan.component import (
+    Component,
+    ResolvedEntry,
+    declared_class,
+    entries,
+    hidden,
+    resolve_entry,
+)
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.app import AppOptions, check_app, unknown_app_keys
@@ -35,7 +42,6 @@ from assembler.plan.sections.scheduler import check_scheduler
 from assembler.plan.sections.server import check_server, check_single_process, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
 from assembler.plan.settings import read_references
-from assembler.plan.signature import class_of
 from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets
 
@@ -224,9 +230,7 @@ class _Planner:
         sql: list[SqlStep],
     ) -> Plan:
         declared = {
-            item.entry.id: class_of(item.target.signature.returns)
-            for item in resolved
-            if item.role == "resource"
+            item.entry.id: declared_class(item) for item in resolved if item.role == "resource"
         }
         checker = OptionsChecker(declared, self.targets.target)
         faults: list[Diagnostic] = []

@@ -106,8 +106,9 @@ class OptionsChecker:
     def _load(self, path: str) -> Any:
         assert self.find is not None  # noqa: S101  # it is only passed on where there is one
         target = self.find(path)
-        is_only_read = target.value is None and target.is_callable  # by its source
-        return _StandIn(object) if is_only_read else target.value
+        if target.value is None and target.is_callable:  # its source was read, and no more
+            return Unknown(path) if target.form == "class" else _StandIn(object)
+        return target.value
 
     def _stand_in(self, reference: ResourceRef) -> Any:
         declared = self.types.get(reference.id)

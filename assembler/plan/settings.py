@@ -10,6 +10,7 @@ values it was made from.
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,7 +31,9 @@ from assembler.document.nodes import MappingNode, locate
 from assembler.manifest import Manifest
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import import_object
+from assembler.plan.signature import Target, target_of
 
+_DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType, type(None))
 _SHORTEST = 4  # characters of a value that could be a secret; `1` or `no` would be everywhere
 
 
@@ -71,14 +74,18 @@ def _settings(
 def _build_settings(
     path: str, imports: ImportList, span: Span, environment: Mapping[str, str]
 ) -> tuple[Any, list[Diagnostic]]:
-    """Import and call the class; return its object, or None with every fault."""
+    """Import a settings object, or call a class or function for one; else None with every fault."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            settings = import_object(path, imports)
-            if not callable(settings):
-                message = f"`{path}` is of type `{type(settings).__name__}`, which cannot be called"
-                return None, [Diagnostic("not-callable", message, span)]
-            return settings(), []
+            found = import_object(path, imports)
+            target = target_of(path, found)
+            reason = _unfit(target)
+            if reason is not None:
+                return None, [Diagnostic("not-callable", f"`{path}` {reason}", span)]
+            settings = found if target.form == "instance" else found()
+            if settings is None:
+                return None, [Diagnostic("bad-settings", f"`{path}` gives None", span)]
+            return settings, []
     except ImportFault as fault:
         found = fault.at(span)
         is_theirs = fault.code == "import-failed"  # others are in words of our own
@@ -88,6 +95,13 @@ def _build_settings(
     except BaseException as error:  # noqa: BLE001  # a settings class may raise anything
         secrets = _secrets(error, environment)
         return None, [fault.scrubbed(secrets.scrub) for fault in _faults(error, span)]
+
+
+def _unfit(target: Target) -> str | None:
+    """Say why what is named is neither settings nor gives any."""
+    if isinstance(target.value, _DATA):
+        return f"is of type `{type(target.value).__name__}`, which holds no settings"
+    return "is async, and nothing waits for it here" if target.is_async else None
 
 
 def _faults(error: BaseException, span: Span) -> Iterator[Diagnostic]:

@@ -309,9 +309,10 @@ def _bare(reference: Reference) -> str:
         return "${…}"
     if reference.kind == "resource":
         return f"${{resources.{reference.name}}}"
+    name = reference.name
     if reference.kind == "settings":
-        return f"${{settings.{reference.name}}}"
-    return f"${{{reference.name}{':-…' if reference.operator == '-' else ''}}}"
+        name = f"settings.{name}" if name else "settings"
+    return f"${{{name}{':-…' if reference.operator == '-' else ''}}}"
 
 
 def _is_random(word: str) -> bool:

@@ -53,6 +53,8 @@ def resource_opening(
     entry = component.entry
     is_renewed = make is not None and _is_single_use(value)
     enter, leave = _methods(_Renewed(value, make) if is_renewed else value)
+    if not entry.owned:
+        enter = leave = nothing
     return Opening(
         id=component.id,
         phase="resource",

@@ -57,6 +57,8 @@ class Objects:
             value = self.made(component)
             if value is not MISSING:
                 self.resources[component.id] = value
+                if not component.entry.owned:
+                    continue
                 try:
                     make = partial(self._again, component)
                     found.append(resource_opening(component, value, make))

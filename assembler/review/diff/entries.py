@@ -63,6 +63,7 @@ _MEANINGS = MappingProxyType(
         "grace": "how late a tick may still run",
         "jitter": "by how much runs are delayed at random",
         "timeout": "how long it may take",
+        "owned": "whether the application opens and closes it",
         "close_timeout": "how long its end may take",
         "lock_timeout": "how long a statement waits for a lock, and others wait behind it",
         "statement_timeout": "how long a statement may run",

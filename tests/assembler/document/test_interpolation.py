@@ -1,6 +1,7 @@
 """References: reading them never fails, and what they bring stays data and stays secret."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_text_without_references_is_left_alone(text: str) -> None:
         ("${A:?why\nnot}", Reference("environment", "A", "${A:?why\nnot}", "?", "why\nnot")),
         ("${settings.a.b}", Reference("settings", "a.b", "${settings.a.b}")),
         ("${resources.db}", Reference("resource", "db", "${resources.db}")),
-        ("${settings}", Reference("environment", "settings", "${settings}")),
+        ("${settings}", Reference("settings", "", "${settings}")),
     ],
 )
 def test_each_form_is_read(text: str, expected: Reference) -> None:
@@ -142,6 +143,32 @@ def test_settings_give_their_objects_and_keep_their_secrets() -> None:
     assert resolver.text("${settings.nested.port}") == 5
     assert resolver.text("key=${settings.key}") == "key=hidden-key"
     assert secrets.scrub("it was hidden-key") == "it was ${settings.key}"
+
+
+def test_the_whole_settings_keep_the_secrets_in_them() -> None:
+    class Inner(BaseModel):
+        token: SecretStr = SecretStr("tok-1234")
+
+    class Whole(BaseModel):
+        inner: Inner = Inner()
+        url: str = "postgresql://me:hunter22@db/shop"
+        title: str = "Shop"
+
+    secrets = Secrets()
+    whole = Whole()
+    found = Resolver({}, whole, secrets).text("${settings}")
+    assert isinstance(found, Held)
+    assert found.value is whole
+    assert secrets.scrub("Shop tok-1234 hunter22") == "Shop ${settings} ${settings}"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(None, "x"), ("", "x"), ([], "x"), (SecretStr(""), "x"), (0, 0), (False, False), ("a", "a")],
+)
+def test_a_default_of_a_setting_stands_for_what_is_empty(value: object, found: object) -> None:
+    settings = SimpleNamespace(field=value)
+    assert Resolver({}, settings, Secrets()).text("${settings.field:-x}") == found
 
 
 def test_passwords_inside_a_variable_are_secrets_of_their_own() -> None:

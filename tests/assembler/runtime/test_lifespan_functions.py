@@ -133,3 +133,15 @@ def test_a_resource_of_a_function_with_a_yield_is_tried_again(
 
     asyncio.run(main())
     assert events == ["connected", "disconnected"]
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_an_object_of_a_module_is_the_resource_and_is_opened_where_it_is_owned(
+    tmp_path: Path, *, owned: bool
+) -> None:
+    entry = f"{{use: $parts.steps.there, owned: {str(owned).lower()}}}"
+    app = built(tmp_path, f"resources: {{link: {entry}}}")
+    with TestClient(app) as client:
+        assert client.app_state["link"] is steps.there
+    assert events == (["there opened", "there closed"] if owned else [])
+    assert ("resource" in [step.phase for step in assembly_of(app).steps]) is owned

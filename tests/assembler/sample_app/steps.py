@@ -411,3 +411,6 @@ async def connected() -> AsyncIterator[None]:
     note("connected")
     yield
     note("disconnected")
+
+
+there = Entered(name="there")  # an object of the module, which a manifest may name

@@ -6,6 +6,7 @@ twice, or in two processes at once: the second finds nothing to do.
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -14,7 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.channels import Channels
 from components.clients.http import HTTPClient
-from components.estate import listings, posts
+from components.crawl import Crawler
+from components.crawl.addresses import PrivateNetwork, networks
+from components.crawl.collect import Parsed, Source, collect
+from components.estate import listings, market, posts
 from components.estate.delivery import Courier, summary
 from components.estate.outbox import Outbox, tell, telling_transaction
 from components.estate.search import SOURCE
@@ -105,3 +109,43 @@ async def sync_vectors(
         told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
         logger.info("vectors of listings: %s", told)
     return counts
+
+
+async def collect_market_data(
+    *,
+    db: AsyncEngine,
+    crawler: Crawler,
+    url: Annotated[str, Field(description="the first page of the source; off where it is empty")],
+    parser: Annotated[
+        Callable[[bytes, str], Parsed],
+        Field(description="reads figures and links out of a body and its URL"),
+    ] = market.parse_table,
+    source: Annotated[
+        str, Field(max_length=100, description="its name in the figures; the URL where empty")
+    ] = "",
+    max_pages: Annotated[int, Field(ge=1, le=10_000, description="pages of one run")] = 50,
+    allow_private: Annotated[
+        Sequence[PrivateNetwork],
+        Field(
+            description="addresses and networks that may be asked though they are not public",
+            json_schema_extra={"looser": "longer"},
+        ),
+    ] = (),
+    time: Annotated[
+        timedelta, Field(gt=timedelta(0), description="how long one run goes on")
+    ] = timedelta(minutes=8),
+) -> dict[str, int]:
+    """Collect one source of market data; return what became of how many pages and rows."""
+    if not url:
+        return {}
+    wanted = Source(
+        name=source or url[:100],
+        url=url,
+        parser=parser,
+        max_pages=max_pages,
+        allowed=networks(allow_private),
+    )
+    counts = await collect(crawler, db, wanted, market.keep, seconds=time.total_seconds())
+    told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+    logger.info("market data of %s: %s", wanted.name, told)
+    return dict(counts)

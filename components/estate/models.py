@@ -30,11 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from components.crawl.tables import add_tables as add_crawl_tables
 from components.estate import full_text
 from components.estate.notification_schemas import Delivery, Fallback, NewsKind, Platform, Way
 from components.estate.post_schemas import PostStatus
 from components.estate.schemas import Kind, Purpose, Status, VisitStatus
-from components.vectors.tables import add_tables
+from components.vectors.tables import add_tables as add_vector_tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -60,7 +61,8 @@ class Base(DeclarativeBase):
     pass
 
 
-add_tables(Base.metadata)
+add_vector_tables(Base.metadata)
+add_crawl_tables(Base.metadata)
 
 
 def _now() -> datetime:
@@ -269,3 +271,31 @@ class Notification(Base):
 
 Index("notifications_due", Notification.state, Notification.due_at, Notification.id)
 Index("notifications_by_recipient", Notification.recipient, Notification.id)
+
+
+class MarketFigure(Base):
+    """What a square metre cost, by a source, in one month; and where that was read."""
+
+    __tablename__ = "market_figures"
+    __table_args__ = (
+        UniqueConstraint(
+            "source", "city", "kind", "purpose", "currency", "month", name="market_figure_once"
+        ),
+        CheckConstraint("price_per_m2 > 0", name="market_price"),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    source: Mapped[str] = mapped_column(String(100))
+    city: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(20))
+    purpose: Mapped[str] = mapped_column(String(10))
+    month: Mapped[str] = mapped_column(String(7))
+    currency: Mapped[str] = mapped_column(String(3))
+    price_per_m2: Mapped[float]
+    url: Mapped[str] = mapped_column(String(2000))
+    fetched_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    content_hash: Mapped[str] = mapped_column(String(64))
+    robots: Mapped[str] = mapped_column(String(100))
+
+
+Index("market_figures_by_city", func.lower(MarketFigure.city), MarketFigure.month)

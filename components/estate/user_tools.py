@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.database import transaction
 from components.estate import listings, visits
+from components.estate.market import MarketPage, MarketSearch, Month, find
 from components.estate.schemas import (
     OFFERED,
     Currency,
@@ -61,6 +62,7 @@ def add_user_tools(
     """Register the tools; `page_size` is for a search that has no limit."""
     _add_search(server, db, widgets, page_size, vectors)
     _add_reading(server, db, widgets)
+    _add_market(server, db)
     _add_visits(server, db)
 
 
@@ -155,6 +157,33 @@ def _add_reading(server: MCPServer[Any], db: AsyncEngine, widgets: Widgets) -> N
         return answer(_page_text(page), page)
 
 
+def _add_market(server: MCPServer[Any], db: AsyncEngine) -> None:
+    @server.tool(title="Market data", annotations=READS)
+    async def market_data(
+        context: Context,
+        city: Annotated[Place | None, Field(description="name of the city, in any case")] = None,
+        kind: Kind | None = None,
+        purpose: Purpose | None = None,
+        month: Month | None = None,
+        limit: Annotated[PageSize, Field(description="figures in the answer")] = 20,
+        offset: Annotated[int, Field(ge=0, le=10**9, description="figures to skip")] = 0,
+    ) -> Annotated[CallToolResult, MarketPage]:
+        """What a square metre costs, as others publish it, with the source of each figure."""
+        caller(context)
+        wanted = _checked(
+            MarketSearch,
+            city=city,
+            kind=kind,
+            purpose=purpose,
+            month=month,
+            limit=limit,
+            offset=offset,
+        )
+        async with transaction(db, write=False) as session:
+            page = await find(session, wanted)
+        return answer(_market_text(page), page)
+
+
 def _add_visits(server: MCPServer[Any], db: AsyncEngine) -> None:
     @server.tool(title="Book a visit", annotations=_BOOKS)
     async def book_visit(
@@ -239,6 +268,17 @@ def _page_text(page: Page) -> str:
     if isinstance(page, FoundPage) and page.note is not None:
         count = f"{count}, by words only: {page.note}"
     return "\n".join([count, *map(listing_text, page.items)])
+
+
+def _market_text(page: MarketPage) -> str:
+    if not page.items:
+        return "No figures were found."
+    lines = [
+        f"{one.city}, {one.kind} for {one.purpose}, {one.month}: {one.price_per_m2:,.10g} "
+        f"{one.currency} per m² ({one.url}, {one.fetched_at:%Y-%m-%d})"
+        for one in page.items
+    ]
+    return "\n".join([f"{len(page.items)} of {page.total} figures", *lines])
 
 
 def _visit_text(visit: VisitOut) -> str:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     delete,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, REAL
@@ -62,7 +63,7 @@ SETS = Table(
     Column("model", String(200), nullable=False),
     Column("dimensions", Integer),
     Column("state", String(10), nullable=False),
-    Column("revision", BigInteger, nullable=False, server_default="0"),
+    Column("revision", BigInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("collection", "model", name="vector_set_once"),
     # an id is in the name of an index: it is never used again
     sqlite_autoincrement=True,

@@ -81,6 +81,13 @@ def _development_only(subject: Subject) -> Iterator[Sighting]:
             yield Sighting(item.span, f"{item.called} is for development alone")
 
 
+def _private(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.items:
+        if item.value("allow_private") not in ([], "", None):
+            message = f"{item.called} may ask addresses that are not of the public internet"
+            yield Sighting(item.place("allow_private"), message)
+
+
 def _texts(subject: Subject) -> Iterator[Sighting]:
     for item in subject.sections["exception_handlers"]:
         for key in sorted(_SHOWING & item.options.members.keys()):
@@ -199,6 +206,14 @@ RULES = (
         "it only pretends to do its work: what it is given reaches nobody",
         "use the real one here; keep it in the manifest of development",
         _development_only,
+        SERVED,
+    ),
+    AuditRule(
+        "private-addresses-fetched",
+        "high",
+        "a page, or a redirect, of others then leads our own requests to servers behind the firewall",
+        "leave `allow_private` out here; keep it in the manifest of development",
+        _private,
         SERVED,
     ),
     AuditRule(

@@ -8,6 +8,7 @@ are too large or encoded, no answer in time. Where the store is away nothing is 
 
 import asyncio
 import math
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -114,6 +115,12 @@ class Crawler:
         self._store = store
         self._base = Limit("crawl", Rate(1, int(seconds)))
         self._counters: dict[int, Any] = {}
+        self._trust: ssl.SSLContext | None = None
+
+    async def open(self) -> None:
+        """Read the authorities that are trusted, which takes long enough to upset an interval."""
+        if self._trust is None:
+            self._trust = await asyncio.to_thread(ssl.create_default_context)
 
     async def fetch(
         self,
@@ -143,6 +150,7 @@ class Crawler:
         validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         sent = {name: value for name, value in validators.items() if value is not None}
         end = asyncio.get_running_loop().time() + wait_seconds
+        await self.open()
         for _ in range(_MOST_REDIRECTS + 1):
             target = await self._target(url, allowed)
             rules = await self._rules(target, memory, allowed, end)
@@ -255,11 +263,14 @@ class Crawler:
             "Accept-Encoding": "identity",  # what is small on the wire may be huge in memory
             **headers,
         }
+        trust = True if self._trust is None else self._trust
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
                 # one connection for one request: a pool would share it among names of an address
-                httpx2.AsyncClient(trust_env=False, timeout=None) as client,  # bounded above
+                httpx2.AsyncClient(
+                    verify=trust, trust_env=False, timeout=None
+                ) as client,  # bounded above
                 client.stream(
                     "GET",
                     target.dialled,

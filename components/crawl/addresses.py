@@ -78,7 +78,8 @@ def canonical(url: str) -> str:
         raise RefusedURL(f"`{url[:200]}` is no URL of http or https")
     if parsed.userinfo:
         raise RefusedURL("a URL with credentials is not fetched")
-    return str(parsed.copy_with(fragment=None))
+    text = str(parsed.copy_with(fragment=None))
+    return text if parsed.query or parsed.path != "/" else f"{text.rstrip('/')}/"
 
 
 def origin_of(url: str) -> str:

@@ -22,7 +22,7 @@ from components.estate.schemas import Currency, Kind, PageSize, Place, Purpose
 _COLUMNS = ("city", "kind", "purpose", "month", "currency", "price_per_m2")
 _KEYS = ("source", "city", "kind", "purpose", "currency", "month")
 
-Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])\Z", description="as 2026-06")]
+Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="as 2026-06")]
 
 
 class Figure(BaseModel):

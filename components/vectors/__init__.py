@@ -27,6 +27,7 @@ from components.vectors.ranking import (
     VectorSet,
     by_pgvector,
     fused,
+    index_kind,
     loaded_sqlite_vec,
     sqlite_vec_query,
 )
@@ -82,6 +83,7 @@ class Vectors:
         self._away_until = float("-inf")
         self._exact = ExactSearch()
         self._unfit: str | None = None
+        self._is_exact = False
 
     @property
     def model(self) -> str:
@@ -100,6 +102,8 @@ class Vectors:
             return "off: no credentials, so search is by words only"
         if self._unfit is not None:
             return f"search is by words only: {self._unfit}"
+        if self._is_exact:
+            return "search is exact: no index of pgvector has so many dimensions"
         return getattr(self.embeddings, "status_note", None)
 
     async def open(self) -> None:
@@ -127,6 +131,8 @@ class Vectors:
             found = await active_set(session, collection)
         if found is None or found.dimensions is None:
             raise NoVectorSearch("there are no vectors yet")
+        is_postgresql = self.db.dialect.name == "postgresql"
+        self._is_exact = is_postgresql and index_kind(found.dimensions) is None
         if self._clock() < self._away_until:
             raise NoVectorSearch("the provider of embeddings is away")
         try:

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 _WORD = re.compile(r"[^\W_]+")
-_WORD_WEIGHT = 2.0
+_WORD_WEIGHT = 1.0  # as all its parts of one length together
 
 
 class HashedEmbeddings:
@@ -72,4 +72,4 @@ def _features(text: str) -> Iterator[tuple[str, float]]:
         for size in (3, 4, 5):
             parts = len(edged) - size + 1
             for at in range(parts):
-                yield edged[at : at + size], 1 / max(1, parts)
+                yield edged[at : at + size], 1 / math.sqrt(parts)

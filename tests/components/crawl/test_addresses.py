@@ -1,0 +1,121 @@
+"""Which addresses a crawler may ask."""
+
+import asyncio
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.crawl.addresses import RefusedURL, canonical, is_public, networks, target_of
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "10.0.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "169.254.169.254",
+    "0.0.0.0",
+    "100.64.0.1",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fc00::1",
+    "fd12::1",
+    "ff02::1",
+    "2001:db8::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+]
+PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700:4700::1111", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_what_is_not_of_the_public_internet_is_refused(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_pass(address: str) -> None:
+    assert is_public(address)
+
+
+@given(st.ip_addresses(v=4, network="10.0.0.0/8") | st.ip_addresses(v=4, network="169.254.0.0/16"))
+def test_a_private_address_is_refused_in_whatever_it_is_wrapped(
+    address: ipaddress.IPv4Address,
+) -> None:
+    number = int(address)
+    wrapped = (
+        ipaddress.IPv6Address((0xFFFF << 32) | number),
+        ipaddress.IPv6Address((0x0064FF9B << 96) | number),
+        ipaddress.IPv6Address((0x2002 << 112) | (number << 80)),
+    )
+    assert not any(is_public(str(one)) for one in (address, *wrapped))
+
+
+URLS = [
+    "http://127.0.0.1/",
+    "http://localhost/",
+    "http://2130706433/",
+    "http://0x7f.1/",
+    "http://[::1]/",
+    "http://[::ffff:169.254.169.254]/latest",
+    "ftp://example.com/",
+    "file:///etc/passwd",
+    "http://user:word@example.com/",
+    "http:///nowhere",
+    "//example.com",
+    "",
+    "http://no-such-name.invalid/",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_leads_inside_or_nowhere_is_refused(url: str) -> None:
+    with pytest.raises(RefusedURL):
+        asyncio.run(target_of(url))
+
+
+def test_what_a_source_allows_passes_and_nothing_beside_it() -> None:
+    allowed = networks(["127.0.0.1"])
+    assert asyncio.run(target_of("http://127.0.0.1:8000/x", allowed)).address == "127.0.0.1"
+    with pytest.raises(RefusedURL, match=r"127\.0\.0\.2"):
+        asyncio.run(target_of("http://127.0.0.2/", allowed))
+
+
+def test_a_name_with_one_private_address_among_public_ones_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        async def found(*_: object, **__: object) -> list[object]:
+            return [(2, 1, 6, "", ("1.1.1.1", 80)), (2, 1, 6, "", ("10.0.0.1", 80))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found, raising=False)
+        await target_of("http://a.example/")
+
+    with pytest.raises(RefusedURL, match=r"10\.0\.0\.1"):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("HTTP://A.example:80/x#part", "http://a.example/x"),
+        ("https://a.example:443", "https://a.example/"),
+        ("https://a.example:444/?q=1#", "https://a.example:444/?q=1"),
+    ],
+)
+def test_one_text_stands_for_all_ways_to_write_a_url(url: str, expected: str) -> None:
+    assert canonical(url) == expected
+    assert canonical(canonical(url)) == expected

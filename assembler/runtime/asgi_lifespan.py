@@ -50,7 +50,8 @@ class LifespanProtocol:
                 scope["state"].update(state)
             registry = self.lifespan.assembly.registry
             if is_up and registry is not None and "asgi" in scope:
-                await registry.open()
+                is_supervised = self.lifespan.assembly.supervision is not None
+                await registry.open(is_supervised=is_supervised)
             await send({"type": "lifespan.startup.complete"})
             await receive()
             if registry is not None:

@@ -2,7 +2,8 @@
 
 In: a plan, the store of the scheduler where there is one. Out: the fingerprint of the process, on
 its report; with a store that keeps a table of instances a row of it, renewed every ten seconds and
-withdrawn at the end. What the store does not take is told once, and asked again.
+withdrawn at the end. What the store does not take is told once, and asked again. Where the workers
+of one server read the disk each, one that read something else than another says so.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from assembler.plan.fingerprint import Fingerprint, fingerprint, loaded_modules
 from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import service_name
 from assembler.runtime.report import log
+from assembler.runtime.siblings import Siblings, is_worker
 
 _BEAT_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
@@ -40,20 +42,32 @@ class Registry:
         self._scrub = scrub
         self._task: asyncio.Task[None] | None = None
         self._is_away = False
+        self._siblings = Siblings(plan.digest)
+        self._differing: list[str] = []
 
     def as_dict(self) -> dict[str, Any] | None:
         """Return what the process runs, None before that is known."""
         if self.fingerprint is None:
             return None
-        return {"instance": self.instance, **self.fingerprint.as_dict()}
+        return {
+            "instance": self.instance,
+            "siblings": self._differing,
+            **self.fingerprint.as_dict(),
+        }
 
-    async def open(self) -> None:
-        """Begin; nobody waits for the hashes or for the store."""
+    async def open(self, *, is_supervised: bool = False) -> None:
+        """Begin; nobody waits for the hashes or for the store.
+
+        Workers of a parent that gave them their snapshot differ by design while it reloads.
+        """
+        if not is_supervised and is_worker():
+            self._siblings.join()
         self._task = asyncio.create_task(self._beat())
 
     async def aclose(self) -> None:
         """Withdraw."""
         task, self._task = self._task, None
+        self._siblings.leave()
         if task is None:
             return
         task.cancel()
@@ -66,10 +80,30 @@ class Registry:
     async def _beat(self) -> None:
         self.fingerprint = await asyncio.to_thread(self._read)
         text = json.dumps(self.as_dict(), ensure_ascii=False)
-        while self._store is not None:
+        while True:
+            self._compare()
+            await self._announce(self.fingerprint.service, text)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    def _compare(self) -> None:
+        """Say that a sibling read something else, when that begins and when it ends."""
+        found = self._siblings.others()
+        if found and found != self._differing:
+            told = ", ".join(digest[:12] for digest in found)
+            log(
+                logging.WARNING,
+                f"workers of this server run different manifests: {self._plan.digest[:12]} here, "
+                f"{told} elsewhere; restart them together",
+            )
+        elif self._differing and not found:
+            log(logging.INFO, "all workers of this server run the same manifest again")
+        self._differing = found
+
+    async def _announce(self, service: str, text: str) -> None:
+        if self._store is not None:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    await self._store.announce(self.fingerprint.service, self.instance, text)
+                    await self._store.announce(service, self.instance, text)
             except Exception as error:  # noqa: BLE001  # a store of one's own may raise anything
                 if not self._is_away:
                     reason = self._scrub(failure_of(error))
@@ -77,7 +111,6 @@ class Registry:
                 self._is_away = True
             else:
                 self._is_away = False
-            await asyncio.sleep(_BEAT_SECONDS)
 
     def _read(self) -> Fingerprint:
         plan = self._plan

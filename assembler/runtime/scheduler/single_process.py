@@ -7,14 +7,13 @@ sibling itself; processes that were started one by one are no siblings, and are 
 """
 
 import contextlib
-import multiprocessing
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from assembler.runtime.siblings import is_worker
 from assembler.runtime.task import StepError
 
 
@@ -49,7 +48,7 @@ class SingleProcess:
             raise SeveralWorkersError(
                 f"{workers} workers and no `store`: each of them would run every job"
             )
-        if not is_sole and _is_worker() and not self._lock():
+        if not is_sole and is_worker() and not self._lock():
             raise SeveralWorkersError("another worker runs the jobs, and there is no `store`")
 
     def leave(self) -> None:
@@ -74,7 +73,3 @@ class SingleProcess:
             self._file = None
             return False
         return True
-
-
-def _is_worker() -> bool:
-    return multiprocessing.parent_process() is not None or "gunicorn.arbiter" in sys.modules

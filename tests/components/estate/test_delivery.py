@@ -580,13 +580,13 @@ def test_four_processes_that_are_killed_again_and_again_deliver_all(
                     if kills < 8 and remaining < count * (1 - (kills + 1) / 10):
                         victim = processes.pop(0)
                         victim.kill()
-                        await asyncio.to_thread(victim.wait)
+                        await asyncio.to_thread(victim.wait, 30)
                         processes.append(start())
                         kills += 1
         finally:
             for process in processes:
                 process.kill()
-                process.wait()
+                process.wait(timeout=30)
         async with transaction(db, write=False) as session:
             repeats = sum((await session.scalars(select(Notification.repeats))).all())
         await db.dispose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -146,7 +147,7 @@ def test_forty_readers_of_a_bounded_cache_wait_for_each_other(redis: str, most: 
 
 def test_a_cache_may_have_more_connections_than_a_pool_has_by_itself(redis: str) -> None:
     async def story() -> str:
-        cache = redis_cache(url=redis, max_connections=150)
+        cache = redis_cache(url=redis, max_connections=150, timeout=timedelta(seconds=30))
         await asyncio.gather(*(cache.set(str(number), number) for number in range(400)))
         state = cache.state
         await cache.aclose()

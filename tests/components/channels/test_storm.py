@@ -35,7 +35,7 @@ def workers(redis: RedisServer, number: int) -> Iterator[tuple[int, int]]:
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        process.wait()
+        process.wait(timeout=30)
         for child in family:
             child.kill()
 

@@ -38,10 +38,11 @@ CONTRACTS = (
     ),
     Contract(
         "critical",
-        "attribute of a check in `app.state.assembly.checks`",
-        ("assembler/runtime/report.py",),
-        ("components/health/__init__.py",),
-        "the service is of no use without that resource: its absence makes readiness say no",
+        "attribute of a check in `app.state.assembly.checks`, and of a resource",
+        ("assembler/runtime/report.py", "components/clients/fcm.py", "components/clients/sms.py"),
+        ("components/health/__init__.py", "assembler/runtime/health_checks.py"),
+        "the service is of no use without that resource: its absence makes readiness say no. A "
+        "resource that says False fails the start, where it cannot be opened, and later degrades",
     ),
     Contract(
         "ping",

@@ -22,7 +22,8 @@ def checks(plan: Plan, resources: Mapping[str, Any]) -> dict[str, Check]:
     for component in plan.resources:
         ping = _ping(resources.get(component.id))
         if ping is not None and component.entry.on_error != "warn":
-            is_critical = component.entry.on_error == "fail"
+            is_needed = getattr(resources[component.id], "critical", True) is not False
+            is_critical = component.entry.on_error == "fail" and is_needed
             found[component.id] = Check(partial(_ask, plan, ping), is_critical)
     return found
 

@@ -69,6 +69,8 @@ class FCMClient:
         ValueError: an option is not what it should be.
     """
 
+    critical = False  # what it would send can wait
+
     def __init__(
         self,
         *,

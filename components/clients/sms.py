@@ -74,6 +74,8 @@ class SMSClient:
         ValueError: an option is not what it should be, or only some of those three are given.
     """
 
+    critical = False  # what it would send can wait
+
     def __init__(
         self,
         *,

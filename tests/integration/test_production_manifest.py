@@ -146,6 +146,9 @@ def test_it_serves_what_the_manifest_promises(
     assert service.get("/metrics", headers=proxied).status_code == 401
     assert "estate" not in service.get("/health/details", headers=proxied).text.lower()
     assert service.get("/metrics", headers=OPERATOR).text.count("http_requests") > 0
+    off = dict.fromkeys(("push", "sms"), "off: no credentials")
+    notes = service.get("/health/details", headers=OPERATOR).json()["notes"]
+    assert {id_: notes[id_] for id_ in off} == off
     steps = service.get("/health/startup", headers=OPERATOR).json()["steps"]
     assert "schema" in {step["id"] for step in steps}
 

@@ -58,3 +58,10 @@ def test_reasons_have_no_secrets(tmp_path: Path) -> None:
     app = build(plan, {"db": thing})
     reason = asyncio.run(ask(assembly_of(app).checks["db"]))
     assert reason == "OSError: cannot reach ${URL}"
+
+
+def test_a_resource_may_say_that_the_service_can_do_without_it(tmp_path: Path) -> None:
+    thing: Any = Asked()
+    thing.critical = False
+    app = built(tmp_path, "resources: {db: {use: $parts.steps.Asked}}", db=thing)
+    assert not assembly_of(app).checks["db"].critical

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from assembler.runtime.report import Assembly, Step, table
 
 
@@ -59,3 +61,40 @@ def test_the_report_is_json() -> None:
         "instance": None,
         "jobs": None,
     }
+
+
+class Listening:
+    """A resource that hears of the start and the drain."""
+
+    status_note = "off: no credentials"
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def on_started(self, assembly: object) -> None:
+        self.heard.append(assembly)
+
+    def on_drain(self, seconds: float) -> None:
+        self.heard.append(seconds)
+
+
+class Failing:
+    status_note = None
+
+    def on_drain(self, seconds: float) -> None:
+        raise ValueError("secret words")
+
+
+def test_resources_hear_of_the_start_and_of_a_drain_and_one_that_fails_keeps_no_other_from_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listening = Listening()
+    assembly = Assembly("m.yaml", "hash")
+    assembly.resources = {"bad": Failing(), "none": object(), "good": listening}
+    assembly.tell_resources("on_started", assembly)
+    assembly.tell_resources("on_drain", 5.0)
+    assert listening.heard == [assembly, 5.0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "`on_drain` of resource `bad`: ValueError"
+    ]
+    assert assembly.as_dict()["notes"] == {"good": "off: no credentials"}

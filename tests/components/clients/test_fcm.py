@@ -403,3 +403,24 @@ def test_closing_while_a_token_is_awaited_leaves_nothing_behind() -> None:
     with serving(slow) as service:
         client = FCMClient(credentials=key_file(service.url), base_url=service.url)
         asyncio.run(work(client))
+
+
+def test_with_empty_credentials_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    client = FCMClient(credentials="", project="")
+    assert (client.is_on, client.status_note) == (False, "off: no credentials")
+    with pytest.raises(UnavailableError, match="it is off"):
+        run(client, lambda: client.send(TO))
+    with pytest.raises(ValueError, match="`project` is given"):
+        FCMClient(credentials=SecretStr(""), project="shop")
+
+
+def test_a_key_that_is_refused_fails_the_start_where_that_is_to_be_verified() -> None:
+    with google() as service:
+        service.token_answers = [JSONResponse({"error": "invalid_grant"}, 400)]
+        with pytest.raises(AuthenticationError):
+            asyncio.run(fcm(service, verify_credentials=True).open())
+    away = FCMClient(credentials=key_file("http://127.0.0.1:9"), verify_credentials=True, retries=0)
+    asyncio.run(away.open())  # who is away has refused nothing
+    assert away.is_on
+    assert away.status_note is None

@@ -216,3 +216,24 @@ def test_an_id_cannot_lead_elsewhere() -> None:
 def test_wrong_options_are_refused_by_hand_too(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         SMSClient(**{"account": ACCOUNT, "token": TOKEN, "sender": "Shop", **options})
+
+
+def test_without_credentials_it_is_off_and_with_some_it_is_refused() -> None:
+    client = SMSClient()
+    assert (client.is_on, client.status_note) == (False, "off: no credentials")
+    with pytest.raises(UnavailableError, match="it is off"):
+        run(client, lambda: client.send(NUMBER, "hello"))
+    some: list[dict[str, Any]] = [{"account": ACCOUNT}, {"token": TOKEN}, {"sender": "Shop"}]
+    for options in some:
+        with pytest.raises(ValueError, match="`"):
+            SMSClient(**options)
+
+
+def test_an_account_that_is_refused_fails_the_start_where_that_is_to_be_verified() -> None:
+    with serving(refused(401, 20003)) as service:
+        with pytest.raises(AuthenticationError):
+            asyncio.run(sms(service, verify_credentials=True).open())
+        assert service.seen[0].path.endswith(f"/Accounts/{ACCOUNT}.json")
+    away = sms("http://127.0.0.1:9", verify_credentials=True, retries=0)
+    asyncio.run(away.open())
+    assert away.status_note is None

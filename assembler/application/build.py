@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from importlib import metadata
 from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -102,6 +103,7 @@ class _Builder:
         raise_faults(self.objects.faults)
         self.hand_over(self.plan.configure)
         mounts = self.add_routes()
+        self.add_frontends()
         self.hand_over(self.plan.finish)
         entered = self.lifespans()
         startup = self.startup()
@@ -205,9 +207,11 @@ class _Builder:
             if value is MISSING:
                 continue
             if component.role == "mount":
-                mount = SlashMount(component.entry.mount, value)
+                mount = SlashMount(component.entry.mount, value, name=component.entry.name)
                 self.app.router.routes.append(mount)
                 mounts.append((component, mount))
+            elif component.role == "endpoint":
+                self.add_endpoint(component, value)
             else:
                 self.include(component, value)
             self.assembly.owners.setdefault(id(self.app.router.routes[-1]), component.id)
@@ -236,17 +240,59 @@ class _Builder:
             fault = Diagnostic("not-callable", message, component.span, help=remedy)
             self.objects.faults.append(fault)
             return
-        dependencies = [self.objects.made(item) for item in component.dependencies]
         try:
-            self.app.include_router(
-                router,
-                prefix=component.entry.prefix,
-                tags=list(component.entry.tags) or None,
-                dependencies=[Depends(item) for item in dependencies if item is not MISSING],
-            )
+            prefix = component.entry.prefix
+            self.app.include_router(router, prefix=prefix, **self.said_of(component))
         except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd routers
             message = f"`{component.target.name}` cannot be included"
             self.objects.note(message, error, component.span)
+
+    def add_endpoint(self, component: Component, function: Any) -> None:
+        entry = component.entry
+        said = self.said_of(component)
+        try:
+            if entry.methods == ["WEBSOCKET"]:
+                dependencies = said["dependencies"]
+                self.app.router.add_api_websocket_route(
+                    entry.path, function, entry.name, dependencies=dependencies
+                )
+                return
+            if "default_response_class" in said:
+                said["response_class"] = said.pop("default_response_class")
+            self.app.router.add_api_route(
+                entry.path, function, methods=entry.methods or ["GET"], name=entry.name, **said
+            )
+        except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd functions
+            message = f"`{component.target.name}` cannot answer at `{entry.path}`"
+            self.objects.note(message, error, component.span)
+
+    def said_of(self, component: Component) -> dict[str, Any]:
+        """Return what an entry says of its routes, as FastAPI takes it."""
+        entry = component.entry
+        made = [self.objects.made(item) for item in component.dependencies]
+        return {
+            "tags": list(entry.tags) or None,
+            "dependencies": [Depends(item) for item in made if item is not MISSING],
+            "deprecated": entry.deprecated,
+            "include_in_schema": entry.include_in_schema,
+            **component.arguments,
+        }
+
+    def add_frontends(self) -> None:
+        """Have FastAPI serve files where no route answers."""
+        for frontend in self.plan.frontends:
+            serve = getattr(self.app, "frontend", None)
+            if serve is None:
+                version = metadata.version("fastapi")
+                message = f"FastAPI {version} has no frontends"
+                remedy = "mount `starlette.staticfiles.StaticFiles`, or take a newer FastAPI"
+                fault = Diagnostic("build-failed", message, frontend.span, help=remedy)
+                self.objects.faults.append(fault)
+                continue
+            try:
+                serve(frontend.prefix, directory=frontend.folder)
+            except Exception as error:  # noqa: BLE001  # a folder may be anything
+                self.objects.note("the frontend cannot be served", error, frontend.span)
 
     def lifespans(self) -> list[EnteredLifespan]:
         """Return the lifespans of the manifest; one that takes nothing by position gets no app."""

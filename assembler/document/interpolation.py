@@ -41,6 +41,7 @@ _PATHS_BY_NAME = {
     *("use", "id", "catch", "mount", "extends"),
     *("default_response_class", "generate_unique_id_function", "webhooks"),
 }
+_OF_ROUTES = {"path", "methods", "name", "frontend"}
 _PATHS_IN_LISTS = {"dependencies", "callbacks"}
 
 
@@ -190,6 +191,8 @@ def is_literal(path: NodePath) -> bool:
     if path[:2] == STATE:
         return len(path) == 2
     if is_sql(path) or _is_structure(path) or path == ("scheduler", "context"):
+        return True
+    if path[0] == "routes" and path[2:3] and path[2] in _OF_ROUTES:
         return True
     if path[-1] == "model" and path[-3:-2] == ("responses",):
         return True

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from assembler.document.nodes import MappingNode, Member, Node, NodePath, ScalarNode
+from assembler.document.nodes import MappingNode, Member, Node, NodePath, ScalarNode, SequenceNode
 
 
 class EntrySection(NamedTuple):
@@ -63,7 +63,8 @@ SECTIONS = frozenset({str(section.path[0]) for section in _TABLE}) | {
 def entry_id(path: NodePath, entry: Node) -> str | None:
     """Return the `id` of an entry of the list at `path`, or what stands for it.
 
-    A handler is called by its `catch`, a mount by its path, a router by its `use` and prefix, SQL
+    A handler is called by its `catch`, a mount by its path, an endpoint by
+    its methods and path, a router by its `use` and prefix, SQL
     by its section's name, all others by their `use`.
     """
     if not isinstance(entry, MappingNode):
@@ -76,7 +77,12 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
     if path == ("routes",):
         prefix = _text(entry, "prefix")
         use = _text(entry, "use")
-        return _text(entry, "mount") or (f"{use} {prefix}" if use and prefix else use)
+        return (
+            _text(entry, "mount")
+            or _endpoint(entry)
+            or (f"{use} {prefix}" if use and prefix else use)
+            or (f"frontend {prefix or '/'}" if "frontend" in entry.members else None)
+        )
     return _text(entry, "use") or ("sql" if "sql" in entry.members else None)
 
 
@@ -85,6 +91,15 @@ def whole_entry(path: NodePath, entry: Node) -> Node:
     if path in _SHORT and isinstance(entry, ScalarNode) and isinstance(entry.value, str):
         return MappingNode({"use": Member(entry.span, entry)}, entry.span)
     return entry
+
+
+def _endpoint(entry: MappingNode) -> str | None:
+    """Return the methods and the path of a single endpoint."""
+    path, methods = _text(entry, "path"), entry.get("methods")
+    named = methods.items if isinstance(methods, SequenceNode) else ()
+    texts = [item.value for item in named if isinstance(item, ScalarNode)]
+    names = [text for text in texts if isinstance(text, str)] or ["GET"]
+    return None if path is None else f"{','.join(names)} {path}"
 
 
 def _text(entry: MappingNode, key: str) -> str | None:

@@ -1,7 +1,7 @@
 """The entries that make the application: resources, layers, handlers, functions, routes.
 
 In: plain data. Out: one model per entry; what stands under `with` is judged by what `use` names.
-Refuses options of a router beside those of a mount.
+Refuses keys of one kind of route beside those of another.
 """
 
 from datetime import timedelta
@@ -10,7 +10,17 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from assembler.manifest.duration import Duration
-from assembler.manifest.section import Catch, ImportPath, MountPath, OnError, Section, UrlPath
+from assembler.manifest.section import (
+    Catch,
+    EndpointPath,
+    ImportPath,
+    Method,
+    MountPath,
+    OnError,
+    Responses,
+    Section,
+    UrlPath,
+)
 
 
 class Entry(Section):
@@ -86,9 +96,35 @@ class Dependency(Section):
     )
 
 
-class Route(Entry):
-    """A router, or with `mount` an ASGI application under a path."""
+_ROUTER = (
+    *("use", "with", "prefix", "tags", "dependencies", "responses", "deprecated"),
+    *("include_in_schema", "default_response_class"),
+)
+KEYS_OF = {
+    "mount": ("a mount", ("mount", "use", "with", "name", "lazy", "warmup")),
+    "path": ("an endpoint", ("path", "methods", "name", *_ROUTER[:2], *_ROUTER[3:])),
+    "frontend": ("a frontend", ("frontend", "prefix")),
+    "": ("a router", _ROUTER),
+}
+"""What a route is by the key that says so, and the keys that it takes beside `id`."""
 
+
+class Route(Section):
+    """A router, or with `mount` an ASGI application under a path, with `path` one endpoint."""
+
+    id: str = Field(
+        "",
+        min_length=1,
+        description="Names the route for overlays, logs and reports; without it a mount's path does, an endpoint's methods and path, a router's `use` and prefix.",
+        examples=["shop"],
+    )
+    use: ImportPath | None = Field(
+        None,
+        description="The router, the ASGI application of a mount, or the function of a `path`.",
+    )
+    with_: dict[str, Any] = Field(
+        {}, alias="with", repr=False, description="Keyword arguments of what `use` names."
+    )
     prefix: UrlPath | Literal[""] = Field(
         "", description="Path before each of the router's own.", examples=["/api/v1"]
     )
@@ -100,10 +136,30 @@ class Route(Entry):
         description="Run by FastAPI before each of the router's routes: paths, or `{use, with}`.",
         examples=[["shop.auth.signed_in"]],
     )
+    responses: Responses | None = Field(
+        None,
+        description="Responses of each route in the OpenAPI document, by status; `model` is the path of a class.",
+        examples=[{"404": {"description": "There is no such listing"}}],
+    )
+    deprecated: bool | None = Field(
+        None, description="Mark each route as deprecated in the OpenAPI document."
+    )
+    include_in_schema: bool = Field(True, description="Show the routes in the OpenAPI document.")
+    default_response_class: ImportPath | None = Field(
+        None,
+        description="The class of responses where a route names none.",
+        examples=["fastapi.responses.HTMLResponse"],
+    )
     mount: MountPath | None = Field(
         None,
         description="Path under which `use` is an ASGI application of its own.",
         examples=["/mcp"],
+    )
+    name: str | None = Field(
+        None,
+        min_length=1,
+        description="What `url_for` calls a mount or an endpoint.",
+        examples=["static"],
     )
     lazy: bool = Field(
         False, description="Build the mounted application on its first request.", examples=[True]
@@ -111,17 +167,38 @@ class Route(Entry):
     warmup: bool = Field(
         False, description="Build a lazy mount in the background, after the start."
     )
+    path: EndpointPath | None = Field(
+        None,
+        description="Path of a single endpoint: `use` is the function that answers there.",
+        examples=["/version"],
+    )
+    methods: list[Method] | None = Field(
+        None,
+        min_length=1,
+        description="Methods of the endpoint, GET unless given; WEBSOCKET alone for a websocket.",
+        examples=[["GET"]],
+    )
+    frontend: str | None = Field(
+        None,
+        min_length=1,
+        description="A folder with an index, relative to this manifest, for what no route answers below `prefix`: the files of a single-page app.",
+        examples=["web/dist"],
+    )
 
     @model_validator(mode="after")
-    def _is_router_or_mount(self) -> "Route":
-        if self.mount is not None:
-            for key in ("prefix", "tags", "dependencies"):
-                if key in self.model_fields_set:
-                    raise ValueError(
-                        f"`{key}` is a router's; a mount takes `mount`, `use`, `with`, `lazy`, `warmup`"
-                    )
-        elif self.lazy or self.warmup:
-            raise ValueError("`lazy` and `warmup` are a mount's: give it a `mount` path")
+    def _has_keys_of_its_kind(self) -> "Route":
+        given = [key for key in ("mount", "path", "frontend") if getattr(self, key) is not None]
+        kind, allowed = KEYS_OF[given[0] if given else ""]
+        for name in sorted(self.model_fields_set - {"id"}, key=list(Route.model_fields).index):
+            key = "with" if name == "with_" else name
+            says_nothing = key in ("lazy", "warmup") and getattr(self, name) is False
+            if key not in allowed and not says_nothing and getattr(self, name) is not None:
+                takes = ", ".join(f"`{each}`" for each in allowed)
+                raise ValueError(f"`{key}` is no key of {kind}, which takes {takes}")
+        if self.use is None and "frontend" not in given:
+            raise ValueError("takes `use`, or `frontend`")
         if self.warmup and not self.lazy:
             raise ValueError("`warmup` needs `lazy: true`")
+        if len(self.methods or ()) > 1 and "WEBSOCKET" in (self.methods or ()):
+            raise ValueError("`methods` has WEBSOCKET, which stands alone")
         return self

@@ -93,6 +93,12 @@ def _mount_path(value: Any) -> Any:
     return value if value == "/" or is_refused_later else _url_path(value)
 
 
+def _endpoint_path(value: Any) -> Any:
+    if isinstance(value, str) and not value.startswith("/") and "${" not in value:
+        raise ValueError(f"`{value}` must start with `/`")
+    return value
+
+
 Catch = Annotated[int | str, BeforeValidator(_catch)]
 Dialect = Annotated[str, BeforeValidator(_dialect)]
 ImportPath = Annotated[
@@ -113,6 +119,10 @@ UrlPath = Annotated[
 MountPath = Annotated[
     str, BeforeValidator(_mount_path), Field(json_schema_extra={"pattern": "^/(.*[^/])?$"})
 ]
+EndpointPath = Annotated[
+    str, BeforeValidator(_endpoint_path), Field(json_schema_extra={"pattern": "^/"})
+]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "WEBSOCKET"]
 ResourceText = Annotated[
     str,
     BeforeValidator(_resource),

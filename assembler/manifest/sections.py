@@ -24,6 +24,7 @@ Role = Literal[
     "finish",
     "router",
     "mount",
+    "endpoint",
     "dependency",
     "startup",
     "job",

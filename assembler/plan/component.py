@@ -17,6 +17,7 @@ from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node, NodePath, locate
+from assembler.manifest.entry import Route
 from assembler.manifest.sections import ENTRY_MODELS, Role, entries_of
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.options import Options, OptionsChecker
@@ -45,6 +46,7 @@ class Component:
     span: Span
     node: Node = field(repr=False)
     dependencies: "tuple[Component, ...]" = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)  # FastAPI's, of a route
     caught: Any = None  # an exception class or a status, of a handler
     # Of a lazy mount that is not imported yet: imports and checks it; raises `ManifestError`.
     late: "Callable[[], Component] | None" = field(default=None, repr=False)
@@ -60,12 +62,17 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
     for name, (_, role) in ENTRY_MODELS.items():
         for path, entry in entries_of(manifest, name):
             if entry.use is not None:
-                is_mount = role == "router" and entry.mount is not None
-                yield ("mount" if is_mount else role), path, entry
+                yield (_kind(entry) if role == "router" else role), path, entry
     for index, item in enumerate(manifest.app.dependencies):
         yield "dependency", ("app", "dependencies", index), item
     if manifest.scheduler.context is not None:
         yield "dependency", ("scheduler", "context"), manifest.scheduler.context
+
+
+def _kind(entry: Route) -> Role:
+    if entry.mount is not None:
+        return "mount"
+    return "router" if entry.path is None else "endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ USAGES: Mapping[Role, Usage] = MappingProxyType(
         "finish": Usage(1, _always),
         "router": Usage(0, _if_factory, "a router"),
         "mount": Usage(0, _if_app_factory, "a callable"),
+        "endpoint": Usage(0, _with_options, "a callable"),
         "dependency": Usage(0, _with_options, "a callable"),
         "lifespan": Usage(1),
         "startup": Usage(),
@@ -199,7 +207,7 @@ def resolve_entry(
         answered, found = caught(targets, entry.catch, locate(node, ("catch",))[0].span)
         faults += found
     dependencies = []
-    for index, item in enumerate(entry.dependencies if role == "router" else ()):
+    for index, item in enumerate(entry.dependencies if role in {"router", "endpoint"} else ()):
         place = (*path, "dependencies", index)
         dependency, found = resolve_entry(root, targets, "dependency", place, item)
         dependencies.append(dependency)
@@ -246,6 +254,9 @@ def _uncallable(role: Role, target: Target, *, is_called: bool) -> str | None:
         return f"`{target.path}`{of_type} cannot be called"
     if role == "handler" and not is_called and not _takes_two(target.value):
         return f"`{target.name}` cannot be called with a request and an exception"
+    if role == "endpoint" and not is_called and _has_routes(target.value):
+        kind = type(target.value).__name__
+        return f"`{target.path}` is of type `{kind}`, not the function of an endpoint"
     if target.signature.lacks_place and role == "middleware":
         return f"`{target.name}` takes nothing by position, and is given the application so"
     return None

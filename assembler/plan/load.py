@@ -35,9 +35,9 @@ from assembler.plan.component import (
 )
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
-from assembler.plan.sections.app import AppOptions, check_app, unknown_app_keys
+from assembler.plan.sections.app import AppOptions, check_app, code_options, unknown_app_keys
 from assembler.plan.sections.logging import check_logging
-from assembler.plan.sections.routes import check_docs, check_routes
+from assembler.plan.sections.routes import Frontend, check_docs, check_frontends, check_routes
 from assembler.plan.sections.scheduler import check_scheduler
 from assembler.plan.sections.server import check_server, check_single_process, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
@@ -69,6 +69,7 @@ class Plan:
     handlers: tuple[Component, ...]
     configure: tuple[Component, ...]
     routes: tuple[Component, ...]
+    frontends: tuple[Frontend, ...]
     finish: tuple[Component, ...]
     startup: tuple[Component, ...]
     jobs: tuple[Component, ...]
@@ -238,6 +239,12 @@ class _Planner:
         for item in resolved:
             component, found = item.checked(checker, resolver)
             faults += found
+            if item.role in {"router", "endpoint"}:
+                arguments, found = code_options(
+                    item.entry.id, item.entry, item.node, item.path, resolver, self.targets
+                )
+                component = replace(component, arguments=arguments)
+                faults += found
             if self.is_late(item.role, item.entry):
                 component = with_late(component, item, self.root, self.imports, declared, resolver)
             made.append(component)
@@ -250,8 +257,10 @@ class _Planner:
 
         arguments, state, found = check_app(manifest, self.root, resolver, self.targets)
         faults += found
-        server, found = check_server(manifest, self.root, resolver, self.targets)
         is_static = self.environment is None
+        frontends, found = check_frontends(manifest, self.document, is_static=is_static)
+        faults += found
+        server, found = check_server(manifest, self.root, resolver, self.targets)
         jobs = tuple(
             check_scheduler(manifest, self.root, declared, resolver.data, is_static=is_static)
         )
@@ -261,7 +270,7 @@ class _Planner:
         self.refuse([*faults, *found, *jobs, *alone, *check_engines(sql, declared)])
         advice = arranged(fault for fault in faults if fault.severity == "warning")
         paths = (
-            *check_routes(of("router", "mount")),
+            *check_routes(of("router", "mount", "endpoint"), frontends),
             *check_docs(of("middleware"), manifest.app, self.root),
         )
         return Plan(
@@ -276,7 +285,8 @@ class _Planner:
             middleware=of("middleware"),
             handlers=of("handler"),
             configure=of("configure"),
-            routes=of("router", "mount"),
+            routes=of("router", "mount", "endpoint"),
+            frontends=frontends,
             finish=of("finish"),
             startup=of("startup"),
             jobs=of("job"),

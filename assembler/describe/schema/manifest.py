@@ -12,7 +12,7 @@ no entry lacks anything.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from operator import attrgetter
 
@@ -21,6 +21,7 @@ from assembler.describe.schema.options import options_schema
 from assembler.document.nodes import NodePath
 from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
+from assembler.manifest.entry import KEYS_OF, Route
 from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
@@ -36,7 +37,6 @@ _EXTENDS: Schema = {
 }
 _IDENTIFIER = r"^([^\W\d]\w*|\$remove|\$replace)$"
 _SQL_ONLY = ("database", "dialect", "lock_timeout", "statement_timeout", "always")
-_ROUTER_ONLY = ("prefix", "tags", "dependencies")
 
 
 # What FastAPI's constructor takes since a version that a project may not have yet.
@@ -143,6 +143,9 @@ def _refine(models: dict[str, Schema]) -> None:
             for form in said.get("anyOf", [said]):
                 if form.get("type") == "string":
                     form["not"] = {"pattern": r"\$\{"}
+    for key in ("name", "frontend", "path"):
+        text = models["Route"]["properties"][key]["anyOf"][0]
+        text["not"] = {"pattern": r"\$\{"}
     app = models["App"]
     app["properties"] |= _LATER
     app["additionalProperties"] = False  # what newer ones take, `schema FILE` knows
@@ -156,11 +159,29 @@ def _given(key: str) -> Schema:
     return {"properties": {key: {"not": {"type": "null"}}}, "required": [key]}
 
 
+def _only_kind(kind: str) -> Schema:
+    """Return what is true of a route of one kind: for a router, that it is none of the others."""
+    if kind:
+        return _given(kind)
+    return {"not": {"anyOf": [_given(other) for other in KEYS_OF if other]}}
+
+
+def _closed_to(allowed: Collection[str]) -> Schema:
+    """Refuse all other keys of a route, but for a value that says nothing."""
+    off: Schema = {"enum": [None, False]}
+    null: Schema = {"const": None}
+    keys = {field.alias or name for name, field in Route.model_fields.items()}
+    others = sorted(keys - {"id"} - set(allowed))
+    return {key: off if key in ("lazy", "warmup") else null for key in others}
+
+
 _RULES: dict[NodePath, Schema] = {
     ("routes", ITEM): {
-        "if": _given("mount"),
-        "then": {"properties": dict.fromkeys(_ROUTER_ONLY, False)},
-        "else": {"properties": {key: {"not": {"const": True}} for key in ("lazy", "warmup")}},
+        "anyOf": [_given("use"), _given("frontend")],
+        "allOf": [
+            {"if": _only_kind(kind), "then": {"properties": _closed_to(allowed)}}
+            for kind, (_, allowed) in KEYS_OF.items()
+        ],
         "dependentSchemas": {
             "warmup": {
                 "anyOf": [

@@ -1,17 +1,22 @@
 """The paths of a manifest → warnings where one of them keeps another from being reached.
 
-In: the layers and routes of a plan, and the `app` section. Out: `path-hidden` for a router or mount
+In: the layers and routes of a plan, and the `app` section. Out: the folders of frontends; `path-hidden` for a router or mount
 that stands below a mount which answers its path, and for a documentation page that a layer sends
 under a policy which keeps it blank.
 """
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from assembler.diagnostics.errors import Diagnostic
-from assembler.diagnostics.span import Note
+from assembler.diagnostics.span import Note, Span
+from assembler.document.extends import DISK
+from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, locate
+from assembler.manifest import Manifest
 from assembler.manifest.app import App
 from assembler.plan.component import Component
 from assembler.plan.path_patterns import exempts
@@ -21,8 +26,52 @@ POLICY = "docs_exempt_from"
 """Key of an option that lists pages to which the policy in the option that it names does not apply."""
 
 
-def check_routes(routes: Sequence[Component]) -> Iterator[Diagnostic]:
-    """Warn of routes that a mount above them answers in their place."""
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """The files of a single-page app: where they answer, and the folder that they lie in."""
+
+    id: str
+    prefix: str
+    folder: Path
+    span: Span
+
+
+def check_frontends(
+    manifest: Manifest, document: Document, *, is_static: bool
+) -> tuple[tuple[Frontend, ...], list[Diagnostic]]:
+    """Return the frontends; with `is_static` nobody looks whether their folders are there."""
+    files = {DISK.name(path): path for path in document.files}
+    found: list[Frontend] = []
+    faults: list[Diagnostic] = []
+    for index, entry in enumerate(manifest.routes):
+        if entry.frontend is None:
+            continue
+        node, _ = locate(document.root, ("routes", index, "frontend"))
+        folder = files.get(node.span.file.name, document.path).parent / entry.frontend
+        why = DISK.refusal(document.project, folder)
+        if why is not None:
+            message = f"cannot serve `{entry.frontend}`: {why}"
+            faults.append(Diagnostic("outside-project", message, node.span))
+        elif not is_static and not folder.is_dir():
+            message = f"there is no folder `{entry.frontend}` beside the manifest"
+            faults.append(Diagnostic("bad-value", message, node.span))
+        found.append(Frontend(entry.id, entry.prefix or "/", folder, node.span))
+    return tuple(found), faults
+
+
+def check_routes(
+    routes: Sequence[Component], frontends: Iterable[Frontend] = ()
+) -> Iterator[Diagnostic]:
+    """Warn of routes that a mount above them, and of files that any mount, answers in their place."""
+    for frontend in frontends:
+        for component in routes:
+            where = component.entry.mount if component.role == "mount" else None
+            if where is not None and f"{frontend.prefix}/".startswith(f"{where.rstrip('/')}/"):
+                message = f"the files of `{frontend.id}` are never reached: the mount at `{where}` answers there"
+                note = Note(component.span, f"`{where}` is mounted here")
+                yield Diagnostic(
+                    "path-hidden", message, frontend.span, notes=(note,), severity="warning"
+                )
     mounts: list[Component] = []
     for component in routes:
         paths = list(_paths(component)) if mounts else []
@@ -69,6 +118,9 @@ def _paths(component: Component) -> Iterator[str]:
     """Where an entry answers, as far as that is known without calling anything."""
     if component.role == "mount":
         yield component.entry.mount
+        return
+    if component.role == "endpoint":
+        yield component.entry.path
         return
     prefix = component.entry.prefix
     found = list(_declared(getattr(component.target.value, "routes", ())))

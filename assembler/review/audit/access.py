@@ -131,7 +131,7 @@ def _covers(layer: Item, item: Item) -> bool:
 
 def _path(item: Item) -> str:
     """Return where an entry answers; metrics without a prefix do at `/metrics`."""
-    node = item.node.get("mount") or item.node.get("prefix")
+    node = item.node.get("mount") or item.node.get("path") or item.node.get("prefix")
     if isinstance(node, ScalarNode):
         return str(node.value)
     return "/metrics" if _METRICS.search(item.use) else ""

@@ -181,7 +181,7 @@ def _may_shadow(matching: Matching, place: int) -> bool:
 
 def _overlap(one: EntryNode, other: EntryNode) -> bool:
     paths = [
-        (entry.text("mount") or entry.text("prefix") or "").rstrip("/") + "/"
+        (entry.text("mount") or entry.text("path") or entry.text("prefix") or "").rstrip("/") + "/"
         for entry in (one, other)
     ]
     return paths[0].startswith(paths[1]) or paths[1].startswith(paths[0])

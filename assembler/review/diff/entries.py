@@ -47,6 +47,7 @@ _OUTCOMES = {
     "degrade": "the application serves without it, and readiness says so",
     "warn": "the application serves without it, and only the log says so",
 }
+_CODE_KEYS = frozenset({"default_response_class", "responses"})  # name code themselves
 _WITH_THE_APP = frozenset({"configure", "finish"})  # what their code adds, nobody sees here
 _CLOCK = frozenset({"cron", "every", "timezone"})
 _JUDGED_APART = frozenset({"id", "use", "with", "sql", "dependencies", "on_error"}) | _CLOCK
@@ -54,6 +55,13 @@ _MEANINGS = MappingProxyType(
     {
         "mount": "the application answers under another path",
         "prefix": "the routes answer under another path",
+        "path": "the endpoint answers under another path",
+        "methods": "the endpoint answers other methods",
+        "frontend": "other files are served",
+        "name": "`url_for` calls it otherwise",
+        "include_in_schema": "whether the documentation shows the routes",
+        "deprecated": "whether the documentation advises against the routes",
+        "responses": "which answers the documentation shows",
         "catch": "other exceptions are answered",
         "lazy": "a lazy mount is built on its first request, and a fault in it shows only then",
         "warmup": "a lazy mount is built in the background after the start",
@@ -204,14 +212,15 @@ def _plain_key(
     model: type[Section], key: str, old: Node | None, new: Node | None
 ) -> Iterator[Change]:
     """Compare a key that is a plain value, beside the default of the format."""
-    fact = OptionFacts(default=default_of(model, key), is_plain=True)
+    fact = OptionFacts(default=default_of(model, key), is_plain=key not in _CODE_KEYS)
     for item in compare_value(key, old, new, fact):
         meaning = _MEANINGS.get(key)
         if meaning is None or item.grade is Grade.cosmetic:
             yield item
             continue
         message = f"{item.message} ({meaning})"
-        yield Change(item.grade, "section-changed", message, item.at, item.old, item.new)
+        grade = Grade.review if key == "frontend" else item.grade
+        yield Change(grade, "section-changed", message, item.at, item.old, item.new)
 
 
 def _on_error(before: EntryNode, after: EntryNode) -> Iterator[Change]:

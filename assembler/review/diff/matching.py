@@ -151,7 +151,7 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
 
 
 def _path(entry: EntryNode) -> str | None:
-    return entry.text("mount") or entry.text("prefix") or entry.text("catch")
+    return entry.text("mount") or entry.text("path") or entry.text("prefix") or entry.text("catch")
 
 
 def _options(entry: EntryNode) -> str:

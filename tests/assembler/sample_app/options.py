@@ -1,11 +1,13 @@
 """Code that `app`, `configure` and `finish` of a manifest may name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from tests.assembler.sample_app.journal import note
 
@@ -36,6 +38,30 @@ def called_back() -> None: ...
 
 @hooks.post("/hook")
 def hook() -> None: ...
+
+
+def addresses(word: str, request: Request) -> list[str]:
+    other = "b" if word == "a" else "a"
+    found = (request.url_for("files", path="x.txt"), request.url_for("named", word=other))
+    return [str(one) for one in found]
+
+
+def refuse() -> None:
+    raise HTTPException(418)
+
+
+async def socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("hello")
+    await websocket.close()
+
+
+async def everything(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(scope["path"])(scope, receive, send)
+
+
+def odd(thing: Iterator[object]) -> Callable[[], None]:
+    raise NotImplementedError(thing)
 
 
 def mark() -> None:

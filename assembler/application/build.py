@@ -313,7 +313,7 @@ class _Builder:
 
             sql = iter(sql_groups(self.plan, self.objects))
         entries = self.plan.manifest.startup
-        return [next(functions) if entry.use else next(sql) for entry in entries]
+        return [next(functions) if entry.use else next(sql) for entry in entries if entry.enabled]
 
     def running(self, component: Component, phase: Phase) -> Running:
         arguments = self.objects.arguments(component) or {}

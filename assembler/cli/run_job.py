@@ -36,12 +36,15 @@ def run_job(
     ] = None,
 ) -> None:
     """Run a job once, now; status 1 where it fails."""
+    from assembler.manifest.step import Job
     from assembler.plan.load import load
 
     moment = _moment(at)
     with results_apart():
         plan = load(file)
         ids = [component.id for component in plan.jobs]
+        if job in {part.entry.id for part in plan.switched_off if isinstance(part.entry, Job)}:
+            raise UsageError(f"job `{job}` is switched off: its `enabled` is false")
         if job not in ids:
             known = ", ".join(f"`{each}`" for each in ids) or "none"
             raise UsageError(f"no job is called `{job}`; there are: {known}")

@@ -92,6 +92,9 @@ def explanation(
         }
         for name, components in sections.items():
             facts[name] = [_entry(component) for component in components]
+        facts["switched_off"] = [
+            {"id": part.entry.id, "use": part.entry.use or "SQL"} for part in plan.switched_off
+        ]
         facts |= {"route": None, "shadowed": [], "routes": [route.as_dict() for route in routes]}
     else:
         asked = plan.secrets.scrub(f"{method.upper()} {path}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from assembler.diagnostics.span import printable
 from assembler.manifest.duration import duration_text
+from assembler.manifest.step import Job
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import schedule_of
@@ -34,10 +35,14 @@ def as_json(plan: Plan, jobs: list[Facts], unknown: str | None) -> str:
 
 def as_text(plan: Plan, jobs: list[Facts], unknown: str | None) -> str:
     """Draw the jobs for a terminal; `unknown` as above."""
-    if not jobs:
+    off_jobs = [part.entry.id for part in plan.switched_off if isinstance(part.entry, Job)]
+    if not jobs and not off_jobs:
         return "no jobs"
     lines = (line for job in jobs for line in ("", *_drawn(job, unknown)))
     off = [] if plan.manifest.scheduler.enabled else ["the scheduler is off: `enabled: false`", ""]
+    if off_jobs:
+        named = ", ".join(f"`{name}`" for name in off_jobs)
+        off = [*off, f"switched off by `enabled`: {named}", *([""] if jobs else [])]
     drawn = [*off, *list(lines)[1:]]
     return "\n".join(printable(line).replace("\n", " ") for line in drawn)
 

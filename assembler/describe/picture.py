@@ -60,6 +60,10 @@ def _drawn(facts: Facts) -> Iterator[str]:
             yield ""
             yield f"  {section}"
             yield from (f"    {_named(entry)}" for entry in facts[section])
+    if facts.get("switched_off"):
+        yield ""
+        yield "  switched off by `enabled`"
+        yield from (f"    {_named(entry)}" for entry in facts["switched_off"])
 
 
 def _drawn_routes(facts: Facts) -> Iterator[str]:

@@ -38,7 +38,7 @@ _TOKEN = re.compile(r"\$\$|\$\{")
 _BRACE = re.compile(r"[{}]")
 _SHOWN = 60  # characters of what cannot be read that a message repeats
 _PATHS_BY_NAME = {
-    *("use", "id", "catch", "mount", "extends"),
+    *("use", "id", "catch", "mount", "extends", "on_degraded"),
     *("default_response_class", "generate_unique_id_function", "webhooks"),
 }
 _OF_ROUTES = {"path", "methods", "name", "frontend"}

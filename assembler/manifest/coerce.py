@@ -9,7 +9,7 @@ knows yet (`Unknown`) only what no value could mend.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,7 +20,7 @@ from assembler.document.provenance import Held, ResourceRef, Text, Unknown, mark
 from assembler.manifest.duration import is_duration, parse_duration
 from assembler.manifest.pydantic_errors import OF_KEYS, Fault, faults_of, leaf_at, path_in
 
-_ROUNDS = 4  # a list from the environment, its items, and what they hold
+_ROUNDS = 5  # a list from the environment, its items, what they hold, and null for an empty text
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"}
 _MAPPINGS = {"dict_type", "model_type", "dataclass_type", "model_attributes_type", "mapping_type"}
 _INTEGERS = {"int_type", "int_parsing", "literal_error", "enum"}
@@ -61,6 +61,7 @@ def convert(
     """
     original = data
     refused: dict[NodePath, Fault] = {}
+    nulls: dict[NodePath, list[Any]] = {}
     for _ in range(_ROUNDS):
         try:
             return _validated(adapter, data, stand), []
@@ -81,6 +82,11 @@ def convert(
             except AssemblerError as refusal:
                 refused[path] = Fault(path, "import", str(refusal), refusal)
                 continue
+            if better is leaf and _may_be_null(leaf) and path not in nulls:
+                better, nulls[path] = (
+                    None,
+                    [one for one in errors if path_in(data, one["loc"]) == path],
+                )
             if better is not leaf:
                 better_at[path] = better
                 repaired = _replaced(repaired, path, better)
@@ -93,8 +99,26 @@ def convert(
             break
         data = repaired
     errors = [item for item in errors if path_in(data, item["loc"]) not in refused]
+    errors = list(_before_null(errors, data, nulls))
     excuses = sample is None
     return None, [*refused.values(), *faults_of(original, data, errors, excuses=excuses)]
+
+
+def _may_be_null(leaf: Any) -> bool:
+    """Tell whether null stands for it, where its type takes that and does not take the text."""
+    return isinstance(leaf, Text) and not leaf.strip()
+
+
+def _before_null(errors: list[Any], data: Any, nulls: dict[NodePath, list[Any]]) -> Iterator[Any]:
+    """Tell of an empty text that null could not stand for what was told of the text."""
+    told = set()
+    for item in errors:
+        path = path_in(data, item["loc"])
+        if path not in nulls:
+            yield item
+        elif path not in told:
+            told.add(path)
+            yield from nulls[path]
 
 
 def _is_import(leaf: Any, wanted: str) -> bool:

@@ -52,6 +52,11 @@ class Resource(Entry):
         "fail",
         description="What a failure to open does: `fail` ends the start, `degrade` serves while it is tried again and readiness says so, `warn` logs it and goes on.",
     )
+    on_degraded: ImportPath | None = Field(
+        None,
+        description="A function that is told the state of a resource with `on_error: degrade` or `warn`, at the start and when it changes: `app`, `resource` (the id) and `reason` (why it is away, or None), as far as it takes them.",
+        examples=["shop.state.set_cache_state"],
+    )
     timeout: Duration = Field(timedelta(seconds=30), description="Bounds the opening.")
     close_timeout: Duration = Field(timedelta(seconds=10), description="Bounds the closing.")
 
@@ -60,6 +65,8 @@ class Resource(Entry):
         for key in ("on_error", "timeout", "close_timeout"):
             if not self.owned and key in self.model_fields_set:
                 raise ValueError(f"`{key}` has no effect: what is not owned is never opened")
+        if self.on_degraded is not None and self.on_error == "fail":
+            raise ValueError("`on_degraded` needs `on_error: degrade` or `on_error: warn`")
         return self
 
 

@@ -26,6 +26,7 @@ Role = Literal[
     "mount",
     "endpoint",
     "dependency",
+    "listener",
     "startup",
     "job",
     "shutdown",

@@ -62,6 +62,15 @@ class Statement(Section):
         return self
 
 
+Enabled = Annotated[
+    bool,
+    Field(
+        description="Whether it runs at all; it is checked all the same. Where only a reference tells, reviews take it for true.",
+        examples=[True],  # what stands for a value that nobody knows yet
+    ),
+]
+
+
 class LifespanFunction(Entry):
     """What gives an async context manager, entered anew at each start with the app."""
 
@@ -78,6 +87,7 @@ class Startup(Section):
         description="Names the step for overlays, logs and reports; without it `use` does.",
         examples=["seed"],
     )
+    enabled: Enabled = True
     use: ImportPath | None = Field(None, description="The function that is the step.")
     with_: dict[str, Any] = Field(
         {}, alias="with", repr=False, description="Keyword arguments of what `use` names."
@@ -123,6 +133,8 @@ class Startup(Section):
 
 class Job(Entry):
     """A function that runs by the clock."""
+
+    enabled: Enabled = True
 
     cron: Cron | None = Field(
         None,
@@ -232,6 +244,11 @@ class Scheduler(Section):
     jobs: list[Job] = Field([], description="What runs by the clock.")
 
     @property
+    def runs(self) -> bool:
+        """Tell whether this process runs any job."""
+        return self.enabled and any(job.enabled for job in self.jobs)
+
+    @property
     def has_fleet(self) -> bool:
         """Tell whether workers run the jobs."""
         return self.engine == "procrastinate"
@@ -239,6 +256,8 @@ class Scheduler(Section):
 
 class Shutdown(Entry):
     """A function that runs at the end, before the resources are closed."""
+
+    enabled: Enabled = True
 
     timeout: Duration = Field(
         timedelta(seconds=10), description="Bounds the function; the others run whatever it does."

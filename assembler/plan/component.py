@@ -27,6 +27,8 @@ from assembler.plan.targets import Targets, caught
 # The methods that open and close a resource without a pair of `__aenter__` or `__enter__`.
 OPENERS = ("open", "connect", "start")
 CLOSERS = ("aclose", "close", "dispose", "shutdown")
+# What a function is told of the state of a resource, as far as it takes it.
+TOLD = ("app", "resource", "reason")
 _GIVEN = frozenset({"app"})
 _DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
 
@@ -67,6 +69,9 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
         yield "dependency", ("app", "dependencies", index), item
     if manifest.scheduler.context is not None:
         yield "dependency", ("scheduler", "context"), manifest.scheduler.context
+    for name, resource in manifest.resources.items():
+        if resource.on_degraded is not None:
+            yield "listener", ("resources", name, "on_degraded"), resource.on_degraded
 
 
 def _kind(entry: Route) -> Role:
@@ -130,6 +135,7 @@ USAGES: Mapping[Role, Usage] = MappingProxyType(
         "endpoint": Usage(0, _with_options, "a callable"),
         "dependency": Usage(0, _with_options, "a callable"),
         "lifespan": Usage(1),
+        "listener": Usage(),
         "startup": Usage(),
         "job": Usage(),
         "shutdown": Usage(),
@@ -152,6 +158,18 @@ class ResolvedEntry:
     caught: Any
     dependencies: "tuple[ResolvedEntry, ...]"
 
+    @property
+    def is_listener(self) -> bool:
+        """Tell whether it is told of the state of a resource."""
+        return self.role == "listener"
+
+    def _untold(self) -> Iterator[Diagnostic]:
+        for name, parameter in self.target.signature.parameters.items():
+            if parameter.required and name not in TOLD:
+                known = ", ".join(f"`{each}`" for each in TOLD)
+                message = f"`{self.target.name}` needs `{name}`, and is told {known}"
+                yield Diagnostic("missing-option", message, self.span)
+
     def checked(
         self, checker: OptionsChecker, resolver: Resolver
     ) -> tuple[Component, list[Diagnostic]]:
@@ -162,9 +180,11 @@ class ResolvedEntry:
         faults: list[Diagnostic] = []
         if self.called:
             of_job = job_parameters(self.target.signature) if self.role == "job" else frozenset()
-            given = _GIVEN | of_job
+            given = frozenset(self.target.signature.parameters) if self.is_listener else _GIVEN
+            given |= of_job
             options, faults = checker.check(self.target, node, data, self.span, given)
             faults += [_supplied(name, node) for name in data if name in of_job]
+            faults += self._untold() if self.is_listener else ()
         dependencies = []
         for item in self.dependencies:
             component, found = item.checked(checker, resolver)

@@ -75,6 +75,8 @@ class Plan:
     jobs: tuple[Component, ...]
     job_context: Component | None  # what is called with the ID of each run
     shutdown: tuple[Component, ...]
+    listeners: Mapping[str, Component]  # by the id of the resource whose state they are told
+    switched_off: tuple[Component | SqlStep, ...]  # by `enabled`: in no other list
     sql: tuple[SqlStep, ...]  # startup entries with SQL; `startup` has those with `use`
     logging: dict[str, Any] | None = field(repr=False)
     server: dict[str, Any] = field(repr=False)
@@ -249,10 +251,13 @@ class _Planner:
                 component = with_late(component, item, self.root, self.imports, declared, resolver)
             made.append(component)
 
+        pairs = tuple(zip(resolved, made, strict=True))
+
         def of(*roles: Role, at: str = "") -> tuple[Component, ...]:
-            pairs = zip(resolved, made, strict=True)
             return tuple(
-                one for item, one in pairs if one.role in roles and at in ("", item.path[0])
+                one
+                for item, one in pairs
+                if one.role in roles and at in ("", item.path[0]) and _is_on(one)
             )
 
         arguments, state, found = check_app(manifest, self.root, resolver, self.targets)
@@ -292,7 +297,12 @@ class _Planner:
             jobs=of("job"),
             job_context=next(iter(of("dependency", at="scheduler")), None),
             shutdown=of("shutdown"),
-            sql=tuple(sql),
+            listeners={str(item.path[1]): one for item, one in pairs if item.is_listener},
+            switched_off=(
+                *(component for component in made if not _is_on(component)),
+                *(step for step in sql if not _is_on(step)),
+            ),
+            sql=tuple(step for step in sql if _is_on(step)),
             logging=logging,
             server=server,
             warnings=(*self.warnings(manifest), *advice, *jobs, *paths, *self.unknown(resolved)),
@@ -327,6 +337,10 @@ class _Planner:
     def refuse(self, faults: Iterable[Diagnostic]) -> None:
         """End the stage where it found faults, with no secret in what others' code said."""
         raise_faults(fault.scrubbed(self.secrets.scrub) for fault in faults)
+
+
+def _is_on(part: Component | SqlStep) -> bool:
+    return getattr(part.entry, "enabled", True) is not False
 
 
 def told_once(faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:

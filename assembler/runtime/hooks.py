@@ -41,14 +41,19 @@ class Opening:
     timeout: timedelta = _STARTUP_LIMIT
     close_timeout: timedelta = _CLOSE_LIMIT
     on_error: str = "fail"
+    told: Callable[[str | None], Awaitable[Any]] | None = None  # why it is away, or None
 
 
 def resource_opening(
-    component: Component, value: Any, make: Callable[[], Any] | None = None
+    component: Component,
+    value: Any,
+    make: Callable[[], Any] | None = None,
+    told: Callable[[str | None], Awaitable[Any]] | None = None,
 ) -> Opening:
     """Say how the object of a resource is opened and closed, by the methods it has.
 
-    `make` makes another one, where the object can be entered once only.
+    `make` makes another one, where the object can be entered once only; `told` is called with why it
+    is away, or None once it is open.
     """
     entry = component.entry
     is_renewed = make is not None and _is_single_use(value)
@@ -64,6 +69,7 @@ def resource_opening(
         timeout=entry.timeout,
         close_timeout=entry.close_timeout,
         on_error=entry.on_error,
+        told=told,
     )
 
 

@@ -5,7 +5,7 @@ constructor returned, how resources are opened, the arguments of those that are 
 What user code raises, and options that a resource does not fit, are noted with the manifest's line.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -17,9 +17,10 @@ from assembler.diagnostics.exceptions import failure_of, frame_of
 from assembler.diagnostics.span import Span
 from assembler.document.nodes import locate
 from assembler.manifest.pydantic_errors import Fault
-from assembler.plan.component import Component
+from assembler.plan.component import TOLD, Component
 from assembler.plan.load import Plan
 from assembler.runtime.hooks import Opening, resource_opening
+from assembler.runtime.task import call
 
 MISSING = object()
 _CALLED_LATER = frozenset({"mount", "handler", "dependency"})
@@ -61,7 +62,8 @@ class Objects:
                     continue
                 try:
                     make = partial(self._again, component)
-                    found.append(resource_opening(component, value, make))
+                    told = self._listener(component)
+                    found.append(resource_opening(component, value, make, told))
                 except Exception as error:  # noqa: BLE001  # an object may raise when it is asked
                     what = f"`{component.target.name}` cannot be opened"
                     self.note(what, error, component.span)
@@ -78,6 +80,19 @@ class Objects:
             self.faults.append(Diagnostic("not-callable", message, component.span))
             return MISSING
         return value
+
+    def _listener(self, component: Component) -> Callable[[str | None], Awaitable[Any]] | None:
+        """Return what is told the state of a resource, as far as it takes it."""
+        listener = self.plan.listeners.get(component.id)
+        if listener is None:
+            return None
+
+        async def tell(reason: str | None) -> None:
+            said = dict(zip(TOLD, (self.app, component.id, reason), strict=True))
+            taken = {k: v for k, v in said.items() if k in listener.target.signature.parameters}
+            await call(listener.target.value, **taken)
+
+        return tell
 
     def _again(self, component: Component) -> Any:
         return component.target.value(**(self.arguments(component) or {}))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from assembler.diagnostics.errors import StartupError
@@ -152,8 +153,20 @@ class Lifespan:
             owned = await self._entered(opening)
             self._opened.append((opening, owned))
 
-        if not await self._step(opening, enter) and opening.on_error == "degrade":
+        is_open = await self._step(opening, enter)
+        await self._tell(opening, None if is_open else self.assembly.steps[-1].error)
+        if not is_open and opening.on_error == "degrade":
             self._retries.append(asyncio.create_task(self._retry(opening)))
+
+    async def _tell(self, opening: Opening, reason: str | None) -> None:
+        """Tell who listens why a resource is away, or None; what that raises is logged."""
+        if opening.told is None:
+            return
+        try:
+            await bounded(opening.timeout, partial(opening.told, reason))
+        except Exception as error:  # noqa: BLE001  # a listener may raise anything
+            said = self.recorder.reason(error)
+            log(logging.WARNING, f"`on_degraded` of resource `{opening.id}`: {said}")
 
     async def _entered(self, opening: Opening) -> Owned:
         """Enter it; where a resource fails by what may pass, again while its time lasts.
@@ -231,6 +244,7 @@ class Lifespan:
             self._opened.insert(place, (opening, owned))
             del self.assembly.degraded[opening.id]
             log(logging.INFO, f"resource `{opening.id}` is back")
+            await self._tell(opening, None)
             return
 
     async def _end_retries(self) -> None:

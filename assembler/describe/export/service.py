@@ -122,7 +122,7 @@ def _selector(target: ClusterTarget) -> Spec:
 
 def _probes(plan: Plan) -> Spec:
     start = sum((each.timeout for each in plan.manifest.resources.values()), _IMPORTS)
-    start += sum((step.timeout for step in plan.manifest.startup), timedelta())
+    start += sum((step.timeout for step in plan.manifest.startup if step.enabled), timedelta())
     starting = {"periodSeconds": seconds(_PROBE), "failureThreshold": math.ceil(start / _PROBE)}
     prefix = next((route.entry.prefix for route in plan.routes if _is_health(route)), None)
     if prefix is None:

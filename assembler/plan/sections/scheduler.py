@@ -50,7 +50,7 @@ def check_scheduler(
     yield from _fleet(manifest, root, types, data, is_static=is_static)
     if section.store is not None:
         yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
-    elif section.enabled and section.jobs and not section.has_fleet and manifest.server.workers > 1:
+    elif section.runs and not section.has_fleet and manifest.server.workers > 1:
         yield _no_store(manifest.server.workers, root)
     for number, job in enumerate(section.jobs):
         node, _ = locate(root, ("scheduler", "jobs", number))

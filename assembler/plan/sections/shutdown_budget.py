@@ -38,7 +38,11 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
         "drain": server.drain or timedelta(0),
         "open requests": timedelta(seconds=server.timeout_graceful_shutdown),
         "jobs": _jobs(manifest),
-        "hooks": _sum(h.timeout for h in manifest.shutdown if "timeout" in h.model_fields_set),
+        "hooks": _sum(
+            hook.timeout
+            for hook in manifest.shutdown
+            if hook.enabled and "timeout" in hook.model_fields_set
+        ),
         "closes": _closes(manifest.resources.values()),
         "lifespans": _closes(manifest.lifespan),
     }
@@ -57,7 +61,7 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
 def _jobs(manifest: Manifest) -> timedelta:
     """How long runs may go on, where the manifest says it of a scheduler that runs here."""
     scheduler = manifest.scheduler
-    is_said = scheduler.enabled and scheduler.jobs and "close_timeout" in scheduler.model_fields_set
+    is_said = scheduler.runs and "close_timeout" in scheduler.model_fields_set
     return scheduler.close_timeout if is_said else timedelta(0)
 
 

@@ -49,7 +49,7 @@ def _tolerated(subject: Subject) -> Iterator[Sighting]:
 
 
 def _migrations(subject: Subject) -> Iterator[Sighting]:
-    for item, step in zip(subject.sections["startup"], subject.manifest.startup, strict=True):
+    for item, step in zip(subject.sections["startup"], subject.models("startup"), strict=True):
         if step.sql is not None and step.on_error == "warn":
             message = f"a start goes on where the SQL of {item.called} has failed"
             yield Sighting(subject.place(*item.path, "on_error"), message)

@@ -34,7 +34,7 @@ def _endless(subject: Subject) -> Iterator[Sighting]:
 
 
 def _crowded(subject: Subject) -> Iterator[Sighting]:
-    for item, job in zip(subject.jobs, subject.manifest.scheduler.jobs, strict=True):
+    for item, job in zip(subject.jobs, subject.models("scheduler.jobs"), strict=True):
         if _runs(subject) and job.overlap == "allow" and job.timeout is None:
             yield Sighting(
                 subject.place(*item.path, "overlap"),

@@ -47,7 +47,7 @@ def _disk(subject: Subject) -> Iterator[Sighting]:
 
 
 def _sql(subject: Subject) -> Iterator[Sighting]:
-    steps = zip(subject.sections["startup"], subject.manifest.startup, strict=True)
+    steps = zip(subject.sections["startup"], subject.models("startup"), strict=True)
     for item, step in steps:
         if step.sql is not None:
             yield Sighting(item.span, f"each cold start asks the database about {item.called}")

@@ -8,6 +8,7 @@ is known.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from assembler.diagnostics.errors import AssemblerError, Diagnostic
 from assembler.diagnostics.secrets import Secrets
@@ -15,7 +16,7 @@ from assembler.diagnostics.span import Span
 from assembler.document.extends import DISK, Shelf
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
-from assembler.document.nodes import MappingNode, locate
+from assembler.document.nodes import MappingNode, NodePath, locate
 from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
 from assembler.manifest.sections import entries_of
@@ -76,7 +77,9 @@ class Subject:
     @cached_property
     def sql(self) -> tuple[list[SqlStep], list[Diagnostic]]:
         """The statements of the start, and what is wrong with their texts and files."""
-        return read_sql(self.manifest, self.document, Resolver(None, None, Secrets()), self.shelf)
+        resolver = Resolver(None, None, Secrets())
+        steps, faults = read_sql(self.manifest, self.document, resolver, self.shelf)
+        return [step for step in steps if step.entry.enabled], faults
 
     @cached_property
     def sql_findings(self) -> tuple[SqlFinding, ...]:
@@ -208,8 +211,18 @@ class Subject:
     def _targets(self) -> dict[str, Target | str]:
         return {}
 
-    def _items(self, section: str) -> Iterator[Item]:
+    def models(self, section: str) -> list[Any]:
+        """Return the models of the entries of a section, in the order of its items."""
+        return [model for _, model in self._running(section)]
+
+    def _running(self, section: str) -> Iterator[tuple[NodePath, Any]]:
+        """Yield the entries of a section, without those that are switched off."""
         for path, model in entries_of(self.manifest, section):
+            if getattr(model, "enabled", True):
+                yield path, model
+
+    def _items(self, section: str) -> Iterator[Item]:
+        for path, model in self._running(section):
             node, _ = locate(self.root, path)
             name = str(model.id or getattr(model, "use", "") or "")
             yield item_of(str(path[0]), path, node, name)

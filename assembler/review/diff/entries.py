@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from assembler.document.nodes import (
     MappingNode,
@@ -50,7 +51,9 @@ _OUTCOMES = {
 _CODE_KEYS = frozenset({"default_response_class", "responses"})  # name code themselves
 _WITH_THE_APP = frozenset({"configure", "finish"})  # what their code adds, nobody sees here
 _CLOCK = frozenset({"cron", "every", "timezone"})
-_JUDGED_APART = frozenset({"id", "use", "with", "sql", "dependencies", "on_error"}) | _CLOCK
+_JUDGED_APART = _CLOCK | {
+    *("id", "use", "with", "sql", "dependencies", "on_error", "on_degraded", "enabled"),
+}
 _MEANINGS = MappingProxyType(
     {
         "mount": "the application answers under another path",
@@ -111,6 +114,8 @@ class Judge:
         found = compare_dependencies(f"`{after.id}`", *sides, self.knowledge)
         yield from under(found, "dependencies")
         yield from _on_error(before, after)
+        yield from _listener(before, after)
+        yield from _switch(before, after)
         read = self.old.statement, self.new.statement
         sides = before.node.get("sql"), after.node.get("sql")
         found = compare_statements(*sides, read, after.text("dialect"), self.sql)
@@ -232,6 +237,39 @@ def _on_error(before: EntryNode, after: EntryNode) -> Iterator[Change]:
     message = f"`{after.id}` is `{new}` instead of `{old}` on error: {_OUTCOMES[new]}"
     sides = before.node.get("on_error"), after.node.get("on_error")
     yield from under([change(direction(is_looser), rule, message, *sides)], "on_error")
+
+
+def _listener(before: EntryNode, after: EntryNode) -> Iterator[Change]:
+    old, new = before.text("on_degraded"), after.text("on_degraded")
+    if old != new:
+        told = f"`{new}` is told of its state" if new else f"`{old}` is told nothing more of it"
+        message = f"`{after.id}`: {told}" + (f" instead of `{old}`" if old and new else "")
+        sides = before.node.get("on_degraded"), after.node.get("on_degraded")
+        grade = Grade.review if new else Grade.behaviour
+        yield from under([change(grade, "section-changed", message, *sides)], "on_degraded")
+
+
+def _switch(before: EntryNode, after: EntryNode) -> Iterator[Change]:
+    """Judge whether an entry runs; where only a reference tells, it does."""
+    sides = before.node.get("enabled"), after.node.get("enabled")
+    old, new = (True if node is None else as_written(node) for node in sides)
+    if old == new:
+        return
+    grade = Grade.behaviour
+    if new is False:
+        message = f"`{after.id}` is switched off"
+    elif old is False:
+        grade = Grade.review
+        message = f"`{after.id}` is switched on: it runs `{after.use or 'its SQL'}`"
+    else:
+        message = f"whether `{after.id}` runs is said by {_value(new)} instead of {_value(old)}"
+    if isinstance(new, str):
+        message += ", as far as a review can tell" if old is False else ""
+    yield from under([change(grade, "section-changed", message, *sides)], "enabled")
+
+
+def _value(value: Any) -> str:
+    return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
 
 
 def _clock(entry: EntryNode, side: Side) -> JobClock:

@@ -414,3 +414,12 @@ async def connected() -> AsyncIterator[None]:
 
 
 there = Entered(name="there")  # an object of the module, which a manifest may name
+
+
+async def told_of_state(app: FastAPI, resource: str, reason: str | None) -> None:
+    app.state.reason = reason
+    note(f"{resource}: {reason}")
+
+
+def told_and_fails(reason: str | None, *, size: int = 3) -> None:
+    raise LookupError(f"told {reason}")

@@ -86,7 +86,7 @@ FULL: dict[str, Any] = {
         "enabled": False,
         "store": "${resources.db}",
         "jobs": [
-            {"use": "shop.jobs.a", "cron": "*/5 * * * *", "overlap": "replace"},
+            {"use": "shop.jobs.a", "cron": "*/5 * * * *", "overlap": "replace", "enabled": "${A}"},
             {"use": "shop.jobs.b", "every": "30s", "jitter": "1s", "on_crash": "rerun"},
         ],
     },

@@ -61,6 +61,7 @@ VISITS = [
                 "search_listings",
                 "get_listing",
                 "similar_listings",
+                "market_data",
                 "book_visit",
                 "list_visits",
                 "cancel_visit",

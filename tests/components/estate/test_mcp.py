@@ -141,7 +141,8 @@ def test_tools_say_what_they_do_to_the_world(host: Host) -> None:
     }
     reads = {name for name, tool in said.items() if tool["annotations"]["readOnlyHint"]}
     assert reads == {
-        "search_listings", "get_listing", "similar_listings", "list_visits", "show_dashboard"
+        "search_listings", "get_listing", "similar_listings", "list_visits", "show_dashboard",
+        "market_data",
     }  # fmt: skip
     destructive = {n for n, tool in said.items() if tool["annotations"].get("destructiveHint")}
     assert destructive == {"cancel_visit", "update_listing", "run_job"}

@@ -574,7 +574,7 @@ def test_four_processes_that_are_killed_again_and_again_deliver_all(
         processes = [start() for _ in range(4)]
         kills = 0
         try:
-            async with asyncio.timeout(200):
+            async with asyncio.timeout(200 if count <= 2000 else 900):
                 while remaining := await left(db):
                     await asyncio.sleep(0.25)
                     if kills < 8 and remaining < count * (1 - (kills + 1) / 10):

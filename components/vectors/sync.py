@@ -13,7 +13,7 @@ what changed meanwhile; where the provider does not have it any more, what chang
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,15 +124,26 @@ class _Work:
     async def fill(self) -> None:
         """Embed what has no vector of its text; remove the vectors of what there is not any more."""
         for _ in range(_ROUNDS):
-            due = await self.due()
-            if not due or self._until():
+            outdated = self._counts["outdated"]
+            is_done = await self._round()
+            if not is_done or self._counts["outdated"] == outdated:
                 break
-            for at in range(0, len(due), _BATCH):
-                if self._until():
-                    return
-                await self._embed_some(due[at : at + _BATCH])
         self._counts["refused"] += len(self._refused)
         await _sweep(self._db, self._source, self._set.id, self._counts)
+
+    async def _round(self) -> bool:
+        """Look at every row once; False where the time is over before that."""
+        batch: list[_Due] = []
+        async for one in self._due():
+            batch.append(one)
+            if len(batch) == _BATCH:
+                if self._until():
+                    return False
+                await self._embed_some(batch)
+                batch = []
+        if batch and not self._until():
+            await self._embed_some(batch)
+        return True
 
     async def keep_true(self) -> None:
         """Fill a set whose model is on its way out; what cannot be embedded any more leaves it."""
@@ -140,7 +151,7 @@ class _Work:
             await self.fill()
         except Exception as error:  # noqa: BLE001  # the model may be gone: the new one goes on
             logger.warning("`%s` gives no more vectors: %s", self._set.model, type(error).__name__)
-            outdated = [one.id for one in await self.due()]
+            outdated = [one.id async for one in self._due()]
             of_set = VECTORS.c.set_id == self._set.id
             async with transaction(self._db, write=True) as session:
                 for at in range(0, len(outdated), _BATCH):
@@ -150,9 +161,8 @@ class _Work:
                     )
                 await changed(session, SETS.c.id == self._set.id)
 
-    async def due(self) -> list[_Due]:
+    async def _due(self) -> AsyncIterator[_Due]:
         """What has no vector, or one of another text."""
-        found: list[_Due] = []
         last = 0
         while True:
             async with transaction(self._db, write=False) as session:
@@ -160,9 +170,9 @@ class _Work:
             for row in rows:
                 key = self._source.key(self._set.model, row)
                 if row.kept_key != key and key not in self._refused:
-                    found.append(_Due(row[0], key, self._source.text(row)))
+                    yield _Due(row[0], key, self._source.text(row))
             if len(rows) < _PAGE:
-                return found
+                return
             last = rows[-1][0]
 
     async def _page(self, session: AsyncSession, last: int) -> Sequence[Row[Any]]:

@@ -66,11 +66,11 @@ def serving(*answers: Response | Answer) -> Iterator[Service]:
 
 
 @contextmanager
-def serving_app(app: ASGIApp) -> Iterator[str]:
+def serving_app(app: ASGIApp, **options: Any) -> Iterator[str]:
     """Any application on a free port; gives its URL."""
     port = free_port()
     config = uvicorn.Config(
-        app, port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
+        app, port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, **options
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

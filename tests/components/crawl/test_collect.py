@@ -1,6 +1,7 @@
 """A source is collected from a real server, with its faults, and nothing is lost or doubled."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
@@ -25,7 +30,8 @@ from components.database import engine, transaction
 from components.estate import seed
 from components.estate.jobs import collect_market_data
 from components.estate.market import MarketSearch, find
-from components.rate_limit.memory import MemoryStore
+from components.rate_limit.memory import MemoryCounter, MemoryStore
+from components.rate_limit.store import Limit
 from tests.components.clients.serving import serving_app, slow
 from tests.components.crawl.site import Site, page
 from tests.servers import free_port
@@ -333,3 +339,113 @@ def test_four_processes_ask_a_host_once_in_an_interval(postgres: str, redis: str
     assert times[-1] - times[0] >= len(gaps) - 0.9
     assert min(gaps) > 0.3
     assert asyncio.run(figures()) == 2
+
+
+def test_the_connection_goes_to_the_address_that_was_judged(
+    world: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with world() as w:
+            w.site.pages = {"/a": page("Pune")}
+            port = w.url.rpartition(":")[2]
+            loop = asyncio.get_running_loop()
+            real, asked = loop.getaddrinfo, 0
+
+            async def answers_otherwise_later(host: Any, *given: Any, **more: Any) -> Any:
+                nonlocal asked
+                if host not in {"site.example", b"site.example"}:
+                    return await real(host, *given, **more)
+                asked += 1
+                address = "127.0.0.1" if asked <= 2 else "169.254.169.254"
+                return [(2, 1, 6, "", (address, int(port)))]
+
+            monkeypatch.setattr(loop, "getaddrinfo", answers_otherwise_later, raising=False)
+            w.url = f"http://site.example:{port}"
+            await w.collect()
+            assert asked == 2  # for robots.txt and for the page: nobody looked again
+            assert {headers["host"] for _, _, headers in w.site.asked} == {f"site.example:{port}"}
+            with pytest.raises(CollectionFault, match="not of the public internet"):
+                await w.collect()
+
+    asyncio.run(run())
+
+
+def test_a_longer_pause_that_the_site_asks_for_holds_beside_the_interval() -> None:
+    asked: list[tuple[Limit, ...]] = []
+
+    class Recording:
+        def counter(self, limits: tuple[Limit, ...], *, on_error: str) -> MemoryCounter:
+            assert on_error == "deny"
+            asked.append(limits)
+            return MemoryStore().counter(limits)
+
+    crawler = Crawler(store=Recording())
+    for delay in (0, 1, 2, 6.5, 10**9):
+        crawler._counter(delay)
+    periods = [[limit.rate.period_seconds for limit in limits] for limits in asked]
+    assert periods == [[2], [2, 7], [2, 3600]]
+    assert all(limits[0] is asked[0][0] for limits in asked)  # one budget of the host
+
+
+def test_over_tls_the_certificate_is_that_of_the_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate, key = self_signed("site.example", tmp_path)
+    played = Site({"/a": page("Pune")})
+
+    async def run() -> None:
+        db = engine(url=f"sqlite:///{tmp_path}/e.db")
+        await seed.prepare(db=db, listings=0, posts=0)
+        crawler = Crawler(store=MemoryStore(clock_ns=Clock().ns_now))
+        crawler._trust = ssl.create_default_context(cafile=str(certificate))
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+
+        async def here(host: Any, *given: Any, **more: Any) -> Any:
+            known = str(host).endswith(".example")
+            return await real("127.0.0.1" if known else host, *given, **more)
+
+        monkeypatch.setattr(loop, "getaddrinfo", here, raising=False)
+
+        async def collect(name: str) -> dict[str, int]:
+            return await collect_market_data(
+                db=db,
+                crawler=crawler,
+                url=f"https://{name}:{port}/a",
+                allow_private=["127.0.0.1"],
+            )
+
+        assert await collect("site.example") == {"read": 1, "rows": 1}
+        with pytest.raises(CollectionFault, match="ConnectError"):
+            await collect("other.example")
+        await db.dispose()
+
+    with serving_app(played, ssl_certfile=certificate, ssl_keyfile=key) as url:
+        port = url.rpartition(":")[2]
+        asyncio.run(run())
+
+
+def self_signed(name: str, folder: Path) -> tuple[Path, Path]:
+    """A certificate that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    kind = serialization.PrivateFormat.PKCS8
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
+    )
+    return paths

@@ -11,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from fastapi import FastAPI
 
 STARTUP_FAILURE = 3
@@ -37,6 +39,14 @@ def app_from_environment() -> "FastAPI":
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def work(channel: "Connection") -> None:
+    """Be a worker of `assembler serve`: its process's target, which is light to import."""
+    gc.disable()  # until all is built, as above; the worker enables it then
+    from assembler.application.worker import work as be_worker  # noqa: PLC0415  # imported while the collector rests
+
+    be_worker(channel)
 
 
 def _built(path: str) -> "FastAPI":

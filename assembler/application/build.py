@@ -6,15 +6,14 @@ stack is built, so that a constructor that fails shows now, with the manifest's 
 that are not of the type that an option declares. Opens nothing: that is the lifespan's.
 """
 
-import gc
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
@@ -41,8 +40,6 @@ from assembler.runtime.registry import Registry
 from assembler.runtime.report import Assembly, LazyState, Phase, log
 from assembler.runtime.task import call
 
-T = TypeVar("T")
-
 
 def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
     """Build the application of `plan`.
@@ -57,22 +54,6 @@ def build(plan: Plan, resources: Mapping[str, Any] | None = None) -> FastAPI:
     if unknown:
         raise UsageError(f"`{plan.name}` has no resource `{unknown[0]}` to replace")
     return _Builder(plan).build(given)
-
-
-def while_collector_rests(work: Callable[[], T]) -> T:
-    """Import and build, which `work` does, without the cyclic garbage collector.
-
-    What is made stays for the life of the process, and looking through it again and again takes a
-    tenth of the time to the first answer. It is left out of later collections, too.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return work()
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
 
 
 def build_for_jobs(plan: Plan, part: Literal["once", "worker"] = "once") -> Lifespan:

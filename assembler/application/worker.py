@@ -6,6 +6,7 @@ decides what becomes of that; the process then ends with status 3. Shows no Pyth
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from fastapi import FastAPI
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 
-from assembler.application.build import build, while_collector_rests
+from assembler.application.build import build
 from assembler.application.middleware import EXCHANGE
 from assembler.diagnostics.errors import AssemblerError, ManifestError
 from assembler.diagnostics.exceptions import failure_of
@@ -38,8 +39,12 @@ _LONGEST_KEPT_SECONDS = 5.0  # for a connection that is idle, once its worker re
 _MARGIN_SECONDS = 10.0
 
 
-def work(channel: Connection, snapshot: Snapshot, order: WorkerOrder) -> None:
-    """Be a worker: the target of its process."""
+def work(channel: Connection) -> None:
+    """Be a worker of the snapshot that the parent sends."""
+    try:
+        snapshot, order = channel.recv()
+    except EOFError:  # the parent found faults, or is gone
+        return
     with suppress(OSError):  # for who stops in a debugger
         sys.stdin = os.fdopen(0)
     os.environ.clear()
@@ -84,7 +89,11 @@ def _work(parent: Parent, snapshot: Snapshot, order: WorkerOrder) -> None:
         config.load()
         return plan, app, config
 
-    plan, app, config = while_collector_rests(built)
+    try:
+        plan, app, config = built()
+    finally:  # `assembler.asgi.work` let the collector rest, and says why
+        gc.freeze()
+        gc.enable()
     assembly: Assembly = app.state.assembly
     assembly.supervision = Supervision(
         snapshot.digest, dict(order.reloads), holds_clock=order.holds_clock

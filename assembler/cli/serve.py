@@ -17,10 +17,7 @@ from assembler.cli.output import complain, warn
 from assembler.diagnostics.errors import AssemblerError
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from assembler.plan.snapshot import Snapshot
-    from assembler.runtime.supervision.process import Failure, WorkerOrder
+    from assembler.runtime.supervision.process import Failure
 
 
 def serve(
@@ -42,14 +39,21 @@ def serve(
 
 def _serve_snapshots(file: Path) -> int:
     """Serve what the manifest is now, whatever becomes of it on the disk; return the status."""
-    from assembler.plan.snapshot import take_snapshot
-    from assembler.runtime.supervision.control import listening
-    from assembler.runtime.supervision.process import Failure
-    from assembler.runtime.supervision.supervisor import Supervisor
+    from assembler.asgi import work
+    from assembler.runtime.supervision.process import Failure, spawn
 
     environment = dict(os.environ)
-    take = partial(take_snapshot, file, environment)
-    supervisor = Supervisor(take(), work, take, _failed)
+    first = spawn(work)  # imports its part while this process reads
+    try:
+        from assembler.plan.snapshot import take_snapshot
+        from assembler.runtime.supervision.control import listening
+        from assembler.runtime.supervision.supervisor import Supervisor
+
+        take = partial(take_snapshot, file, environment)
+        supervisor = Supervisor(take(), work, take, _failed, first)
+    except BaseException:
+        first.discard()
+        raise
     end = asyncio.run(supervisor.run(partial(listening, file)))
     if isinstance(end, Failure):
         if not end.is_told:
@@ -59,13 +63,6 @@ def _serve_snapshots(file: Path) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # as uvicorn ends with one process
     return end
-
-
-def work(channel: "Connection", snapshot: "Snapshot", order: "WorkerOrder") -> None:
-    """Be a worker: its parent imports nothing of what it does."""
-    from assembler.application.worker import work as be_worker
-
-    be_worker(channel, snapshot, order)
 
 
 def _failed(error: AssemblerError) -> "Failure":

@@ -7,6 +7,7 @@ that cannot be read, and, as an `ImportFault`, a module outside the list.
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from assembler.diagnostics.errors import AssemblerError, Diagnostic, UsageError
 from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
+from assembler.document.extends import digest
 
 _LIST_NEEDED = "the standard library takes a list of all packages: `imports` of [tool.assembler] in pyproject.toml"
 
@@ -55,6 +57,10 @@ class ImportList:
         return any(
             module == package or module.startswith(package + ".") for package in self.packages
         )
+
+    def digest(self, manifest: Path, files: Mapping[str, bytes | str]) -> str:
+        """Return the SHA-256 of the texts of a manifest, and of what it may import by this list."""
+        return digest(manifest, files, repr(self.packages))
 
     def check(self, path: str, module: str) -> None:
         """Raise `ImportFault` where `module`, which `path` leads to, is not allowed."""

@@ -14,14 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assembler.diagnostics.secrets import is_secret, redact
 from assembler.document.interpolation_checks import mentions
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, as_written
-from assembler.plan.load import Plan
-from assembler.plan.sql.statement import SqlStep
+
+if TYPE_CHECKING:
+    from assembler.plan.load import Plan
+    from assembler.plan.sql.statement import SqlStep
 
 KEY_VARIABLE = "ASSEMBLY_DRIFT_KEY"
 _HIDDEN = "***"
@@ -66,7 +68,7 @@ def fingerprint(
     service: str,
     digest: str | None,
     document: Document,
-    sql: Iterable[SqlStep],
+    sql: "Iterable[SqlStep]",
     environment: Mapping[str, str],
     modules: Mapping[str, str],
 ) -> Fingerprint:
@@ -100,7 +102,7 @@ def hashes(names: Iterable[str], environment: Mapping[str, str], key: str) -> di
     }
 
 
-def loaded_modules(plan: Plan) -> dict[str, str]:
+def loaded_modules(plan: "Plan") -> dict[str, str]:
     """Hash the sources of all loaded modules of the packages that a plan names.
 
     To be called when they have just been loaded: a source that changes later is not what runs.

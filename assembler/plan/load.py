@@ -17,7 +17,7 @@ from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic, arranged, raise_faults
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import Note
-from assembler.document.extends import DISK, Recording, Shelf, digest, shown_name
+from assembler.document.extends import DISK, Recording, Shelf, shown_name
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document, load_document
 from assembler.document.nodes import MappingNode
@@ -137,11 +137,6 @@ def read_document(
     """Read and merge the manifest at `path`, with `override` on top."""
     document = load_document(path, shelf)
     return override_document(document, override) if override else document
-
-
-def digest_of(path: Path, files: Mapping[str, bytes | str], imports: ImportList) -> str:
-    """Return the SHA-256 of the texts of a manifest, and of what it may import."""
-    return digest(path, files, repr(imports.packages))
 
 
 class _Planner:
@@ -307,7 +302,7 @@ class _Planner:
             server=server,
             warnings=(*self.warnings(manifest), *advice, *jobs, *paths, *self.unknown(resolved)),
             is_static=is_static,
-            digest=digest_of(self.document.path, getattr(self.shelf, "files", {}), self.imports),
+            digest=self.imports.digest(self.document.path, getattr(self.shelf, "files", {})),
         )
 
     def is_single(

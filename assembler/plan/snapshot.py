@@ -6,21 +6,26 @@ of the disk, so that processes which are started one after the other cannot diff
 `.env` files are no part of it. Refuses what reading and checking the shape refuse.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from assembler.diagnostics.errors import UsageError
+from assembler.diagnostics.errors import AssemblerError, UsageError
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import File, one_line
 from assembler.document.extends import Recording, Shelf, absolute
-from assembler.document.interpolation import Resolver
-from assembler.document.merge import Document
+from assembler.document.interpolation import Resolver, is_sql
+from assembler.document.merge import Document, load_document
+from assembler.document.nodes import ScalarNode, walk
 from assembler.document.parser import decoded
 from assembler.plan.allow_list import ImportList, read_import_list
-from assembler.plan.load import Plan, digest_of, load, load_shape
-from assembler.plan.sql.statement import SqlStep, read_sql
+
+if TYPE_CHECKING:
+    from assembler.plan.load import Plan
+    from assembler.plan.sql.statement import SqlStep
 
 _SHORT = 12  # characters of a digest that people are shown
 
@@ -37,7 +42,7 @@ class Snapshot(Shelf):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all texts and the import list, in hexadecimal; no variable is part of it."""
-        return digest_of(self.path, self.files, self.imports)
+        return self.imports.digest(self.path, self.files)
 
     @property
     def short(self) -> str:
@@ -56,24 +61,42 @@ class Snapshot(Shelf):
         """Follow no link: one that leads elsewhere by now does not change what was read."""
         return absolute(path)
 
-    def document_and_sql(self) -> tuple[Document, list[SqlStep]]:
+    def document_and_sql(self) -> "tuple[Document, list[SqlStep]]":
         """Return the merged manifest and its SQL; imports nothing and reads no variable."""
+        from assembler.plan.load import load_shape  # noqa: PLC0415  # who takes one needs no models
+
         document, manifest = load_shape(self.path, shelf=self)
+        from assembler.plan.sql.statement import read_sql  # noqa: PLC0415  # as above
+
         steps, _ = read_sql(manifest, document, Resolver(None, None, Secrets()), self)
         return document, steps
 
-    def load(self) -> Plan:
+    def load(self) -> "Plan":
         """Make the plan, with the variables of the snapshot. Raises as `load` does."""
+        from assembler.plan.load import load  # noqa: PLC0415  # as above
+
         return load(self.path, environment=self.environment, shelf=self, imports=self.imports)
 
 
 def take_snapshot(path: Path, environment: Mapping[str, str]) -> Snapshot:
-    """Read the manifest at `path` and all that it names; runs no code of the manifest.
+    """Read the manifest at `path` and all that it names; runs no code, and judges no more than text.
 
-    Raises `UsageError` where there is no such file, `ManifestError` where text, shape or the syntax
-    of references are wrong. SQL that cannot be read is told by whoever loads the plan.
+    Raises `UsageError` where there is no such file, `ManifestError` where a text is wrong. What is
+    wrong beyond that, and SQL that cannot be read, is told by whoever loads the plan.
     """
     shelf = Recording()
-    document, manifest = load_shape(path, shelf=shelf)
-    read_sql(manifest, document, Resolver(None, None, Secrets()), shelf)
+    document = load_document(path, shelf)
+    for file in _sql_files(document, shelf):
+        with suppress(AssemblerError):
+            shelf.read(file)
     return Snapshot(path, shelf.files, read_import_list(path), dict(environment))
+
+
+def _sql_files(document: Document, shelf: Shelf) -> Iterator[Path]:
+    """Yield the files that statements of SQL name, each from beside the manifest that says so."""
+    folders = {shelf.name(path): path.parent for path in document.files}
+    for path, node in walk(document.root):
+        if not (isinstance(node, ScalarNode) and is_sql(path) and path[-1] == "file"):
+            continue
+        if isinstance(node.value, str):
+            yield folders.get(node.span.file.name, document.path.parent) / node.value

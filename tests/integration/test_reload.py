@@ -203,7 +203,7 @@ def test_a_valid_edit_goes_live_under_load_without_a_failed_request(service: Ser
 
 def test_a_broken_manifest_and_a_killed_worker_change_nothing(service: Service) -> None:
     text = (service.folder / "m.yaml").read_text()
-    killed = service.log.count("died")
+    killed, steps = service.log.count("died"), service.log.count("step runs")
     (service.folder / "m.yaml").write_text("manifest: [")
     try:
         os.kill(int(service.get("/pid")), signal.SIGKILL)
@@ -215,6 +215,7 @@ def test_a_broken_manifest_and_a_killed_worker_change_nothing(service: Service) 
                 break
             except (OSError, ValueError):
                 time.sleep(0.05)
+        service.until("step runs", steps + 1)  # the replacement starts with what was live
         assert service.process.poll() is None
     finally:
         (service.folder / "m.yaml").write_text(text)
@@ -381,6 +382,44 @@ def test_no_tick_is_lost_or_doubled_across_reloads_without_a_store(tmp_path: Pat
         assert abs(len(ticks) - before - expected) <= 1
         assert len(set(ticks)) >= 3
         assert "another worker runs the jobs" not in service.log
+
+
+SHARED = """
+scheduler:
+  store: ${resources.claims}
+  jobs:
+    - {id: tick, use: parts.noted, with: {place: PLACE}, every: 1s, grace: 30s}
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_each_tick_runs_once_across_reloads_of_two_workers(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = tmp_path / "ticks"
+    url = f"sqlite+aiosqlite:///{tmp_path}/claims.db"
+    if kind == "postgres":
+        url = request.getfixturevalue("postgres")
+    with serving(tmp_path, 2, CLAIMS=url) as service:
+        claims = 'claims: {use: components.database.engine, with: {url: "${CLAIMS}"}}'
+        service.edit("resources:\n", f"resources:\n  {claims}\n")
+        text = (tmp_path / "m.yaml").read_text() + SHARED.replace("PLACE", str(place))
+        (tmp_path / "m.yaml").write_text(text)
+        told = service.reload()
+        assert told.returncode == 0, told.stderr
+        wait_until(place.exists)
+        began = time.time()
+        before = len(place.read_text().splitlines())
+        for _ in range(2):
+            told = service.reload()
+            assert told.returncode == 0, told.stderr
+        wait_until(lambda: 0.3 < time.time() % 1 < 0.6)
+        ticks = len(place.read_text().splitlines()) - before
+        assert abs(ticks - (int(time.time()) - int(began))) <= 1
+        told = command(tmp_path, "drift", "m.yaml", CLAIMS=url)
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert len(told.stdout.splitlines()[0].split(", ")) == 3  # both workers, and that it is so
+        assert "lost" not in service.log
 
 
 def test_systemd_hears_of_a_reload(tmp_path: Path) -> None:

@@ -19,13 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from assembler.plan.snapshot import Snapshot
+if TYPE_CHECKING:
+    from assembler.plan.snapshot import Snapshot
 
-MILESTONES = ("planned", "tried", "serving")
-Target = Callable[[Connection, Snapshot, "WorkerOrder"], None]
+Target = Callable[[Connection], None]
 
 _context = multiprocessing.get_context("spawn")  # a fork would inherit threads and code
 _KILL_SECONDS = 5.0
@@ -76,13 +77,41 @@ class WorkerError(Exception):
         self.failure = failure
 
 
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process that was started, and imports what a worker needs until it is told what to serve."""
+
+    process: SpawnProcess
+    channel: Connection
+
+    def discard(self) -> None:
+        """End it before it was told anything."""
+        self.process.kill()
+        self.process.join()
+        self.channel.close()
+
+
+def spawn(target: Target) -> Spawned:
+    """Start a process for a worker."""
+    channel, theirs = _context.Pipe()
+    process = _context.Process(target=target, args=(theirs,))
+    # a worker opens its ears when it is ready to be interrupted without frames
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+    return Spawned(process, channel)
+
+
 class WorkerProcess:
     """One worker process, in its parent; `ended` is called once it is gone."""
 
     def __init__(
         self,
-        target: Target,
-        snapshot: Snapshot,
+        spawned: Spawned,
+        snapshot: "Snapshot",
         order: WorkerOrder,
         ended: Callable[["WorkerProcess"], None],
     ) -> None:
@@ -96,15 +125,9 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._reached: dict[str, asyncio.Future[Any]] = {}
         self._gone = asyncio.Event()
-        self._channel, theirs = _context.Pipe()
-        self._process = _context.Process(target=target, args=(theirs, snapshot, order))
-        # a worker opens its ears when it is ready to be interrupted without frames
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            theirs.close()
+        self._channel, self._process = spawned.channel, spawned.process
+        with suppress(OSError):  # it has ended already
+            self._channel.send((snapshot, order))
         self._sentinel = self._process.sentinel
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._loop.add_reader(self._sentinel, self._reap)

@@ -33,10 +33,12 @@ from assembler.runtime.listener import bind_any, configured, tell
 from assembler.runtime.supervision.process import (
     Failure,
     Planned,
+    Spawned,
     Target,
     WorkerError,
     WorkerOrder,
     WorkerProcess,
+    spawn,
 )
 
 logger = logging.getLogger("uvicorn.error")
@@ -79,7 +81,10 @@ Attendance = Callable[["Supervisor"], AbstractAsyncContextManager[Any]]
 
 
 class Supervisor:
-    """The parent of the workers of one service; `take` reads its manifest anew."""
+    """The parent of the workers of one service.
+
+    `take` reads its manifest anew; `first` is a process for the first worker, where there is one.
+    """
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class Supervisor:
         target: Target,
         take: Callable[[], Snapshot],
         failed: Callable[[AssemblerError], Failure],
+        first: Spawned | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.history = {snapshot.digest: snapshot}
@@ -94,6 +100,7 @@ class Supervisor:
         self.planned: Planned | None = None
         self.workers: list[WorkerProcess] = []
         self._target = target
+        self._first = first
         self._take = take
         self._failed = failed
         self._config: Config | None = None
@@ -220,7 +227,8 @@ class Supervisor:
             Path(self._config.uds).unlink(missing_ok=True)
 
     def _new(self, snapshot: Snapshot, order: WorkerOrder) -> WorkerProcess:
-        return WorkerProcess(self._target, snapshot, order, self._on_end)
+        spawned, self._first = self._first or spawn(self._target), None
+        return WorkerProcess(spawned, snapshot, order, self._on_end)
 
     def _admit(self, worker: WorkerProcess) -> None:
         worker.admit(self._sockets)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from assembler.diagnostics.errors import UsageError as UsageError
     from assembler.plan.load import Plan as Plan
     from assembler.plan.load import load as load
+    from assembler.runtime.injection import Resource as Resource
     from assembler.runtime.report import Assembly as Assembly
     from assembler.runtime.scheduler.context import JobContext as JobContext
 
@@ -36,6 +37,7 @@ _HOMES = {
     "JobContext": "assembler.runtime.scheduler.context",
     "ManifestError": "assembler.diagnostics.errors",
     "Plan": "assembler.plan.load",
+    "Resource": "assembler.runtime.injection",
     "StartupError": "assembler.diagnostics.errors",
     "UsageError": "assembler.diagnostics.errors",
     "build": "assembler.application.build",

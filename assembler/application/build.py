@@ -26,12 +26,14 @@ from assembler.application.route_index import IndexReport, index_routes
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import Span
 from assembler.manifest.section import Section
-from assembler.plan.component import Component
+from assembler.plan.component import Component, unfit
+from assembler.plan.injection import resources_of_routes
 from assembler.plan.load import Plan
 from assembler.runtime import log_queue
 from assembler.runtime.asgi_lifespan import LifespanProtocol
 from assembler.runtime.health_checks import checks
 from assembler.runtime.hooks import EnteredLifespan, Opening, RouterLifespans
+from assembler.runtime.injection import given
 from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.lifespan import Lifespan
 from assembler.runtime.lifespan_client import LifespanClient
@@ -221,6 +223,9 @@ class _Builder:
             fault = Diagnostic("not-callable", message, component.span, help=remedy)
             self.objects.faults.append(fault)
             return
+        if component.called:  # its routes are known only now
+            asked = resources_of_routes(router)
+            self.objects.faults += unfit(asked, self.objects.classes(), component.span)
         try:
             prefix = component.entry.prefix
             self.app.include_router(router, prefix=prefix, **self.said_of(component))
@@ -300,8 +305,15 @@ class _Builder:
         arguments = self.objects.arguments(component) or {}
         entry = component.entry
         run = partial(call, component.target.value, **arguments)
+        if component.needs:
+            run = partial(self.run_given, component, arguments)
         on_error = getattr(entry, "on_error", "fail")
         return Running(component.id, phase, run, component.span, entry.timeout, on_error)
+
+    async def run_given(self, component: Component, arguments: dict[str, Any]) -> Any:
+        """Run a function with what it asks for besides its options."""
+        async with given(component.needs, self.objects.resources, arguments) as everything:
+            return await call(component.target.value, **everything)
 
     def router_opening(self, routers: RouterLifespans, index: IndexReport) -> Opening:
         async def open_routers() -> None:

@@ -39,6 +39,7 @@ CODES = MappingProxyType(
         "missing-variable": "an environment variable that is not set",
         "unknown-setting": "the settings class has no such field",
         "bad-settings": "the settings class could not be built",
+        "needs-a-request": "a dependency that only a request can give, in code that runs without one",
         "unknown-resource": "no resource of that id",
         "resource-order": "a resource may only name resources above it",
         # of imports:

@@ -7,7 +7,7 @@ function where nobody waits, a factory whose declared type is not what is wanted
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal
@@ -15,11 +15,20 @@ from typing import Any, Literal
 from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
+from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node, NodePath, locate
 from assembler.manifest.entry import Route
 from assembler.manifest.sections import ENTRY_MODELS, Role, entries_of
 from assembler.plan.allow_list import ImportFault
+from assembler.plan.injection import (
+    Need,
+    ResourceNeed,
+    needs_of,
+    resources_of,
+    resources_of_endpoint,
+    resources_of_routes,
+)
 from assembler.plan.options import Options, OptionsChecker
 from assembler.plan.signature import Target, class_of, job_parameters, may_be, signature_of
 from assembler.plan.targets import Targets, caught
@@ -30,6 +39,7 @@ CLOSERS = ("aclose", "close", "dispose", "shutdown")
 # What a function is told of the state of a resource, as far as it takes it.
 TOLD = ("app", "resource", "reason")
 _GIVEN = frozenset({"app"})
+_INJECTED = frozenset({"startup", "job", "shutdown"})
 _DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
 
 
@@ -50,6 +60,7 @@ class Component:
     dependencies: "tuple[Component, ...]" = ()
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)  # FastAPI's, of a route
     caught: Any = None  # an exception class or a status, of a handler
+    needs: Mapping[str, Need] = field(default_factory=dict)  # parameters that are given each time
     # Of a lazy mount that is not imported yet: imports and checks it; raises `ManifestError`.
     late: "Callable[[], Component] | None" = field(default=None, repr=False)
 
@@ -177,12 +188,16 @@ class ResolvedEntry:
         node = self.node.get("with") if isinstance(self.node, MappingNode) else None
         data = resolver.data(node, (*self.path, "with")) if isinstance(node, MappingNode) else {}
         options = _NO_OPTIONS
-        faults: list[Diagnostic] = []
+        needs: Mapping[str, Need] = {}
+        faults: list[Diagnostic] = list(self._asked(checker.types))
         if self.called:
             of_job = job_parameters(self.target.signature) if self.role == "job" else frozenset()
             given = frozenset(self.target.signature.parameters) if self.is_listener else _GIVEN
             given |= of_job
-            options, faults = checker.check(self.target, node, data, self.span, given)
+            needs, found = self._needs(checker.types)
+            given |= needs.keys()
+            options, refused = checker.check(self.target, node, data, self.span, given)
+            faults += [*refused, *found]
             faults += [_supplied(name, node) for name in data if name in of_job]
             faults += self._untold() if self.is_listener else ()
         dependencies = []
@@ -200,8 +215,33 @@ class ResolvedEntry:
             node=self.node,
             dependencies=tuple(dependencies),
             caught=self.caught,
+            needs=needs,
         )
         return component, faults
+
+    def _needs(
+        self, types: Mapping[str, type | None]
+    ) -> tuple[Mapping[str, Need], list[Diagnostic]]:
+        """Return what is given to a function that runs without a request, and what cannot be."""
+        if self.role not in _INJECTED:
+            return {}, []
+        needs, reasons = needs_of(self.target)
+        remedy = "take what it needs as a `Resource`, or from `with`"
+        faults = [
+            Diagnostic("needs-a-request", reason, self.span, help=remedy) for reason in reasons
+        ]
+        asked = ((self.target.name, need) for need in resources_of(needs.values()))
+        return needs, [*faults, *unfit(asked, types, self.span)]
+
+    def _asked(self, types: Mapping[str, type | None]) -> Iterator[Diagnostic]:
+        """Find resources that routes ask for and that are not there, or of another type."""
+        if self.called or self.target.value is None:
+            return
+        if self.role == "router":
+            yield from unfit(resources_of_routes(self.target.value), types, self.span)
+        elif self.role in {"endpoint", "dependency"}:
+            needs = resources_of_endpoint(self.target.value)
+            yield from unfit(((self.target.name, need) for need in needs), types, self.span)
 
 
 def resolve_entry(
@@ -248,6 +288,32 @@ def declared_class(item: ResolvedEntry) -> type | None:
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         return None  # it is a context manager, whatever the function yields
     return class_of(target.signature.returns)
+
+
+def unfit(
+    asked: Iterable[tuple[str, ResourceNeed]], types: Mapping[str, type | None], span: Span
+) -> Iterator[Diagnostic]:
+    """Find needs of resources that nobody has, or of another type."""
+    for name, need in dict.fromkeys(asked):
+        if need.id not in types:
+            message = f"`{name}` asks for the resource `{need.id}`, and there is none"
+            yield Diagnostic("unknown-resource", message, span, help=did_you_mean(need.id, types))
+            continue
+        declared = types[need.id]
+        if declared is None or need.declared is None or _is_a(declared, need.declared):
+            continue
+        wanted = need.declared.__name__
+        message = f"`{name}` asks for a `{wanted}`, and the resource `{need.id}` is a `{declared.__name__}`"
+        yield Diagnostic("bad-value", message, span)
+
+
+def _is_a(declared: type, wanted: type) -> bool:
+    if getattr(wanted, "_is_protocol", False):
+        return True
+    try:
+        return issubclass(declared, wanted)
+    except TypeError:
+        return True
 
 
 def _misuse(

@@ -109,7 +109,7 @@ def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
         parameters = list(inspect.signature(value).parameters.values())
     except Exception:  # noqa: BLE001  # an extension's own signature may be no Python at all
         return Signature(name, {}, open=True)
-    hints = _hints(value)
+    hints = hints_of(value)
     skipped = [item.name for item in parameters if item.kind in _POSITIONAL][:leading]
     takes_any = any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters)
     lacks_place = len(skipped) < leading and not takes_any
@@ -262,7 +262,7 @@ def _hint(hints: Mapping[str, Any], item: inspect.Parameter) -> Any:
     return Any if hint is inspect.Parameter.empty or isinstance(hint, str) else hint
 
 
-def _hints(value: Any) -> dict[str, Any]:
+def hints_of(value: Any) -> dict[str, Any]:
     """Evaluate the hints of a callable, those that can be; classes by the method that takes options."""
     function = _function_of(value)
     try:

@@ -88,6 +88,15 @@ CONTRACTS = (
         "what the page of details says of it, such as that it is off",
     ),
     Contract(
+        "resource_id",
+        "attribute of what stands in an `Annotated[…]`, a text",
+        ("assembler/runtime/injection.py",),
+        ("assembler/plan/injection.py", "components/mcp/server.py"),
+        "the parameter is given the resource of that id, in jobs, steps of the start, functions of "
+        "the end and tools; in routes where it is a `Depends` of FastAPI as well, as "
+        "`assembler.Resource` is. No input schema shows it",
+    ),
+    Contract(
         "transient",
         "attribute of an exception, a bool",
         (),

@@ -81,6 +81,10 @@ class Objects:
             return MISSING
         return value
 
+    def classes(self) -> dict[str, type | None]:
+        """Return the classes of the resources by id."""
+        return {id_: type(value) for id_, value in self.resources.items()}
+
     def _listener(self, component: Component) -> Callable[[str | None], Awaitable[Any]] | None:
         """Return what is told the state of a resource, as far as it takes it."""
         listener = self.plan.listeners.get(component.id)

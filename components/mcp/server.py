@@ -9,17 +9,21 @@ This module imports the SDK, which takes most of a second: import it from what a
 not from what a manifest loads at its start.
 """
 
+import inspect
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from functools import wraps
+from inspect import Parameter
+from typing import Any, get_type_hints
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.extension import Extension
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import TransportSecuritySettings
@@ -50,7 +54,7 @@ def mcp_server(
     the principal of the call. Without keys each process has its own.
     """
     with _logging_left_alone():
-        return MCPServer(
+        return _GivingServer(
             name,
             version=version,
             title=title,
@@ -100,6 +104,64 @@ def answer(text: str, content: BaseModel) -> CallToolResult:
         content=[TextContent(type="text", text=text)],
         structured_content=content.model_dump(mode="json"),
     )
+
+
+class _GivingServer(MCPServer[Any]):
+    """Gives tools the resources that they ask for; a model sees no parameter of these."""
+
+    def add_tool(self, fn: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Add a tool, as the SDK does."""
+        super().add_tool(_with_resources(fn), *arguments, **options)
+
+
+def _with_resources(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a tool without the parameters whose annotation has a mark with a `resource_id`.
+
+    They are given from the state of the request, where the resources of an application stand.
+    """
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return function
+    marks = {name: mark for name, hint in hints.items() if (mark := _resource_id(hint)) is not None}
+    if not marks:
+        return function
+    parameters = inspect.signature(function).parameters
+    own = find_context_parameter(function)
+    name = own or "call_context"
+    kept = [item for item in parameters.values() if item.name not in marks]
+    if own is None:
+        kept.append(Parameter(name, Parameter.KEYWORD_ONLY, annotation=Context))
+
+    def arguments_of(given: dict[str, Any]) -> dict[str, Any]:
+        context = given[name] if own else given.pop(name)
+        state = request_of(context).scope.get("state", {})
+        missing = next((id_ for id_ in marks.values() if id_ not in state), None)
+        if missing is not None:
+            raise ToolError(f"this service has no resource `{missing}`")
+        return {**given, **{parameter: state[id_] for parameter, id_ in marks.items()}}
+
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def tool(**given: Any) -> Any:
+            return await function(**arguments_of(given))
+    else:
+
+        @wraps(function)
+        def tool(**given: Any) -> Any:
+            return function(**arguments_of(given))
+
+    del tool.__wrapped__
+    shown = {key: hint for key, hint in hints.items() if key not in marks}
+    tool.__annotations__ = {**shown, name: hints[name] if own else Context}
+    tool.__signature__ = inspect.signature(function).replace(parameters=kept)  # type: ignore[attr-defined]  # what inspect looks for
+    return tool
+
+
+def _resource_id(hint: Any) -> str | None:
+    found = (getattr(mark, "resource_id", None) for mark in getattr(hint, "__metadata__", ()))
+    return next((each for each in found if isinstance(each, str)), None)
 
 
 def request_of(context: Context[Any]) -> Request:

@@ -19,6 +19,8 @@ from assembler.plan.static.vocabulary import ENUMS, TYPES, WRAPPERS, Unreadable
 
 _FACTS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
 _AFTER = "pydantic.AfterValidator"  # it sees what the type let pass
+_RESOURCE = "assembler.Resource"
+_MARKS = {_RESOURCE, "fastapi.Depends"}
 _DESCRIBING = {"annotated_doc", "annotated_types", "typing_extensions"}
 
 
@@ -27,6 +29,13 @@ class Limits:
     """What a `Field` was made of, as metadata beside it: pydantic does not give that back."""
 
     given: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is given to a parameter: the resource of that id, or what a dependency returns."""
+
+    resource_id: str | None
 
 
 def limited(hint: Any, given: Mapping[str, Any]) -> Any:
@@ -107,6 +116,7 @@ class Hints:
     def _annotated(self, items: list[Any], scope: Any) -> Any:
         hint = self.of(items[0], scope)
         facts: dict[str, Any] = {}
+        marks: list[Mark] = []
         for item in items[1:]:
             call = self._call(item, scope)
             found: Any = self._names.resolve(callee(call), scope)
@@ -114,8 +124,15 @@ class Hints:
                 named = arguments(call)[1]
                 facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
                 facts |= self._advised(named.get("json_schema_extra"), scope)
+            elif found in _MARKS:
+                given = arguments(call)[0]
+                marks.append(
+                    Mark(str(self._literal(given[0], scope)) if found == _RESOURCE else None)
+                )
             elif not (isinstance(item, str) or found == _AFTER or _describes(found)):
                 return Any  # a validator may take other values than the type does
+        if marks:
+            return Annotated[hint, marks[-1]]
         return limited(hint, facts) if facts and hint is not Any else hint
 
     def _advised(self, extra: Any, scope: Any) -> dict[str, Any]:

@@ -60,6 +60,7 @@ _OTHERS = frozenset(
         "pydantic.Field",
         "pydantic.BaseModel",
     }
+    | {"assembler.Resource", "fastapi.Depends"}
     | {"dataclasses.dataclass", "dataclasses.field", "dataclasses.KW_ONLY"}
 )
 _KNOWN = _OTHERS.union(TYPES, ENUMS, NO_INIT, NEUTRAL, WRAPPERS)

@@ -9,7 +9,7 @@ where jobs run by our own clock; Procrastinate only by a worker.
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import schedule_of, service_name
 from assembler.plan.signature import job_parameters
 from assembler.runtime.hooks import Opening
+from assembler.runtime.injection import given
 from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.report import Assembly
 from assembler.runtime.scheduler.claims import Store
@@ -152,7 +153,7 @@ class Scheduled:
         setting = Setting(StoreClient(self._store(), limit, scrub), lease, scrub, enter)
         threads = Threads(self.section.threads)
         return Jobs(
-            [self._job(component, given, threads) for component, given in self._arguments],
+            [self._job(component, options, threads) for component, options in self._arguments],
             setting,
             clock=clock,
             close_timeout=self.section.close_timeout,
@@ -161,12 +162,12 @@ class Scheduled:
             is_worker=self.part == "worker",
         )
 
-    def _job(self, component: Component, given: dict[str, Any], threads: Threads) -> ScheduledJob:
+    def _job(self, component: Component, options: dict[str, Any], threads: Threads) -> ScheduledJob:
         entry = component.entry
         schedule = schedule_of(entry, self.section.timezone)
         return ScheduledJob(
             component.id,
-            _runner(component, given, threads),
+            _runner(component, options, threads, self.objects.resources),
             schedule,
             timeout=entry.timeout,
             grace=entry.grace,
@@ -178,13 +179,19 @@ class Scheduled:
 
 
 def _runner(
-    component: Component, given: dict[str, Any], threads: Threads
+    component: Component, options: dict[str, Any], threads: Threads, resources: Mapping[str, Any]
 ) -> Callable[[JobContext], Awaitable[Any]]:
     function = component.target.value
     names = job_parameters(component.target.signature)
 
     async def run(context: JobContext) -> None:
-        arguments = {**given, **dict.fromkeys(names, context)}
+        if not component.needs:
+            await work({**options, **dict.fromkeys(names, context)})
+            return
+        async with given(component.needs, resources, options) as arguments:
+            await work({**arguments, **dict.fromkeys(names, context)})
+
+    async def work(arguments: dict[str, Any]) -> None:
         if component.target.is_async:
             await function(**arguments)
             return

@@ -28,6 +28,16 @@ MODERN = {
 }
 
 
+class Wanted:
+    """Asks for a resource, as a mark of anybody's may: by its attribute."""
+
+    def __init__(self, resource_id: str) -> None:
+        self.resource_id = resource_id
+
+
+Shop = Annotated[str, Wanted("shop")]
+
+
 class Count(BaseModel):
     count: int
 
@@ -55,6 +65,18 @@ def app(transport: HttpTransport) -> ASGIApp:
     def crash() -> str:
         raise RuntimeError("secret-detail")
 
+    @server.tool()
+    def shop_of(place: str, shop: Shop) -> str:
+        return f"{shop} in {place}"
+
+    @server.tool()
+    async def shop_for(shop: Shop, context: Context) -> str:
+        return f"{shop} for {caller(context).id}"
+
+    @server.tool()
+    async def lost(lost: Annotated[str, Wanted("nobody")]) -> str:
+        return lost
+
     return http_app(server, transport=transport)
 
 
@@ -64,9 +86,9 @@ def replica(user: str | None = "ada", **options: Any) -> Iterator[TestClient]:
     inner = app(HttpTransport(**{"base_url": BASE, **options}))
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, str]]:
         async with inner.lifespan_context(inner):  # type: ignore[attr-defined]  # a Router
-            yield
+            yield {"shop": "Books"}
 
     outer = Starlette(routes=[Mount("/mcp", app=inner)], lifespan=lifespan)
 
@@ -100,6 +122,21 @@ def test_an_answer_has_a_text_and_its_content() -> None:
         result = call(client, "count")["result"]
     assert result["content"] == [{"type": "text", "text": "There is one."}]
     assert result["structuredContent"] == {"count": 1}
+
+
+def test_tools_are_given_resources_that_no_model_sees() -> None:
+    with replica("ada") as client:
+        given = call(client, "shop_of", arguments={"place": "Pune"})
+        assert given["result"]["content"][0]["text"] == "Books in Pune"
+        assert call(client, "shop_for")["result"]["content"][0]["text"] == "Books for ada"
+        lost = call(client, "lost")["result"]
+        assert lost["isError"]
+        assert "this service has no resource `nobody`" in lost["content"][0]["text"]
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+        headers = {"Accept": "application/json, text/event-stream"}
+        listed = client.post("/mcp/", json=body, headers=headers).json()["result"]["tools"]
+    shown = {tool["name"]: sorted(tool["inputSchema"]["properties"]) for tool in listed}
+    assert (shown["shop_of"], shown["shop_for"], shown["lost"]) == (["place"], [], [])
 
 
 def test_a_tool_sees_whose_token_it_is() -> None:

@@ -1,0 +1,155 @@
+"""A function → what its parameters are given: resources by id, and what dependencies return.
+
+In: a function, and where it runs. Out: a `Need` for each parameter that `Annotated[…]` or a default
+marks: one with a `resource_id` is given that resource, a `Depends` of FastAPI what its function
+returns, whose parameters are given in the same way. Outside of routes, refuses what only a request
+can give. Reads signatures, calls nothing; of a function that is known by its source, the first
+level alone.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, get_args, get_origin
+
+from assembler.plan.signature import Target, class_of, hints_of
+
+_MARK = "resource_id"
+_OF_A_REQUEST = ("HTTPConnection", "Response", "BackgroundTasks", "SecurityScopes")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceNeed:
+    """A parameter that is given the resource `id`; `declared` is its class, where it says one."""
+
+    id: str
+    declared: type | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallNeed:
+    """A parameter that is given what `function` returns, called once for all that share it."""
+
+    function: Any
+    is_shared: bool
+    needs: "Mapping[str, Need]" = field(default_factory=dict)
+
+
+Need = ResourceNeed | CallNeed
+
+
+def needs_of(target: Target) -> tuple[dict[str, Need], list[str]]:
+    """Return what the parameters of a function that runs without a request are given.
+
+    The second are the reasons why that cannot be.
+    """
+    reader = _Reader()
+    return reader.marked(target), reader.reasons
+
+
+def resources_of(needs: Iterable[Need]) -> Iterator[ResourceNeed]:
+    """Yield the resources that are needed, those of dependencies too."""
+    for need in needs:
+        if isinstance(need, ResourceNeed):
+            yield need
+        else:
+            yield from resources_of(need.needs.values())
+
+
+def resources_of_routes(router: Any) -> Iterator[tuple[str, ResourceNeed]]:
+    """Yield what the routes of a router need, each with the name of its endpoint.
+
+    What FastAPI has read tells which routes need any, so that the others cost nothing.
+    """
+    waiting = [router]
+    while waiting:
+        for route in getattr(waiting.pop(), "routes", ()):
+            inner = getattr(route, "original_router", None)
+            if inner is not None:
+                waiting.append(inner)
+            dependant = getattr(route, "dependant", None)
+            if dependant is not None and _names_any(dependant):
+                for need in resources_of_endpoint(route.endpoint):
+                    yield getattr(route.endpoint, "__name__", "endpoint"), need
+
+
+def resources_of_endpoint(function: Any) -> Iterator[ResourceNeed]:
+    """Yield what a function of routes needs; a request gives it all else."""
+    yield from resources_of(_Reader(has_request=True).of(function).values())
+
+
+def _names_any(dependant: Any) -> bool:
+    return any(hasattr(item.call, _MARK) or _names_any(item) for item in dependant.dependencies)
+
+
+class _Reader:
+    """Reads the parameters of one function, and of all that it depends on."""
+
+    def __init__(self, *, has_request: bool = False) -> None:
+        self.has_request = has_request
+        self.reasons: list[str] = []
+        self._path: list[Any] = []
+
+    def marked(self, target: Target) -> dict[str, Need]:
+        """Read the function itself: parameters without a mark are options."""
+        if target.value is not None:
+            return self.of(target.value, is_outer=True)
+        found = {}
+        for name, parameter in target.signature.parameters.items():
+            need = self._need(parameter.annotation, None)
+            if need is not None:
+                found[name] = need
+            elif any(hasattr(mark, _MARK) for mark in get_args(parameter.annotation)):
+                found[name] = CallNeed(None, is_shared=False)  # a dependency, which was not read
+        return found
+
+    def of(self, function: Any, *, is_outer: bool = False) -> dict[str, Need]:
+        """Return the needs of a function by the names of its parameters."""
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return {}
+        if any(function is known for known in self._path):
+            return {}
+        self._path.append(function)
+        hints = hints_of(function)
+        found: dict[str, Need] = {}
+        for name, parameter in parameters.items():
+            need = self._need(hints.get(name, parameter.annotation), parameter.default)
+            if need is not None:
+                found[name] = need
+            elif not (is_outer or self.has_request or parameter.kind in _VARIADIC):
+                self._refuse(function, parameter, hints.get(name))
+        self._path.pop()
+        return found
+
+    def _need(self, annotation: Any, default: Any) -> Need | None:
+        inner = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        said = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+        for mark in (*reversed(said), default):
+            name = getattr(mark, _MARK, None)
+            if isinstance(name, str):
+                return ResourceNeed(name, class_of(inner))
+            if _is_depends(mark):
+                function = mark.dependency or inner
+                return CallNeed(function, mark.use_cache, self.of(function))
+        return None
+
+    def _refuse(self, function: Any, parameter: inspect.Parameter, hint: Any) -> None:
+        declared = class_of(hint)
+        kinds = {base.__name__ for base in declared.__mro__} if declared is not None else set()
+        is_given = parameter.default is not inspect.Parameter.empty
+        is_field = any(base.__name__ == "FieldInfo" for base in type(parameter.default).__mro__)
+        name = getattr(function, "__name__", type(function).__name__)
+        if declared is not None and kinds & {*_OF_A_REQUEST}:
+            self.reasons.append(f"`{name}` needs a `{declared.__name__}`, which only routes have")
+        elif not is_given or is_field:
+            self.reasons.append(f"`{name}` needs `{parameter.name}`, which only a request gives")
+
+
+def _is_depends(mark: Any) -> bool:
+    return any(
+        base.__name__ == "Depends" and base.__module__ == "fastapi.params"
+        for base in type(mark).__mro__
+    )

@@ -438,6 +438,53 @@ def test_systemd_hears_of_a_reload(tmp_path: Path) -> None:
         assert notify.recv(4096) == b"STOPPING=1"
 
 
+IN_TERMINAL = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "assembler", "serve", "m.yaml"])
+"""
+
+
+def test_a_terminal_that_is_closed_ends_what_runs_in_it(tmp_path: Path) -> None:
+    """It sends the signal that otherwise means a reload."""
+    port = free_port()
+    text = "manifest: 1\nserver: {port: PORT, runtime_dir: run}\n".replace("PORT", str(port))
+    write(tmp_path, {"m.yaml": text})
+    master, slave = os.openpty()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", IN_TERMINAL],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdin=slave,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    os.close(slave)
+    try:
+        Service(tmp_path, port, process).until("Uvicorn running on")
+        os.close(master)
+        assert process.wait(40) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    log_text = (tmp_path / "log").read_text()
+    assert "Application shutdown complete" in log_text
+    assert "reload" not in log_text
+
+
+def test_an_order_to_stop_ends_a_reload_that_hangs(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as service:
+        service.edit("word: first}", "word: second, hangs: true}")
+        service.process.send_signal(signal.SIGHUP)
+        service.until("opens second")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+        assert service.log.count("closes first") == 2
+        assert "Traceback" not in service.log
+
+
 def test_an_environment_that_differs_is_named_and_refused(tmp_path: Path) -> None:
     with serving(tmp_path, WORD_HERE="told") as service:
         service.edit("word: first", "word: '${WORD_HERE}'")

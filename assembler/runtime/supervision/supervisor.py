@@ -52,6 +52,7 @@ _FIRST_PAUSE_SECONDS = 0.5  # between tries to replace a worker
 _LONGEST_PAUSE_SECONDS = 30.0
 _UNPLANNED_SECONDS = 10.0  # for a worker that has not come far to stop
 _RETIRED_SECONDS = 30.0  # longer than the connections of a retiring worker are kept
+_COUNTING = (signal.SIGTTIN, signal.SIGTTOU)
 FIXED = ("host", "port", "uds", "fd", "workers", "runtime_dir")
 """What holds for the life of the parent."""
 
@@ -262,7 +263,7 @@ class Supervisor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_COUNTING)
         for number in numbers:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
@@ -272,6 +273,9 @@ class Supervisor:
                 loop.remove_signal_handler(number)
 
     def _on_signal(self, number: int) -> None:
+        if number in _COUNTING:  # uvicorn's parent takes them, and Python would stop at them
+            logger.warning("The number of workers is `server.workers`: it needs a restart")
+            return
         if number == signal.SIGHUP and not (self._had_terminal and not _has_terminal()):
             self._requests.put_nowait(Request(self._take))
             return

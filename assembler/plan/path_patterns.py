@@ -13,7 +13,8 @@ def guards(pattern: str, path: str, method: str | None = None) -> bool:
     """
     place = pattern.rpartition(" ")[2]
     bare = place.removesuffix("/*").rstrip("/") or "/"
-    return _names_method(pattern, method) and (_meets(place, path) or _meets(bare, path))
+    is_named = _names_method(pattern, method and method.upper())
+    return is_named and (_meets(place, path) or _meets(bare, path))
 
 
 def exempts(pattern: str, path: str, method: str | None = None) -> bool:

@@ -29,7 +29,7 @@ Entry = tuple[Any, ...]
 One flat tuple, as thousands wait: of three in each other the cache misses cost 1 µs more."""
 
 _NO_STATE: dict[str, Any] = {}
-_KEPT_HEADS = 4096
+_KEPT_HEADS, _LONGEST_KEPT = 4096, 512
 
 
 def who(scope: Scope) -> Who:
@@ -96,9 +96,11 @@ class LogLine:
         return f',"event":"request","method":{text(method)},"path":{text(path)},"status":'
 
     def _kept_head(self, method: str, template: str) -> str:
-        if len(self._heads) >= _KEPT_HEADS:  # whoever makes up methods fills it in vain
-            self._heads.clear()
-        head = self._heads[(method, template)] = self._head(method, template)
+        head = self._head(method, template)
+        if len(method) + len(template) <= _LONGEST_KEPT:
+            if len(self._heads) >= _KEPT_HEADS:  # whoever makes up methods fills it in vain
+                self._heads.clear()
+            self._heads[(method, template)] = head
         return head
 
     def _text(self, value: str) -> str:

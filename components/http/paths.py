@@ -40,7 +40,8 @@ def guards(option: str, patterns: Iterable[str], *, platform: str = sys.platform
     """The test whether a request is meant by a guard or a limit on one of `patterns`.
 
     Any reading of the path will do, `/admin/*` is `/admin` too, and `/login` is `/login/`. A pattern
-    without a method means all, and GET is HEAD too.
+    without a method means all, and GET is HEAD too. `post` is POST: some servers hand a method on as
+    it came, and some applications, those of WSGI for one, do not care for its case.
 
     Args:
         option: whose patterns they are, for messages.
@@ -58,6 +59,7 @@ def guards(option: str, patterns: Iterable[str], *, platform: str = sys.platform
     ]
 
     def is_guarded(method: str, path: str) -> bool:
+        method = method.upper()
         meant = [test for methods, test in tests if not methods or method in methods]
         if not meant:
             return False

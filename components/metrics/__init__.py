@@ -35,7 +35,7 @@ _METHODS = frozenset(
 )
 _MOST_SERIES = 5000
 _MOST_POLICIES = 100
-_REMEMBERED = 4096
+_REMEMBERED, _LONGEST_REMEMBERED = 4096, 256
 
 
 def _rising(buckets: Sequence[float]) -> Sequence[float]:
@@ -196,20 +196,20 @@ class MetricsMiddleware:
     def _series_of(self, scope: Scope, root: str, status: int) -> "_Series":
         matched = matched_route(scope)
         mounted_at = scope.get("root_path", "")[len(root) :]
-        key = (id(matched), scope["method"], status, mounted_at, "router" in scope)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        key = (id(matched), method, status, mounted_at, "router" in scope)
         found = self._remembered.get(key)
-        if found is None:
+        if found is not None:
+            return found[1]
+        series = self._series_for((method, template(scope, matched, mounted_at), str(status)))
+        if len(mounted_at) <= _LONGEST_REMEMBERED:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            series = self._series_for(
-                scope["method"], template(scope, matched, mounted_at), str(status)
-            )
             # what matched is kept, so that nothing else gets its number
-            found = self._remembered[key] = (matched, series)
-        return found[1]
+            self._remembered[key] = (matched, series)
+        return series
 
-    def _series_for(self, method: str, route: str, status: str) -> "_Series":
-        labels = (method if method in _METHODS else "other", route, status)
+    def _series_for(self, labels: tuple[str, str, str]) -> "_Series":
         if labels not in self._series and len(self._series) >= _MOST_SERIES:
             labels = ("other", "(other)", "other")
         if labels not in self._series:

@@ -151,7 +151,7 @@ class CacheControlMiddleware(HeaderLayer):
         method, path = request
         rules = self._rules.get(method, ())
         found = next((policy for is_meant, policy in rules if is_meant(path)), None)
-        if len(path) <= _LONGEST_REMEMBERED:
+        if len(method) + len(path) <= _LONGEST_REMEMBERED:
             if len(self._remembered) >= _REMEMBERED_PATHS:
                 self._remembered.clear()
             self._remembered[request] = found

@@ -192,7 +192,7 @@ class RateLimitMiddleware(HeaderLayer):
         plan = None
         if not self._exempt(method, path):
             plan = self._plan(tuple(r for r in self._routes if r.matches(method, path)))
-        if len(path) <= _LONGEST_REMEMBERED:
+        if len(method) + len(path) <= _LONGEST_REMEMBERED:
             if len(self._remembered) >= _REMEMBERED_PATHS:
                 self._remembered.clear()
             self._remembered[request] = plan

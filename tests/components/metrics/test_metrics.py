@@ -234,6 +234,16 @@ def test_any_number_of_paths_makes_a_bounded_number_of_series() -> None:
     assert len(requests(read(app))) == 4
 
 
+def test_what_is_remembered_of_methods_and_mounts_is_bounded() -> None:
+    app = MetricsMiddleware(service())
+    paths = ("/api/items/1", f"/of/{'x' * 5000}/v2/items/1")
+    for number in range(50):
+        for path in paths:
+            exchange(app, http_scope(path, f"{'M' * 5000}{number}"))
+    assert {method for _, method, *_ in app._remembered} == {"other"}
+    assert len(app._remembered) == 1
+
+
 def test_latencies_are_cumulative_and_their_count_is_that_of_requests() -> None:
     now = iter([0.0, 0.004, 1.0, 1.05, 2.0, 3.0, 10.0, 10.001])
     app = service(buckets=[0.01, 0.1])

@@ -367,6 +367,13 @@ def test_a_public_rule_holds_for_every_reading_and_a_private_one_for_any(
     assert exchange(app, http_scope(path)).one("cache-control") == cache
 
 
+def test_what_is_remembered_of_requests_is_bounded() -> None:
+    app = CacheControlMiddleware(responding(), rules=[TO_ALL])
+    for method, path in (("GET", "/x"), ("GET", "/" + "x" * 5000), ("M" * 5000, "/x")):
+        exchange(app, http_scope(path, method))
+    assert list(app._remembered) == [("GET", "/x")]
+
+
 def test_an_error_is_never_public() -> None:
     for status in (304, 200, 400, 404, 500, 503):
         app = CacheControlMiddleware(responding(status), rules=[TO_ALL])

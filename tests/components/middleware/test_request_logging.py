@@ -167,6 +167,16 @@ def test_no_input_can_break_or_forge_a_line(path: str, method: str, given: str) 
     assert json.loads(line)["path"] == ("/" + path if len(path) < 64 else "/" + path[:62] + "…")
 
 
+def test_what_is_kept_of_methods_is_bounded() -> None:
+    writer = LogLine(max_length=64)
+    for method in ("GET", "M" * 5000):
+        scope = http_scope("/x", method) | {"route": SimpleNamespace(path="/x")}
+        writer.of_request(
+            (logging.INFO, writer.of_request, 1.0, 200, 1, 0.1, "", None, *who(scope))
+        )
+    assert list(writer._heads) == [("GET", "/x")]
+
+
 def test_control_ansi_and_bidirectional_characters_are_inert(kept: Kept) -> None:
     exchange(
         logged(responding()), http_scope('/\r\n{"a"\x1b[31m\u202e\x7f\x00\u2028"', raw_path=None)

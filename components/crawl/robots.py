@@ -9,8 +9,10 @@ hours at most. https://www.rfc-editor.org/rfc/rfc9309
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from protego import Protego
+if TYPE_CHECKING:
+    from protego import Protego
 
 MOST_BYTES = 500 * 1024
 MOST_REDIRECTS = 5
@@ -65,5 +67,7 @@ class Robots:
         return self.status == 429 or not 400 <= self.status < 500
 
     @cached_property
-    def _rules(self) -> Protego | None:
+    def _rules(self) -> "Protego | None":
+        from protego import Protego  # noqa: PLC0415  # a service that starts reads no robots.txt
+
         return Protego.parse(self.text) if self._is_file else None

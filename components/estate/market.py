@@ -7,10 +7,9 @@ Refused: pages that have no table of figures, and rows in it that are none.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from selectolax.lexbor import LexborHTMLParser, LexborNode
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +17,9 @@ from components.crawl.collect import Parsed, Provenance
 from components.crawl.tables import upsert
 from components.estate.models import MarketFigure
 from components.estate.schemas import Currency, Kind, PageSize, Place, Purpose
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborNode
 
 _COLUMNS = ("city", "kind", "purpose", "month", "currency", "price_per_m2")
 _KEYS = ("source", "city", "kind", "purpose", "currency", "month")
@@ -74,6 +76,8 @@ def parse_table(body: bytes, url: str) -> Parsed:
     Raises:
         ValueError: there is none, it is empty, or a row of it is no figure.
     """
+    from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415  # only the job parses
+
     tree = LexborHTMLParser(body)
     for table in tree.css("table"):
         head, *rows = [_cells(row) for row in table.css("tr")] or [[]]
@@ -129,7 +133,7 @@ async def find(session: AsyncSession, wanted: MarketSearch) -> MarketPage:
     )
 
 
-def _cells(row: LexborNode) -> list[str]:
+def _cells(row: "LexborNode") -> list[str]:
     return [" ".join(cell.text().split()) for cell in row.css("td, th")]
 
 

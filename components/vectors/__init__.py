@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field
 from sqlalchemy import Select, select, text
@@ -42,6 +42,7 @@ _NO_PGVECTOR = "the database has no extension `vector`"
 _NO_NUMPY = "NumPy is not installed: the extra `[vectors]` brings it"
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """What makes embeddings."""
 
@@ -63,7 +64,10 @@ class Question:
 
 
 class Vectors:
-    """A resource: where vectors are kept, and what makes them."""
+    """A resource: where vectors are kept, and what makes them.
+
+    Raises TypeError where `embeddings` makes none.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,10 @@ class Vectors:
         ] = timedelta(seconds=2),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not isinstance(embeddings, Embedder):
+            raise TypeError(
+                f"`embeddings` is an object of {type(embeddings).__name__}, which makes none"
+            )
         self.db = db
         self.embeddings: Embedder = embeddings
         self._timeout_seconds = query_timeout.total_seconds()

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.clients.ai import AnthropicClient
+from components.database import engine
+from components.vectors import Vectors
 from components.vectors.hashed import HashedEmbeddings
 
 
@@ -47,3 +50,8 @@ def test_another_model_is_refused() -> None:
 def test_dimensions_out_of_range_are_refused(dimensions: int) -> None:
     with pytest.raises(ValueError, match="from 8 to 4096"):
         HashedEmbeddings(dimensions=dimensions)
+
+
+def test_what_makes_no_embeddings_is_refused() -> None:
+    with pytest.raises(TypeError, match="`embeddings` is an object of AnthropicClient"):
+        Vectors(db=engine(url="sqlite://"), embeddings=AnthropicClient(api_key="k"))

@@ -122,6 +122,18 @@ COMMANDS: Mapping[str, Command] = {
         "assembler test manifests/test.yaml --format junit",
         {"--format": ("text", "json", "junit")},
     ),
+    "components": Command(
+        "components",
+        "List what may stand in a manifest: what it does, what it needs, and the extra to install.",
+        "assembler components rate limit --section middleware --section middleware",
+        {"--section": (), "--package": (), "--format": ("text", "json"), "--no-cache": ()},
+    ),
+    "describe": Command(
+        "describe",
+        "Tell what something is: a component, its options, a section, an error code, a rule.",
+        "assembler describe CORSMiddleware --snippet",
+        {"--snippet": (), "--package": (), "--format": ("text", "json"), "--no-cache": ()},
+    ),
     "schema": Command(
         "show",
         "Print the JSON Schema of the format, for editors.",

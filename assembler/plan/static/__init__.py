@@ -5,7 +5,7 @@ its object, with the parameters and the types that the source shows. Refuses wha
 in the same words, and a module whose text is not Python. What only a running process knows takes
 any option, and `SourceReader.unknown` says why.
 
-The modules in the order to read them: vocabulary, module, names, hints, signatures, looseness, cache.
+The modules in the order to read them: vocabulary, module, names, hints, signatures, looseness, documentation, cache.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import importlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from assembler.diagnostics.suggest import did_you_mean
@@ -22,6 +24,7 @@ from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import BEHIND, module_not_found, names_class
 from assembler.plan.signature import Target
 from assembler.plan.static import cache
+from assembler.plan.static.documentation import Documentation, Page, modules_of
 from assembler.plan.static.looseness import UNTOLD, Looseness, OptionFacts, literal
 from assembler.plan.static.module import EarlierTree, Source
 from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
@@ -43,6 +46,7 @@ class SourceReader:
         self._names = Names(earlier)
         self._signatures = Signatures(self._names)
         self._looseness = Looseness(self._names)
+        self._documentation = Documentation(self._names)
         importlib.invalidate_caches()
 
     def target(self, path: str, *, leading: int = 0) -> Target:
@@ -93,6 +97,34 @@ class SourceReader:
         said = next((value for each in found if (value := shown(each)) is not None), None)
         text = getattr(said, "value", None)
         return tuple(base.path for base in classes), None if text is None else literal(text)
+
+    def page(self, path: str) -> Page:
+        """Return what the source says for people of what `path` names, a module too.
+
+        Raises `ImportFault` as `target` does.
+        """
+        return self._told(lambda: self._documentation.page(self._found(path)), "page", path)
+
+    def pages(self, package: str) -> dict[str, Page]:
+        """Return what is said of all that a package or module defines and a manifest may name.
+
+        A module that cannot be read is passed over.
+        """
+        found: dict[str, Page] = {}
+        source = self._names.load(package)
+        for name in dict.fromkeys(modules_of(source)) if source is not None else ():
+            with suppress(ImportFault):
+                here = self._told(partial(self._pages, name), "pages", name)
+                found |= {f"{name}.{key}": page for key, page in here.items()}
+        faces: dict[tuple[object, object], str] = {}  # a package's own name for what is inside it
+        for path, page in found.items():
+            place = (page["file"], page["line"])
+            faces[place] = min(faces.get(place, path), path, key=lambda name: name.count("."))
+        return {path: page for path, page in found.items() if path in faces.values()}
+
+    def _pages(self, name: str) -> dict[str, Page]:
+        source = self._names.load(name)
+        return {} if source is None else self._documentation.pages(source)
 
     def posted_paths(self, path: str) -> tuple[str, ...]:
         """Return the paths of the POST routes that the module of a router writes as decorators of it.

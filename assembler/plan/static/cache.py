@@ -44,7 +44,11 @@ _PLAIN = (NoneType, bool, int, float, str)
 _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Target, Signature, Parameter, OptionFacts)
 }
-_HINTS = {("Parameter", "annotation"), ("Signature", "returns")}  # fields that hold a type
+_HINTS = {
+    ("Parameter", "annotation"),
+    ("Signature", "returns"),
+    ("OptionFacts", "hint"),
+}  # fields that hold a type
 _CURRENT: ContextVar[Answers | None] = ContextVar("answers", default=None)
 
 Fingerprint = tuple[str | None, str] | None  # a module's file and the hash of what it says

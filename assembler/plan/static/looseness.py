@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assembler.plan.allow_list import ImportFault
+from assembler.plan.static.hints import Hints
 from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
 from assembler.plan.static.vocabulary import Known
 
@@ -39,6 +40,11 @@ class OptionFacts:
     is_unordered: bool = False
     is_plain: bool = False  # text, a number, a choice: nothing that could be code
     fields: Mapping[str, OptionFacts] = field(default_factory=dict)
+    # For people; they judge nothing.
+    description: str | None = field(default=None, compare=False)
+    written: str | None = field(default=None, compare=False)  # the default's expression
+    is_needed: bool = field(default=False, compare=False)  # of what is nested
+    hint: Any = field(default=Any, compare=False)  # of what is nested; a signature has the others
 
     def of(self, key: str) -> OptionFacts | None:
         """Return the facts of a key below this option."""
@@ -50,6 +56,7 @@ class Looseness:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._hints = Hints(names)
 
     def options(self, value: Found | None) -> Mapping[str, OptionFacts] | None:
         """Return the facts of each option of a callable; None where its source tells none."""
@@ -82,7 +89,9 @@ class Looseness:
         for base in reversed([base for base in self._names.mro(cls) if shown(base)]):
             for item in self._names.fields(base):
                 if item.annotation:
-                    yield item.name, self._fact(item.annotation, item.value, base, depth)
+                    fact = self._fact(item.annotation, item.value, base, depth)
+                    hint = self._hints.of(item.annotation, base)
+                    yield item.name, replace(fact, hint=hint, is_needed=_is_needed(item, base))
 
     def _of_function(self, function: Any, depth: int) -> Iterator[tuple[str, OptionFacts]]:
         for item in function.parameters:
@@ -94,7 +103,9 @@ class Looseness:
 
     def _fact(self, annotation: Any, default: Any, scope: Any, depth: int) -> OptionFacts:
         fact = self._read(annotation, scope, depth)
-        return replace(fact, default=UNTOLD if default is None else literal(default))
+        if default is None:
+            return fact
+        return replace(fact, default=literal(default), written=str(default))
 
     def _read(self, expression: Any, scope: Any, depth: int) -> OptionFacts:
         """Read one annotation, or a part of one."""
@@ -155,8 +166,9 @@ class Looseness:
             return OptionFacts(is_plain=True)
         if path == "typing.Annotated":
             fact = self._read(items[0], scope, depth + 1)
-            found = next(filter(None, (self._looser(item, scope) for item in items[1:])), None)
-            return fact if found is None else replace(fact, looser=found)
+            for name, said in self._said(items[1:], scope):
+                fact = replace(fact, **{name: said})
+            return fact
         if path == "collections.abc.Callable":
             return OptionFacts()
         parts = [self._read(item, scope, depth + 1) for item in items]
@@ -165,10 +177,21 @@ class Looseness:
         joined = _joined(parts)
         if path in _TRANSPARENT or getattr(path, "name", None) in _MARKS:
             return joined
-        return replace(joined, looser=None, is_unordered=path in _UNORDERED)
+        return replace(joined, looser=None, description=None, is_unordered=path in _UNORDERED)
 
-    def _looser(self, item: Any, scope: Any) -> str | None:
-        """Return what `Field(json_schema_extra={"looser": …})` says, also through a name."""
+    def _said(self, items: list[Any], scope: Any) -> Iterator[tuple[str, Any]]:
+        """Yield the facts that `Field`s say of an option; of several the first holds."""
+        fields = [named for item in items if (named := self._field(item, scope)) is not None]
+        for named in reversed(fields):
+            text = literal(named.get("description"))
+            if isinstance(text, str):
+                yield "description", text
+            looser = _looser(named.get("json_schema_extra"))
+            if looser:
+                yield "looser", looser
+
+    def _field(self, item: Any, scope: Any) -> dict[str, Any] | None:
+        """Return the arguments of a call of `Field`, also through a name; None for all else."""
         try:
             found = shown(self._names.resolve(item, scope))
             call = found.value if found is not None and found.is_attribute else item
@@ -178,14 +201,15 @@ class Looseness:
                 return None
         except ImportFault:
             return None
-        extra: Any = arguments(call)[1].get("json_schema_extra")
-        if kind(extra) != "ExprDict":
-            return None
-        # Inside an annotation, griffe takes texts for names.
-        said = {
-            _bare(key): _bare(value) for key, value in zip(extra.keys, extra.values, strict=True)
-        }
-        return said.get("looser")
+        return arguments(call)[1]
+
+
+def _looser(extra: Any) -> str | None:
+    if kind(extra) != "ExprDict":
+        return None
+    # Inside an annotation, griffe takes texts for names.
+    said = {_bare(key): _bare(value) for key, value in zip(extra.keys, extra.values, strict=True)}
+    return said.get("looser")
 
 
 _MAPPINGS = frozenset(
@@ -193,7 +217,17 @@ _MAPPINGS = frozenset(
     | {"typing.Dict", "typing.Mapping", "typing.MutableMapping"}
 )
 _MARKS = frozenset({"NotRequired", "Required", "ReadOnly", "Unpack"})  # of typed dictionaries
-_TRANSPARENT = frozenset({"typing.Optional", "typing.Union", "typing.Final", "typing.ClassVar"})
+_TRANSPARENT = frozenset(
+    {"typing.Optional", "typing.Union", "typing.Final", "typing.ClassVar"}
+    | {"typing.NotRequired", "typing.Required"}
+)
+
+
+def _is_needed(item: Any, cls: Any) -> bool:
+    """Tell whether a model, dataclass or typed dictionary must have a field."""
+    mark = str(getattr(item.annotation, "left", "")).rpartition(".")[2]
+    is_total = str(cls.keywords.get("total", True)) == "True"
+    return item.value is None and (is_total or mark == "Required") and mark != "NotRequired"
 
 
 def _joined(parts: list[OptionFacts]) -> OptionFacts:
@@ -207,6 +241,7 @@ def _joined(parts: list[OptionFacts]) -> OptionFacts:
         is_unordered=any(part.is_unordered for part in parts),
         is_plain=all(part.is_plain for part in parts),
         fields=fields,
+        description=next((part.description for part in parts if part.description), None),
     )
 
 

@@ -129,6 +129,12 @@ class Source:
             raise unreadable(self.name, error) from error
 
     @functools.cached_property
+    def syntax(self) -> ast.Module:
+        """The text as Python's own parser reads it."""
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(self.code or "")
+
+    @functools.cached_property
     def assigned(self) -> set[str]:
         """Every name that the text assigns anywhere, also by loops, unpacking and in functions."""
         with warnings.catch_warnings(action="ignore"):

@@ -49,7 +49,15 @@ NEUTRAL = PLAIN | {
     *("functools.cache", "functools.lru_cache", "typing.final", "typing.override"),
     *("contextlib.contextmanager", "contextlib.asynccontextmanager"),
 }
-WRAPPERS = frozenset({"typing.Final", "typing.ClassVar", "dataclasses.InitVar"})
+WRAPPERS = frozenset(
+    {
+        "typing.Final",
+        "typing.ClassVar",
+        "dataclasses.InitVar",
+        "typing.NotRequired",
+        "typing.Required",
+    }
+)
 _OTHERS = frozenset(
     {"typing.Any", "typing.Literal", "typing.Annotated", "typing.Optional", "typing.Union"}
     | {

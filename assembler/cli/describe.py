@@ -1,0 +1,174 @@
+"""`describe`: a name → all that is known of it: a component, an option, a section, a code, a rule.
+
+In: an import path, with an option after it or not; a section of the format, with a key after it or not;
+the code of an error; a rule of the audit. Out: text, JSON, or an entry for a manifest. Reads source and
+manifests, and runs nothing.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assembler.cli.check import NoCache
+from assembler.cli.components import ListFormat, Packages, listed, read_project, shapes
+from assembler.cli.output import show
+from assembler.diagnostics.codes import CODES
+from assembler.diagnostics.errors import UsageError
+from assembler.diagnostics.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from assembler.describe.catalogue import Item, Option
+    from assembler.plan.static import SourceReader
+
+
+def describe(
+    topic: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="An import path, an option after it; a section, a key after it; a code; a rule.",
+            show_default=False,
+        ),
+    ],
+    snippet: Annotated[
+        bool, typer.Option("--snippet", help="Print an entry for a manifest instead.")
+    ] = False,
+    package: Packages = None,
+    format: Annotated[ListFormat, typer.Option(help="How to print.")] = ListFormat.text,
+    no_cache: NoCache = False,
+) -> None:
+    """Tell what something is: a component, its options, a section, an error code, a rule."""
+    from assembler.plan.static.cache import kept
+
+    with kept(anew=no_cache):
+        text, facts = _answer(topic, package or [], snippet=snippet)
+    show(json.dumps({"format": 1, **facts}, indent=2) if format is ListFormat.json else text)
+
+
+def _answer(topic: str, packages: list[str], *, snippet: bool) -> tuple[str, dict[str, Any]]:
+    told = None if snippet else _of_the_format(topic)
+    if told is not None:
+        return told
+    item, options = _named(topic, packages)
+    if snippet:
+        return _snippet(item, packages)
+    from assembler.describe import handbook
+
+    if options:
+        option = _option(item, options)
+        facts = {"path": item.path, "option": option.as_dict()}
+        return handbook.as_option(item, option), facts
+    findings = list(_findings(item))
+    return handbook.as_page(item, findings), {**item.as_dict(), "audit": findings}
+
+
+def _of_the_format(topic: str) -> tuple[str, dict[str, Any]] | None:
+    """Tell what a code, a rule, a section or a key of the format is; None where it is none."""
+    from assembler.describe.handbook import as_format_page, format_page
+    from assembler.review.audit.table import RULES
+
+    if topic in CODES:
+        return f"error[{topic}]\n  {CODES[topic]}", {"code": topic, "meaning": CODES[topic]}
+    if topic in RULES:
+        rule = RULES[topic]
+        where = ", ".join(sorted(rule.profiles))
+        text = f"audit[{topic}]\n  {rule.severity}; judged for {where}\n  why: {rule.why}\n  fix: {rule.fix}"
+        facts = {"rule": topic, "severity": rule.severity, "why": rule.why, "fix": rule.fix}
+        return text, facts
+    page = format_page(topic.split("."))
+    return None if page is None else (as_format_page(page), page)
+
+
+def _named(topic: str, packages: list[str]) -> "tuple[Item, list[str]]":
+    """Find the component that `topic` begins with, and what of it is an option."""
+    from assembler.describe.catalogue import item_of
+
+    reader, uses = read_project()
+    parts = topic.replace(":", ".").split(".")
+    for end in range(2, len(parts) + 1):
+        path = ".".join(parts[:end])
+        if _kind(reader, path) in {"class", "function", "attribute"}:
+            return item_of(reader, path, uses), parts[end:]
+    items = listed(packages)
+    inside = [item for item in items if item.path.startswith(f"{topic}.")]
+    if inside and _kind(reader, topic) == "module":
+        raise UsageError(
+            f"`{topic}` is a module: name one of {', '.join(f'`{item.path}`' for item in inside)}"
+        )
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        found = [item for item in items if f".{item.path}".endswith(f".{name}")]
+        if len(found) == 1:
+            return found[0], parts[end:]
+    from assembler.review.audit.table import RULES
+
+    known = [*CODES, *RULES, *(name for item in items for name in (item.path, *_last(item)))]
+    remedy = did_you_mean(topic, known) or "`assembler components WORDS` finds components"
+    raise UsageError(f"nothing is called `{topic}`: {remedy}")
+
+
+def _last(item: "Item") -> tuple[str]:
+    return (item.path.rpartition(".")[2],)
+
+
+def _kind(reader: "SourceReader", path: str) -> str | None:
+    from assembler.plan.allow_list import ImportFault
+
+    try:
+        return str(reader.page(path)["kind"])
+    except ImportFault:
+        return None
+
+
+def _option(item: "Item", names: Sequence[str]) -> "Option":
+    options, found = item.options, None
+    for name in names:
+        found = next((option for option in options if option.name == name), None)
+        if found is None:
+            remedy = did_you_mean(name, [option.name for option in options])
+            takes = ", ".join(f"`{option.name}`" for option in options) or "none"
+            more = remedy or f"it takes {takes}"
+            raise UsageError(f"`{item.path}` has no option `{'.'.join(names)}`: {more}")
+        options = found.fields
+    assert found is not None  # noqa: S101  # there is a name
+    return found
+
+
+def _findings(item: "Item") -> Iterator[str]:
+    """Yield what the audit says of the entries that name the item, and its rules on such a layer."""
+    from assembler.review.audit import audit
+    from assembler.review.audit.rule import profile_of
+    from assembler.review.audit.table import RULES
+
+    places = {use.place for use in item.uses}
+    told: dict[str, None] = {}
+    for document, manifest in shapes() if places else ():
+        report = audit(
+            document, manifest, profile_of(document.path), today=datetime.now(UTC).date()
+        )
+        for finding in report.findings:
+            place = f"{finding.span.file.name}:{finding.span.line}"
+            names_it = any(
+                use.id in finding.message or item.path in finding.message for use in item.uses
+            )
+            if place in places or names_it:
+                told[f"{finding.severity}[{finding.rule}] {place}: {finding.message}"] = None
+    yield from told
+    words = (item.role or "").replace("-", " ")
+    for rule in RULES.values() if words else ():
+        text = f"{rule.id} {rule.why} {rule.fix}".replace("-", " ")
+        if words in text and not any(f"[{rule.id}]" in each for each in told):
+            yield f"{rule.severity}[{rule.id}] is judged: {rule.why}; {rule.fix}"
+
+
+def _snippet(item: "Item", packages: list[str]) -> tuple[str, dict[str, Any]]:
+    from assembler.describe.snippet import snippet
+    from assembler.document.dump import dump
+
+    if not item.sections:
+        raise UsageError(f"`{item.path}` stands in no section")
+    part = snippet(item, listed(packages))
+    return dump([part]).rstrip("\n"), {"path": item.path, "snippet": part}

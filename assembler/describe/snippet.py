@@ -13,7 +13,6 @@ from typing import Any
 from assembler.describe.catalogue import Item, Option
 
 _DEEPEST = 4  # resources that need resources
-_TO_CHANGE = "${%s:-change this before anybody can reach it}"
 _SAMPLES: Mapping[str, Any] = {
     "an integer": 1,
     "a number": 1.0,
@@ -72,14 +71,20 @@ def _value(
         reference = re.fullmatch(r"\$\{resources\.(\w+)\}", said) if isinstance(said, str) else None
         if reference and _add_resource(reference[1], items, resources, depth):
             return said
-        if said is not None and "${" not in str(said):
+        bare = re.sub(
+            r"\$\{\w+:-[^}]*\}", "", str(said)
+        )  # a reference with a default needs no variable
+        if said is not None and "${" not in bare:
             return said
     return _sample(option, items, resources, depth)
 
 
 def _sample(option: Option, items: Sequence[Item], resources: dict[str, Any], depth: int) -> Any:
     if option.type == "a secret":
-        return _TO_CHANGE % option.name.upper()
+        shown = re.findall(r"`([^`]+)`", option.description)
+        is_address = "url" in option.name and shown
+        default = shown[0] if is_address else "change this before anybody can reach it"
+        return f"${{{option.name.upper()}:-{default}}}"
     choice = re.match(r"`([^`]+)`", option.type)
     if choice:
         return choice[1]
@@ -94,9 +99,8 @@ def _sample(option: Option, items: Sequence[Item], resources: dict[str, Any], de
     if option.type.startswith("a mapping of"):
         return {"name": examples[0] if examples else "example"}
     if option.type.startswith("text"):
-        if "url" in option.name or "issuer" in option.name:
-            return "https://service.example"
-        return examples[0] if examples else option.name
+        is_address = "url" in option.name or "issuer" in option.name
+        return examples[0] if examples else "https://host.example" if is_address else option.name
     if _add_resource(option.name, items, resources, depth):
         return f"${{resources.{option.name}}}"
     return examples[0] if examples else f"${{resources.{option.name}}}"

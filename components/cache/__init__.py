@@ -177,7 +177,9 @@ def memory_cache(
         timedelta,
         Field(gt=timedelta(0), description="how long an entry lives that was set without a `ttl`"),
     ] = timedelta(minutes=5),
-    clock: Callable[[], float] = time.monotonic,
+    clock: Annotated[
+        Callable[[], float], Field(description="gives seconds, for tests")
+    ] = time.monotonic,
 ) -> Cache:
     """Make a cache in this process's memory; what was used longest ago makes room."""
     entries = MemoryEntries(max_entries=max_entries, max_bytes=max_bytes, clock=clock)
@@ -196,7 +198,9 @@ def redis_cache(
     url: Annotated[
         str | SecretStr,
         AfterValidator(_readable),
-        Field(description="redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"),
+        Field(
+            description="`redis://host:6379/0`; rediss://, unix://, redis+sentinel://, redis+cluster:// too"
+        ),
     ],
     prefix: Annotated[str, Field(description="what all keys in Redis begin with")] = "",
     default_ttl: Annotated[

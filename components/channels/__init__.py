@@ -392,7 +392,9 @@ def memory_channels(
 
 def redis_channels(
     *,
-    url: Annotated[str | SecretStr, Field(description="Redis URL; Sentinel and Cluster too")],
+    url: Annotated[
+        str | SecretStr, Field(description="`redis://host:6379/0`; Sentinel and Cluster too")
+    ],
     prefix: Annotated[str, Field(description="what the names of its keys begin with")] = "",
     history: HistorySize = 1000,
     history_ttl: HistoryTTL = timedelta(hours=1),

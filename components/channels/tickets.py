@@ -101,7 +101,7 @@ class HandshakeTokens:
         self,
         app: ASGIApp,
         *,
-        tickets: Tickets,
+        tickets: Annotated[Tickets, Field(description="what makes tickets and takes them")],
         paths: Annotated[
             Sequence[str], Field(description="where channels are read, such as `/api/ws/*`")
         ],

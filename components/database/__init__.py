@@ -69,7 +69,9 @@ def engine(
     url: Annotated[
         str | SecretStr,
         AfterValidator(readable),
-        Field(description="SQLAlchemy URL of the database"),
+        Field(
+            description="SQLAlchemy URL: `sqlite+aiosqlite:///data.db`, `postgresql://host/name`"
+        ),
     ],
     pool_size: Annotated[
         int,

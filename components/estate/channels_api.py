@@ -26,7 +26,7 @@ City = Annotated[Place | None, Query(description="only changes in this city, in 
 
 def channels_router(
     *,
-    tickets: Tickets,
+    tickets: Annotated[Tickets, Field(description="what makes tickets and takes them")],
     verifier: Annotated[Any, Field(description="judges tokens: the resource server")],
     origins: Annotated[
         Sequence[str],

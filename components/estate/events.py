@@ -10,9 +10,9 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from components.channels import Channels
 from components.estate.models import Listing
@@ -109,7 +109,9 @@ class JobRuns:
     A resource: `on_started` is called with the report of the application when its jobs run.
     """
 
-    def __init__(self, *, channels: Channels) -> None:
+    def __init__(
+        self, *, channels: Annotated[Channels, Field(description="the channels on which it tells")]
+    ) -> None:
         self._channels = channels
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()

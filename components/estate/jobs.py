@@ -30,8 +30,10 @@ logger = logging.getLogger("components.estate")
 
 async def withdraw_stale(
     *,
-    db: AsyncEngine,
-    outbox: Outbox | None = None,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
+    outbox: Annotated[
+        Outbox | None, Field(description="what tells soon after a commit what it left")
+    ] = None,
     days: Annotated[
         int, Field(ge=1, le=36_500, description="how long a listing stays on offer untouched")
     ] = 365,
@@ -44,7 +46,13 @@ async def withdraw_stale(
     return count
 
 
-async def publish_due_posts(*, db: AsyncEngine, outbox: Outbox | None = None) -> list[int]:
+async def publish_due_posts(
+    *,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
+    outbox: Annotated[
+        Outbox | None, Field(description="what tells soon after a commit what it left")
+    ] = None,
+) -> list[int]:
     """Publish the scheduled posts whose time has come; return their ids."""
     async with telling_transaction(db, outbox) as session:
         published = await posts.publish_due(session, datetime.now(UTC))
@@ -55,10 +63,10 @@ async def publish_due_posts(*, db: AsyncEngine, outbox: Outbox | None = None) ->
 
 async def deliver_notifications(
     *,
-    db: AsyncEngine,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
     push: Annotated[Any, Field(description="client of push messages")] = None,
     sms: Annotated[Any, Field(description="client of text messages")] = None,
-    channels: Channels | None = None,
+    channels: Annotated[Channels | None, Field(description="where it tells what waits")] = None,
     lease: Annotated[
         timedelta,
         Field(ge=timedelta(seconds=5), description="how long the rows of a process that died wait"),
@@ -66,7 +74,7 @@ async def deliver_notifications(
     time: Annotated[
         timedelta, Field(gt=timedelta(0), description="how long one run takes on new work")
     ] = timedelta(seconds=45),
-    http: HTTPClient | None = None,
+    http: Annotated[HTTPClient | None, Field(description="the client of webhooks")] = None,
     alerts_url: Annotated[
         str, Field(description="is told by a POST of what was not delivered; nobody where empty")
     ] = "",
@@ -93,7 +101,7 @@ async def deliver_notifications(
 
 async def sync_vectors(
     *,
-    vectors: Vectors,
+    vectors: Annotated[Vectors, Field(description="where vectors are kept")],
     db: Annotated[
         AsyncEngine | None, Field(description="the engine of jobs, where they have their own")
     ] = None,

@@ -25,12 +25,16 @@ _WIDGETS = Path(__file__).with_name("widgets")
 
 def user_app(
     *,
-    db: AsyncEngine,
-    transport: HttpTransport | None = None,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
+    transport: Annotated[
+        HttpTransport | None, Field(description="the rules of MCP over HTTP; its own if none")
+    ] = None,
     page_size: Annotated[
         PageSize, Field(description="listings that a search gives when it does not say")
     ] = 10,
-    vectors: Vectors | None = None,
+    vectors: Annotated[
+        Vectors | None, Field(description="for a search by meaning; by words if none")
+    ] = None,
 ) -> ASGIApp:
     """Listings that are on offer, and the visits of who asks."""
     transport = transport or HttpTransport()
@@ -50,8 +54,10 @@ def user_app(
 
 def admin_app(
     *,
-    db: AsyncEngine,
-    transport: HttpTransport | None = None,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
+    transport: Annotated[
+        HttpTransport | None, Field(description="the rules of MCP over HTTP; its own if none")
+    ] = None,
     currency: Annotated[
         Currency, Field(description="currency of a listing that names none")
     ] = "INR",

@@ -69,8 +69,8 @@ class Outbox:
     def __init__(
         self,
         *,
-        db: AsyncEngine,
-        channels: Channels,
+        db: Annotated[AsyncEngine, Field(description="the engine of the database")],
+        channels: Annotated[Channels, Field(description="the channels on which it tells")],
         interval: Annotated[
             timedelta,
             Field(gt=timedelta(0), description="how often it looks for what others left"),

@@ -26,7 +26,7 @@ _MINUTES_IN_A_YEAR = 365 * 24 * 60
 
 async def prepare(
     *,
-    db: AsyncEngine,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
     listings: Annotated[int, Field(ge=0, le=100_000, description="listings to begin with")] = 300,
     posts: Annotated[int, Field(ge=0, le=10_000, description="posts to begin with")] = 12,
     seed: Annotated[int, Field(description="another seed gives other listings")] = 7,

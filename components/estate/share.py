@@ -58,7 +58,11 @@ def share_router(
         Field(description="apps that open listings, as `TEAMID.bundle.id`"),
     ] = (),
     android_package: Annotated[
-        str, Field(pattern=r"^([A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+)?$")
+        str,
+        Field(
+            pattern=r"^([A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+)?$",
+            description="the Android app that opens listings",
+        ),
     ] = "",
     android_fingerprints: Annotated[
         Sequence[Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){31}[0-9A-F]{2}$")]],

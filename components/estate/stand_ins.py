@@ -9,8 +9,9 @@ import logging
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
 from sqlalchemy import String, Table, Text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -45,7 +46,9 @@ class LoggedPush:
     development_only: ClassVar[bool] = True
     status_note = "push messages go to the log and to the table `sent_messages`"
 
-    def __init__(self, *, db: AsyncEngine) -> None:
+    def __init__(
+        self, *, db: Annotated[AsyncEngine, Field(description="the engine of the database")]
+    ) -> None:
         self._db = db
 
     async def open(self) -> None:
@@ -72,7 +75,9 @@ class LoggedSMS:
     development_only: ClassVar[bool] = True
     status_note = "text messages go to the log and to the table `sent_messages`"
 
-    def __init__(self, *, db: AsyncEngine) -> None:
+    def __init__(
+        self, *, db: Annotated[AsyncEngine, Field(description="the engine of the database")]
+    ) -> None:
         self._db = db
 
     async def open(self) -> None:

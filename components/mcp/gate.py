@@ -16,9 +16,10 @@ Place it inside CORS, whose preflights carry no token, and inside what changes p
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
+from pydantic import Field
 from starlette._utils import is_async_callable
 from starlette.authentication import AuthCredentials
 from starlette.concurrency import run_in_threadpool
@@ -44,7 +45,12 @@ class BearerGate:
 
     layer_role = "auth"
 
-    def __init__(self, app: ASGIApp, *, resource_server: ResourceServer) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        resource_server: Annotated[ResourceServer, Field(description="what judges tokens")],
+    ) -> None:
         self.app = app
         self._server = resource_server
 

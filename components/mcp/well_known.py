@@ -7,9 +7,10 @@ inspectors in browsers do; they hold no secret. What an authorization server say
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -26,7 +27,9 @@ _PREFLIGHT = {
 _FRESH = {**_READABLE, "Cache-Control": "public, max-age=300"}
 
 
-def router(*, resource_server: ResourceServer) -> APIRouter:
+def router(
+    *, resource_server: Annotated[ResourceServer, Field(description="what judges tokens")]
+) -> APIRouter:
     """The routes; include them without a prefix."""
     made = APIRouter(include_in_schema=False)
     mounts = resource_server.mounts

@@ -62,7 +62,8 @@ class APIKeyMiddleware:
             Mapping[str, KeyHash],
             Field(
                 min_length=1,
-                description="the holder's name, and the SHA-256 of the key in hex",
+                description="the holder's name, and the SHA-256 of the key in hex: "
+                "`d91d8b4ef6c4a83ac3d3d3f2b0a0a0b5a8d6a9a3e2a2b1d8f7c6b5a49382716f`",
                 json_schema_extra={"looser": "longer"},
             ),
         ],

@@ -77,14 +77,43 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
         self,
         app: ASGIApp,
         *,
-        allow_origins: Annotated[Sequence[Origin], _More] = (),
-        allow_methods: Annotated[Sequence[str], _More] = ("GET",),
-        allow_headers: Annotated[Sequence[str], _More] = (),
-        allow_credentials: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
-        allow_origin_regex: Annotated[Regex | None, _More] = None,
-        allow_private_network: Annotated[bool, Field(json_schema_extra={"looser": "true"})] = False,
-        expose_headers: Annotated[Sequence[str], _More] = (),
-        max_age: Annotated[int, Field(ge=0, description="seconds")] = 600,
+        allow_origins: Annotated[
+            Sequence[Origin],
+            Field(
+                description="origins that may read answers, such as `https://shop.example`, or `*`"
+            ),
+            _More,
+        ] = (),
+        allow_methods: Annotated[
+            Sequence[str], Field(description="methods besides GET, HEAD and POST, or `*`"), _More
+        ] = ("GET",),
+        allow_headers: Annotated[
+            Sequence[str], Field(description="request headers that scripts may set, or `*`"), _More
+        ] = (),
+        allow_credentials: Annotated[
+            bool,
+            Field(
+                description="let cookies and Authorization travel",
+                json_schema_extra={"looser": "true"},
+            ),
+        ] = False,
+        allow_origin_regex: Annotated[
+            Regex | None, Field(description="a pattern that whole origins may match instead"), _More
+        ] = None,
+        allow_private_network: Annotated[
+            bool,
+            Field(
+                description="let public pages call a private network",
+                json_schema_extra={"looser": "true"},
+            ),
+        ] = False,
+        expose_headers: Annotated[
+            Sequence[str], Field(description="response headers that scripts may read"), _More
+        ] = (),
+        max_age: Annotated[
+            int,
+            Field(ge=0, description="seconds for which a browser keeps the answer to a preflight"),
+        ] = 600,
         public: Annotated[
             Sequence[PathPattern],
             Field(

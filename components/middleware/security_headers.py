@@ -99,17 +99,52 @@ class SecurityHeadersMiddleware(HeaderLayer):
                 json_schema_extra={"looser": "longer", "docs_exempt_from": "csp"},
             ),
         ] = ("/docs", "/docs/*", "/redoc"),
-        frame_options: Annotated[Literal["DENY", "SAMEORIGIN"] | None, _Off] = "DENY",
-        content_type_options: Annotated[Literal["nosniff"] | None, _Off] = "nosniff",
-        referrer_policy: Annotated[HeaderValue | None, _Off] = "no-referrer",
-        permissions_policy: Annotated[HeaderValue | None, _Off] = PERMISSIONS,
-        cross_origin_opener_policy: Annotated[HeaderValue | None, _Off] = "same-origin",
-        cross_origin_resource_policy: Annotated[HeaderValue | None, _Off] = "same-origin",
-        cross_origin_embedder_policy: Annotated[HeaderValue | None, _Off] = "require-corp",
-        cross_domain_policies: Annotated[HeaderValue | None, _Off] = "none",
-        dns_prefetch_control: Literal["on", "off"] | None = "off",
-        origin_agent_cluster: HeaderValue | None = "?1",
-        xss_protection: Literal["0"] | None = None,
+        frame_options: Annotated[
+            Literal["DENY", "SAMEORIGIN"] | None,
+            Field(description="`X-Frame-Options`; null leaves it out"),
+            _Off,
+        ] = "DENY",
+        content_type_options: Annotated[
+            Literal["nosniff"] | None,
+            Field(description="`X-Content-Type-Options`; null leaves it out"),
+            _Off,
+        ] = "nosniff",
+        referrer_policy: Annotated[
+            HeaderValue | None, Field(description="`Referrer-Policy`; null leaves it out"), _Off
+        ] = "no-referrer",
+        permissions_policy: Annotated[
+            HeaderValue | None, Field(description="`Permissions-Policy`; null leaves it out"), _Off
+        ] = PERMISSIONS,
+        cross_origin_opener_policy: Annotated[
+            HeaderValue | None,
+            Field(description="`Cross-Origin-Opener-Policy`; null leaves it out"),
+            _Off,
+        ] = "same-origin",
+        cross_origin_resource_policy: Annotated[
+            HeaderValue | None,
+            Field(description="`Cross-Origin-Resource-Policy`; null leaves it out"),
+            _Off,
+        ] = "same-origin",
+        cross_origin_embedder_policy: Annotated[
+            HeaderValue | None,
+            Field(description="`Cross-Origin-Embedder-Policy`; null leaves it out"),
+            _Off,
+        ] = "require-corp",
+        cross_domain_policies: Annotated[
+            HeaderValue | None,
+            Field(description="`X-Permitted-Cross-Domain-Policies`; null leaves it out"),
+            _Off,
+        ] = "none",
+        dns_prefetch_control: Annotated[
+            Literal["on", "off"] | None,
+            Field(description="`X-DNS-Prefetch-Control`; null leaves it out"),
+        ] = "off",
+        origin_agent_cluster: Annotated[
+            HeaderValue | None, Field(description="`Origin-Agent-Cluster`; null leaves it out")
+        ] = "?1",
+        xss_protection: Annotated[
+            Literal["0"] | None, Field(description="`X-XSS-Protection`; null leaves it out")
+        ] = None,
     ) -> None:
         if hsts is not None:
             _hsts(hsts)

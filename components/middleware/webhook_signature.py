@@ -72,7 +72,9 @@ class WebhookSignatureMiddleware:
             Field(ge=0, description="the longest body", json_schema_extra={"looser": "higher"}),
         ] = 1_048_576,
         body: BodyOption = "accept",
-        clock: Callable[[], float] = time.time,
+        clock: Annotated[
+            Callable[[], float], Field(description="gives seconds since 1970, for tests")
+        ] = time.time,
     ) -> None:
         if isinstance(secrets, str) or isinstance(paths, str):
             raise TypeError("`secrets` and `paths` are lists, not one text")

@@ -43,7 +43,9 @@ class RedisStore:
         url: Annotated[
             str,
             AfterValidator(_readable),
-            Field(description="redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"),
+            Field(
+                description="`redis://host:6379/0`; rediss://, unix://, redis+sentinel://, redis+cluster:// too"
+            ),
         ],
         store_timeout: Annotated[
             timedelta,

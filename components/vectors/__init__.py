@@ -72,13 +72,15 @@ class Vectors:
     def __init__(
         self,
         *,
-        db: AsyncEngine,
+        db: Annotated[AsyncEngine, Field(description="the engine of the database")],
         embeddings: Annotated[Any, Field(description="what makes embeddings")],
         query_timeout: Annotated[
             timedelta,
             Field(gt=timedelta(0), description="how long a search waits for its embedding"),
         ] = timedelta(seconds=2),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Annotated[
+            Callable[[], float], Field(description="gives seconds, for tests")
+        ] = time.monotonic,
     ) -> None:
         if not isinstance(embeddings, Embedder):
             raise TypeError(

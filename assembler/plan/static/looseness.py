@@ -89,7 +89,7 @@ class Looseness:
         for base in reversed([base for base in self._names.mro(cls) if shown(base)]):
             for item in self._names.fields(base):
                 if item.annotation:
-                    fact = self._fact(item.annotation, item.value, base, depth)
+                    fact = self._declared(item, base, depth)
                     hint = self._hints.of(item.annotation, base)
                     yield item.name, replace(fact, hint=hint, is_needed=_is_needed(item, base))
 
@@ -100,6 +100,13 @@ class Looseness:
                 yield item.name, fact
             elif item.kind.value == "variadic keyword":
                 yield from fact.fields.items()
+
+    def _declared(self, item: Any, cls: Any, depth: int) -> OptionFacts:
+        """Read a field, whose `= Field(…)` says of it what one in the annotation does."""
+        fact = self._fact(item.annotation, item.value, cls, depth)
+        if kind(item.value) == "ExprCall" and self._field(item.value, cls) is not None:
+            fact = replace(fact, **dict(self._said([item.value], cls)))
+        return fact
 
     def _fact(self, annotation: Any, default: Any, scope: Any, depth: int) -> OptionFacts:
         fact = self._read(annotation, scope, depth)

@@ -99,8 +99,12 @@ def authorization_server(
         SecretStr | None,
         Field(description="an EC P-256 private key in PEM that processes share; made anew if none"),
     ] = None,
-    access_token_lifetime: _Lifetime = timedelta(minutes=15),
-    refresh_token_lifetime: _Lifetime = timedelta(days=7),
+    access_token_lifetime: Annotated[
+        _Lifetime, Field(description="how long access tokens hold")
+    ] = timedelta(minutes=15),
+    refresh_token_lifetime: Annotated[
+        _Lifetime, Field(description="how long refresh tokens hold")
+    ] = timedelta(days=7),
     loopback_client_documents: Annotated[
         bool,
         Field(
@@ -115,7 +119,9 @@ def authorization_server(
             json_schema_extra={"looser": "true"},
         ),
     ] = False,
-    clock: Callable[[], float] = time.time,
+    clock: Annotated[
+        Callable[[], float], Field(description="gives seconds since 1970, for tests")
+    ] = time.time,
 ) -> APIRouter:
     """The routes, to be included without a prefix; `clock` gives seconds since 1970.
 

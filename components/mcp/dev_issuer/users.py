@@ -18,7 +18,7 @@ class User(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[Text, Field(description="the claim `sub`")]
-    email: Text
+    email: Annotated[Text, Field(description="the claim `email`")]
     name: Annotated[Text | None, Field(description="`user_metadata.name`")] = None
     role: Annotated[Text | None, Field(description="`app_metadata.role`, such as `admin`")] = None
     app_metadata: Annotated[

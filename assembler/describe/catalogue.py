@@ -385,7 +385,9 @@ def _score(item: Item, word: str) -> float:
         if word in text.lower():
             return float(score)
     for score, text in texts[:5]:
-        if any(_is_like(word, each) for each in re.findall(r"[a-z0-9]+", _split(text).lower())):
+        whole = re.findall(r"[a-z0-9]+", text.lower().replace("_", ""))
+        parts = re.findall(r"[a-z0-9]+", _split(text).lower())
+        if any(_is_like(word, each) for each in (*whole, *parts)):
             return score / 2
     return 0.0
 

@@ -82,8 +82,11 @@ def _value(
 def _sample(option: Option, items: Sequence[Item], resources: dict[str, Any], depth: int) -> Any:
     if option.type == "a secret":
         shown = re.findall(r"`([^`]+)`", option.description)
-        is_address = "url" in option.name and shown
-        default = shown[0] if is_address else "change this before anybody can reach it"
+        default = (
+            shown[0]
+            if "url" in option.name and shown
+            else "change this before anybody can reach it"
+        )
         return f"${{{option.name.upper()}:-{default}}}"
     choice = re.match(r"`([^`]+)`", option.type)
     if choice:

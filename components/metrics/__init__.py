@@ -49,6 +49,9 @@ def _rising(buckets: Sequence[float]) -> Sequence[float]:
 class MetricsMiddleware:
     """Counts and times requests, for the page that `router` makes.
 
+    Metrics: `http_requests_total`, `http_request_duration_seconds`, `http_requests_in_flight`,
+    `websockets_open`, `websocket_handshakes_total`.
+
     Raises:
         TypeError, ValueError: an option is not what it should be.
     """

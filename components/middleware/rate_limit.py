@@ -68,6 +68,8 @@ class RateLimitMiddleware(HeaderLayer):
     Every entry of `routes` that matches a request adds its limit; of several costs the highest
     holds, and of several `on_store_error` the strictest. Over one shared store, two of these with
     the same name, key and rate are one limit.
+
+    Metrics: `rate_limit_decisions_total`, where the middleware of `components.metrics` is outside.
     """
 
     layer_role = "limiter"

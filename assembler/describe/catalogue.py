@@ -180,10 +180,13 @@ def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> I
         facts = reader.options(path)[1] or {}
     except RecursionError:
         facts = {}
+    parameters = list(target.signature.parameters.values())
+    if sections[:1] == ("exception_handlers",) and target.form == "function":
+        parameters = parameters[2:]  # a request and an exception
     options = tuple(
-        _option(item, facts.get(name, OptionFacts()))
-        for name, item in target.signature.parameters.items()
-        if name not in given
+        _option(item, facts.get(item.name, OptionFacts()))
+        for item in parameters
+        if item.name not in given
     )
     return Item(
         path=path,

@@ -6,6 +6,7 @@ used. Nothing is imported: the signature, its annotations and the docstring say 
 are what `schema` and `check` read, too.
 """
 
+import ast
 import datetime as dt
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
+from math import prod
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -247,7 +249,12 @@ def _default(facts: OptionFacts) -> str | None:
     length = re.fullmatch(r"(?:\w+\.)*timedelta\((?:(\w+)=)?([\d.]+)\)", facts.written or "")
     if length:
         return _written(dt.timedelta(**{length[1] or "days": float(length[2])}))
-    return facts.written
+    if re.fullmatch(r"[\d_]+( \* [\d_]+)+", facts.written or ""):  # `64 * 1024 * 1024`
+        return str(prod(int(each) for each in str(facts.written).split(" * ")))
+    try:
+        return _written(ast.literal_eval(facts.written or ""))
+    except (ValueError, SyntaxError, TypeError):
+        return facts.written
 
 
 def _written(value: Any) -> str:

@@ -102,7 +102,9 @@ class Crawler:
             timedelta, Field(gt=timedelta(0), description="longest time of one request")
         ] = timedelta(seconds=20),
         max_bytes: Annotated[int, Field(ge=1024, description="largest page")] = 2 * 1024 * 1024,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Annotated[Callable[[], datetime], Field(description="the time, for tests")] = lambda: (
+            datetime.now(UTC)
+        ),
     ) -> None:
         seconds = interval.total_seconds()
         if seconds < 1 or seconds != int(seconds):

@@ -121,8 +121,8 @@ async def sync_vectors(
 
 async def collect_market_data(
     *,
-    db: AsyncEngine,
-    crawler: Crawler,
+    db: Annotated[AsyncEngine, Field(description="the engine of the database")],
+    crawler: Annotated[Crawler, Field(description="what fetches pages")],
     url: Annotated[str, Field(description="the first page of the source; off where it is empty")],
     parser: Annotated[
         Callable[[bytes, str], Parsed],

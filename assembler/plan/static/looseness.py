@@ -112,7 +112,16 @@ class Looseness:
         fact = self._read(annotation, scope, depth)
         if default is None:
             return fact
-        return replace(fact, default=literal(default), written=str(default))
+        return replace(fact, default=literal(default), written=self._written(default, scope))
+
+    def _written(self, default: Any, scope: Any) -> str:
+        """Return the expression of a default, or that of the constant which it names."""
+        try:
+            named = shown(self._names.resolve(default, scope))
+        except ImportFault:
+            named = None
+        value = named.value if named is not None and named.is_attribute else None
+        return str(default if value is None else value)
 
     def _read(self, expression: Any, scope: Any, depth: int) -> OptionFacts:
         """Read one annotation, or a part of one."""

@@ -15,7 +15,11 @@ QUESTIONS = [
     ("may one route be limited tighter?", "describe RateLimitMiddleware.routes", "POST /api/v1"),
     ("who answers 429?", "components 429", "rate_limit.RateLimitMiddleware"),
     ("how do I get a request ID into my logs?", "components request id", "RequestIDMiddleware"),
-    ("what is logged of a request?", "describe RequestLoggingMiddleware", "the longest text of a field"),
+    (
+        "what is logged of a request?",
+        "describe RequestLoggingMiddleware",
+        "the longest text of a field",
+    ),
     ("what does `on_error: degrade` mean?", "describe resources.on_error", "readiness says so"),
     ("how do I let my pages call the API?", "components cors", "CORSMiddleware"),
     (

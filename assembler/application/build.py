@@ -9,7 +9,7 @@ that are not of the type that an option declares. Opens nothing: that is the lif
 import logging
 import os
 import re
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
@@ -111,9 +111,12 @@ class _Builder:
         lifespan.lifespans = [each.opening() for each in entered]
         self.assembly.resources = shared
         self.assembly.checks.update(checks(self.plan, self.objects.resources))
-        protocol = LifespanProtocol(
-            lifespan, (shared, *(each.state for each in entered), routers.state)
+        self.objects.shared.append(shared)
+        self.objects.kept = lambda id_: self.assembly.checks.update(
+            checks(self.plan, {id_: self.objects.resources[id_]})
         )
+        states = (shared, *(each.state for each in entered), routers.state)
+        protocol = LifespanProtocol(lifespan, states, self.objects.shared)
         self.app.router.lifespan = protocol  # type: ignore[method-assign]  # the protocol, whole
         return self.app
 
@@ -206,6 +209,7 @@ class _Builder:
         report = LazyState(component.id, component.target.path)
         self.assembly.lazy[component.id] = report
         shared = dict(self.objects.resources)
+        self.objects.shared.append(shared)
         return LazyMount(
             maker(component, self.plan, self.app, shared),
             shared,
@@ -284,9 +288,9 @@ class _Builder:
         """Return the lifespans of the manifest; one that takes nothing by position gets no app."""
         found = []
         for component in self.plan.lifespan:
-            arguments = self.objects.arguments(component) or {}
             application = () if component.target.signature.lacks_place else (self.app,)
-            make = partial(component.target.value, *application, **arguments)
+            function = partial(component.target.value, *application)
+            make = partial(_called, function, self.objects.options_of(component))
             found.append(EnteredLifespan(component, make))
         return found
 
@@ -302,17 +306,18 @@ class _Builder:
         return [next(functions) if entry.use else next(sql) for entry in entries if entry.enabled]
 
     def running(self, component: Component, phase: Phase) -> Running:
-        arguments = self.objects.arguments(component) or {}
         entry = component.entry
-        run = partial(call, component.target.value, **arguments)
-        if component.needs:
-            run = partial(self.run_given, component, arguments)
+        if component.needs or self.objects.is_late(component):
+            run = partial(self.run_given, component, self.objects.options_of(component))
+        else:
+            arguments = self.objects.arguments(component) or {}
+            run = partial(call, component.target.value, **arguments)
         on_error = getattr(entry, "on_error", "fail")
         return Running(component.id, phase, run, component.span, entry.timeout, on_error)
 
-    async def run_given(self, component: Component, arguments: dict[str, Any]) -> Any:
+    async def run_given(self, component: Component, options: Callable[[], dict[str, Any]]) -> Any:
         """Run a function with what it asks for besides its options."""
-        async with given(component.needs, self.objects.resources, arguments) as everything:
+        async with given(component.needs, self.objects.resources, options()) as everything:
             return await call(component.target.value, **everything)
 
     def router_opening(self, routers: RouterLifespans, index: IndexReport) -> Opening:
@@ -361,6 +366,10 @@ class _Builder:
         if name in root.members:
             return root.members[name].key
         return root.span._replace(end_line=root.span.line, end_column=root.span.column + 1)
+
+
+def _called(function: Callable[..., Any], options: Callable[[], dict[str, Any]]) -> Any:
+    return function(**options())
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

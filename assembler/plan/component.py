@@ -17,7 +17,7 @@ from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Resolver
-from assembler.document.nodes import MappingNode, Node, NodePath, locate
+from assembler.document.nodes import MappingNode, Node, NodePath, locate, walk
 from assembler.manifest.entry import Route
 from assembler.manifest.sections import ENTRY_MODELS, Role, entries_of
 from assembler.plan.allow_list import ImportFault
@@ -39,6 +39,7 @@ CLOSERS = ("aclose", "close", "dispose", "shutdown")
 # What a function is told of the state of a resource, as far as it takes it.
 TOLD = ("app", "resource", "reason")
 _GIVEN = frozenset({"app"})
+_LATE = frozenset({"startup", "job", "shutdown", "lifespan"})  # whose options are made for a run
 _INJECTED = frozenset({"startup", "job", "shutdown"})
 _DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
 
@@ -63,6 +64,11 @@ class Component:
     needs: Mapping[str, Need] = field(default_factory=dict)  # parameters that are given each time
     # Of a lazy mount that is not imported yet: imports and checks it; raises `ManifestError`.
     late: "Callable[[], Component] | None" = field(default=None, repr=False)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Tell whether it is a resource that an async function makes, each time it is opened."""
+        return self.role == "resource" and self.called and self.target.is_async
 
     @property
     def id(self) -> str:
@@ -290,6 +296,27 @@ def declared_class(item: ResolvedEntry) -> type | None:
     return class_of(target.signature.returns)
 
 
+def made_too_late(parts: Iterable[Component]) -> Iterator[Diagnostic]:
+    """Find references to resources that are made when they are opened, where the build needs them."""
+    parts = tuple(parts)
+    awaited = {part.id for part in parts if part.is_awaited}
+    for part in parts if awaited else ():
+        late = part.options.names & awaited
+        is_built_later = part.role in _LATE or part.is_awaited or part.late is not None
+        if late and not is_built_later:
+            for id_ in sorted(late):
+                yield too_late(id_, part.node)
+
+
+def too_late(id_: str, node: Node) -> Diagnostic:
+    """Say that what stands in `node` needs the resource before it is made."""
+    text = f"${{resources.{id_}}}"
+    nodes = (found for _, found in walk(node) if getattr(found, "value", None) == text)
+    message = f"`{id_}` is made by an async function when it is opened, and this is built before"
+    remedy = "make it in a plain function, or ask for it as a `Resource` where it is used"
+    return Diagnostic("resource-order", message, next(nodes, node).span, help=remedy)
+
+
 def unfit(
     asked: Iterable[tuple[str, ResourceNeed]], types: Mapping[str, type | None], span: Span
 ) -> Iterator[Diagnostic]:
@@ -352,10 +379,8 @@ def _undone(role: Role, target: Target) -> tuple[str | None, str | None]:
     """Say why a call would not do its work or not give what is wanted, and the remedy."""
     if role == "lifespan":
         return _no_context(target)
-    if target.is_async and USAGES[role].is_called is not None:
-        remedy = "make it in a plain function, and connect in its `__aenter__`"
-        message = f"`{target.name}` is async, and nothing waits for it here"
-        return message, remedy if role == "resource" else None
+    if target.is_async and USAGES[role].is_called is not None and role != "resource":
+        return f"`{target.name}` is async, and nothing waits for it here", None
     if target.is_generator:
         remedy = "return an object, which its `__aenter__` and `__aexit__` open and close"
         message = f"`{target.name}` has a `yield`, so that a call of it runs nothing"

@@ -18,9 +18,9 @@ from assembler.diagnostics.errors import Diagnostic, arranged, raise_faults
 from assembler.diagnostics.secrets import Secrets
 from assembler.diagnostics.span import Note
 from assembler.document.extends import DISK, Recording, Shelf, shown_name
-from assembler.document.interpolation import Resolver
+from assembler.document.interpolation import STATE, Resolver
 from assembler.document.merge import Document, load_document
-from assembler.document.nodes import MappingNode
+from assembler.document.nodes import MappingNode, walk
 from assembler.document.override import override_document
 from assembler.manifest.sections import Role
 from assembler.manifest.validate import read_manifest
@@ -31,7 +31,9 @@ from assembler.plan.component import (
     declared_class,
     entries,
     hidden,
+    made_too_late,
     resolve_entry,
+    too_late,
 )
 from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
@@ -267,7 +269,8 @@ class _Planner:
         alone = check_single_process(
             manifest, self.root, lambda name: self.is_single(resolved, declared, name)
         )
-        self.refuse([*faults, *found, *jobs, *alone, *check_engines(sql, declared)])
+        late = (*made_too_late(made), *self.sections_too_early(made))
+        self.refuse([*faults, *found, *jobs, *alone, *late, *check_engines(sql, declared)])
         advice = arranged(fault for fault in faults if fault.severity == "warning")
         paths = (
             *check_routes(of("router", "mount", "endpoint"), frontends),
@@ -304,6 +307,15 @@ class _Planner:
             is_static=is_static,
             digest=self.imports.digest(self.document.path, getattr(self.shelf, "files", {})),
         )
+
+    def sections_too_early(self, made: list[Component]) -> Iterator[Diagnostic]:
+        """Find what names a resource outside of `with` and needs it before it is opened."""
+        awaited = {f"${{resources.{part.id}}}": part.id for part in made if part.is_awaited}
+        for path, node in walk(self.root) if awaited else ():
+            is_outside = path[:2] == STATE or path[-1:] in {("store",), ("database",)}
+            value = getattr(node, "value", None)
+            if is_outside and "with" not in path and value in awaited:
+                yield too_late(awaited[value], node)
 
     def is_single(
         self, resolved: list[ResolvedEntry], declared: Mapping[str, type | None], name: str

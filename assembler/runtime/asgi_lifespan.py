@@ -27,6 +27,7 @@ class LifespanProtocol:
 
     lifespan: Lifespan
     states: tuple[dict[str, Any], ...]  # what requests find on `request.state`
+    shared: list[dict[str, Any]]  # also to have the resources that are made later
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one start and one stop."""
@@ -48,6 +49,8 @@ class LifespanProtocol:
                 return
             for state in self.states if is_up and "state" in scope else ():
                 scope["state"].update(state)
+            if is_up and "state" in scope:
+                self.shared.append(scope["state"])
             registry = self.lifespan.assembly.registry
             if is_up and registry is not None and "asgi" in scope:
                 is_supervised = self.lifespan.assembly.supervision is not None
@@ -58,6 +61,7 @@ class LifespanProtocol:
                 await registry.aclose()
             if is_up:
                 await self.lifespan.stop(drain.told_at)
+                self.shared[:] = [each for each in self.shared if each is not scope.get("state")]
             await call(log_queue.flush)  # a signal may end the process without another word
             await send({"type": "lifespan.shutdown.complete"})
 

@@ -15,6 +15,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -58,6 +59,8 @@ def resource_opening(
     entry = component.entry
     is_renewed = make is not None and _is_single_use(value)
     enter, leave = _methods(_Renewed(value, make) if is_renewed else value)
+    if isinstance(value, Awaited):
+        enter, leave = value.open, value.aclose
     if not entry.owned:
         enter = leave = nothing
     return Opening(
@@ -71,6 +74,33 @@ def resource_opening(
         on_error=entry.on_error,
         told=told,
     )
+
+
+class Awaited:
+    """A resource that an async function makes anew each time it is opened; it is open then.
+
+    `keep` is called with the object. At the end it is closed by the first of `aclose`, `close`,
+    `dispose` and `shutdown` that it has; one that has none, but can be entered, is entered and left.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[Any]], keep: Callable[[Any], None]) -> None:
+        self._make = make
+        self._keep = keep
+        self._leave: Callable[[], Awaitable[Any]] = nothing
+
+    async def open(self) -> None:
+        """Make it."""
+        value = await self._make()
+        closers = [name for name in CLOSERS if callable(getattr(type(value), name, None))]
+        self._leave = partial(call, getattr(value, closers[0])) if closers else nothing
+        if not closers:
+            enter, self._leave = _methods(value)
+            await enter()
+        self._keep(value)
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._leave()
 
 
 class _Renewed:

@@ -22,7 +22,7 @@ class Resource(params.Depends):
     """Asks for a resource of the manifest: `db: Annotated[AsyncEngine, Resource("db")]`.
 
     It works in routes, websockets, their dependencies, jobs, steps of the start, functions of the
-    end, and tools of `components.mcp`. `check` proves that the id exists and that the type fits.
+    end, and tools of an MCP server. `check` proves that the id exists and that the type fits.
     """
 
     def __init__(self, id: str) -> None:

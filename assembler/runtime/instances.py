@@ -19,8 +19,8 @@ from assembler.document.nodes import locate
 from assembler.manifest.pydantic_errors import Fault
 from assembler.plan.component import TOLD, Component
 from assembler.plan.load import Plan
-from assembler.runtime.hooks import Opening, resource_opening
-from assembler.runtime.task import call
+from assembler.runtime.hooks import Awaited, Opening, resource_opening
+from assembler.runtime.task import StepError, call
 
 MISSING = object()
 _CALLED_LATER = frozenset({"mount", "handler", "dependency"})
@@ -43,6 +43,8 @@ class Objects:
         self.app = app
         self.resources: dict[str, Any] = {}
         self.faults: list[Diagnostic] = []
+        self.shared: list[dict[str, Any]] = []  # others that are to have what is made late
+        self.kept: Callable[[str], None] = lambda id_: None  # called when one was made late
 
     def openings(
         self, given: Mapping[str, Any] = MappingProxyType({}), only: Container[str] | None = None
@@ -54,6 +56,10 @@ class Objects:
                 self.resources[component.id] = given[component.id]
                 continue
             if only is not None and component.id not in only:
+                continue
+            if component.is_awaited:
+                told = self._listener(component)
+                found.append(resource_opening(component, self._awaited(component), told=told))
                 continue
             value = self.made(component)
             if value is not MISSING:
@@ -68,6 +74,42 @@ class Objects:
                     what = f"`{component.target.name}` cannot be opened"
                     self.note(what, error, component.span)
         return found
+
+    def _awaited(self, component: Component) -> Awaited:
+        async def make() -> Any:
+            return await component.target.value(**self.late_arguments(component))
+
+        return Awaited(make, partial(self._keep, component.id))
+
+    def _keep(self, id_: str, value: Any) -> None:
+        self.resources[id_] = value
+        for shared in self.shared:
+            shared[id_] = value
+        self.kept(id_)
+
+    def is_late(self, component: Component) -> bool:
+        """Tell whether the options name a resource that is made when it is opened."""
+        awaited = {part.id for part in self.plan.resources if part.is_awaited}
+        return bool(component.options.names & awaited)
+
+    def options_of(self, component: Component) -> Callable[[], dict[str, Any]]:
+        """Return what gives the options of each run: those made now, unless they must wait."""
+        if self.is_late(component):
+            return partial(self.late_arguments, component)
+        arguments = self.arguments(component) or {}
+        return lambda: arguments
+
+    def late_arguments(self, component: Component) -> dict[str, Any]:
+        """Put objects into the options at the time of a run; raises `StepError`."""
+        missing = sorted(component.options.names - self.resources.keys())
+        if missing:
+            raise StepError(f"resource `{missing[0]}` is not there")
+        arguments, faults = component.options.arguments(self.resources)
+        for fault in faults:
+            raise StepError(f"`{'.'.join(map(str, fault.path))}` {fault.reason}")
+        if "app" in component.target.signature.parameters:
+            arguments.setdefault("app", self.app)
+        return arguments
 
     def made(self, component: Component) -> Any:
         """Return what the entry stands for: its target, or what that gives; else `MISSING`."""

@@ -88,7 +88,7 @@ class Scheduled:
         self.section = plan.manifest.scheduler
         self.part = part
         self._store = self._claims()
-        self._arguments = [(job, objects.arguments(job) or {}) for job in plan.jobs]
+        self._arguments = [(job, objects.options_of(job)) for job in plan.jobs]
         self._alone = SingleProcess(plan.hash)
 
     def opening(self) -> Opening:
@@ -162,7 +162,9 @@ class Scheduled:
             is_worker=self.part == "worker",
         )
 
-    def _job(self, component: Component, options: dict[str, Any], threads: Threads) -> ScheduledJob:
+    def _job(
+        self, component: Component, options: Callable[[], dict[str, Any]], threads: Threads
+    ) -> ScheduledJob:
         entry = component.entry
         schedule = schedule_of(entry, self.section.timezone)
         return ScheduledJob(
@@ -179,16 +181,19 @@ class Scheduled:
 
 
 def _runner(
-    component: Component, options: dict[str, Any], threads: Threads, resources: Mapping[str, Any]
+    component: Component,
+    options: Callable[[], dict[str, Any]],
+    threads: Threads,
+    resources: Mapping[str, Any],
 ) -> Callable[[JobContext], Awaitable[Any]]:
     function = component.target.value
     names = job_parameters(component.target.signature)
 
     async def run(context: JobContext) -> None:
         if not component.needs:
-            await work({**options, **dict.fromkeys(names, context)})
+            await work({**options(), **dict.fromkeys(names, context)})
             return
-        async with given(component.needs, resources, options) as arguments:
+        async with given(component.needs, resources, options()) as arguments:
             await work({**arguments, **dict.fromkeys(names, context)})
 
     async def work(arguments: dict[str, Any]) -> None:

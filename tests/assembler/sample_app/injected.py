@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, WebSocket
+from fastapi import APIRouter, Depends, Request, WebSocket
 
 import assembler
 from tests.assembler.sample_app.journal import note
@@ -91,3 +91,49 @@ async def job(store: StoreOf, one: Session, job: assembler.JobContext) -> None:
 
 def job_in_thread(store: StoreOf, one: Session) -> None:
     note(f"thread: {store.name}, {one}")
+
+
+class Pool:
+    """What an async function connects; it is open when it is there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def ping(self) -> bool:
+        return True
+
+    async def connect(self) -> None:
+        note("never")
+
+    async def close(self) -> None:
+        note(f"{self.name} closed")
+
+
+refusals: list[Exception] = []  # what the next calls of `pool` raise
+
+
+async def pool(store: Store, *, name: str = "pool") -> Pool:
+    if refusals:
+        raise refusals.pop()
+    note(f"{name} made for {store.name}")
+    return Pool(name)
+
+
+async def above(pool: Pool) -> Pool:
+    return Pool(f"above {pool.name}")
+
+
+pool_router = APIRouter()
+
+
+@pool_router.get("/pool")
+async def read_pool(request: Request, pool: Annotated[Pool, assembler.Resource("pool")]) -> bool:
+    return pool is request.state.pool
+
+
+async def step_with_pool(pool: Pool, above: Annotated[Pool, assembler.Resource("above")]) -> None:
+    note(f"step: {pool.name}, {above.name}")
+
+
+async def job_with_pool(pool: Pool) -> None:
+    note(f"job: {pool.name}")

@@ -9,7 +9,7 @@ reciprocal ranks; every one passes every filter.
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -17,7 +17,7 @@ from components.database import transaction
 from components.estate import full_text, listings
 from components.estate.models import Listing
 from components.estate.schemas import OFFERED, Filters, ListingOut, Page, Sort, Typed
-from components.vectors import NoVectorSearch, Question, Vectors, fused
+from components.vectors import NoVectorSearch, Vectors, fused
 from components.vectors.sync import Source
 
 _MOST_BY_MEANING = 200
@@ -48,42 +48,49 @@ async def search(
     db: AsyncEngine, vectors: Vectors | None, wanted: ListingSearch, *, page_size: int
 ) -> FoundPage:
     """One page of what is on offer; `page_size` is for a search that has no limit."""
-    question, note = await _asked(vectors, wanted.q)
     limit = wanted.limit or page_size
+    if vectors is None:
+        return await _by_words(db, wanted, limit, "this service keeps no vectors")
+    try:
+        question = await vectors.asked(SOURCE.collection, wanted.q)
+    except NoVectorSearch as error:
+        return await _by_words(db, wanted, limit, str(error))
+    try:
+        async with transaction(db, write=False) as session:
+            eligible = _eligible(wanted)
+            by_meaning = await vectors.nearest(session, question, eligible, limit=_MOST_BY_MEANING)
+            by_words = await full_text.ranked(session, wanted.q, eligible, limit=_MOST_BY_WORDS)
+            found = await _page(session, fused(by_meaning, by_words), wanted, limit)
+    except (SQLAlchemyError, ImportError) as error:  # the words may be there all the same
+        note = f"vectors cannot be compared: {type(error).__name__}"
+        return await _by_words(db, wanted, limit, note)
+    return found
+
+
+async def _by_words(db: AsyncEngine, wanted: ListingSearch, limit: int, note: str) -> FoundPage:
     async with transaction(db, write=False) as session:
-        eligible = select(Listing.id).where(Listing.status == OFFERED, *listings.filters(wanted))
-        orders = [await full_text.ranked(session, wanted.q, eligible, limit=_MOST_BY_WORDS)]
-        if vectors is not None and question is not None:
-            try:
-                async with session.begin_nested():
-                    nearest = await vectors.nearest(
-                        session, question, eligible, limit=_MOST_BY_MEANING
-                    )
-            except (SQLAlchemyError, ImportError) as error:
-                question, note = None, f"vectors cannot be compared: {type(error).__name__}"
-            else:
-                orders.insert(0, nearest)
-        ids = fused(*orders)
-        if wanted.sort is not None:
-            ids = await _sorted(session, ids, wanted.sort)
-        items = await _read(session, ids[wanted.offset : wanted.offset + limit])
+        ids = await full_text.ranked(session, wanted.q, _eligible(wanted), limit=_MOST_BY_WORDS)
+        found = await _page(session, ids, wanted, limit)
+    return found.model_copy(update={"ranked_by": "words", "note": note})
+
+
+def _eligible(wanted: ListingSearch) -> Select[Any]:
+    """The ids of what is on offer and passes every filter."""
+    return select(Listing.id).where(Listing.status == OFFERED, *listings.filters(wanted))
+
+
+async def _page(
+    session: AsyncSession, ids: list[int], wanted: ListingSearch, limit: int
+) -> FoundPage:
+    if wanted.sort is not None:
+        ids = await _sorted(session, ids, wanted.sort)
     return FoundPage(
-        items=items,
+        items=await _read(session, ids[wanted.offset : wanted.offset + limit]),
         total=len(ids),
         limit=limit,
         offset=wanted.offset,
-        ranked_by="words" if question is None else "meaning and words",
-        note=note,
+        ranked_by="meaning and words",
     )
-
-
-async def _asked(vectors: Vectors | None, typed: str) -> tuple[Question | None, str | None]:
-    if vectors is None:
-        return None, "this service keeps no vectors"
-    try:
-        return await vectors.asked(SOURCE.collection, typed), None
-    except NoVectorSearch as error:
-        return None, str(error)
 
 
 async def _sorted(session: AsyncSession, ids: list[int], sort: Sort) -> list[int]:

@@ -26,6 +26,7 @@ Page = dict[str, Any]
 _ASGI = ["scope", "receive", "send"]
 _ROUTERS = frozenset({"APIRouter"})
 _APPS = frozenset({"FastAPI", "Starlette", "ASGIApp"})
+_ERRORS = frozenset({"error", "exc", "exception", "err"})
 _PAIRS = (("__aenter__", "__aexit__"), ("__enter__", "__exit__"))
 
 
@@ -119,9 +120,7 @@ class Documentation:
         made = _names_of(init)[1:] if init is not None else []
         if taken == _ASGI:
             yield "middleware" if made[:1] == ["app"] else "routes"
-        elif (
-            len(taken) == 2 and "async" in call.labels and taken[1] in {"error", "exc", "exception"}
-        ):
+        elif len(taken) == 2 and "async" in call.labels and taken[1] in _ERRORS:
             yield "exception_handlers"
 
     def _of_function(self, function: Any) -> Iterator[str]:
@@ -133,7 +132,7 @@ class Documentation:
             yield "routes"
         elif placed == ["app"]:
             yield "configure"
-        elif len(placed) == 2 and placed[1] in {"error", "exc", "exception"}:
+        elif len(placed) == 2 and _is_asked(placed[0]) and placed[1] in _ERRORS:
             yield "exception_handlers"
         elif not placed:
             yield from self._of_factory(function)
@@ -238,6 +237,10 @@ def _placed(function: Any) -> list[str]:
         for item in function.parameters
         if item.default is None and item.kind.value.startswith("positional")
     ]
+
+
+def _is_asked(name: str) -> bool:
+    return name.strip("_") in {"request", "req", "connection", "conn", "websocket", ""}
 
 
 def _is_async(function: Any) -> bool:

@@ -104,3 +104,18 @@ def test_a_section_that_the_format_has_not_is_refused() -> None:
     shown = run("components", "--section", "middlewares", folder=PROJECT)
     assert shown.status == 2
     assert "there is no section `middlewares`" in shown.err
+
+
+def test_the_session_of_the_readme_is_what_the_command_prints(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    session = readme.partition("## Asking at the prompt")[2].partition("```console\n")[2]
+    calls = session.partition("```")[0].split("$ assembler ")[1:]
+    assert len(calls) == 4
+    for call in calls[:3]:
+        line, _, expected = call.partition("\n")
+        assert run(*line.partition(" | ")[0].split(), folder=ROOT).out == expected
+    manifest = tmp_path / "manifests/shop.yaml"
+    manifest.parent.mkdir()
+    manifest.write_text("manifest: 1\napp: {title: Shop}\n" + calls[2].partition("\n")[2])
+    line, _, expected = calls[3].partition("\n")
+    assert run(*line.split(), folder=tmp_path).out == expected

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -334,10 +333,9 @@ def test_four_processes_ask_a_host_once_in_an_interval(postgres: str, redis: str
         assert [process.wait(90) for process in processes] == [0] * 4
     times = [at for _, at, _ in played.asked]
     assert len(times) >= 9
-    # what is let through at its second arrives a little later, and under load not always as much
-    gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert times[-1] - times[0] >= len(gaps) - 0.9
-    assert min(gaps) > 0.3
+    # each is let through at its second, and arrives somewhat later: under load a second or more
+    assert times[-1] - times[0] >= len(times) - 1 - 1
+    assert all(later - earlier > 2 for earlier, later in zip(times, times[4:], strict=False))
     assert asyncio.run(figures()) == 2
 
 

@@ -24,6 +24,7 @@ from assembler.application.middleware import Application, seal
 from assembler.application.mount import SlashMount
 from assembler.application.route_index import IndexReport, index_routes
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
+from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.span import Span
 from assembler.manifest.section import Section
 from assembler.plan.component import Component, unfit
@@ -91,7 +92,7 @@ class _Builder:
         entered = self.lifespans()
         startup = self.startup()
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
-        jobs = self.job_openings()
+        jobs = [*self.job_openings(), *self.loop_openings()]
         self.assembly.registry = self.registry()
         seal(
             self.app,
@@ -359,6 +360,27 @@ class _Builder:
             with suppress(ValueError):  # told where the jobs are made
                 store = store_of(value)
         return Registry(self.plan, store, os.environ, self.plan.secrets.scrub)
+
+    def loop_openings(self) -> list[Opening]:
+        if not self.plan.background:
+            return []
+        from assembler.runtime.background import Loop  # noqa: PLC0415  # few manifests have one
+        from assembler.runtime.scheduler.build import Scheduled  # noqa: PLC0415  # many rooms
+
+        scheduled = None
+        if any(component.entry.once for component in self.plan.background):
+            scheduled = Scheduled(self.plan, self.objects, self.assembly, "once")
+        openings = []
+        for component in self.plan.background:
+            run = partial(self.run_given, component, self.objects.options_of(component))
+            setting = scheduled.setting if scheduled and component.entry.once else None
+            loop = Loop(component, run, self.assembly, self.reason, setting)
+            openings.append(loop.opening())
+        return openings
+
+    def reason(self, error: Exception) -> str:
+        """Say in one line what went wrong, without secrets."""
+        return self.plan.secrets.scrub(failure_of(error))
 
     def section(self, name: str) -> Span:
         """Where a section is named, or the start of the document where there is none."""

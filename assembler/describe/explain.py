@@ -88,9 +88,9 @@ def explanation(
             "lifespan": plan.lifespan,
             "startup": plan.startup,
             "jobs": plan.jobs,
-            "shutdown": plan.shutdown,
+            "background": plan.background,
         }
-        for name, components in sections.items():
+        for name, components in [*sections.items(), ("shutdown", plan.shutdown)]:
             facts[name] = [_entry(component) for component in components]
         facts["switched_off"] = [
             {"id": part.entry.id, "use": part.entry.use or "SQL"} for part in plan.switched_off

@@ -42,6 +42,7 @@ _TABLE = (
     EntrySection(("finish",), "function", "called"),
     EntrySection(("startup",), "step of the start", "run"),
     EntrySection(("scheduler", "jobs"), "job", ""),
+    EntrySection(("background",), "loop", ""),
     EntrySection(("shutdown",), "step of the end", "run"),
 )
 ENTRIES: Mapping[str, EntrySection] = MappingProxyType(

@@ -12,7 +12,7 @@ from assembler.manifest.app import App, Server
 from assembler.manifest.entry import Configure, Finish, Handler, Middleware, Resource, Route
 from assembler.manifest.review import Audit, Expectation
 from assembler.manifest.section import ImportPath, Section
-from assembler.manifest.step import LifespanFunction, Scheduler, Shutdown, Startup
+from assembler.manifest.step import Background, LifespanFunction, Scheduler, Shutdown, Startup
 
 
 def _version(value: Any) -> Any:
@@ -64,6 +64,9 @@ class Manifest(Section):
         [], description="Steps of the start, top to bottom, after the resources are open."
     )
     scheduler: Scheduler = Field(Scheduler(), description="What runs by the clock.")
+    background: list[Background] = Field(
+        [], description="Async functions that run by themselves from the start to the stop."
+    )
     shutdown: list[Shutdown] = Field(
         [], description="Functions that run at the end, top to bottom, before resources close."
     )

@@ -13,7 +13,7 @@ from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
 from assembler.manifest.entry import Configure, Finish, Handler, Middleware, Resource, Route
 from assembler.manifest.section import Section
-from assembler.manifest.step import Job, LifespanFunction, Shutdown, Startup
+from assembler.manifest.step import Background, Job, LifespanFunction, Shutdown, Startup
 
 Role = Literal[
     "resource",
@@ -29,6 +29,7 @@ Role = Literal[
     "listener",
     "startup",
     "job",
+    "background",
     "shutdown",
 ]
 
@@ -51,6 +52,7 @@ ENTRY_MODELS: Mapping[str, EntryModel] = MappingProxyType(
         "finish": EntryModel(Finish, "finish"),
         "startup": EntryModel(Startup, "startup"),
         "scheduler.jobs": EntryModel(Job, "job"),
+        "background": EntryModel(Background, "background"),
         "shutdown": EntryModel(Shutdown, "shutdown"),
     }
 )

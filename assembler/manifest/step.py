@@ -254,6 +254,27 @@ class Scheduler(Section):
         return self.engine == "procrastinate"
 
 
+class Background(Entry):
+    """An async function that runs by itself from the start to the stop, when it is cancelled."""
+
+    enabled: Enabled = True
+    on_crash: Literal["restart", "fail", "ignore"] = Field(
+        "restart",
+        description="What an exception does: `restart` runs it again after `backoff`, `fail` turns readiness off and ends the process, `ignore` leaves it.",
+    )
+    backoff: Duration = Field(
+        timedelta(seconds=1),
+        description="How long the first restart waits; each further one twice as long, up to a minute.",
+    )
+    once: bool = Field(
+        False,
+        description="Run it in one process of all replicas, by a claim in the store of `scheduler`.",
+    )
+    close_timeout: Duration = Field(
+        timedelta(seconds=10), description="How long it may take to end once it is cancelled."
+    )
+
+
 class Shutdown(Entry):
     """A function that runs at the end, before the resources are closed."""
 

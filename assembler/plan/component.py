@@ -39,8 +39,10 @@ CLOSERS = ("aclose", "close", "dispose", "shutdown")
 # What a function is told of the state of a resource, as far as it takes it.
 TOLD = ("app", "resource", "reason")
 _GIVEN = frozenset({"app"})
-_LATE = frozenset({"startup", "job", "shutdown", "lifespan"})  # whose options are made for a run
-_INJECTED = frozenset({"startup", "job", "shutdown"})
+_LATE = frozenset(
+    {"startup", "job", "background", "shutdown", "lifespan"}
+)  # whose options are made for a run
+_INJECTED = frozenset({"startup", "job", "background", "shutdown"})
 _DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
 
 
@@ -155,6 +157,7 @@ USAGES: Mapping[Role, Usage] = MappingProxyType(
         "listener": Usage(),
         "startup": Usage(),
         "job": Usage(),
+        "background": Usage(),
         "shutdown": Usage(),
     }
 )
@@ -379,6 +382,8 @@ def _undone(role: Role, target: Target) -> tuple[str | None, str | None]:
     """Say why a call would not do its work or not give what is wanted, and the remedy."""
     if role == "lifespan":
         return _no_context(target)
+    if role == "background" and target.value is not None and _is_plain(target):
+        return f"`{target.name}` is not async, so that nothing could end it", None
     if target.is_async and USAGES[role].is_called is not None and role != "resource":
         return f"`{target.name}` is async, and nothing waits for it here", None
     if target.is_generator:
@@ -386,6 +391,10 @@ def _undone(role: Role, target: Target) -> tuple[str | None, str | None]:
         message = f"`{target.name}` has a `yield`, so that a call of it runs nothing"
         return message, remedy if role == "resource" else None
     return _wrong_gift(role, target)
+
+
+def _is_plain(target: Target) -> bool:
+    return not (target.is_async or target.is_generator)
 
 
 def _no_context(target: Target) -> tuple[str | None, str | None]:

@@ -109,7 +109,7 @@ def loaded_modules(plan: "Plan") -> dict[str, str]:
     """
     components = (
         *(*plan.resources, *plan.middleware, *plan.handlers, *plan.configure, *plan.routes),
-        *(*plan.startup, *plan.jobs, *plan.shutdown),
+        *(*plan.startup, *plan.jobs, *plan.background, *plan.shutdown),
     )
     packages = {
         name.partition(".")[0].partition(":")[0]

@@ -75,6 +75,7 @@ class Plan:
     finish: tuple[Component, ...]
     startup: tuple[Component, ...]
     jobs: tuple[Component, ...]
+    background: tuple[Component, ...]
     job_context: Component | None  # what is called with the ID of each run
     shutdown: tuple[Component, ...]
     listeners: Mapping[str, Component]  # by the id of the resource whose state they are told
@@ -293,6 +294,7 @@ class _Planner:
             finish=of("finish"),
             startup=of("startup"),
             jobs=of("job"),
+            background=of("background"),
             job_context=next(iter(of("dependency", at="scheduler")), None),
             shutdown=of("shutdown"),
             listeners={str(item.path[1]): one for item, one in pairs if item.is_listener},

@@ -13,7 +13,15 @@ from typing import Any, Literal
 logger = logging.getLogger("assembler")
 
 Phase = Literal[
-    "resource", "lifespan", "startup", "router", "mount", "scheduler", "shutdown", "close"
+    "resource",
+    "lifespan",
+    "startup",
+    "router",
+    "mount",
+    "scheduler",
+    "background",
+    "shutdown",
+    "close",
 ]
 State = Literal["built", "starting", "started", "draining", "stopping", "stopped", "failed"]
 Outcome = Literal["ok", "skipped", "warned", "degraded", "failed", "timeout"]
@@ -83,6 +91,20 @@ class LazyState:
 
 
 @dataclass(slots=True)
+class LoopState:
+    """What became of a loop of `background`; `crashes` count up, `error` is why the last one was.
+
+    `status` is `built`, `running`, `waiting` for a restart, `standing by` while another process
+    runs it, `ended` by itself, `crashed` for good, or `stopped`.
+    """
+
+    id: str
+    status: str = "built"
+    crashes: int = 0
+    error: str | None = None
+
+
+@dataclass(slots=True)
 class Supervision:
     """What a process knows of the parent that started it.
 
@@ -113,6 +135,7 @@ class Assembly:
     degraded: dict[str, str] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict, repr=False)
     lazy: dict[str, LazyState] = field(default_factory=dict)
+    loops: dict[str, LoopState] = field(default_factory=dict)
     supervision: "Supervision | None" = None  # where a parent of ours started the process
     registry: Any = None  # what the process runs, for `drift`: `as_dict`, and `aclose` to withdraw
     jobs: Any = None  # what runs them: `tick`, `run_now`, and the `tally` of what became of them
@@ -155,6 +178,7 @@ class Assembly:
             "degraded": dict(self.degraded),
             "notes": self.notes,
             "lazy": [asdict(state) for state in self.lazy.values()],
+            "background": [asdict(state) for state in self.loops.values()],
             "steps": [
                 {
                     "id": step.id,

@@ -73,6 +73,21 @@ def reported(report: Any, lost: Container[str] = ()) -> Iterator[Metric]:
             resources.add_metric((name,), float(name not in degraded and name not in lost))
     yield durations
     yield resources
+    yield from _loops(getattr(report, "loops", {}))
+
+
+def _loops(loops: Mapping[str, Any]) -> Iterator[Metric]:
+    if not loops:
+        return
+    text = "1 while a background loop runs in the process that answers"
+    running = GaugeMetricFamily("app_background_running", text, labels=("loop",))
+    text = "Crashes of background loops, in the process that answers"
+    crashes = CounterMetricFamily("app_background_crashes", text, labels=("loop",))
+    for name, state in sorted(loops.items()):
+        running.add_metric((name,), float(state.status == "running"))
+        crashes.add_metric((name,), state.crashes)
+    yield running
+    yield crashes
 
 
 def _requests(parts: Mapping[Key, float]) -> Iterator[Metric]:

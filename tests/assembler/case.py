@@ -122,6 +122,7 @@ def _options(plan: Plan) -> Iterator[str]:
         plan.lifespan,
         plan.startup,
         plan.jobs,
+        plan.background,
         plan.shutdown,
     )
     for component in (one for section in sections for one in section):

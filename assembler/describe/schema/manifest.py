@@ -245,7 +245,7 @@ def _demands(required: dict[NodePath, list[str]]) -> Schema:
 def _components(plan: Plan) -> Iterator[Component]:
     """Yield what is called with options, dependencies after the router that names them."""
     sections = (plan.resources, plan.middleware, plan.handlers, plan.configure, plan.routes)
-    steps = (plan.finish, plan.lifespan, plan.startup, plan.jobs, plan.shutdown)
+    steps = (plan.finish, plan.lifespan, plan.startup, plan.jobs, plan.background, plan.shutdown)
     for component in chain(plan.app.dependencies, *sections, *steps):
         for part in (component, *component.dependencies):
             if part.called and type(part.entry).__name__ in _PLACES:

@@ -47,6 +47,7 @@ def check_scheduler(
     `data` gives what a node says, its references resolved. Where variables are not read (`is_static`), what they tell is left alone.
     """
     section = manifest.scheduler
+    yield from _loops(manifest, root)
     yield from _fleet(manifest, root, types, data, is_static=is_static)
     if section.store is not None:
         yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
@@ -72,6 +73,20 @@ def schedule_of(job: Job, zone: str) -> "Schedule":
         return every(job.every, place)
     assert job.cron is not None  # noqa: S101  # a job has one of the two
     return parse(job.cron, place)
+
+
+def _loops(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
+    """Refuse `once` where nothing keeps its claim."""
+    for number, loop in enumerate(manifest.background):
+        if not loop.once or (manifest.scheduler.store and not manifest.scheduler.has_fleet):
+            continue
+        node, _ = locate(root, ("background", number, "once"))
+        message, remedy = "`once` and no `store`: a claim tells which process runs it", None
+        if manifest.scheduler.has_fleet:
+            message = "`once` is not for `engine: procrastinate`, whose claims are for workers"
+        else:
+            remedy = "add `scheduler: {store: ${resources.…}}`, an engine or a cache"
+        yield Diagnostic("scheduler-without-store", message, node.span, help=remedy)
 
 
 def _fleet(

@@ -14,13 +14,14 @@ from assembler.document.nodes import MappingNode
 from assembler.manifest import Manifest
 from assembler.manifest.duration import duration_text
 from assembler.manifest.entry import Resource
-from assembler.manifest.step import LifespanFunction
+from assembler.manifest.step import Background, LifespanFunction
 
 _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
 _SECTIONS = {
     "hooks": "shutdown",
     "closes": "resources",
     "lifespans": "lifespan",
+    "loops": "background",
     "jobs": "scheduler",
 }
 
@@ -45,6 +46,7 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
         ),
         "closes": _closes(manifest.resources.values()),
         "lifespans": _closes(manifest.lifespan),
+        "loops": _closes([loop for loop in manifest.background if loop.enabled]),
     }
     whole = _sum(parts.values())
     if whole <= server.termination_grace:
@@ -65,7 +67,7 @@ def _jobs(manifest: Manifest) -> timedelta:
     return scheduler.close_timeout if is_said else timedelta(0)
 
 
-def _closes(entries: Iterable[Resource | LifespanFunction]) -> timedelta:
+def _closes(entries: Iterable[Resource | LifespanFunction | Background]) -> timedelta:
     return _sum(item.close_timeout for item in entries if "close_timeout" in item.model_fields_set)
 
 

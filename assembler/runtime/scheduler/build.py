@@ -146,11 +146,15 @@ class Scheduled:
         )
         return named(store, name)
 
-    def _engine(self, clock: Clock | None) -> Jobs:
+    def setting(self) -> Setting:
+        """Return what the runs of this process share, in the running loop."""
         scrub, lease = self.plan.secrets.scrub, self.section.lease
         limit = min(_ASK_SECONDS, lease.total_seconds() / 3)
         enter = self.plan.job_context.target.value if self.plan.job_context else None
-        setting = Setting(StoreClient(self._store(), limit, scrub), lease, scrub, enter)
+        return Setting(StoreClient(self._store(), limit, scrub), lease, scrub, enter)
+
+    def _engine(self, clock: Clock | None) -> Jobs:
+        setting = self.setting()
         threads = Threads(self.section.threads)
         return Jobs(
             [self._job(component, options, threads) for component, options in self._arguments],

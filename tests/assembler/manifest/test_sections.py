@@ -6,7 +6,7 @@ from pathlib import Path
 import assembler
 from assembler.document.sections import ENTRIES, ENTRY_LISTS, SECTIONS
 from assembler.manifest import Manifest
-from assembler.manifest.entry import Entry
+from assembler.manifest.entry import Entry, Route
 from assembler.manifest.sections import ENTRY_MODELS, entries_of
 from assembler.manifest.step import Startup
 
@@ -34,7 +34,7 @@ def test_every_section_of_the_format_that_holds_entries_is_in_the_table() -> Non
         }
         for path, annotation in inner.items():
             arms = getattr(annotation, "__args__", ())
-            if any(isinstance(arm, type) and issubclass(arm, Entry | Startup) for arm in arms):
+            if any(isinstance(arm, type) and issubclass(arm, Entry | Route | Startup) for arm in arms):
                 found.add(path)
     assert found == set(ENTRIES)
 

@@ -137,3 +137,21 @@ async def step_with_pool(pool: Pool, above: Annotated[Pool, assembler.Resource("
 
 async def job_with_pool(pool: Pool) -> None:
     note(f"job: {pool.name}")
+
+
+crashes: list[Exception] = []  # what the next runs of `poll` raise
+
+
+async def poll(store: StoreOf, *, word: str = "poll", ends: bool = False) -> None:
+    note(f"{word} runs on {store.name}")
+    if crashes:
+        raise crashes.pop()
+    if ends:
+        return
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        note(f"{word} ended")
+
+
+def poll_in_thread() -> None: ...

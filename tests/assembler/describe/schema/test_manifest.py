@@ -90,6 +90,7 @@ FULL: dict[str, Any] = {
             {"use": "shop.jobs.b", "every": "30s", "jitter": "1s", "on_crash": "rerun"},
         ],
     },
+    "background": [{"use": "shop.jobs.poll", "on_crash": "fail", "backoff": "1s", "once": False}],
     "shutdown": [{"use": "shop.web.close", "timeout": "5s"}],
     "server": {"port": 8000, "drain": "5s", "proxy_headers": True},
     "audit": {"suppress": [{"rule": "a", "reason": "b", "until": "2027-01-31"}]},

@@ -34,7 +34,9 @@ def test_every_section_of_the_format_that_holds_entries_is_in_the_table() -> Non
         }
         for path, annotation in inner.items():
             arms = getattr(annotation, "__args__", ())
-            if any(isinstance(arm, type) and issubclass(arm, Entry | Route | Startup) for arm in arms):
+            if any(
+                isinstance(arm, type) and issubclass(arm, Entry | Route | Startup) for arm in arms
+            ):
                 found.add(path)
     assert found == set(ENTRIES)
 

@@ -47,6 +47,7 @@ def test_the_report_is_json() -> None:
         "degraded": {"db": "away"},
         "notes": {},
         "lazy": [],
+        "background": [],
         "steps": [
             {
                 "id": "db",

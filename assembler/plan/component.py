@@ -39,8 +39,6 @@ CLOSERS = ("aclose", "close", "dispose", "shutdown")
 # What a function is told of the state of a resource, as far as it takes it.
 TOLD = ("app", "resource", "reason")
 _GIVEN = frozenset({"app"})
-    {"startup", "job", "background", "shutdown", "lifespan"}
-)  # whose options are made for a run
 _INJECTED = frozenset({"startup", "job", "background", "shutdown"})
 _LATE = _INJECTED | {"lifespan"}  # whose options are made for a run
 _DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)

@@ -17,13 +17,7 @@ from assembler.manifest.entry import Resource
 from assembler.manifest.step import Background, LifespanFunction
 
 _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
-_SECTIONS = {
-    "hooks": "shutdown",
-    "closes": "resources",
-    "lifespans": "lifespan",
-    "loops": "background",
-    "jobs": "scheduler",
-}
+_SECTIONS = {"hooks": "shutdown", "closes": "resources", "jobs": "scheduler"}  # others by name
 
 
 def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
@@ -45,8 +39,8 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
             if hook.enabled and "timeout" in hook.model_fields_set
         ),
         "closes": _closes(manifest.resources.values()),
-        "lifespans": _closes(manifest.lifespan),
-        "loops": _closes([loop for loop in manifest.background if loop.enabled]),
+        "lifespan": _closes(manifest.lifespan),
+        "background": _closes([loop for loop in manifest.background if loop.enabled]),
     }
     whole = _sum(parts.values())
     if whole <= server.termination_grace:
@@ -55,8 +49,8 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
     grace = duration_text(server.termination_grace)
     message = f"the stop may take {duration_text(whole)} and has {grace}: {told}"
     remedy = "lower them, or raise `termination_grace` of `server` to what the platform waits"
-    longest = max(_SECTIONS, key=lambda name: parts[name])
-    span = _place(root, _KEYS, _SECTIONS[longest])
+    longest = max(list(parts)[2:], key=lambda name: parts[name])  # those of a section
+    span = _place(root, _KEYS, _SECTIONS.get(longest, longest))
     yield Diagnostic("stop-too-long", message, span, help=remedy, severity="warning")
 
 

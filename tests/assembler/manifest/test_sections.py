@@ -12,7 +12,8 @@ from assembler.manifest.step import Startup
 
 SOURCES = Path(assembler.__file__).parent
 # The third is of FastAPI's words, some of which the format has too.
-TABLES = {"document/sections.py", "manifest/sections.py", "manifest/app.py"}
+# The phases of a step, of which some are named like sections, stand in `runtime/report.py`.
+TABLES = {"document/sections.py", "manifest/sections.py", "manifest/app.py", "runtime/report.py"}
 NAMES = set(ENTRIES)
 ROLES = {"handler", "router"}  # a table by role answers another question
 

@@ -20,13 +20,17 @@ Column = Literal["variable", "option", "parameter", "header"]
 # the first letters of the columns. A word may also be glued to one before it: `PGPASSWORD`.
 _WORDS = {
     **dict.fromkeys(("password", "passwd", "passphrase", "passcode", "pwd"), "voph"),
-    **dict.fromkeys(("secret", "token", "credential", "authorization", "apikey"), "voph"),
+    **dict.fromkeys(("secret", "token", "credential", "authorization", "apikey", "cred"), "voph"),
     **dict.fromkeys(("jwt", "bearer", "pepper", "salt", "otp", "totp", "pin", "mnemonic"), "voph"),
 }
-_GLUED = re.compile(r"\w+(?:password|passwd|passphrase|secret|token|apikey|credential)\Z")
+_GLUED = re.compile(
+    r"\w+(?:password|passwd|passphrase|secret|token|apikey|credential)\Z"
+    r"|\w*(?:access|secret|private|session|signing|encryption|master|hmac|fernet|cipher|auth)key\Z"
+)
 # The last words of a name → the same; the longest row that fits tells.
 _ENDINGS = {
-    **dict.fromkeys(("auth", "pass", "signature", "sig"), "voph"),
+    **dict.fromkeys(("auth", "pass", "userpass", "sshpass", "signature", "sig"), "voph"),
+    "pat": "v",  # a personal access token, as in `GITHUB_PAT`
     "key": "voph",
     "access key id": "v",
     "session id": "ph",
@@ -118,6 +122,7 @@ _OPEN_KEYS = frozenset(
         "i18n",
     ]
 )
+_RUNS = re.compile(r"[A-Za-z]+")  # `PassWord` is one word, whatever its capitals say
 _SPLIT = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 
 # Every run is bounded, so that no line, however hostile, takes long.
@@ -155,7 +160,7 @@ def is_secret(name: str, column: Column) -> bool:
         return False
     return any(
         column[0] in _WORDS.get(_singular(word), "") or _GLUED.match(_singular(word))
-        for word in words
+        for word in (*words, *map(str.lower, _RUNS.findall(name)))
     )
 
 

@@ -13,11 +13,14 @@ Column = Literal["option", "parameter", "header"]
 # These words tell wherever they stand in a name; some also glued to one before: `pgpassword`.
 _WORD = re.compile(
     r"\w*(?:password|passwd|passphrase|secret|token|apikey|credential)"
-    r"|passcode|pwd|authorization|jwt|bearer|pepper|salt|otp|totp|pin|mnemonic"
+    r"|\w*(?:access|secret|private|session|signing|encryption|master|hmac|fernet|cipher|auth)key"
+    r"|passcode|pwd|authorization|jwt|bearer|pepper|salt|otp|totp|pin|mnemonic|cred"
 )
 # The last words of a name, with the first letters of the columns in which they tell.
 _ENDINGS = {
-    **dict.fromkeys(("auth", "pass", "signature", "sig", "key", "auth code"), "oph"),
+    **dict.fromkeys(
+        ("auth", "pass", "userpass", "sshpass", "signature", "sig", "key", "auth code"), "oph"
+    ),
     **dict.fromkeys(("authorization code", "code verifier", "seed phrase"), "oph"),
     **dict.fromkeys(("session id", "sessionid"), "ph"),
     **dict.fromkeys(("session cookie", "cookie"), "h"),  # an option says what a cookie is called
@@ -48,6 +51,7 @@ _OPEN = re.compile(
     r"|json|yaml|config|field|registry|parent|surrogate|websocket|hot|shortcut|rate|limit|limiter"
     r"|bucket|answer|i18n"
 )
+_RUNS = re.compile(r"[A-Za-z]+")  # `PassWord` is one word, whatever its capitals say
 _SPLIT = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 
 
@@ -66,7 +70,8 @@ def is_secret(name: str, column: Column) -> bool:
             return not is_amount and not (is_key and any(map(_OPEN.fullmatch, words[-2:-1])))
     if is_amount or _ABOUT.fullmatch(words[-1]):
         return False
-    return any(_WORD.fullmatch(_singular(word)) for word in words)
+    runs = map(str.lower, _RUNS.findall(name))
+    return any(_WORD.fullmatch(_singular(word)) for word in (*words, *runs))
 
 
 def _singular(word: str) -> str:

@@ -213,6 +213,45 @@ def test_the_file_behind_a_link_is_that_of_the_commit(repository: Path) -> None:
     assert found[0] == ("manifests/prod.yaml", "loosened", "option-loosened")
 
 
+def test_no_repository_that_a_change_holds_or_configures_runs_a_command(
+    repository: Path,
+) -> None:
+    harm = f"touch {repository / 'ran'}; false"
+    bare = f'[core]\nbare = false\nworktree = {repository}\nfsmonitor = "{harm}"\n'
+    folder = repository / "manifests"
+    for name in ("objects", "refs"):
+        (folder / name).mkdir()
+    write(folder, {"HEAD": "ref: refs/heads/main\n", "config": bare})
+    (repository / "shop.py").write_text(TURNED, "utf-8")
+    done = run("diff", "--base", "HEAD", "prod.yaml", folder=folder)
+    assert "cannot use bare repository" in done.err
+    git(repository, "config", "core.fsmonitor", harm)
+    found = rules("--base", "HEAD", "manifests/prod.yaml", folder=repository)
+    assert [rule for _, _, rule in found] == ["code-changed"]
+    assert not (repository / "ran").exists()
+    git(repository, "status")
+    assert (repository / "ran").exists()  # the command would run
+
+
+def test_a_module_of_a_submodule_that_moved_is_to_be_reviewed(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    library = tmp_path_factory.mktemp("library")
+    git(library, "init", "-q", "-b", "main")
+    commit(library, {"layers.py": LIMITS})
+    add = ("-c", "protocol.file.allow=always", "submodule", "-q", "add", str(library), "vendor")
+    git(repository, *add)
+    manifest = FLAT.replace("store.limits", "vendor.layers").format("5/minute")
+    before = commit(repository, {"manifests/prod.yaml": manifest})
+    assert rules("--base", before, folder=repository) == []
+    commit(repository / "vendor", {"layers.py": REVERSED})
+    git(repository, "config", "-f", ".gitmodules", "submodule.vendor.ignore", "all")
+    git(repository, "add", "-A", "--force", "vendor", ".gitmodules")
+    git(repository, "commit", "-qm", "moved")
+    found = rules("--base", before, "manifests/prod.yaml", folder=repository)
+    assert ("manifests/prod.yaml", "review", "code-changed") in found
+
+
 GUARDED = """manifest: 1
 middleware: [{id: per-ip, use: shop.RateLimitMiddleware, with: {limit: 5/minute, key: keys.tenant}}]
 exception_handlers: [{catch: Exception, use: handlers.told}]

@@ -19,7 +19,25 @@ from assembler.document.parser import decoded
 from assembler.document.project import Project
 
 _TIMEOUT_SECONDS = 60
-_LINK = "120000"  # the mode of a symbolic link
+_LINKS = frozenset(["120000", "160000"])  # the modes of a symbolic link and of a submodule
+# A repository is only what `.git` says: a folder of the change may have all that a bare one has, with
+# commands in its `config`. What watches the files, or waits for events, is run by no reading.
+_QUIET = (
+    *("-c", "safe.bareRepository=explicit"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.quotePath=false"),
+)
+# The change's own `.gitmodules` may ask to be silent of submodules; a user, to see one folder alone.
+_DIFF = [
+    "diff",
+    "-z",
+    "--raw",
+    "--no-renames",
+    "--no-ext-diff",
+    "--no-relative",
+    "--ignore-submodules=dirty",
+]
 _DEFAULTS = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
@@ -32,7 +50,7 @@ class Repository:
 
     def run(self, *arguments: str, given: bytes | None = None) -> bytes:
         """Run git and return what it prints; raises `UsageError` with its first line."""
-        command = ["git", "-c", "core.quotePath=false", *arguments]
+        command = ["git", *_QUIET, *arguments]
         environment = os.environ | {
             "LC_ALL": "C",
             "GIT_OPTIONAL_LOCKS": "0",
@@ -136,14 +154,14 @@ class Commit(Shelf):
         What git ignores is no part of a change.
         """
         run, top = self._repository.run, self._repository.top.resolve()
-        told = run(*("diff", "-z", "--raw", "--no-renames", "--no-ext-diff"), self._commit, "--")
+        told = run(*_DIFF, self._commit, "--")
         words = _names_in(told)
         states: dict[str, set[Path]] = {"A": set(), "D": set(), "M": set()}
         links = set()
         for head, name in zip(words[::2], words[1::2], strict=True):
             old_mode, new_mode, *_, state = head.lstrip(":").split(" ")
             states["M" if state not in "AD" else state].add(top / name)
-            links |= {top / name} if _LINK in (old_mode, new_mode) else set()
+            links |= set() if _LINKS.isdisjoint((old_mode, new_mode)) else {top / name}
         untracked = run(
             *("ls-files", "-z", "--others", "--exclude-standard", "--full-name"), "--", ":/"
         )
@@ -201,7 +219,7 @@ class CommitTree:
     added: frozenset[Path]
     gone: frozenset[Path]
     changed: frozenset[Path]
-    links: frozenset[Path]  # that are, were or became one
+    links: frozenset[Path]  # that are, were or became one, submodules among them
 
     def is_in_question(self, folder: Path, name: str) -> bool:
         place = self._placed(folder / name)

@@ -2,7 +2,8 @@
 
 `/docs` is that path alone, `/health/*` is all beneath it, and a `*` in place of a segment is any one
 segment (`/users/*/photo`); `POST /login` and `GET,HEAD /a/*` name methods too. Refuses patterns that
-do not begin with `/`, stars elsewhere, and methods in lower case. Paths are judged as the application
+do not begin with `/`, stars elsewhere, methods in lower case, and what no path has as applications
+see it (`{id}`, `%20`, a query, segments of dots), for it would guard nothing. Paths are judged as the application
 sees them, without the `root_path` that a proxy has cut off.
 
 A path is not read alike by all who take it: a router's `$` also matches before a last newline, a layer
@@ -29,6 +30,7 @@ RequestTest = Callable[[str, str], bool]
 _REQUEST = re.compile(r"(?:([A-Z]+(?:,[A-Z]+)*) +)?(/\S*)")
 # A slash at the end or before another, a segment of dots, a newline: all else is read in one way.
 _ODD = re.compile(r"/\.{0,2}(?:/|\Z)|\n")
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 _BACKSLASHES = frozenset({"win32", "cygwin"})
 _CASELESS = _BACKSLASHES | {"darwin"}
 # A path with `..` that is longer has too many readings: it is meant by every guard, by no exemption.
@@ -125,6 +127,8 @@ def path_test(option: str, pattern: str) -> PathTest:
         raise ValueError(
             f"`{option}` is not a path pattern such as `/docs` or `/docs/*`: {pattern!r}"
         )
+    if why := _why_never(pattern):
+        raise ValueError(f"`{option}` has a pattern that no path is like, {pattern!r}: {why}")
     if not star:
         return pattern.__eq__
     if not tail:
@@ -179,7 +183,9 @@ def _path_pattern(text: str) -> str:
     try:
         path_test("", text)
     except ValueError:
-        raise ValueError(f"takes patterns such as `/docs` or `/docs/*`, not `{text}`") from None
+        raise ValueError(
+            f"takes patterns such as `/docs` or `/docs/*`, not `{text}`{_because(text)}"
+        ) from None
     return text
 
 
@@ -188,7 +194,7 @@ def _request_pattern(text: str) -> str:
         guards("", [text])
     except ValueError:
         raise ValueError(
-            f"takes patterns such as `/docs/*` or `POST /docs`, not `{text}`"
+            f"takes patterns such as `/docs/*` or `POST /docs`, not `{text}`{_because(text)}"
         ) from None
     return text
 
@@ -198,6 +204,24 @@ PathPattern = Annotated[str, AfterValidator(_path_pattern)]
 
 RequestPattern = Annotated[str, AfterValidator(_request_pattern)]
 """The same for a pattern that may name methods."""
+
+
+def _why_never(pattern: str) -> str:
+    """Why no path is like `pattern`; nothing where one may be."""
+    if "{" in pattern or "}" in pattern:
+        return "for a segment of any text write `*`"
+    if _ESCAPED.search(pattern):
+        return "paths are judged decoded, so write the character itself"
+    if "?" in pattern or "#" in pattern:
+        return "a query or a fragment is no part of a path"
+    if {".", ".."} & set(pattern.split("/")):
+        return "write the path without `.` and `..`"
+    return ""
+
+
+def _because(text: str) -> str:
+    why = _why_never(text.rpartition(" ")[2])
+    return why and f": {why}"
 
 
 def _requests(option: str, patterns: Iterable[str]) -> list[tuple[frozenset[str], str]]:

@@ -7,8 +7,16 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from components.http.paths import exempts, exempts_path, guards, readings
+from components.http.paths import (
+    PathPattern,
+    RequestPattern,
+    exempts,
+    exempts_path,
+    guards,
+    readings,
+)
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "guards.yaml").read_text())
 PATHS = st.lists(
@@ -50,6 +58,37 @@ def test_a_path_with_too_many_readings_is_guarded_and_not_exempt(path: str) -> N
     assert guards("x", ["/zzz"])("GET", path)
     assert not exempts("x", ["/*"])("GET", path)
     assert not exempts_path("x", ["/*"])(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/users/{id}", "write `*`"),
+        ("/files/{path:path}", "write `*`"),
+        ("/caf%C3%A9", "decoded"),
+        ("/a%2fb/*", "decoded"),
+        ("/search?q=1", "no part of a path"),
+        ("/docs#top", "no part of a path"),
+        ("/a/../b", "without"),
+        ("/./a", "without"),
+    ],
+)
+def test_refuses_what_no_path_is_like_since_it_would_guard_nothing(path: str, why: str) -> None:
+    for text in (path, f"POST {path}"):
+        for made in (guards, exempts):
+            with pytest.raises(ValueError, match=why):
+                made("paths", [text])
+        with pytest.raises(ValidationError, match=why):
+            TypeAdapter(RequestPattern).validate_python(text)
+    with pytest.raises(ValueError, match=why):
+        exempts_path("exempt", [path])
+    with pytest.raises(ValidationError, match=why):
+        TypeAdapter(PathPattern).validate_python(path)
+
+
+@pytest.mark.parametrize("path", ["/100%", "/.well-known/*", "/a..b", "/x//y", "/é"])
+def test_takes_what_a_path_may_be_like(path: str) -> None:
+    assert guards("paths", [path])("GET", path)
 
 
 def test_several_patterns_are_asked_of_each_reading() -> None:

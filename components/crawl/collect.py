@@ -23,8 +23,8 @@ import httpx2
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from components.crawl import Crawler, Fetched, FetchFault, Waiting
 from components.crawl.addresses import Network, RefusedURL, canonical, origin_of
+from components.crawl.crawler import Crawler, Fetched, FetchFault, Waiting
 from components.crawl.robots import Robots
 from components.crawl.tables import HOSTS, PAGES, upsert
 from components.database import transaction

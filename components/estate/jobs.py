@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.channels import Channels
 from components.clients.http import HTTPClient
-from components.crawl import Crawler
 from components.crawl.addresses import PrivateNetwork, networks
 from components.crawl.collect import Parsed, Source, collect
+from components.crawl.crawler import Crawler
 from components.estate import listings, market, posts
 from components.estate.delivery import Courier, summary
 from components.estate.outbox import Outbox, tell, telling_transaction

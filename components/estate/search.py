@@ -17,8 +17,7 @@ from components.database import transaction
 from components.estate import full_text, listings
 from components.estate.models import Listing
 from components.estate.schemas import OFFERED, Filters, ListingOut, Page, Sort, Typed
-from components.vectors import NoVectorSearch, Vectors, fused
-from components.vectors.sync import Source
+from components.vectors import NoVectorSearch, Source, Vectors, fused
 
 _MOST_BY_MEANING = 200
 _MOST_BY_WORDS = 500

@@ -8,6 +8,7 @@ away or slow, a database that cannot compare vectors, a vector of other dimensio
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field
-from sqlalchemy import Select, select, text
+from sqlalchemy import Row, Select, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from components.database import transaction
@@ -33,7 +34,7 @@ from components.vectors.ranking import (
 )
 from components.vectors.tables import SETS, forget
 
-__all__ = ["Embedder", "NoVectorSearch", "Question", "Vectors", "forget", "fused"]
+__all__ = ["Embedder", "NoVectorSearch", "Question", "Source", "Vectors", "forget", "fused"]
 
 logger = logging.getLogger("components.vectors")
 
@@ -53,6 +54,31 @@ class Embedder(Protocol):
     async def embed(
         self, texts: Sequence[str], *, model: str | None = None
     ) -> list[list[float]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows that have vectors.
+
+    `query` selects those that are to have one, the id first; `text` makes what is embedded of a row,
+    and `template` is the version of how it does. A text that is cut is cut by `text`.
+    """
+
+    collection: str
+    template: str
+    id: Any
+    query: Select[*tuple[Any, ...]]
+    text: Callable[[Row[Any]], str]
+
+    @property
+    def ids(self) -> Select[Any]:
+        """The ids alone."""
+        return self.query.with_only_columns(self.id)
+
+    def key(self, model: str, row: Row[Any]) -> str:
+        """The hash of all that an embedding depends on."""
+        told = f"{model}\0{self.template}\0{self.text(row)}"
+        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

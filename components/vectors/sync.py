@@ -10,20 +10,19 @@ answers, and the old one's vectors go. An old model that is still asked for its 
 what changed meanwhile; where the provider does not have it any more, what changed leaves the old set.
 """
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, text, update
+from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from components.clients.faults import RequestError
 from components.database import transaction
-from components.vectors import Vectors, active_set, is_usable
+from components.vectors import Source, Vectors, active_set, is_usable
 from components.vectors.ranking import VectorSet, index_kind
 from components.vectors.tables import SETS, VECTORS, changed
 
@@ -36,31 +35,6 @@ _ROUNDS = 5  # rows that change all the time are for the next run
 
 class UnfitVectors(Exception):  # noqa: N818  # it is what was given, not a fault of the code
     """The provider gave vectors that cannot be kept beside those that are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Rows that have vectors.
-
-    `query` selects those that are to have one, the id first; `text` makes what is embedded of a row,
-    and `template` is the version of how it does. A text that is cut is cut by `text`.
-    """
-
-    collection: str
-    template: str
-    id: Any
-    query: Select[*tuple[Any, ...]]
-    text: Callable[[Row[Any]], str]
-
-    @property
-    def ids(self) -> Select[Any]:
-        """The ids alone."""
-        return self.query.with_only_columns(self.id)
-
-    def key(self, model: str, row: Row[Any]) -> str:
-        """The hash of all that an embedding depends on."""
-        told = f"{model}\0{self.template}\0{self.text(row)}"
-        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import sys
 from datetime import timedelta
 
 from components.cache import redis_cache
-from components.crawl import Crawler
+from components.crawl.crawler import Crawler
 from components.database import engine
 from components.estate.jobs import collect_market_data
 

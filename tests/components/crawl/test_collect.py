@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.cache import redis_cache
-from components.crawl import BudgetAway, Crawler
 from components.crawl.collect import CollectionFault
+from components.crawl.crawler import BudgetAway, Crawler
 from components.crawl.tables import HOSTS
 from components.database import engine, transaction
 from components.estate import seed

@@ -312,7 +312,7 @@ def test_a_worker_that_fails_late_takes_those_before_it_back(tmp_path: Path) -> 
         told = service.reload()
         assert told.returncode == 1
         assert "ValueError: boom" in told.stderr
-        assert "1 replaced workers went back; startup SQL that was applied stays" in told.stderr
+        assert "1 replaced worker went back; startup SQL that was applied stays" in told.stderr
         assert service.words(30) == {"first"}
         assert "reload refused" in service.log
 

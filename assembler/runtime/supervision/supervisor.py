@@ -459,7 +459,8 @@ class Supervisor:
                 logger.error("a worker cannot go back: %s", error)  # noqa: TRY400  # of another process
         if lost:
             return f"{lost} of {len(replaced)} replaced workers could not go back, and serve on"
-        return f"{len(replaced)} replaced workers went back; startup SQL that was applied stays"
+        workers = "worker" if len(replaced) == 1 else "workers"
+        return f"{len(replaced)} replaced {workers} went back; startup SQL that was applied stays"
 
     async def _replace(
         self, number: int, snapshot: Snapshot, *, is_trial: bool = False

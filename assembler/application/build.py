@@ -20,9 +20,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from assembler.application.middleware import Application, seal
+from assembler.application.middleware import Application, scoped_stack, seal
 from assembler.application.mount import SlashMount
 from assembler.application.route_index import IndexReport, index_routes
+from assembler.application.route_scope import RouteScope, ScopeRemainder
 from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.span import Span
@@ -76,6 +77,7 @@ class _Builder:
         self.app = _empty_application(plan)
         self.assembly = self.app.state.assembly = Assembly(plan.name, plan.hash)
         self.objects = Objects(plan, self.app)
+        self.scopes: list[tuple[Component, RouteScope]] = []
 
     def build(self, given: dict[str, Any]) -> FastAPI:
         self.configure_logging()
@@ -100,6 +102,7 @@ class _Builder:
             self.plan.secrets.scrub,
             raise_unhandled=self.plan.manifest.app.raise_unhandled,
         )
+        self.close_scopes()
         raise_faults(self.objects.faults)
         router: Any = self.app.router
         router.middleware_stack = _PlainPaths(router.middleware_stack)
@@ -193,16 +196,52 @@ class _Builder:
             value = self.lazy_mount(component) if is_lazy else self.objects.made(component)
             if value is MISSING:
                 continue
+            routes = self.app.router.routes
+            begun = len(routes)
             if component.role == "mount":
                 mount = SlashMount(component.entry.mount, value, name=component.entry.name)
-                self.app.router.routes.append(mount)
+                routes.append(mount)
                 mounts.append((component, mount))
             elif component.role == "endpoint":
                 self.add_endpoint(component, value)
             else:
                 self.include(component, value)
-            self.assembly.owners.setdefault(id(self.app.router.routes[-1]), component.id)
+            for route in routes[begun:]:
+                self.assembly.owners.setdefault(id(route), component.id)
+            if component.scoped or component.entry.host is not None:
+                self.enclose(component, begun)
         return mounts
+
+    def enclose(self, component: Component, begun: int) -> None:
+        """Put the routes of an entry, which begin there, into a scope of their own."""
+        routes = self.app.router.routes
+        scope = RouteScope(
+            routes[begun:],
+            host=component.entry.host,
+            redirect_slashes=self.app.router.redirect_slashes,
+        )
+        routes[begun:] = [scope]
+        self.assembly.owners[id(scope)] = component.id
+        if component.scoped:
+            self.scopes.append((component, scope))
+
+    def close_scopes(self) -> None:
+        """Build the stacks of scopes, once that of the application is there."""
+        for component, scope in self.scopes:
+            layers: dict[Middleware, Component] = {}
+            handlers: dict[Any, Any] = {}
+            for item in component.scoped:
+                if item.role == "handler":
+                    handlers[item.caught] = self.objects.made(item)
+                else:
+                    arguments = self.objects.arguments(item) or {}
+                    layers[Middleware(item.target.value, **arguments)] = item
+            told = partial(self.note_layer, layers=layers)
+            if MISSING not in handlers.values():
+                scope.stack = scoped_stack(self.app, scope.router, list(layers), handlers, told)
+            if component.role == "router" and component.entry.prefix:
+                remainder = ScopeRemainder(scope, component.entry.prefix)
+                self.app.router.routes.append(remainder)
 
     def lazy_mount(self, component: Component) -> ASGIApp:
         from assembler.runtime.lazy_mount import LazyMount, maker  # noqa: PLC0415  # few manifests have one

@@ -32,10 +32,12 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI
+from fastapi.exceptions import ValidationException
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,6 +48,9 @@ logger = logging.getLogger("assembler.error")
 
 EXCHANGE = "assembler.exchange"
 """The key of a scope under which layers find the `Exchange` of their request."""
+
+ENTRIES = "entries"
+"""The attribute of a route that holds others, which are those of the application all the same."""
 
 _TRAIL = "assembler.trail"
 _LAST = (Exception, 500)
@@ -72,6 +77,24 @@ class Application(FastAPI):
     """
 
     _seal: "_Seal | None" = None
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, with the routes that stand in a scope of their own."""
+        if not any(hasattr(route, ENTRIES) for route in self.routes):
+            return super().openapi()
+        view = copy.copy(self)  # the same application, its scopes opened
+        view.router = copy.copy(self.router)
+        view.router.routes = [
+            each for route in self.routes for each in getattr(route, ENTRIES, (route,))
+        ]
+        document = FastAPI.openapi(view)
+        for name in (
+            "openapi_schema",
+            "_openapi_routes_version",
+        ):  # by which FastAPI knows it again
+            if name in vars(view):
+                setattr(self, name, vars(view)[name])
+        return document
 
     def build_middleware_stack(self) -> ASGIApp:
         """Build Starlette's stack around places and a boundary."""
@@ -226,7 +249,8 @@ class ExceptionBoundary:
             handler = self._meant_for(error) if is_of_layer and not exchange.status else None
             is_answered = handler is not None
             was_begun = exchange.status > 0
-            if handler is None and not (was_begun and _is_logged(error)):
+            is_told = _is_logged(error) or getattr(exchange, "settled", None) is error
+            if handler is None and not (was_begun and is_told):
                 handler = self._handlers.get(Exception) or self._handlers.get(500)
                 self._report(handler, error, scope, begun=was_begun)
             response = await self._response(handler, _sole(error) if is_answered else error, scope)
@@ -238,7 +262,8 @@ class ExceptionBoundary:
         if is_answered:
             return True
         is_quiet = not self._raise_unhandled or _TRAIL in scope
-        return is_quiet and not was_begun and isinstance(error, Exception)
+        is_of_others = was_begun and getattr(exchange, "settled", None) is not error
+        return is_quiet and not is_of_others and isinstance(error, Exception)
 
     def _meant_for(self, error: BaseException) -> Handler | None:
         """Find a handler by status, then by class, `Exception` aside."""
@@ -292,6 +317,116 @@ class ExceptionBoundary:
         _mark_as_logged(error)
 
 
+SCOPED_DEPTH = 1_000_000
+"""Where the places of a route's own layers begin: deeper than those of the application."""
+
+
+def scoped_stack(
+    app: Application,
+    inner: ASGIApp,
+    layers: list[Middleware],
+    handlers: Mapping[Any, Handler],
+    failed: Failed,
+) -> ASGIApp:
+    """Build the stack of one route of `app` around `inner`, its layers and handlers inside the app's.
+
+    A handler of the application answers where the route has none for it, and does so inside the
+    layers of the route, so that a 404 has their headers, too.
+    """
+    assert app._seal is not None  # noqa: SLF001, S101  # of this module, once the app is sealed
+    mine = dict(handlers)
+    classes = tuple(key for key in mine if isinstance(key, type) and key is not Exception)
+    theirs = {
+        key: handler
+        for key, handler in app.exception_handlers.items()
+        if key not in _LAST
+        and not _is_covered(key, classes, is_all=not mine.keys().isdisjoint(_LAST))
+    }
+    inside = {**theirs, **{key: handler for key, handler in mine.items() if key is not Exception}}
+    if 500 in app.exception_handlers:  # for an HTTPException of that status
+        inside.setdefault(500, app.exception_handlers[500])
+    stack = ExceptionMiddleware(inner, handlers=inside)
+    made = _Seal(failed, app._seal.scrub, raise_unhandled=app._seal.raise_unhandled)  # noqa: SLF001  # as above
+    around: ASGIApp = stack
+    for depth in range(len(layers), 0, -1):
+        layer = layers[depth - 1]
+        relay = _relay_for(layer.cls)
+        around = made.factory(layer)(_Waypoint(around, depth=SCOPED_DEPTH + depth, relay=relay))
+    made.failed = _raised
+    return ScopeBoundary(
+        around,
+        depth=SCOPED_DEPTH + len(layers),
+        handlers={**theirs, **mine},
+        last=mine.get(Exception) or mine.get(500),
+        scrub=app._seal.scrub,  # noqa: SLF001  # as above
+        raise_unhandled=app._seal.raise_unhandled,  # noqa: SLF001  # as above
+        debug=app.debug,
+    )
+
+
+def _is_covered(key: Any, classes: tuple[type, ...], *, is_all: bool) -> bool:
+    """Tell whether a route's own handlers come before the app's one for `key`.
+
+    Those of `classes` do for what is one of them, and one for `Exception`, where `is_all`, for what
+    is no answer of FastAPI's own.
+    """
+    if isinstance(key, int):
+        return any(issubclass(HTTPException, each) for each in classes)
+    answers = (HTTPException, WebSocketException, ValidationException)
+    return issubclass(key, classes) or (is_all and not issubclass(key, answers))
+
+
+class ScopeBoundary(ExceptionBoundary):
+    """The outermost place of a route's own stack: answers what a handler is meant for, no more.
+
+    What nobody inside has answered, and no handler of the route is for, leaves through the layers of
+    the application, whose boundary answers it through those of the route.
+    """
+
+    def __init__(self, app: ASGIApp, *, last: Handler | None, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._last = last
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = scope.get(EXCHANGE)
+        if scope["type"] != "http" or exchange is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except BaseException as error:
+            if not await self._is_answered(exchange, error, scope, receive, send):
+                raise
+
+    async def _is_answered(
+        self, exchange: "Exchange", error: BaseException, scope: Scope, receive: Receive, send: Send
+    ) -> bool:
+        """Answer `error` where a handler is meant for it; tell whether it ends here."""
+        is_gone = isinstance(_sole(error), ClientDisconnect)
+        if is_gone or isinstance(error, GeneratorExit) or _is_own_cancellation(error):
+            return False
+        stops = exchange.stops if exchange.error is error else []
+        is_of_layer = self._depth > SCOPED_DEPTH and (not stops or stops[0].depth < self._depth)
+        handler = self._meant_for(error) if is_of_layer else None
+        last = self._last if isinstance(error, Exception) else None
+        if exchange.status or (handler is None and last is None):
+            return False
+        scope = stops[0].scope if stops else scope
+        tokens = _restored(exchange.context) if stops else []
+        try:
+            if handler is None:
+                self._report(last, error, scope, begun=False)
+            sole = _sole(error) if handler is not None else error
+            response = await self._response(handler or last, sole, scope)
+            await exchange.answer(response, list(stops), scope, receive, around=send)
+        finally:
+            for token in reversed(tokens):
+                token.var.reset(token)
+        if handler is None:
+            exchange.settled = error
+        return handler is not None
+
+
 class Exchange:
     """One request at the boundary: the `send` of the server, and what became of the exception.
 
@@ -300,8 +435,9 @@ class Exchange:
 
     __slots__ = (
         *("_headers", "_patience", "_said", "_send"),
-        *("context", "ends", "error", "status", "stops"),
+        *("context", "ends", "error", "settled", "status", "stops"),
     )
+    settled: BaseException
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -310,7 +446,8 @@ class Exchange:
         """The status that has reached the server, 0 before that."""
         self.ends: list[Callable[[int], None]] | None = None
         self.error: BaseException | None = None
-        # Made when they are needed: `_headers` at the start, `context` and `stops` when an exception
+        # Made when they are needed: `settled`, what a route's own handler for `Exception` has answered
+        # and raised on; `_headers` at the start, `context` and `stops` when an exception
         # passes, `_patience` when it is answered.
 
     def __call__(self, message: Message) -> Awaitable[None]:
@@ -350,14 +487,19 @@ class Exchange:
         self.stops.append(_Stop(depth, scope, send))
 
     async def answer(
-        self, response: ASGIApp, stops: "list[_Stop]", scope: Scope, receive: Receive
+        self,
+        response: ASGIApp,
+        stops: "list[_Stop]",
+        scope: Scope,
+        receive: Receive,
+        around: Send | None = None,
     ) -> None:
-        """Send `response` through the places that the exception has passed.
+        """Send `response` through the places that the exception has passed, and `around` those.
 
         A layer that holds back the start of another answer is no way for this one.
         """
         self._patience: list[anyio.CancelScope] = []
-        outer: Send = self
+        outer: Send = self if around is None else around
         for stop in reversed(stops):
             # A layer that has nothing to edit hands on what it was given: that is turned once.
             if isinstance(stop.send, _Relay) and stop.send is not outer:
@@ -437,7 +579,7 @@ class _Waypoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         trail = scope.get(_TRAIL)
-        if trail is not None:
+        if trail is not None and self._depth < SCOPED_DEPTH:
             trail.append((self._depth, dict(scope)))
         if self._relay is not None and scope["type"] == "http":
             send = self._relay(send)

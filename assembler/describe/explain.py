@@ -36,6 +36,7 @@ class ListedRoute:
     endpoint: str
     dependencies: tuple[str, ...]
     matches: Any
+    scope: Component | None = None  # the entry whose own layers, handlers or host it has
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keys that programs read."""
@@ -45,6 +46,7 @@ class ListedRoute:
             "methods": list(self.methods),
             "endpoint": self.endpoint,
             "dependencies": list(self.dependencies),
+            **(_scope_of(self.scope) if self.scope is not None else {}),
         }
 
 
@@ -52,20 +54,24 @@ def routes_of(plan: Plan, app: FastAPI) -> list[ListedRoute]:
     """List the routes in the order in which they are tried."""
     owners = app.state.assembly.owners
     mounts = {part.id: part.target.path for part in plan.routes if part.role == "mount"}
+    scopes = {part.id: part for part in plan.routes if part.scoped or part.entry.host}
     found = []
-    for owner in app.router.routes:
-        for context in iter_route_contexts([owner]):
-            entry = owners.get(id(owner))
-            answering = context.endpoint or getattr(context.route, "app", context.route)
-            route = ListedRoute(
-                id=entry or context.name or "",
-                path=plan.secrets.scrub(context.path or "/"),
-                methods=tuple(sorted(context.methods or ())) or (_kind(context.original_route),),
-                endpoint=mounts.get(entry) or _name_of(answering),
-                dependencies=tuple(dict.fromkeys(_dependencies(context))),
-                matches=context.matches,
-            )
-            found.append(route)
+    for holder in app.router.routes:
+        for owner in getattr(holder, ENTRIES, (holder,)):
+            for context in iter_route_contexts([owner]):
+                entry = owners.get(id(owner))
+                answering = context.endpoint or getattr(context.route, "app", context.route)
+                methods = tuple(sorted(context.methods or ()))
+                route = ListedRoute(
+                    id=entry or context.name or "",
+                    path=plan.secrets.scrub(context.path or "/"),
+                    methods=methods or (_kind(context.original_route),),
+                    endpoint=mounts.get(entry) or _name_of(answering),
+                    dependencies=tuple(dict.fromkeys(_dependencies(context))),
+                    matches=partial(_within, holder, context.matches),
+                    scope=scopes.get(entry),
+                )
+                found.append(route)
     return found
 
 
@@ -111,6 +117,28 @@ def answering(routes: list[ListedRoute], scope: Scope) -> ListedRoute | None:
 
 
 _SERVER = ("host", "port", "workers")
+ENTRIES = "entries"  # of a route that holds those of an entry (`assembler.application.route_scope`)
+
+
+def _within(holder: Any, matches: Any, scope: Scope) -> Any:
+    """Ask a route, where the host is the one of its entry."""
+    hosted = getattr(holder, "hosted", None)
+    child = {} if hosted is None else hosted(scope)
+    return (Match.NONE, {}) if child is None else matches({**scope, **child})
+
+
+def _scope_of(component: Component) -> dict[str, Any]:
+    """Return what an entry has of its own."""
+    facts: dict[str, Any] = {}
+    if component.entry.host is not None:
+        facts["host"] = component.entry.host
+    layers = [_entry(item) for item in component.scoped if item.role == "middleware"]
+    handlers = [
+        {"id": item.id, "catch": item.entry.catch, "use": item.target.path}
+        for item in component.scoped
+        if item.role == "handler"
+    ]
+    return {**facts, "middleware": layers, "handlers": handlers}
 
 
 def _kind(route: Any) -> str:
@@ -186,7 +214,7 @@ def _outcome(app: FastAPI, routes: list[ListedRoute], method: str, path: str) ->
     full = [(route, child) for route, match, child in matches if match is Match.FULL]
     if not full:
         partial = [route for route, match, _ in matches if match is Match.PARTIAL]
-        answer = _refusal(app, routes, scope, partial)
+        answer = _refusal(app, routes, scope, partial) + _refused_within(app, scope)
         return {"route": None, "shadowed": [], "answer": answer}
     (route, child), *others = full
     won = route.as_dict()
@@ -194,6 +222,16 @@ def _outcome(app: FastAPI, routes: list[ListedRoute], method: str, path: str) ->
     if route.methods == ("MOUNT",):
         won["inside"] = get_route_path({**scope, **child})
     return {"route": won, "shadowed": [other.as_dict() for other, _ in others], "answer": None}
+
+
+def _refused_within(app: FastAPI, scope: Scope) -> str:
+    """Say whose own layers a refusal passes: those of the entry whose prefix the path lies below."""
+    for holder in app.router.routes:
+        remainder = getattr(holder, "scope", None)
+        if remainder is not None and holder.matches(dict(scope))[0] is not Match.NONE:
+            owner = app.state.assembly.owners.get(id(remainder))
+            return f", through the layers of `{owner}`"
+    return ""
 
 
 def _refusal(
@@ -228,6 +266,11 @@ def _asked(route: ListedRoute, scope: Scope) -> tuple[Match, Scope]:
 
 
 def _scope(app: FastAPI, method: str, path: str) -> Scope:
+    """Return what a server would; a path may be a whole URL, whose host counts then."""
+    host = ""
+    if path.startswith(("http://", "https://")):
+        host, _, path = path.partition("://")[2].partition("/")
+        path = f"/{path}"
     path, _, query = path.partition("?")
     return {
         "type": "websocket" if method == "WEBSOCKET" else "http",
@@ -236,7 +279,7 @@ def _scope(app: FastAPI, method: str, path: str) -> Scope:
         "raw_path": path.encode("utf-8", "surrogateescape"),
         "root_path": app.root_path,
         "query_string": query.encode("utf-8", "surrogateescape"),
-        "headers": [],
+        "headers": [(b"host", host.encode("latin-1", "replace"))] if host else [],
         "app": app,
         "router": app.router,
     }

@@ -69,9 +69,16 @@ def _drawn(facts: Facts) -> Iterator[str]:
 def _drawn_routes(facts: Facts) -> Iterator[str]:
     if "routes" in facts:
         lines = list(_aligned([(_title(one), one["endpoint"]) for one in facts["routes"]]))
-        for line in lines[:-1]:
-            yield f"  ├─▶ {line}"
-        yield f"  ╰─▶ {lines[-1]}" if lines else "  ╰─▶ no routes"
+        above: Facts = {}
+        for line, route in zip(lines, facts["routes"], strict=True):
+            is_last = route is facts["routes"][-1]
+            yield f"  {'╰' if is_last else '├'}─▶ {line}"
+            if route["id"] != above.get("id"):
+                edge = " " if is_last else "│"
+                yield from (f"  {edge}     {more}" for more in _aligned(list(_scope(route))))
+            above = route
+        if not lines:
+            yield "  ╰─▶ no routes"
     elif facts["route"]:
         route = facts["route"]
         yield f"  ╰─▶ {_title(route)}  {route['endpoint']}"
@@ -86,10 +93,21 @@ def _details(route: Facts, facts: Facts) -> Iterator[tuple[str, str]]:
         yield "where", f"{name} = {json.dumps(value, ensure_ascii=False)}"
     if "inside" in route:
         yield "inside", route["inside"]
+    yield from _scope(route)
     for name in route["dependencies"]:
         yield "after", name
     for other in facts["shadowed"]:
         yield "shadows", f"{_title(other)}  {other['endpoint']}"
+
+
+def _scope(route: Facts) -> Iterator[tuple[str, str]]:
+    """Yield what a route has of its own: its host, its layers from outside in, its handlers."""
+    if "host" in route:
+        yield "host", route["host"]
+    for layer in route.get("middleware", ()):
+        yield "through", _named(layer)
+    for handler in route.get("handlers", ()):
+        yield "raised", f"{handler['catch']}  {handler['use']}"
 
 
 def _charted(facts: Facts) -> Iterator[str]:
@@ -103,7 +121,12 @@ def _charted(facts: Facts) -> Iterator[str]:
         last = f"layer{index}"
     for index, route in enumerate(facts.get("routes") or filter(None, [facts["route"]])):
         yield f"route{index}[{_label(_title(route) + '  ' + route['endpoint'])}]"
-        yield f"{last} --> route{index}"
+        inner = last
+        for place, layer in enumerate(route.get("middleware", ())):
+            yield f"scoped{index}_{place}[{_label(_named(layer))}]"
+            yield f"{inner} --> scoped{index}_{place}"
+            inner = f"scoped{index}_{place}"
+        yield f"{inner} --> route{index}"
     if facts.get("answer"):
         yield f"answer[{_label(facts['answer'])}]"
         yield f"{last} --> answer"

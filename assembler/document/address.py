@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.nodes import MappingNode, Node, NodePath, SequenceNode
-from assembler.document.sections import ENTRY_LISTS, entry_id
+from assembler.document.sections import entry_id, list_at
 
 
 class UnknownEntry(UsageError):  # noqa: N818  # named for what an address has
@@ -50,7 +50,7 @@ def address_of(root: MappingNode, path: NodePath) -> str:
         here = path[:index]
         if isinstance(node, SequenceNode) and isinstance(segment, int):
             node = node.items[segment]
-            names.append((here in ENTRY_LISTS and entry_id(here, node)) or str(segment))
+            names.append((list_at(here) and entry_id(here, node)) or str(segment))
         elif isinstance(node, MappingNode):
             node = node.members[str(segment)].value
             names.append(str(segment))
@@ -89,7 +89,7 @@ def _step(
 
 def _indices(node: SequenceNode, path: NodePath) -> dict[str, int]:
     """Return what each item is called: its id in a list of entries, else its index."""
-    has_ids = path in ENTRY_LISTS
+    has_ids = list_at(path) is not None
     return {
         (has_ids and entry_id(path, item)) or str(index): index
         for index, item in enumerate(node.items)
@@ -106,7 +106,7 @@ def _meant(node: Node | None, path: NodePath, rest: str) -> tuple[str, str | Non
     items = node.items if isinstance(node, SequenceNode) else ()
     keys = {key for item in items if isinstance(item, MappingNode) for key in item.members}
     parts = rest.split(".")
-    if path not in ENTRY_LISTS:
+    if list_at(path) is None:
         return parts[0], None
     ids = [name for item in items if (name := entry_id(path, item))]
     for length in range(len(parts), 0, -1):

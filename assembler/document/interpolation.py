@@ -25,7 +25,7 @@ from assembler.document.provenance import (
     plain_of,
     text_of,
 )
-from assembler.document.sections import ENTRY_PATHS
+from assembler.document.sections import ENTRY_PATHS, list_at
 
 _BODY = re.compile(
     r"(?P<object>settings|resources)\.(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
@@ -41,7 +41,7 @@ _PATHS_BY_NAME = {
     *("use", "id", "catch", "mount", "extends", "on_degraded"),
     *("default_response_class", "generate_unique_id_function", "webhooks"),
 }
-_OF_ROUTES = {"path", "methods", "name", "frontend"}
+_OF_ROUTES = {"host", "path", "methods", "name", "frontend"}
 _PATHS_IN_LISTS = {"dependencies", "callbacks"}
 
 
@@ -240,6 +240,8 @@ def _reference(text: str, body: str) -> Reference:
 def _is_structure(path: NodePath) -> bool:
     """Tell whether a section, an entry or a `with` stands there: no value may bring a structure."""
     if len(path) == 1 or path[-1] in {"with", "dependencies", "callbacks"}:
+        return True
+    if list_at(path) or list_at(path[:-1]):
         return True
     if path in ENTRY_PATHS or path[:-1] in ENTRY_PATHS:
         return True

@@ -30,7 +30,7 @@ from assembler.document.nodes import (
     walk,
 )
 from assembler.document.project import Project, project_of
-from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, SECTIONS, entry_id, whole_entry
+from assembler.document.sections import ENTRY_PATHS, SECTIONS, entry_id, list_at, whole_entry
 
 _Word = Literal["$before", "$after"]
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
@@ -112,11 +112,7 @@ class _Merger:
     def value(self, base: Node, layer: Node, path: NodePath) -> Node:
         if isinstance(base, MappingNode) and isinstance(layer, MappingNode):
             return self.mapping(base, layer, path)
-        if (
-            path in ENTRY_LISTS
-            and isinstance(base, SequenceNode)
-            and isinstance(layer, SequenceNode)
-        ):
+        if list_at(path) and isinstance(base, SequenceNode) and isinstance(layer, SequenceNode):
             return self.entries(base, layer, path)
         is_empty = isinstance(layer, ScalarNode) and layer.value is None
         if is_empty and not isinstance(base, ScalarNode) and _is_section(path):
@@ -130,7 +126,7 @@ class _Merger:
             if all(merged.members.get(key) is member for key, member in layer.members.items()):
                 merged = layer  # nothing below changed: one tree in memory instead of two
             return self.without_directives(merged, ("$replace",))
-        if path in ENTRY_LISTS and isinstance(layer, SequenceNode):
+        if list_at(path) and isinstance(layer, SequenceNode):
             return self.entries(SequenceNode((), layer.span), layer, path)
         return layer
 
@@ -236,7 +232,13 @@ class _Merger:
 
 
 def _is_section(path: NodePath) -> bool:
-    return path[-1] == "with" or path in ENTRY_PATHS or (len(path) == 1 and path[0] in SECTIONS)
+    is_list = list_at(path) is not None
+    return (
+        is_list
+        or path[-1] == "with"
+        or path in ENTRY_PATHS
+        or (len(path) == 1 and path[0] in SECTIONS)
+    )
 
 
 def _naming(entry: Node) -> Span:

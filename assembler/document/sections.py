@@ -51,6 +51,8 @@ ENTRIES: Mapping[str, EntrySection] = MappingProxyType(
 ENTRY_LISTS = frozenset(section.path for section in _TABLE if not section.is_mapping)
 ENTRY_PATHS = frozenset(section.path for section in _TABLE)
 _SHORT = frozenset(section.path for section in _TABLE if section.is_short)
+SCOPED = ("middleware", "exception_handlers")
+"""The lists that a route may have of its own."""
 # Those at the top, where no value means an empty one.
 SECTIONS = frozenset({str(section.path[0]) for section in _TABLE}) | {
     "app",
@@ -73,7 +75,7 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
     given = _text(entry, "id")
     if given is not None:
         return given
-    if path == ("exception_handlers",):
+    if path[-1] == "exception_handlers":
         return _text(entry, "catch")
     if path == ("routes",):
         prefix = _text(entry, "prefix")
@@ -85,6 +87,14 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
             or (f"frontend {prefix or '/'}" if "frontend" in entry.members else None)
         )
     return _text(entry, "use") or ("sql" if "sql" in entry.members else None)
+
+
+def list_at(path: NodePath) -> NodePath | None:
+    """Return the section whose entries the list at `path` has, a route's own included, or None."""
+    if path in ENTRY_LISTS:
+        return path
+    is_scoped = len(path) == 3 and path[0] == "routes" and path[2] in SCOPED
+    return path[2:] if is_scoped else None
 
 
 def whole_entry(path: NodePath, entry: Node) -> Node:

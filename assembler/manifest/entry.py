@@ -107,11 +107,12 @@ _ROUTER = (
     *("use", "with", "prefix", "tags", "dependencies", "responses", "deprecated"),
     *("include_in_schema", "default_response_class"),
 )
+_SCOPE = ("host", "middleware", "exception_handlers")
 KEYS_OF = {
-    "mount": ("a mount", ("mount", "use", "with", "name", "lazy", "warmup")),
-    "path": ("an endpoint", ("path", "methods", "name", *_ROUTER[:2], *_ROUTER[3:])),
+    "mount": ("a mount", ("mount", "use", "with", "name", "lazy", "warmup", *_SCOPE)),
+    "path": ("an endpoint", ("path", "methods", "name", *_ROUTER[:2], *_ROUTER[3:], *_SCOPE)),
     "frontend": ("a frontend", ("frontend", "prefix")),
-    "": ("a router", _ROUTER),
+    "": ("a router", (*_ROUTER, *_SCOPE)),
 }
 """What a route is by the key that says so, and the keys that it takes beside `id`."""
 
@@ -190,6 +191,21 @@ class Route(Section):
         min_length=1,
         description="A folder with an index, relative to this manifest, for what no route answers below `prefix`: the files of a single-page app.",
         examples=["web/dist"],
+    )
+
+    host: str | None = Field(
+        None,
+        min_length=1,
+        description="A pattern of the Host header, without a port: for other hosts the route is not there.",
+        examples=["api.example.com", "{tenant}.example.com"],
+    )
+    middleware: list[Middleware] = Field(
+        [],
+        description="Layers of this route alone, inside those of the application, the outermost first. A 404 or 405 below its path passes them too.",
+    )
+    exception_handlers: list[Handler] = Field(
+        [],
+        description="Handlers of this route alone; what they do not catch goes to those of the application.",
     )
 
     @model_validator(mode="after")

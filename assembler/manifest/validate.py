@@ -21,7 +21,7 @@ from assembler.diagnostics.span import Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.interpolation import Resolver
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, locate
-from assembler.document.sections import ENTRY_LISTS, SECTIONS, entry_id
+from assembler.document.sections import ENTRY_LISTS, SCOPED, SECTIONS, entry_id
 from assembler.manifest import Manifest
 from assembler.manifest.app import other_word
 from assembler.manifest.coerce import convert
@@ -80,10 +80,25 @@ def _entries(
         for index, entry in enumerate(section if isinstance(section, list) else ()):
             if isinstance(entry, dict):
                 yield entry, entry_id(path, locate(node, (index,))[0])
+    yield from _scoped(root, data)
     resources = data.get("resources")
     for name, entry in (resources if isinstance(resources, dict) else {}).items():
         if isinstance(entry, dict):
             yield entry, name
+
+
+def _scoped(root: MappingNode, data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Yield the entries that routes have of their own; a list without a value is an empty one."""
+    routes = data.get("routes")
+    for index, route in enumerate(routes if isinstance(routes, list) else ()):
+        for key in SCOPED if isinstance(route, dict) else ():
+            if route.get(key, ()) is None:
+                del route[key]
+            found = route.get(key)
+            path: NodePath = ("routes", index, key)
+            for at, entry in enumerate(found if isinstance(found, list) else ()):
+                if isinstance(entry, dict):
+                    yield entry, entry_id(path, locate(root, (*path, at))[0])
 
 
 def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str, told: int) -> Diagnostic:

@@ -59,6 +59,7 @@ class Component:
     span: Span
     node: Node = field(repr=False)
     dependencies: "tuple[Component, ...]" = ()
+    scoped: "tuple[Component, ...]" = ()  # the layers and handlers that a route has of its own
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)  # FastAPI's, of a route
     caught: Any = None  # an exception class or a status, of a handler
     needs: Mapping[str, Need] = field(default_factory=dict)  # parameters that are given each time
@@ -175,6 +176,7 @@ class ResolvedEntry:
     called: bool  # with the options; else the target stands for itself
     caught: Any
     dependencies: "tuple[ResolvedEntry, ...]"
+    scoped: "tuple[ResolvedEntry, ...]" = ()
 
     @property
     def is_listener(self) -> bool:
@@ -207,11 +209,12 @@ class ResolvedEntry:
             faults += [*refused, *found]
             faults += [_supplied(name, node) for name in data if name in of_job]
             faults += self._untold() if self.is_listener else ()
-        dependencies = []
-        for item in self.dependencies:
-            component, found = item.checked(checker, resolver)
-            dependencies.append(component)
-            faults += found
+        inner: list[list[Component]] = [[], []]
+        for made, items in zip(inner, (self.dependencies, self.scoped), strict=True):
+            for item in items:
+                component, found = item.checked(checker, resolver)
+                made.append(component)
+                faults += found
         component = Component(
             role=self.role,
             entry=self.entry,
@@ -220,7 +223,8 @@ class ResolvedEntry:
             called=self.called,
             span=self.span,
             node=self.node,
-            dependencies=tuple(dependencies),
+            dependencies=tuple(inner[0]),
+            scoped=tuple(inner[1]),
             caught=self.caught,
             needs=needs,
         )
@@ -342,6 +346,21 @@ def _is_a(declared: type, wanted: type) -> bool:
         return issubclass(declared, wanted)
     except TypeError:
         return True
+
+
+def resolve_scope(
+    root: MappingNode, targets: Targets, path: NodePath, entry: Any
+) -> tuple[tuple[ResolvedEntry, ...], list[Diagnostic]]:
+    """Find what the layers and handlers name that a route has of its own."""
+    found: list[ResolvedEntry] = []
+    faults: list[Diagnostic] = []
+    roles: dict[str, Role] = {"middleware": "middleware", "exception_handlers": "handler"}
+    for key, role in roles.items():
+        for index, item in enumerate(getattr(entry, key)):
+            resolved, refused = resolve_entry(root, targets, role, (*path, key, index), item)
+            found.append(resolved)
+            faults += refused
+    return tuple(found), [*faults, *hidden(found)]
 
 
 def _misuse(
@@ -512,7 +531,10 @@ def hidden(parts: list[ResolvedEntry]) -> Iterator[Diagnostic]:
     first: dict[Any, ResolvedEntry] = {}
     for part in parts:
         if part.role == "mount":
-            key, message = part.entry.mount, f"two mounts stand at `{part.entry.mount}`"
+            key, message = (
+                (part.entry.mount, part.entry.host),
+                f"two mounts stand at `{part.entry.mount}`",
+            )
         elif part.caught is not None:
             key, message = part.caught, f"two handlers catch `{part.entry.catch}`"
         else:

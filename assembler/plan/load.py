@@ -33,6 +33,7 @@ from assembler.plan.component import (
     hidden,
     made_too_late,
     resolve_entry,
+    resolve_scope,
     too_late,
 )
 from assembler.plan.deferred import LateTargets, with_late
@@ -194,8 +195,12 @@ class _Planner:
             is_late = self.is_late(role, entry)
             targets = LateTargets(self.imports) if is_late else self.targets
             resolved, refused = resolve_entry(self.root, targets, role, path, entry)
-            found.append(resolved)
             faults += refused
+            if path[0] == "routes":
+                scoped, refused = resolve_scope(self.root, self.targets, path, entry)
+                resolved = replace(resolved, scoped=scoped)
+                faults += refused
+            found.append(resolved)
         return found, faults
 
     def is_late(self, role: Role, entry: Any) -> bool:
@@ -270,7 +275,8 @@ class _Planner:
         alone = check_single_process(
             manifest, self.root, lambda name: self.is_single(resolved, declared, name)
         )
-        late = (*made_too_late(made), *self.sections_too_early(made))
+        scoped = (inner for part in made for inner in part.scoped)
+        late = (*made_too_late((*made, *scoped)), *self.sections_too_early(made))
         self.refuse([*faults, *found, *jobs, *alone, *late, *check_engines(sql, declared)])
         advice = arranged(fault for fault in faults if fault.severity == "warning")
         paths = (

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from assembler.document.nodes import NodePath
-from assembler.document.sections import ENTRY_LISTS
+from assembler.document.sections import list_at
 from assembler.manifest.duration import DURATION_SCHEMA, duration_text
 
 Schema = dict[str, Any]
@@ -129,7 +129,7 @@ class Shaper:
         shaped = {key: item for key, item in schema.items() if key != "title"}
         if "items" in schema:
             at, items = (*path, ITEM), schema["items"]
-            if path in ENTRY_LISTS:
+            if list_at(path):
                 shaped["items"] = self.form(items, at, merges=True, refers=False)
             elif isinstance(items, dict):
                 shaped["items"] = self.value(items, at, merges=False, refers=refers)
@@ -159,7 +159,7 @@ class Shaper:
             shaped["patternProperties"] = {pattern: self.value(item, **inside)}
         shaped.pop("propertyNames", None)  # the directives are no such names
         if merges:
-            properties |= _DIRECTIVES | (_PLACES if path[:-1] in ENTRY_LISTS else {})
+            properties |= _DIRECTIVES | (_PLACES if list_at(path[:-1]) else {})
             if "required" in shaped:
                 self.required[path] = shaped.pop("required")
         if properties:

@@ -143,7 +143,7 @@ def _refine(models: dict[str, Schema]) -> None:
             for form in said.get("anyOf", [said]):
                 if form.get("type") == "string":
                     form["not"] = {"pattern": r"\$\{"}
-    for key in ("name", "frontend", "path"):
+    for key in ("name", "frontend", "path", "host"):
         text = models["Route"]["properties"][key]["anyOf"][0]
         text["not"] = {"pattern": r"\$\{"}
     app = models["App"]
@@ -247,7 +247,7 @@ def _components(plan: Plan) -> Iterator[Component]:
     sections = (plan.resources, plan.middleware, plan.handlers, plan.configure, plan.routes)
     steps = (plan.finish, plan.lifespan, plan.startup, plan.jobs, plan.background, plan.shutdown)
     for component in chain(plan.app.dependencies, *sections, *steps):
-        for part in (component, *component.dependencies):
+        for part in (component, *component.dependencies, *component.scoped):
             if part.called and type(part.entry).__name__ in _PLACES:
                 yield part
 

@@ -90,7 +90,7 @@ def check_routes(
                 "path-hidden", message, span, notes=(note,), help=remedy, severity="warning"
             )
             break
-        if component.role == "mount":
+        if component.role == "mount" and component.entry.host is None:
             mounts.append(component)
 
 

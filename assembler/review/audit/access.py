@@ -90,6 +90,8 @@ def _guarded(subject: Subject, item: Item) -> bool:
         or subject.role(item) in _GUARDS
     ):
         return True
+    if any(subject.role(layer) in _GUARDS for layer in subject.scope_of(item)):
+        return True
     is_mount = item.node.get("mount") is not None
     if item.dependencies or (subject.section("app").dependencies and not is_mount):
         return True

@@ -18,7 +18,7 @@ _REFUSING = frozenset(
 
 
 def _layers(subject: Subject) -> list[Item]:
-    return [item for _, item in subject.layers("cors")]
+    return subject.each_layer("cors")
 
 
 def _any_origin(item: Item) -> bool:

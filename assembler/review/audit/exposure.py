@@ -32,7 +32,7 @@ def _passed_by(subject: Subject) -> Iterator[Sighting]:
 
 
 def _hsts(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("security-headers"):
+    for item in subject.each_layer("security-headers"):
         value = item.value("hsts", "unsaid")
         age = _MAX_AGE.search(value) if isinstance(value, str) else None
         if value is None or value is False:
@@ -43,14 +43,14 @@ def _hsts(subject: Subject) -> Iterator[Sighting]:
 
 
 def _csp(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("security-headers"):
+    for item in subject.each_layer("security-headers"):
         value = item.value("csp", "unsaid")
         if value is None or value is False:
             yield Sighting(item.place("csp"), f"{item.called} sends no Content-Security-Policy")
 
 
 def _unsafe_csp(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("security-headers"):
+    for item in subject.each_layer("security-headers"):
         value = item.value("csp")
         if isinstance(value, str) and _UNSAFE.search(value):
             message = f"the Content-Security-Policy of {item.called} lets injected scripts run"
@@ -117,20 +117,20 @@ def _hosts(subject: Subject) -> Iterator[Sighting]:
 
 
 def _any_host(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("host"):
+    for item in subject.each_layer("host"):
         if "*" in item.texts("allowed_hosts") or not item.has("allowed_hosts"):
             yield Sighting(item.place("allowed_hosts"), f"{item.called} lets every Host pass")
 
 
 def _cookie(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("session"):
+    for item in subject.each_layer("session"):
         if subject.takes(item, "https_only") and item.value("https_only", default=False) is False:
             message = f"the cookie of {item.called} also travels without encryption"
             yield Sighting(item.place("https_only"), message)
 
 
 def _cross_site(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("session"):
+    for item in subject.each_layer("session"):
         if str(item.value("same_site", "lax")).lower() == "none":
             message = f"the cookie of {item.called} is sent with requests of every site"
             yield Sighting(item.place("same_site"), message)

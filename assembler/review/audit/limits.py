@@ -27,7 +27,7 @@ def _no_limit(subject: Subject) -> Iterator[Sighting]:
 
 
 def _logins(subject: Subject) -> Iterator[Sighting]:
-    rules = [text for _, item in subject.layers("limiter") for text in _matches(item)]
+    rules = [text for item in subject.each_layer("limiter") for text in _matches(item)]
     for item in subject.routes:
         paths = [] if _own_limit(subject, item) else _login_paths(subject, item)
         open_paths = [path for path in paths if not any(_within(text, path) for text in rules)]
@@ -51,7 +51,7 @@ def _without_proxy(subject: Subject) -> Iterator[Sighting]:
     is_told = server.has("forwarded_allow_ips") or server.has("ssl_certfile") or server.has("uds")
     if is_told or subject.layers("proxy"):
         return
-    for _, item in subject.layers("limiter"):
+    for item in subject.each_layer("limiter"):
         if _by_address(item):
             message = f"{item.called} counts by address, and no proxy is trusted to tell it"
             yield Sighting(item.span, message)
@@ -59,14 +59,14 @@ def _without_proxy(subject: Subject) -> Iterator[Sighting]:
 
 
 def _trusts_all(subject: Subject) -> Iterator[Sighting]:
-    proxies = [(item, "trusted_hosts") for _, item in subject.layers("proxy")]
+    proxies = [(item, "trusted_hosts") for item in subject.each_layer("proxy")]
     for item, key in [(subject.server, "forwarded_allow_ips"), *proxies]:
         if "*" in item.texts(key):
             yield Sighting(item.place(key), f"`{key}` takes the client's address from anyone")
 
 
 def _fails_open(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("limiter"):
+    for item in subject.each_layer("limiter"):
         if item.value("on_store_error") == "allow":
             message = f"{item.called} lets all through while its store is away"
             yield Sighting(item.place("on_store_error"), message)
@@ -80,7 +80,7 @@ def _exempt(subject: Subject) -> Iterator[Sighting]:
 
 def _probes(subject: Subject) -> Iterator[Sighting]:
     paths = [_text(item, "prefix") for item in subject.routes if PROBE.search(_naming(item))]
-    for _, item in subject.layers("limiter"):
+    for item in subject.each_layer("limiter"):
         exempt = item.texts("exempt")
         for path in paths:
             is_known = not isinstance(item.value("exempt"), Unknown)
@@ -94,7 +94,7 @@ def _no_body(subject: Subject) -> Iterator[Sighting]:
 
 
 def _huge_body(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("body-limit"):
+    for item in subject.each_layer("body-limit"):
         for key in ("max_bytes", "max_body_size", "max_size", "limit"):
             value = item.value(key)
             if isinstance(value, int) and value > _HUGE:
@@ -119,7 +119,8 @@ def _matches(item: Item) -> Iterator[str]:
 
 def _own_limit(subject: Subject, item: Item) -> bool:
     """Tell whether a dependency of the routes, or of the app, limits them."""
-    uses = (*item.dependencies, *subject.section("app").dependencies)
+    scoped = (layer.use for layer in subject.scope_of(item))
+    uses = (*item.dependencies, *subject.section("app").dependencies, *scoped)
     return any(subject.role_at(use) == "limiter" for use in uses)
 
 

@@ -43,7 +43,7 @@ def connections(item: Item) -> int:
 
 
 def _limiter(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("limiter"):
+    for item in subject.each_layer("limiter"):
         if subject.workers > 1 and in_memory(subject, item):
             message = f"{subject.workers} workers, and {item.called} counts in each of them"
             yield Sighting(item.span, message)

@@ -19,7 +19,7 @@ def _jobs(subject: Subject) -> Iterator[Sighting]:
 
 
 def _memory(subject: Subject) -> Iterator[Sighting]:
-    for _, item in subject.layers("limiter"):
+    for item in subject.each_layer("limiter"):
         if in_memory(subject, item):
             yield Sighting(item.span, f"{item.called} counts in the memory of an instance")
     for item in subject.resources:

@@ -17,7 +17,7 @@ from assembler.document.extends import DISK, Shelf
 from assembler.document.interpolation import Resolver
 from assembler.document.merge import Document
 from assembler.document.nodes import MappingNode, NodePath, locate
-from assembler.document.sections import ENTRIES
+from assembler.document.sections import ENTRIES, SCOPED
 from assembler.manifest import Manifest
 from assembler.manifest.sections import entries_of
 from assembler.plan.allow_list import ImportFault, ImportList
@@ -72,7 +72,28 @@ class Subject:
     @cached_property
     def items(self) -> tuple[Item, ...]:
         """Every entry."""
-        return tuple(item for section in self.sections.values() for item in section)
+        every = (item for section in self.sections.values() for item in section)
+        return (*every, *self.scoped)
+
+    @cached_property
+    def scoped(self) -> tuple[Item, ...]:
+        """The layers and handlers that routes have of their own."""
+        found = []
+        for index, route in enumerate(self.manifest.routes):
+            for key in SCOPED:
+                for at, model in enumerate(getattr(route, key)):
+                    path = ("routes", index, key, at)
+                    node, _ = locate(self.root, path)
+                    found.append(item_of(key, path, node, str(model.id)))
+        return tuple(found)
+
+    def scope_of(self, route: Item) -> list[Item]:
+        """Return the layers that a route has of its own."""
+        return [
+            item
+            for item in self.scoped
+            if item.path[:2] == route.path and item.section == "middleware"
+        ]
 
     @cached_property
     def sql(self) -> tuple[list[SqlStep], list[Diagnostic]]:
@@ -122,6 +143,11 @@ class Subject:
         return [
             (index, item) for index, item in enumerate(self.middleware) if self.role(item) in roles
         ]
+
+    def each_layer(self, *roles: str) -> list[Item]:
+        """Return the layers of these roles, those that routes have of their own included."""
+        layers = (*self.middleware, *(one for one in self.scoped if one.section == "middleware"))
+        return [item for item in layers if self.role(item) in roles]
 
     def lacking(self, role: str, message: str) -> Iterator[Sighting]:
         """Yield that what has routes has no layer of a role."""

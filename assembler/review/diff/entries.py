@@ -21,16 +21,16 @@ from assembler.document.nodes import (
     as_written,
     walk,
 )
-from assembler.document.sections import ENTRIES
+from assembler.document.sections import ENTRIES, SCOPED
 from assembler.manifest.section import Section
 from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.sql.lint import ParserBudget
 from assembler.plan.static.looseness import OptionFacts
 from assembler.review.diff.change import Change, change, direction, under
 from assembler.review.diff.knowledge import Knowledge, default_of
-from assembler.review.diff.matching import EntryNode, entries_at
+from assembler.review.diff.matching import EntryNode, entries_at, match
 from assembler.review.diff.options import compare_options, compare_value, is_code
-from assembler.review.diff.order import RolePlaces
+from assembler.review.diff.order import RolePlaces, compare_chains
 from assembler.review.diff.schedule import FireTeller, JobClock, compare_clocks
 from assembler.review.diff.side import Side
 from assembler.review.diff.sql import compare_statements
@@ -53,11 +53,13 @@ _WITH_THE_APP = frozenset({"configure", "finish"})  # what their code adds, nobo
 _CLOCK = frozenset({"cron", "every", "timezone"})
 _JUDGED_APART = _CLOCK | {
     *("id", "use", "with", "sql", "dependencies", "on_error", "on_degraded", "enabled"),
+    *SCOPED,
 }
 _MEANINGS = MappingProxyType(
     {
         "mount": "the application answers under another path",
         "prefix": "the routes answer under another path",
+        "host": "the routes answer for other hosts",
         "path": "the endpoint answers under another path",
         "methods": "the endpoint answers other methods",
         "frontend": "other files are served",
@@ -118,6 +120,8 @@ class Judge:
         yield from _on_error(before, after)
         yield from _listener(before, after)
         yield from _switch(before, after)
+        for section in SCOPED if after.section == "routes" else ():
+            yield from self._scope(section, before, after)
         read = self.old.statement, self.new.statement
         sides = before.node.get("sql"), after.node.get("sql")
         found = compare_statements(*sides, read, after.text("dialect"), self.sql)
@@ -143,6 +147,24 @@ class Judge:
             yield from under([change(Grade.review, "unknown-code", message, old, new)], "use")
         judges = self.knowledge.judges(before.use, after.use)
         yield from under(compare_options(before.options, after.options, judges), "with")
+
+    def _scope(self, section: str, before: EntryNode, after: EntryNode) -> Iterator[Change]:
+        """Compare the layers or handlers that a route has of its own."""
+        old, new = (_scoped(entry, section) for entry in (before, after))
+        matching = match(old, new)
+        for entries, side, is_new in (
+            (matching.gone, self.old, False),
+            (matching.more, self.new, True),
+        ):
+            places = RolePlaces(new if is_new else old, self.knowledge)
+            for entry in entries:
+                found = compare_presence(entry, places, side, self, is_new=is_new)
+                yield from under(found, section, entry.id)
+        for pair in matching.pairs:
+            yield from under(self.compare(*pair), section, pair[1].id)
+        if section == "middleware":
+            for pair, item in compare_chains(matching, self.knowledge):
+                yield from under([item], section, pair[1].id)
 
     def _clock(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         clocks = _clock(before, self.old), _clock(after, self.new)
@@ -184,7 +206,12 @@ def guarding(root: MappingNode, knowledge: Knowledge) -> Iterator[tuple[EntryNod
     runs before the routes of an entry.
     """
     for section in ("middleware", "exception_handlers", "routes"):
-        for entry in entries_at(root, (section,)):
+        scoped = (
+            one
+            for route in entries_at(root, ("routes",))
+            for one in entries_at(route.node, (section,))
+        )
+        for entry in (*entries_at(root, (section,)), *scoped):
             use = entry.node.get("use")
             if section != "routes" and use is not None and entry.use is not None:
                 yield entry, entry.use, use
@@ -279,6 +306,11 @@ def _clock(entry: EntryNode, side: Side) -> JobClock:
     keys = ("cron", "every", "timezone")
     node = next((entry.node.get(key) for key in keys if entry.node.get(key)), None)
     return JobClock(entry.text("cron"), entry.text("every"), zone, node)
+
+
+def _scoped(entry: EntryNode, section: str) -> list[EntryNode]:
+    """Return the entries of one list that a route has of its own."""
+    return entries_at(entry.node, (section,))
 
 
 def _named_in(node: Node | None) -> dict[str, Node]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.assembler.sample_app.journal import note
 
@@ -62,6 +62,44 @@ async def everything(scope: Scope, receive: Receive, send: Send) -> None:
 
 def odd(thing: Iterator[object]) -> Callable[[], None]:
     raise NotImplementedError(thing)
+
+
+scoped = APIRouter()
+
+
+@scoped.get("/fine", name="fine")
+def fine(request: Request) -> str:
+    return str(request.url_for("fine"))
+
+
+@scoped.get("/raise/{name}")
+def raising(name: str) -> None:
+    raise {"value": ValueError, "key": KeyError, "index": IndexError}[name](name)
+
+
+@scoped.websocket("/socket")
+async def scoped_socket(websocket: WebSocket) -> None:
+    await socket(websocket)
+
+
+@scoped.get("/tenant/{word}", include_in_schema=False)
+def tenant_of(word: str, request: Request) -> dict[str, str]:
+    return dict(request.path_params)
+
+
+class Refuse:
+    """A layer that raises before anything inside it runs."""
+
+    def __init__(self, app: ASGIApp, *, status: int) -> None:
+        self.app = app
+        self.status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(self.status)
+
+
+def saying(*, text: str, status: int) -> Callable[[Request, Exception], PlainTextResponse]:
+    return lambda request, error: PlainTextResponse(text, status)
 
 
 def mark() -> None:

@@ -18,6 +18,8 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from assembler.document.project import project_of
+from assembler.plan.allow_list import ImportFault
 from assembler.plan.importer import search_path, unreadable
 
 if TYPE_CHECKING:
@@ -88,6 +90,9 @@ class Source:
             return self._text
         if self._spec.loader is None:
             return ""  # a namespace package
+        why = _refusal(self.file)
+        if why is not None:
+            raise ImportFault("import-failed", f"the source of `{self.name}` is not read: {why}")
         _ = self._hash  # before the text: one that changes in between is then read anew next time
         get_source = getattr(self._spec.loader, "get_source", None)
         try:
@@ -229,6 +234,21 @@ def _earlier_spec(name: str, folder: Path, earlier: EarlierTree) -> ModuleSpec |
     spec = ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = [str(package)]
     return spec
+
+
+def _refusal(file: str | None) -> str | None:
+    """Return why the file of a module may not be read, or None.
+
+    What the checkout has may be a stranger's: a link out of it would show others' files in messages.
+    What stands in another folder of the path was installed, by links perhaps.
+    """
+    here = Path.cwd()
+    if file is None or not Path(file).is_relative_to(here):
+        return None
+    installed = (Path(each) for each in search_path() if each and Path(each) != here)
+    if any(Path(file).is_relative_to(each) and not here.is_relative_to(each) for each in installed):
+        return None
+    return project_of(here / "manifest", is_named=False).refusal(Path(file))
 
 
 def _recorder(source: Source) -> griffe.Extension:

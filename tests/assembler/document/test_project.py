@@ -9,7 +9,7 @@ from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.project import found_manifest, project_of
 from assembler.plan.load import load, load_shape
 from assembler.review.diff.side import read_side
-from tests.assembler.command import run
+from tests.assembler.command import run, write
 
 SECRET = "canary_of_a_file_elsewhere"
 
@@ -181,3 +181,15 @@ def test_expectations_beside_a_manifest_are_the_projects_own(
     shown = run("test", "m.yaml", folder=project)
     assert shown.status == 2
     assert SECRET not in shown.out + shown.err
+
+
+def test_a_module_that_is_a_link_out_of_the_project_is_not_read(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, {"elsewhere/keys": "key = OPEN SESAME\n", "shop/pyproject.toml": ""})
+    write(tmp_path / "shop", {"a.yaml": "manifest: 1\nroutes: [{use: linked.router}]\n"})
+    (tmp_path / "shop/linked.py").symlink_to(tmp_path / "elsewhere/keys")
+    shown = run("check", "--static", "a.yaml", folder=tmp_path / "shop")
+    assert shown.status == 1
+    assert "is a link that leads outside the project" in shown.out + shown.err
+    assert "SESAME" not in shown.out + shown.err

@@ -62,8 +62,9 @@ def router(
 ) -> APIRouter:
     """Make a router with the page alone, for FastAPI; it is not in the OpenAPI schema.
 
-    Metrics: `app_ready`, `app_startup_step_seconds`, `app_resource_up`, `app_reloads_total`,
-    `job_ticks_total`, `page_refusals_total`, besides those of the middleware.
+    Metrics: `app_ready`, `app_startup_step_seconds`, `app_resource_up`,
+    `app_background_running`, `app_background_crashes_total`, `app_reloads_total`, `job_ticks_total`,
+    `page_refusals_total`, besides those of the middleware.
 
     Raises:
         ValueError: the token is empty or not plain ASCII.

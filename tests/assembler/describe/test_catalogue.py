@@ -49,6 +49,8 @@ def test_the_catalogue_and_the_schema_say_the_same() -> None:
     for item in shipped():
         leading = 1 if {"middleware", "configure"} & set(item.sections) else 0
         target = targets.target(item.path, leading=leading)
+        if target.form == "instance":  # a router that is made already takes no options
+            continue
         definitions: dict[str, Schema] = {}
         options_schema(target, "options", definitions, given=frozenset())
         properties = definitions["options"]["properties"]

@@ -514,6 +514,8 @@ class Exchange:
         if self.error is not None:
             self.error = None
             self.stops = []
+            if hasattr(self, "settled"):
+                del self.settled
         for function in self.ends or ():
             try:
                 function(self.status)

@@ -115,7 +115,7 @@ def test_news_go_out_and_changes_are_told_in_production(
             assert process.wait(60) in {0, -signal.SIGTERM}
         finally:
             process.kill()
-            process.wait()
+            process.wait(timeout=30)
     text = log.read_text()
     assert "secret-word" not in text
     assert "PRIVATE KEY" not in text
@@ -148,6 +148,7 @@ def test_half_given_credentials_fail_the_start(given: dict[str, str], words: str
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert done.returncode != 0
     assert words in done.stderr

@@ -112,13 +112,14 @@ async def play(
 
 
 def kill_a_worker(parent: int) -> None:
-    """At once, one of the processes that listen; the parent starts another."""
+    """At once, the worker that serves the most; the parent starts another."""
     workers = [
         child
         for child in psutil.Process(parent).children()
         if "spawn_main" in " ".join(child.cmdline())
     ]
-    os.kill(random.choice(workers).pid, signal.SIGKILL)
+    busiest = max(workers, key=lambda worker: len(worker.net_connections()))
+    os.kill(busiest.pid, signal.SIGKILL)
 
 
 def losses(seen: list[Any], messages: int) -> tuple[int, int, int]:

@@ -52,9 +52,11 @@ class World:
         self.time = datetime.now(UTC)
         self.push: FCMClient = providers.fcm()
         self.sms: SMSClient = providers.sms()
+        self.clients: list[Any] = [self.push, self.sms]  # closed at the end
 
     def courier(self, **options: Any) -> Courier:
         given = {"push": self.push, "sms": self.sms, "now": lambda: self.time}
+        self.clients += [options[name] for name in ("push", "sms") if options.get(name)]
         return Courier(self.db, **{**given, **options})
 
     async def deliver(self, **options: Any) -> Counter[str]:
@@ -99,8 +101,8 @@ async def world(url: str, providers: Providers) -> Any:
     try:
         yield made
     finally:
-        await made.push.aclose()
-        await made.sms.aclose()
+        for client in made.clients:
+            await client.aclose()
         await db.dispose()
 
 

@@ -128,6 +128,7 @@ class FCMClient:
                 async with asyncio.timeout(_VERIFY_SECONDS):
                     await tokens.authorization()
             except AuthenticationError:
+                await self.aclose()  # what was not opened is closed by nobody else
                 raise
             except (ClientError, TimeoutError) as error:  # who is away has refused nothing
                 logger.warning("push: the key was not verified: %s", type(error).__name__)

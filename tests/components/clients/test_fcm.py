@@ -421,6 +421,11 @@ def test_a_key_that_is_refused_fails_the_start_where_that_is_to_be_verified() ->
         with pytest.raises(AuthenticationError):
             asyncio.run(fcm(service, verify_credentials=True).open())
     away = FCMClient(credentials=key_file("http://127.0.0.1:9"), verify_credentials=True, retries=0)
-    asyncio.run(away.open())  # who is away has refused nothing
+
+    async def story() -> None:
+        await away.open()  # who is away has refused nothing
+        await away.aclose()
+
+    asyncio.run(story())
     assert away.is_on
     assert away.status_note is None

@@ -135,6 +135,7 @@ class SMSClient:
                 async with asyncio.timeout(_VERIFY_SECONDS):
                     await self._exchange.request("GET", f"{self._account_path}.json")
             except AuthenticationError:
+                await self.aclose()  # what was not opened is closed by nobody else
                 raise
             except (ClientError, TimeoutError) as error:  # who is away has refused nothing
                 logger.warning("sms: the account was not verified: %s", type(error).__name__)

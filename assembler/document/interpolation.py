@@ -137,6 +137,8 @@ class Resolver:
             return {key: self.outline(member.value, (*path, key)) for key, member in members}
         if isinstance(node, SequenceNode):
             return [self.outline(item, (*path, index)) for index, item in enumerate(node.items)]
+        if not isinstance(node.value, str) or "$" not in node.value:
+            return node.value
         value = self.data(node, path)
         if isinstance(value, Held):  # the format itself takes no objects
             return marked(plain_of(value.value), value.shown)

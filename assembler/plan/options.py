@@ -27,7 +27,7 @@ from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
 from assembler.manifest.validate import quoting_help
 from assembler.plan.allow_list import ImportFault
-from assembler.plan.signature import Target, advised_length
+from assembler.plan.signature import Target
 
 _NAMES_SHOWN = 12
 _UNIONS = (Union, UnionType)
@@ -214,10 +214,12 @@ def _short(
     target: Target, node: Node | None, use: Span, name: str, value: Any
 ) -> Iterator[Diagnostic]:
     """Warn of texts that are shorter than their component advises; what they are, is not told."""
+    least = target.signature.parameters[name].advised_length
+    if not least:
+        return
     texts: list[tuple[NodePath, Any]] = [((name,), value)]
     if isinstance(value, list):
         texts = [((name, index), item) for index, item in enumerate(value)]
-    least = advised_length(target.signature.parameters[name].annotation) or 0
     for path, item in texts:
         text = revealed(item.value if isinstance(item, Held) else item)
         if isinstance(text, str) and not isinstance(text, Unknown) and 0 < len(text) < least:
@@ -256,6 +258,8 @@ def _dropped(hint: Any, data: Any, path: tuple[str | int, ...]) -> Iterator[Faul
 
     A model that says what `extra` does is left to say it, and so is a choice of several types.
     """
+    if not isinstance(data, dict | list):
+        return
     hint = _bare(hint)
     fields = _fields_of(hint) if isinstance(data, dict) else None
     if fields is not None:
@@ -278,12 +282,14 @@ def _as_written(hint: Any, data: Any) -> Any:
         except OverflowError:
             return data
         return value if type(value) in arms & {bool, int, float} else data
+    if not isinstance(data, dict | list):
+        return data
     hint = _bare(hint)
     fields = _fields_of(hint) if isinstance(data, dict) else None
     read = {step: _as_written(inner, item) for step, inner, item in _parts(hint, fields, data)}
-    if isinstance(data, list) and read:
+    if isinstance(data, list):
         return [read.get(index, item) for index, item in enumerate(data)]
-    return {**data, **read} if read else data
+    return {**data, **read}
 
 
 def _arms(hint: Any) -> Iterator[Any]:

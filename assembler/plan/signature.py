@@ -28,13 +28,28 @@ _DEEPER = {"sqlalchemy": ("sqlalchemy.ext.asyncio",)}  # modules of a package th
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parameter:
     """One option: its name, its type (Any where nothing is known), whether it must be given."""
 
     name: str
     annotation: Any
     required: bool
+
+    @functools.cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """What each `Field(json_schema_extra={…})` within the type says; the outermost counts."""
+        return _facts(self.annotation)
+
+    @property
+    def advised_length(self) -> int:
+        """The characters below which a text may be guessed, 0 where its `Field` says none.
+
+        A component says it by `json_schema_extra={"advised_min_length": 16}`: the value is taken,
+        and `check` warns.
+        """
+        found = self.facts.get("advised_min_length")
+        return found if isinstance(found, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +169,12 @@ def class_of(annotation: Any) -> type | None:
     return cast("type", origin)
 
 
-def advised_length(annotation: Any) -> int | None:
-    """Return the characters below which a text may be guessed, where its `Field` says so.
-
-    A component says it by `json_schema_extra={"advised_min_length": 16}`: the value is taken, and
-    `check` warns.
-    """
-    found = annotated_fact(annotation, "advised_min_length")
-    return found if isinstance(found, int) else None
-
-
-def annotated_fact(annotation: Any, key: str) -> Any:
-    """Return what a `Field(json_schema_extra={key: …})` within an annotation says, or None."""
-    for item in get_args(annotation):
+def _facts(annotation: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for item in reversed(get_args(annotation)):
         extra = getattr(item, "json_schema_extra", None)
-        found = extra.get(key) if isinstance(extra, dict) else annotated_fact(item, key)
-        if found is not None:
-            return found
-    return None
+        facts |= extra if isinstance(extra, dict) else _facts(item)
+    return facts
 
 
 def may_be(kind: type, package: str, name: str) -> bool:

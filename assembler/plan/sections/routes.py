@@ -20,7 +20,6 @@ from assembler.manifest import Manifest
 from assembler.manifest.app import App
 from assembler.plan.component import Component
 from assembler.plan.path_patterns import exempts
-from assembler.plan.signature import annotated_fact
 
 POLICY = "docs_exempt_from"
 """Key of an option that lists pages to which the policy in the option that it names does not apply."""
@@ -99,7 +98,7 @@ def check_docs(layers: Iterable[Component], app: App, root: MappingNode) -> Iter
     pages = {"docs": app.openapi.docs, "redoc": app.openapi.redoc} if app.openapi.path else {}
     for component in layers:
         for name, parameter in component.target.signature.parameters.items():
-            policy = annotated_fact(parameter.annotation, POLICY)
+            policy = parameter.facts.get(POLICY)
             if not isinstance(policy, str) or _option(component, policy) is None:
                 continue
             patterns = _option(component, name) or ()

@@ -136,7 +136,7 @@ class Hints:
         return limited(hint, facts) if facts and hint is not Any else hint
 
     def _advised(self, extra: Any, scope: Any) -> dict[str, Any]:
-        """Return what `advised_length` reads of a `Field`."""
+        """Return what `Parameter.advised_length` reads of a `Field`."""
         pairs = zip(extra.keys, extra.values, strict=True) if kind(extra) == "ExprDict" else ()
         for key, value in pairs:
             if str(key).strip("\"'") == "advised_min_length":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from assembler.document.nodes import ScalarNode, SequenceNode
 from assembler.document.provenance import Unknown
-from assembler.plan.signature import Target, advised_length
+from assembler.plan.signature import Target
 from assembler.review.audit.item import Item, first_line, seconds_of
 from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
@@ -74,7 +74,7 @@ def _short_token(subject: Subject) -> Iterator[Sighting]:
         known = target.signature.parameters if isinstance(target, Target) else {}
         for name in item.options.members:
             parameter = known.get(name)
-            least = (advised_length(parameter.annotation) if parameter else None) or 0
+            least = parameter.advised_length if parameter else 0
             if any(len(text) < least for text in _known_texts(item.value(name)) if text):
                 message = f"`{name}` of {item.called} has under {least} characters"
                 yield Sighting(item.place(name), message)

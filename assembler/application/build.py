@@ -6,6 +6,7 @@ stack is built, so that a constructor that fails shows now, with the manifest's 
 that are not of the type that an option declares. Opens nothing: that is the lifespan's.
 """
 
+import copy
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assembler.application.middleware import Application, scoped_stack, seal
@@ -272,7 +274,8 @@ class _Builder:
             self.objects.faults += unfit(asked, self.objects.classes(), component.span)
         try:
             prefix = component.entry.prefix
-            self.app.include_router(router, prefix=prefix, **self.said_of(component))
+            said = self.said_of(component)
+            self.app.include_router(_without_documents(router), prefix=prefix, **said)
         except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd routers
             message = f"`{component.target.name}` cannot be included"
             self.objects.note(message, error, component.span)
@@ -433,6 +436,26 @@ def _called(function: Callable[..., Any], options: Callable[[], dict[str, Any]])
     return function(**options())
 
 
+def _without_documents(router: APIRouter) -> APIRouter:
+    """Return the router of an application without the pages on which that one describes itself.
+
+    The manifest says where those of the whole are, or that they are off; others would still be served.
+    """
+    kept = [route for route in router.routes if not _is_document(route)]
+    if len(kept) == len(router.routes):
+        return router
+    router = copy.copy(router)
+    router.routes = kept
+    return router
+
+
+def _is_document(route: BaseRoute) -> bool:
+    endpoint = getattr(route, "endpoint", None)
+    name = f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__qualname__', '')}"
+    return name.startswith(_SETUP)
+
+
+_SETUP = f"{FastAPI.__module__}.{FastAPI.setup.__qualname__}."
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

@@ -1,0 +1,1 @@
+"""A board for drawing together: a single-page application, its files, and websockets."""

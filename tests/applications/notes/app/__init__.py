@@ -1,0 +1,1 @@
+"""A service for notes in one file, as tutorials write it."""

@@ -1,0 +1,1 @@
+"""A shop of three applications: pages, an API for partners, an office; each has its own layers."""

@@ -29,7 +29,7 @@ def frame_of(error: BaseException) -> tuple[str, ...]:
     frames = [
         (frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
     ]
-    own = [(file, line) for file, line in frames if _is_users(file)]
+    own = [(file, line) for file, line in frames if is_users(file)]
     return (_frame_text(*own[-1]),) if own else ()
 
 
@@ -39,7 +39,8 @@ def short_path(file: str) -> str:
     return file if relative.startswith("..") else relative
 
 
-def _is_users(file: str) -> bool:
+def is_users(file: str) -> bool:
+    """Tell whether a file of code lies neither in Python, nor in an installed package, nor here."""
     folders = _foreign_folders()
     return not (file.startswith("<") or any(file.startswith(name + os.sep) for name in folders))
 

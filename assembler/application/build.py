@@ -506,6 +506,7 @@ def _empty_application(plan: Plan) -> Application:
         openapi_tags=tags or None,
         **(more | plan.app.arguments),
     )
+    app.extends_openapi = facts.openapi.extend
     app.root_path = facts.root_path  # as a parameter it warns: it is meant to be the server's
     return app
 

@@ -40,8 +40,10 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assembler.application.openapi import Stack, extended
 from assembler.plan.closing_layers import ATTRIBUTE, class_closes_send
 
 logger = logging.getLogger("assembler.error")
@@ -77,9 +79,34 @@ class Application(FastAPI):
     """
 
     _seal: "_Seal | None" = None
+    extends_openapi = True
+    """Whether the OpenAPI document has what layers, handlers and dependencies offer."""
+
+    _plain: dict[str, Any] | None = None  # FastAPI's document, made before there was a stack
+    _document: dict[str, Any] | None = None
+    _document_seal_made: "list[Any] | None" = None
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, with the routes that stand in a scope of their own."""
+        """Return the OpenAPI document: FastAPI's, with what the parts of the stack add to it.
+
+        It is made once, and anew when routes or the stack have changed. What somebody else has put
+        at `openapi_schema` is the document as it stands.
+        """
+        made = self._seal.made if self._seal is not None else None
+        if self.openapi_schema is self._document and made is not self._document_seal_made:
+            self.openapi_schema = None
+        before = self.openapi_schema
+        document = self._document_of_routes()
+        if document is before and document is not self._plain:
+            return document
+        if made is None or not self.extends_openapi:
+            self._plain = document
+            return document
+        self._document, self._document_seal_made = document, made
+        return extended(document, self._stacks_of_routes())
+
+    def _document_of_routes(self) -> dict[str, Any]:
+        """FastAPI's document, with the routes that stand in a scope of their own."""
         if not any(hasattr(route, ENTRIES) for route in self.routes):
             return super().openapi()
         view = copy.copy(self)  # the same application, its scopes opened
@@ -95,6 +122,20 @@ class Application(FastAPI):
             if name in vars(view):
                 setattr(self, name, vars(view)[name])
         return document
+
+    def _stacks_of_routes(self) -> Iterator[tuple[BaseRoute, list[Stack]]]:
+        """Each route with the stacks around it, the innermost first."""
+        own = self.own_stack()
+        for route in self.routes:
+            inner = getattr(getattr(route, "stack", None), "parts", None)
+            stacks = [own] if inner is None else [inner, own]
+            for each in getattr(route, ENTRIES, (route,)):
+                yield each, stacks
+
+    def own_stack(self) -> Stack:
+        """The layers of the application as they were made, and its handlers."""
+        made = self._seal.made if self._seal is not None else []
+        return Stack(made, self.exception_handlers)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Build Starlette's stack around places and a boundary."""
@@ -142,11 +183,14 @@ class _Seal:
         self.failed = failed
         self.scrub = scrub
         self.raise_unhandled = raise_unhandled
+        self.made: list[Any] = []
+        """The layers as they were made, the innermost first."""
 
     def stack(
         self, layers: list[Middleware], handlers: Mapping[Any, Handler], *, debug: bool
     ) -> list[Middleware]:
         """The boundary, then each layer with the place inside it."""
+        self.made = []
         boundary = partial(
             ExceptionBoundary,
             depth=len(layers),
@@ -177,6 +221,7 @@ class _Seal:
             except BaseException as error:  # noqa: BLE001  # user code may raise anything
                 self.failed(layer, error)
                 return app
+            self.made.append(made)
             return made
 
         return make
@@ -206,7 +251,7 @@ class ExceptionBoundary:
             _give_500(app, handlers.get(500))
         self.app = app
         self._depth = depth  # how many layers stand inside
-        self._handlers = handlers
+        self.handlers = handlers
         self._scrub = scrub
         self._raise_unhandled = raise_unhandled
         self._debug = debug
@@ -251,7 +296,7 @@ class ExceptionBoundary:
             was_begun = exchange.status > 0
             is_told = _is_logged(error) or getattr(exchange, "settled", None) is error
             if handler is None and not (was_begun and is_told):
-                handler = self._handlers.get(Exception) or self._handlers.get(500)
+                handler = self.handlers.get(Exception) or self.handlers.get(500)
                 self._report(handler, error, scope, begun=was_begun)
             response = await self._response(handler, _sole(error) if is_answered else error, scope)
             if not was_begun:
@@ -268,11 +313,11 @@ class ExceptionBoundary:
     def _meant_for(self, error: BaseException) -> Handler | None:
         """Find a handler by status, then by class, `Exception` aside."""
         sole = _sole(error)
-        if isinstance(sole, HTTPException) and sole.status_code in self._handlers:
-            return self._handlers[sole.status_code]
+        if isinstance(sole, HTTPException) and sole.status_code in self.handlers:
+            return self.handlers[sole.status_code]
         for kind in type(sole).__mro__:
-            if kind in self._handlers and kind is not Exception:
-                return self._handlers[kind]
+            if kind in self.handlers and kind is not Exception:
+                return self.handlers[kind]
         return None
 
     async def _response(
@@ -353,7 +398,7 @@ def scoped_stack(
         relay = _relay_for(layer.cls)
         around = made.factory(layer)(_Waypoint(around, depth=SCOPED_DEPTH + depth, relay=relay))
     made.failed = _raised
-    return ScopeBoundary(
+    boundary = ScopeBoundary(
         around,
         depth=SCOPED_DEPTH + len(layers),
         handlers={**theirs, **mine},
@@ -362,6 +407,10 @@ def scoped_stack(
         raise_unhandled=app._seal.raise_unhandled,  # noqa: SLF001  # as above
         debug=app.debug,
     )
+    last = {key: app.exception_handlers[key] for key in _LAST if key in app.exception_handlers}
+    answering = boundary.handlers if mine.keys() & set(_LAST) else {**boundary.handlers, **last}
+    boundary.parts = Stack(made.made, answering)
+    return boundary
 
 
 def _is_covered(key: Any, classes: tuple[type, ...], *, is_all: bool) -> bool:
@@ -386,6 +435,8 @@ class ScopeBoundary(ExceptionBoundary):
     def __init__(self, app: ASGIApp, *, last: Handler | None, **options: Any) -> None:
         super().__init__(app, **options)
         self._last = last
+        self.parts = Stack((), self.handlers)
+        """What the OpenAPI document of the route is told by."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = scope.get(EXCHANGE)

@@ -56,6 +56,11 @@ class OpenAPI(Section):
     path: UrlPath | None = Field("/openapi.json", description="Path of the OpenAPI document.")
     docs: UrlPath | None = Field("/docs", description="Path of Swagger UI.")
     redoc: UrlPath | None = Field("/redoc", description="Path of ReDoc.")
+    extend: bool = Field(
+        True,
+        description="Add to FastAPI's document what layers, handlers and dependencies say that they "
+        "answer and ask for.",
+    )
 
 
 class Tag(Section):

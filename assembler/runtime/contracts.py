@@ -185,6 +185,34 @@ CONTRACTS = (
         "which costs a call for each message",
     ),
     Contract(
+        "openapi_operation",
+        "method of a middleware, of an exception handler, or of a dependency of routes, with the "
+        "HTTP method in upper case and the route's path, such as `/items/{id:int}`; on a function "
+        "an attribute",
+        (
+            "components/http/openapi.py",
+            "components/errors/__init__.py",
+            "components/mcp/gate.py",
+            "components/rate_limit/endpoint.py",
+            "components/middleware/rate_limit.py",
+        ),
+        ("assembler/application/openapi.py",),
+        "what it adds to that operation of the OpenAPI document, as a mapping in the words of "
+        "OpenAPI 3.1, or None where it does not reach the route. `responses`: answers that it gives "
+        "itself, by status, a range such as `4XX` or `default`; an error without `content` gets the "
+        "body that the application's handler of HTTPException makes. `headers`: by status, range or "
+        "`default` for all, those of answers that come from further in. `bodies`: of a handler, the "
+        "content of the answers that it makes, by status, range or `default`; one that is registered "
+        "for a status adds no `responses`, one for invalid requests takes the place of FastAPI's "
+        "422. `parameters`; `security`, of which each must hold beside what others ask for; "
+        "`components`, whose names are changed where they are taken; keys that begin with `x-`, here "
+        "and in a response. Ours say under `x-limits` of a 429, 413 or 504 what is over: `quota`, "
+        "`seconds`, `policy` and `by`, or `bytes`, or `seconds`. What the route declares stays, piece "
+        "by piece: a status gets a body only where the route gives none, and a header only where it "
+        "has none of that name. The path has no `root_path`; a layer around a mounted application "
+        "is given the mount's path before it",
+    ),
+    Contract(
         "assembler.exchange",
         "key of an HTTP request's scope",
         ("assembler/application/middleware.py",),

@@ -24,7 +24,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from components.http.paths import app_path, exempts_path
+from components.http.openapi import Offer
+from components.http.paths import app_path, exempts_path, means_route
 
 PREFIX = "bearer."
 
@@ -109,6 +110,14 @@ class HandshakeTokens:
         self.app = app
         self._tickets = tickets
         self._is_meant = exempts_path("paths", paths)
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The parameter that a request for a channel may bring."""
+        if method != "GET" or not means_route(self._is_meant, path):
+            return None
+        about = "A ticket, in place of a token"
+        text = {"schema": {"type": "string"}}
+        return {"parameters": [{"name": _QUERY, "in": "query", "description": about, **text}]}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and self._is_meant(app_path(scope)):

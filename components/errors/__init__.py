@@ -25,9 +25,12 @@ from components.errors.report import log, report
 from components.errors.transient import transient_reason
 from components.http.error_response import BodyOption, ErrorResponse, Fault, fault_of, valid_shape
 from components.http.headers import header_value
+from components.http.openapi import COMPONENTS, HEADERS, Offer, content_of, refusals
 from components.http.paths import app_path
 
 _MOST_ERRORS = 100
+_INVALID = Fault(422, "validation_error", "the request is not valid")
+_REFUSED_VALUE = Fault(422, "invalid_value", "a value is not acceptable")
 _UNEXPECTED = "the request failed unexpectedly"
 
 
@@ -68,19 +71,36 @@ class _Handler:
         fault = self.fault(connection, error)
         return ErrorResponse(fault, connection.scope, body=self._body, accepted=accepted)
 
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The answers that may come, and the body of any."""
+        return {"bodies": {"default": content_of(self._body)}, **self.answers()}
+
+    def answers(self) -> Offer:
+        """What is answered on any route, whatever it declares."""
+        return refusals(self._body, Fault(self.status))
+
     def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
         """What the client may know."""
         return fault_of(error, self.status)
 
 
-class http_exception(_Handler):  # noqa: N801  # manifests name handlers like functions
+class _AnyStatus(_Handler):
+    """A handler of exceptions that say their status."""
+
+    def answers(self) -> Offer:
+        """A refusal of any kind, where the route does not say it."""
+        refused = {"description": "The request is refused", "content": content_of(self._body)}
+        return {"responses": {"4XX": refused}, "components": COMPONENTS}
+
+
+class http_exception(_AnyStatus):  # noqa: N801  # manifests name handlers like functions
     """`HTTPException` of Starlette and FastAPI, router's 404 and 405 among them.
 
     A dict with the key `error` is the answer as it stands, which OAuth clients need (RFC 6749, 5.2).
     """
 
 
-class api_exception(_Handler):  # noqa: N801  # as above
+class api_exception(_AnyStatus):  # noqa: N801  # as above
     """`BaseAPIException`, with its code and details."""
 
 
@@ -117,6 +137,13 @@ class unauthorized(_Handler):  # noqa: N801  # as above
             header_value("challenges", challenge)
             self._challenges[prefix.rstrip("/") + "/"] = challenge
 
+    def answers(self) -> Offer:
+        """The challenge; who raises is not known here."""
+        offer = super().answers()
+        if self._challenges:
+            offer["headers"] = {"401": {"WWW-Authenticate": HEADERS["WWW-Authenticate"]}}
+        return offer
+
     def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
         """What the exception says, and how to authenticate."""
         fault = fault_of(error, self.status)
@@ -137,6 +164,13 @@ class validation_error(_Handler):  # noqa: N801  # as above
 
     status = 422
 
+    def answers(self) -> Offer:
+        """The 422, with the form of its details."""
+        faults = [{"loc": ["query", "limit"], "msg": "Field required", "type": "missing"}]
+        return refusals(
+            self._body, replace(_INVALID, details={"errors": faults}), schema="InvalidRequest"
+        )
+
     def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
         """The location, message and type of each error, as far as there are not too many."""
         errors: Sequence[Any] = getattr(error, "errors", list)()
@@ -148,7 +182,7 @@ class validation_error(_Handler):  # noqa: N801  # as above
         }
         if len(errors) > _MOST_ERRORS:
             details["omitted"] = len(errors) - _MOST_ERRORS
-        return Fault(self.status, "validation_error", "the request is not valid", details)
+        return replace(_INVALID, details=details)
 
 
 class value_error(_Handler):  # noqa: N801  # as above
@@ -175,11 +209,15 @@ class value_error(_Handler):  # noqa: N801  # as above
         super().__init__(body=body)
         self._show_text = show_text
 
+    def answers(self) -> Offer:
+        """The 422 of any route."""
+        return refusals(self._body, _REFUSED_VALUE)
+
     def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
         """The text where that is allowed."""
         log(logging.WARNING, "refused", connection.scope, error)
         text = str(error) if self._show_text and type(error) is ValueError else ""
-        return Fault(self.status, "invalid_value", text or "a value is not acceptable")
+        return replace(_REFUSED_VALUE, message=text or _REFUSED_VALUE.message)
 
 
 class unexpected(_Handler):  # noqa: N801  # as above
@@ -201,6 +239,10 @@ class unexpected(_Handler):  # noqa: N801  # as above
     ) -> None:
         super().__init__(body=body)
         self._debug = debug
+
+    def answers(self) -> Offer:
+        """The 500 of any route."""
+        return refusals(self._body, Fault(500, message=_UNEXPECTED))
 
     def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
         """The request's ID, by which the log record is found."""
@@ -228,7 +270,16 @@ class database_error(_Handler):  # noqa: N801  # as above
         super().__init__(body=body)
         if retry_after < timedelta(seconds=1):
             raise ValueError("`retry_after` must be at least a second")
-        self._retry_after = str(-(-retry_after // timedelta(seconds=1)))
+        self._away = Fault(
+            503,
+            "database_unavailable",
+            "the database is not available at the moment",
+            headers={"Retry-After": str(-(-retry_after // timedelta(seconds=1)))},
+        )
+
+    def answers(self) -> Offer:
+        """The 503 and the 500 of any route."""
+        return refusals(self._body, Fault(500, message=_UNEXPECTED), self._away)
 
     def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
         """Nothing of the database's own words, which quote statements and values."""
@@ -236,12 +287,7 @@ class database_error(_Handler):  # noqa: N801  # as above
         if reason is None:
             return Fault(500, message=_UNEXPECTED, details=report(connection.scope, error))
         log(logging.WARNING, f"database away ({reason}), refused", connection.scope)
-        return Fault(
-            503,
-            "database_unavailable",
-            "the database is not available at the moment",
-            headers={"Retry-After": self._retry_after},
-        )
+        return self._away
 
 
 def _outer_path(scope: Scope) -> str:

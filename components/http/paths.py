@@ -16,7 +16,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 from starlette.types import Scope
@@ -30,6 +30,7 @@ RequestTest = Callable[[str, str], bool]
 _REQUEST = re.compile(r"(?:([A-Z]+(?:,[A-Z]+)*) +)?(/\S*)")
 # A slash at the end or before another, a segment of dots, a newline: all else is read in one way.
 _ODD = re.compile(r"/\.{0,2}(?:/|\Z)|\n")
+_PARAMETER = re.compile(r"\{[^{}:]+(?::([^{}]*))?\}")
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 _BACKSLASHES = frozenset({"win32", "cygwin"})
 _CASELESS = _BACKSLASHES | {"darwin"}
@@ -140,6 +141,57 @@ def path_test(option: str, pattern: str) -> PathTest:
         re.DOTALL,
     ).fullmatch
     return lambda path: matches(path) is not None
+
+
+def means_route(test: PathTest, template: str) -> bool:
+    """Whether `test` is true of all paths of a route, such as `/items/{id}` or `/files/{path:path}`."""
+    return all(test(path) for path in _samples(template))
+
+
+def reach(
+    option: str, patterns: Iterable[str], method: str, template: str
+) -> Literal["all", "some", "none"]:
+    """How many requests of a route are meant by a guard or a limit on one of `patterns`.
+
+    Takes and raises what `guards` does; `template` is the route's path, such as `/items/{id}`.
+    """
+    texts = list(patterns)
+    test = guards(option, texts)
+    if all(test(method, path) for path in _samples(template)):
+        return "all"
+    segments = template.strip("/").split("/")
+    for methods, path in _requests(option, texts):
+        if (not methods or method in methods) and _may_meet(path.strip("/").split("/"), segments):
+            return "some"
+    return "none"
+
+
+def _samples(template: str) -> tuple[str, ...]:
+    """Paths of a route which a pattern means only where it means all of them.
+
+    No pattern has their character but by a star.
+    """
+    whole = _PARAMETER.sub("\ue000", template)
+    deep = _PARAMETER.sub(
+        lambda found: "\ue000/\ue000" if found[1] == "path" else "\ue000", template
+    )
+    return (whole,) if deep == whole else (whole, deep)
+
+
+def _may_meet(pattern: Sequence[str], template: Sequence[str]) -> bool:
+    """Whether a path can be both; a star at the end is all beneath, and the path itself."""
+    if list(pattern) == ["*"]:
+        return True
+    if not pattern or not template:
+        return not pattern and not template
+    first, *rest = template
+    if any(found[1] == "path" for found in _PARAMETER.finditer(first)):
+        taken = range(1, len(pattern) + 1)
+        return pattern[-1] == "*" or any(_may_meet(pattern[count:], rest) for count in taken)
+    texts = enumerate(_PARAMETER.split(first))  # every second one is a converter
+    shape = "".join(".+" if index % 2 else re.escape(text) for index, text in texts)
+    is_one = pattern[0] == "*" or re.fullmatch(shape, pattern[0], re.DOTALL) is not None
+    return is_one and _may_meet(pattern[1:], rest)
 
 
 def readings(path: str, *, platform: str = sys.platform) -> tuple[str, ...]:

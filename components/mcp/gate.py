@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from components.http.error_response import ErrorResponse, fault_of
+from components.http.openapi import Offer
 from components.http.paths import app_path
 from components.mcp.keys import KeysUnavailable
 from components.mcp.principal import Principal
@@ -53,6 +54,10 @@ class BearerGate:
     ) -> None:
         self.app = app
         self._server = resource_server
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """What the gate asks for and answers on a route."""
+        return self._server.openapi_operation(method, path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         mounts: tuple[Protected, ...] = ()

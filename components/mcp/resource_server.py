@@ -15,7 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
 
-from components.http.paths import disk_form, readings
+from components.http.error_response import Fault
+from components.http.openapi import Offer, refusals, secured, together
+from components.http.paths import disk_form, reach, readings
 from components.mcp.keys import KeySet
 from components.mcp.principal import Principal
 from components.mcp.protected import Mount, Protected, checked_scopes, checked_url, protected
@@ -55,6 +57,16 @@ class ResourceServer:
         jwks_url: Annotated[
             str | None,
             Field(description="the issuer's keys; else `/.well-known/jwks.json` of the issuer"),
+        ] = None,
+        authorization_url: Annotated[
+            str | None,
+            Field(
+                description="where the issuer asks users, told to clients by the OpenAPI document"
+            ),
+        ] = None,
+        token_url: Annotated[
+            str | None,
+            Field(description="where the issuer gives tokens, told with `authorization_url`"),
         ] = None,
         secret: Annotated[
             SecretStr | None,
@@ -125,6 +137,9 @@ class ResourceServer:
             "challenged": checked_scopes("scopes_challenged", scopes_challenged),
             "enforced": checked_scopes("scopes_enforced", scopes_enforced),
         }
+        self._scheme = _security_scheme(
+            authorization_url, token_url, (*scopes["advertised"], *scopes["enforced"])
+        )
         self._implied = checked_scopes("scopes_implied", scopes_implied)
         self.mounts = tuple(
             protected(self.base_url, issuer, path, mount, scopes)
@@ -144,6 +159,7 @@ class ResourceServer:
             deadline=keys_timeout,
         )
         given = _checked_secret(secret, jwks_url)
+        self._asks_for_keys = given is None
         self._tokens = TokenVerifier(issuer, secret=given, keys=keys, leeway=leeway)
 
     def mounts_of(self, path: str) -> tuple[Protected, ...]:
@@ -162,6 +178,31 @@ class ResourceServer:
             if path.startswith(disk_form(mount.path) + "/"):
                 return mount
         return None
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """What a gate asks for and answers on the route at `path`; nothing outside the mounts."""
+        met: list[Protected] = []
+        is_guarded = "none"
+        for mount in self.mounts:  # the longest first: it has its own rules
+            is_guarded = reach("mounts", [f"{mount.path}/*"], method, path)
+            met += [mount] if is_guarded != "none" else []
+            if is_guarded == "all":
+                break
+        if not met:
+            return None
+        guarding = [mount for mount in met if method not in mount.public_methods]
+        faults = [_TWO_TOKENS, _NO_TOKEN if guarding else _BAD_TOKEN]
+        if any(mount.enforced or mount.asks_for_role for mount in guarding):
+            faults.append(_TOO_FEW_RIGHTS)
+        if self._asks_for_keys:
+            faults.append(_KEYS_AWAY)
+        name, scheme = self._scheme
+        scopes = dict.fromkeys(scope for mount in guarding or met for scope in mount.enforced)
+        is_needed = is_guarded == "all" and guarding == met
+        return together(
+            refusals(None, *faults),
+            secured(name, scheme, is_needed=is_needed, scopes=scopes if name == "oauth2" else ()),
+        )
 
     async def principal(self, mount: Protected, token: str) -> Principal:
         """Whom `token` speaks for; raises `InvalidToken` or `KeysUnavailable`.
@@ -185,6 +226,30 @@ class ResourceServer:
     async def aclose(self) -> None:
         """End what runs in the background."""
         await self._tokens.aclose()
+
+
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_TWO_TOKENS = Fault(400, "", "more than one token came", headers=_CHALLENGE)
+_NO_TOKEN = Fault(401, "", "a bearer token is needed, and a valid one", headers=_CHALLENGE)
+_BAD_TOKEN = Fault(401, "", "the bearer token that came is not valid", headers=_CHALLENGE)
+_TOO_FEW_RIGHTS = Fault(403, "", "the token lacks a scope, or its user a role", headers=_CHALLENGE)
+_KEYS_AWAY = Fault(503, "", "tokens cannot be verified at the moment", headers={"Retry-After": "1"})
+
+
+def _security_scheme(
+    authorization_url: str | None, token_url: str | None, scopes: Sequence[str]
+) -> tuple[str, dict[str, Any]]:
+    """The name of the scheme in the OpenAPI document, and the scheme: OAuth2 where clients can log in."""
+    if authorization_url is None or token_url is None:
+        if authorization_url != token_url:
+            raise ValueError("`authorization_url` and `token_url` belong together")
+        return "bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    flow = {
+        "authorizationUrl": checked_url("authorization_url", authorization_url),
+        "tokenUrl": checked_url("token_url", token_url),
+        "scopes": dict.fromkeys(scopes, ""),
+    }
+    return "oauth2", {"type": "oauth2", "flows": {"authorizationCode": flow}}
 
 
 def _checked_secret(secret: SecretStr | None, jwks_url: str | None) -> str | None:

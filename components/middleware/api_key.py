@@ -21,7 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
 from components.http.headers import HeaderName, header_name
-from components.http.paths import PathPattern, app_path, exempts_path
+from components.http.openapi import Offer, refusals, secured, together
+from components.http.paths import PathPattern, app_path, exempts_path, means_route
 from components.http.user import note_opened
 
 
@@ -88,9 +89,24 @@ class APIKeyMiddleware:
         self._keys = [(name, bytes.fromhex(digest)) for name, digest in keys.items()]
         self._header = header_name("header", header)
         self._prefix = b"bearer " if self._header == b"authorization" else b""
-        self._challenge = "Bearer" if self._prefix else "APIKey"
+        self._shown_header = header
+        challenge = "Bearer" if self._prefix else "APIKey"
+        self._fault = Fault(
+            401, message="a valid API key is needed", headers={"WWW-Authenticate": challenge}
+        )
         self._exempt = exempts_path("exempt", exempt)
         self._body = valid_shape(body)
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The key that is asked for on a route, and the refusal."""
+        if means_route(self._exempt, path):
+            return None
+        scheme = {"type": "apiKey", "in": "header", "name": self._shown_header}
+        if self._prefix:
+            scheme = {"type": "http", "scheme": "bearer"}
+        return together(
+            refusals(self._body, self._fault), secured("api_key", scheme, is_needed=True)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or self._exempt(app_path(scope)):
@@ -98,12 +114,7 @@ class APIKeyMiddleware:
             return
         name = self._holder(scope)
         if name is None:
-            fault = Fault(
-                401,
-                message="a valid API key is needed",
-                headers={"WWW-Authenticate": self._challenge},
-            )
-            await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
+            await ErrorResponse(self._fault, scope, body=self._body)(scope, receive, send)
             return
         scope["user"] = KeyHolder(name)
         scope["auth"] = AuthCredentials(["authenticated"])

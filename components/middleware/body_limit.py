@@ -13,8 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import PathPattern, app_path, exempts_path
+from components.http.openapi import Offer, refusals
+from components.http.paths import PathPattern, app_path, exempts_path, means_route
 
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # by custom
 _MOST_DIGITS = 18  # an exabyte is over any limit, however many more follow
 
 
@@ -48,8 +50,16 @@ class BodyLimitMiddleware:
             raise ValueError(f"`max_bytes` must not be negative: {max_bytes}")
         self.app = app
         self._max_bytes = max_bytes
+        message = f"the body is longer than {max_bytes} bytes"
+        self._fault = Fault(413, "body_too_large", message, {"max_bytes": max_bytes})
         self._exempt = exempts_path("exempt", exempt)
         self._body = valid_shape(body)
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The refusal of a body that is too long, where there is one to send."""
+        if method in _WITHOUT_BODY or means_route(self._exempt, path):
+            return None
+        return refusals(self._body, self._fault, limits={413: [{"bytes": self._max_bytes}]})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._exempt(app_path(scope)):
@@ -89,9 +99,7 @@ class BodyLimitMiddleware:
             await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"the body is longer than {self._max_bytes} bytes"
-        fault = Fault(413, "body_too_large", message, {"max_bytes": self._max_bytes})
-        await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
+        await ErrorResponse(self._fault, scope, body=self._body)(scope, receive, send)
 
 
 def declared_bytes(scope: Scope) -> int:

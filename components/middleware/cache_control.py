@@ -10,14 +10,22 @@ Refuses rules that are not `METHOD /path` and texts that could split a response.
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.etag import ConditionalSend
 from components.http.headers import HeaderName, HeaderValue, header_name, header_value
-from components.http.paths import PathTest, RequestPattern, app_path, exempts_path, guards
+from components.http.openapi import Offer
+from components.http.paths import (
+    PathTest,
+    RequestPattern,
+    app_path,
+    exempts_path,
+    guards,
+    means_route,
+)
 from components.http.user import is_personal
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
@@ -104,6 +112,37 @@ class CacheControlMiddleware(HeaderLayer):
         self._etag = etag
         self._etag_max_bytes = etag_max_bytes
         self._join(touches=_DECISIVE)
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The headers of successful answers of a route, and 304 where ETags are made."""
+        governed = (
+            policy for meant, policy in self._rules.get(method, ()) if means_route(meant, path)
+        )
+        policy = next(governed, self._private)
+        headers: dict[str, Any] = {
+            name.decode().title(): {
+                "schema": {"type": "string"},
+                "example": value.decode("latin-1"),
+            }
+            for name, value in policy.fields
+        }
+        headers["Cache-Control"]["description"] = "Who may keep the answer, and for how long"
+        if policy.vary:
+            headers["Vary"] = {"schema": {"type": "string"}}
+        if self._etag is None or method not in ("GET", "HEAD"):
+            return {"headers": {"2XX": headers}}
+        text = {"schema": {"type": "string"}}
+        tag = {"ETag": {"description": "What the answer is, in short", **text}}
+        asked = {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "The ETag of what you have",
+        }
+        return {
+            "headers": {"2XX": {**headers, **tag}},
+            "responses": {"304": {"description": "You have it", "headers": {**headers, **tag}}},
+            "parameters": [{**asked, **text}],
+        }
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         policy = self._policy(scope, headers)

@@ -12,9 +12,12 @@ from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import RequestPattern, app_path, guards
+from components.http.openapi import Offer, refusals
+from components.http.paths import RequestPattern, app_path, guards, reach
 from components.http.trusted_peers import Peer, TrustedPeers
 from components.http.user import note_opened
+
+_REFUSED = Fault(403, "address_not_allowed", "this address is not allowed here")
 
 
 class IPAllowListMiddleware:
@@ -57,7 +60,14 @@ class IPAllowListMiddleware:
             raise ValueError(f"`allow` takes networks: {error.__cause__}") from error
         self.app = app
         self._guards = guards("paths", paths) if paths else None
+        self._patterns = tuple(paths)
         self._body = valid_shape(body)
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The refusal of other addresses on a route that is guarded."""
+        if self._patterns and reach("paths", self._patterns, method, path) == "none":
+            return None
+        return refusals(self._body, _REFUSED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or not self._guarded(scope):
@@ -67,8 +77,7 @@ class IPAllowListMiddleware:
             note_opened(scope)
             await self.app(scope, receive, send)
             return
-        fault = Fault(403, "address_not_allowed", "this address is not allowed here")
-        await ErrorResponse(fault, scope, body=self._body)(scope, receive, send)
+        await ErrorResponse(_REFUSED, scope, body=self._body)(scope, receive, send)
 
     def _guarded(self, scope: Scope) -> bool:
         return self._guards is None or self._guards(scope.get("method", "GET"), app_path(scope))

@@ -18,17 +18,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from components.http.error_response import BodyOption, valid_shape
-from components.http.paths import RequestPattern, app_path, exempts, guards
+from components.http.openapi import Offer
+from components.http.paths import RequestPattern, app_path, exempts, guards, means_route, reach
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 from components.rate_limit.answer import (
     TRY_AGAIN_LATER,
     HeaderField,
     Refusals,
     limit_template,
+    offer_of,
     policy_field,
     seconds_up,
 )
-from components.rate_limit.keys import KeyFunction, Kind, subject_of
+from components.rate_limit.keys import KeyFunction, Kind, shown_key, subject_of
 from components.rate_limit.memory import MemoryStore
 from components.rate_limit.rates import RateText, parse_rates
 from components.rate_limit.store import Decision, Limit, OnStoreError, Store, name_limits
@@ -127,6 +129,7 @@ class RateLimitMiddleware(HeaderLayer):
     ) -> None:
         self.app = app
         self._subject = subject_of(key)
+        self._by = shown_key(key)
         self._store = MemoryStore() if store is None else store
         if isinstance(exempt, str) or isinstance(routes, (str, Mapping)):
             raise TypeError("`exempt` and `routes` are lists")
@@ -144,6 +147,19 @@ class RateLimitMiddleware(HeaderLayer):
             if any(route.cost > limit.rate.quota for limit in self._limits + route.limits):
                 raise ValueError(f"a `cost` of {route.cost} is over a whole limit: nothing passes")
         self._join(touches=(), adds=[b"ratelimit"])
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The limits of a route: the refusals, and what all its answers say of them."""
+        if means_route(partial(self._exempt, method), path):
+            return None
+        meant = [
+            each for each in self._routes if reach("match", [each.match], method, path) != "none"
+        ]
+        limits = sum((route.limits for route in meant), self._limits)
+        modes = [self._on_store_error, *(route.on_store_error for route in meant)]
+        return offer_of(
+            limits, self._by, self._shape, fields=self._fields, is_denying="deny" in modes
+        )
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         is_http = scope["type"] == "http"
@@ -218,12 +234,13 @@ class RateLimitMiddleware(HeaderLayer):
 class _Route:
     """An entry of `routes`, read."""
 
-    __slots__ = ("cost", "limits", "matches", "on_store_error")
+    __slots__ = ("cost", "limits", "match", "matches", "on_store_error")
 
     def __init__(self, route: RouteLimit) -> None:
         unknown = set(route) - RouteLimit.__annotations__.keys()
         if unknown or "match" not in route:
             raise ValueError(f"an entry of `routes` takes {', '.join(RouteLimit.__annotations__)}")
+        self.match = route["match"]
         self.matches = guards("match", [route["match"]])
         self.cost = route.get("cost", 1)
         if self.cost < 1:

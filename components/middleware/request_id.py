@@ -15,6 +15,7 @@ from pydantic import Field
 from starlette.types import ASGIApp, Scope
 
 from components.http.headers import HeaderName, header_name
+from components.http.openapi import Offer
 from components.http.trusted_peers import Peer, TrustedPeers
 from components.http.uuid7 import process_ids
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
@@ -74,11 +75,28 @@ class RequestIDMiddleware(HeaderLayer):
             raise ValueError(f"`max_length` must be from 1 to 1024, not {max_length}")
         self.app = app
         self._name = header_name("header", header)
+        self._shown_name = header
+        self._takes_ids = bool(trust)
         self._rule = _Replaced(self._name)
         self._peers = TrustedPeers(trust)
         self._max_length = max_length
         self._new_id = process_ids().new
         self._join(touches=[self._name], adds=[self._name])
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The header of all answers, and those that a request may bring."""
+        text = {"schema": {"type": "string"}}
+        name = self._shown_name
+        own = {"name": name, "in": "header", "description": "The request's ID", **text}
+        parameters = [own] if self._takes_ids else []
+        about = "The caller's trace (W3C Trace Context)"
+        parameters.append({"name": "traceparent", "in": "header", "description": about, **text})
+        shown = {"description": "The ID of the request", "required": True, **text}
+        return {
+            "parameters": parameters,
+            "headers": {"default": {name: {"$ref": f"#/components/headers/{name}"}}},
+            "components": {"headers": {name: shown}},
+        }
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         state: dict[str, Any] | None = scope.get("state")

@@ -25,7 +25,8 @@ from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
-from components.http.paths import PathPattern, app_path, exempts_path
+from components.http.openapi import Offer, refusals
+from components.http.paths import PathPattern, app_path, exempts_path, means_route
 
 _GRACE_SECONDS = 0.1  # that a cancelled application has to answer by itself
 
@@ -67,17 +68,23 @@ class RequestTimeoutMiddleware:
             raise ValueError("`timeout` must be more than nothing")
         self.app = app
         self._seconds = timeout.total_seconds()
+        self._fault = Fault(504, "timeout", f"there was no answer within {self._seconds:g} s")
         self._exempt = exempts_path("exempt", exempt)
         self._body = valid_shape(body)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limiter: anyio.CapacityLimiter
 
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The answer to a request of a route that takes too long."""
+        if means_route(self._exempt, path):
+            return None
+        return refusals(self._body, self._fault, limits={504: [{"seconds": self._seconds}]})
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._exempt(app_path(scope)):
             await self.app(scope, receive, send)
             return
-        fault = Fault(504, "timeout", f"there was no answer within {self._seconds:g} s")
-        late = partial(ErrorResponse(fault, scope, body=self._body), scope, receive)
+        late = partial(ErrorResponse(self._fault, scope, body=self._body), scope, receive)
         call = _TimedCall(send, late, self._threads())
         await call.run(self.app, scope, receive, self._seconds)
 

@@ -18,6 +18,7 @@ from starlette.datastructures import URL
 from starlette.routing import Host, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.http.openapi import Offer
 from components.http.paths import app_path
 from components.middleware.header_layer import NOTHING, Fields, HeaderLayer, Rule, Step
 
@@ -71,6 +72,12 @@ class StripTrailingSlashMiddleware(HeaderLayer):
         self._slashed: set[str] = set()
         self._exempt = tuple(prefix.rstrip("/") + "/" for prefix in exempt)
         self._join(touches=(b"location",))
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The other path at which a route answers."""
+        if path.endswith("/") or f"{path}/".startswith(self._exempt):
+            return None
+        return {"x-also-at": [f"{path}/"]}
 
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         if scope["path"].endswith("/") and (stripped := self._stripped(scope)):

@@ -17,10 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.http.error_response import BodyOption, ErrorResponse, Fault, valid_shape
 from components.http.headers import HeaderName, header_name
-from components.http.paths import RequestPattern, app_path, guards
+from components.http.openapi import Offer, refusals, secured, together
+from components.http.paths import RequestPattern, app_path, guards, reach
 from components.http.user import note_opened
 from components.middleware.body_limit import declared_bytes
 
+_UNSIGNED = "the signature or its time is missing"
 _MOST_DIGITS = 12  # of a time; more are milliseconds, or no time at all
 
 
@@ -90,14 +92,40 @@ class WebhookSignatureMiddleware:
         self.app = app
         self._secrets = [text.encode() for text in texts]
         self._guards = guards("paths", paths)
+        self._patterns = tuple(paths)
+        self._shown_names = signature_header, timestamp_header
         self._names = (
             header_name("signature_header", signature_header),
             header_name("timestamp_header", timestamp_header),
         )
         self._window_seconds = window.total_seconds()
         self._max_bytes = max_bytes
+        text = f"the body is longer than {max_bytes} bytes"
+        self._too_long = Fault(413, "body_too_large", text)
         self._body = valid_shape(body)
         self._clock = clock
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The signature that is asked for on a route, and the refusals."""
+        reached = reach("paths", self._patterns, method, path)
+        if reached == "none":
+            return None
+        signature, timestamp = self._shown_names
+        about = f"HMAC-SHA256, in hex, of the time in `{timestamp}`, a dot and the body"
+        scheme = {"type": "apiKey", "in": "header", "name": signature, "description": about}
+        time_parameter = {
+            "name": timestamp,
+            "in": "header",
+            "required": reached == "all",
+            "description": "Seconds since 1970 when the call was signed",
+            "schema": {"type": "string", "pattern": "^[0-9]{1,12}$"},
+        }
+        limits = {413: [{"bytes": self._max_bytes}]}
+        return together(
+            refusals(self._body, _invalid(_UNSIGNED).fault, self._too_long, limits=limits),
+            secured("webhook_signature", scheme, is_needed=reached == "all"),
+            {"parameters": [time_parameter]},
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._guards(scope["method"], app_path(scope)):
@@ -127,7 +155,7 @@ class WebhookSignatureMiddleware:
         """The body, if it is signed; what can be refused without it is not read."""
         signature, timestamp = (_only(scope, name) for name in self._names)
         if signature is None or timestamp is None:
-            raise _invalid("the signature or its time is missing")
+            raise _invalid(_UNSIGNED)
         if (
             not timestamp.isdigit()
             or len(timestamp) > _MOST_DIGITS
@@ -149,8 +177,7 @@ class WebhookSignatureMiddleware:
             size = len(content)
             if size <= self._max_bytes and not message.get("more_body", False):
                 return bytes(content)
-        text = f"the body is longer than {self._max_bytes} bytes"
-        raise _RefusedError(Fault(413, "body_too_large", text))
+        raise _RefusedError(self._too_long)
 
     def _is_signed(self, content: bytes, signature: bytes) -> bool:
         """Every secret is tried, whichever matches."""

@@ -8,9 +8,12 @@ policy's quota `q` and window `w` in seconds, `RateLimit` the units that remain 
 seconds until more are free (`t`). A client that may wait is told how long by Retry-After.
 """
 
+from dataclasses import replace
+
 from starlette.types import Scope
 
 from components.http.error_response import BodyShape, Fault, body_of, prefers_problem
+from components.http.openapi import HEADERS, Offer, refusals, together
 from components.rate_limit.store import Decision, Limit
 
 TRY_AGAIN_LATER = 1013  # the close code of a websocket that is refused (RFC 6455's registry)
@@ -72,6 +75,52 @@ class Refusals:
         fields.append((b"retry-after", b"%d" % seconds))
         fields.append((b"content-length", b"%d" % len(body)))
         return 503 if limit is None else 429, fields, body
+
+
+def offer_of(
+    limits: tuple[Limit, ...], by: str, shape: BodyShape | None, *, fields: bool, is_denying: bool
+) -> Offer:
+    """What an OpenAPI document shows of limits (see `components.http.openapi`).
+
+    Args:
+        limits: all that hold.
+        by: whose requests are counted together.
+        shape: of the bodies; None where the application's own handlers write them.
+        fields: whether answers to admitted requests have the fields.
+        is_denying: whether requests are refused while the store is away.
+    """
+    told = {name: HEADERS[name] for name in ("RateLimit-Policy", "RateLimit")}
+    after = {"Retry-After": "1"}
+    faults = [replace(_example(limit), headers=after) for limit in limits]
+    faults += [replace(_UNAVAILABLE, headers=after)] if is_denying else []
+    shown = [
+        {
+            "quota": each.rate.quota,
+            "seconds": each.rate.period_seconds,
+            "policy": each.name,
+            "by": by,
+        }
+        for each in limits
+    ]
+    offer = refusals(shape, *faults, limits={429: shown})
+    offer["responses"]["429"]["headers"] |= told
+    offer["responses"]["429"]["description"] = f"More than {_quotas(limits)}"
+    return together(offer, {"headers": {"default": told}}) if fields else offer
+
+
+def _quotas(limits: tuple[Limit, ...]) -> str:
+    return ", or more than ".join(dict.fromkeys(str(limit.rate) for limit in limits))
+
+
+def _example(limit: Limit) -> Fault:
+    """A refusal of the limit, with its seconds."""
+    fault = _over(limit)
+    return replace(
+        fault,
+        message=fault.message.replace("\0", "1"),
+        details={**fault.details, "retry_after": 1},
+        problem={**fault.problem, "retry_after": 1},
+    )
 
 
 _UNAVAILABLE = Fault(

@@ -24,9 +24,16 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Scope
 
+from components.http.openapi import Offer
 from components.http.routes import matched_route
-from components.rate_limit.answer import TRY_AGAIN_LATER, limit_template, policy_field, seconds_up
-from components.rate_limit.keys import KeyFunction, Kind, subject_of
+from components.rate_limit.answer import (
+    TRY_AGAIN_LATER,
+    limit_template,
+    offer_of,
+    policy_field,
+    seconds_up,
+)
+from components.rate_limit.keys import KeyFunction, Kind, shown_key, subject_of
 from components.rate_limit.memory import MemoryStore
 from components.rate_limit.rates import RateText, parse_rates
 from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
@@ -83,6 +90,8 @@ class EndpointRateLimiter:
         store = MemoryStore() if store is None else store
         self._hit = store.counter(limits, on_error=on_store_error).hit
         self._subject = subject_of(key)
+        self._limits, self._by = limits, shown_key(key)
+        self._is_denying = on_store_error == "deny"
         self._cost = cost
         self._policy = policy_field(limits)
         self._templates = {limit: limit_template(limit) for limit in limits}
@@ -103,6 +112,10 @@ class EndpointRateLimiter:
             value = self._templates[limit] % (remaining, seconds_up(wait_ns))
             response.raw_headers += (self._policy, (b"ratelimit", value))
             _INJECTED.set(response)
+
+    def openapi_operation(self, method: str, path: str) -> Offer | None:
+        """The limits of a route: the refusals, and what all its answers say of them."""
+        return offer_of(self._limits, self._by, None, fields=True, is_denying=self._is_denying)
 
     def _refusal(self, scope: Scope, decision: Decision) -> Exception:
         if scope["type"] == "websocket" and "websocket.http.response" not in (

@@ -44,6 +44,11 @@ def subject_of(key: str | KeyFunction) -> Subject:
     raise ValueError(f"`{key}` is no key: write `client_ip`, `user` or `header:NAME`")
 
 
+def shown_key(key: str | KeyFunction) -> str:
+    """The kind of the key, as people read it; a function's name."""
+    return getattr(key, "__name__", type(key).__name__) if callable(key) else key
+
+
 def client_ip(scope: Scope) -> str:
     """The client's address; IPv4-mapped addresses are IPv4, other IPv6 ones count by their /64."""
     client = scope.get("client")

@@ -63,7 +63,7 @@ def _app(old: Side, new: Side, knowledge: Knowledge) -> Iterator[Change]:
     for key, before, after in _keys(old, new, "app", "openapi"):
         default = default_of(OpenAPI, key)
         values = [default if node is None else as_written(node) for node in (before, after)]
-        if (values[0] is None) == (values[1] is None):
+        if key not in names or (values[0] is None) == (values[1] is None):
             fact = OptionFacts(default=default, is_plain=True)
             yield from under(compare_value(key, before, after, fact), "openapi")
             continue

@@ -21,7 +21,7 @@ logger = logging.getLogger("components.dns")
 
 
 @runtime_checkable
-class HTTPClient(Protocol):
+class Opener(Protocol):
     """What opens a connection: an `httpx2.AsyncClient`, for one."""
 
     async def head(self, url: Any, /) -> Any: ...
@@ -34,7 +34,7 @@ async def prewarm(
         timedelta, Field(gt=timedelta(0), description="longest wait for the addresses")
     ] = timedelta(seconds=5),
     client: Annotated[
-        HTTPClient | None,
+        Opener | None,
         Field(description="asks for the URL's head, so that its pool has a connection"),
     ] = None,
 ) -> list[str]:

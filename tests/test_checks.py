@@ -36,6 +36,20 @@ def test_the_sources_pass(name: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# The model of an entry is named by the format, and what stands in an annotation by its users.
+PUBLIC_TWICE = {"Resource"}
+
+
+@pytest.mark.parametrize("package", ["assembler", "components"])
+def test_no_two_classes_of_a_package_have_one_name(package: str) -> None:
+    homes: dict[str, list[str]] = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name not in PUBLIC_TWICE:
+                homes.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
 WAITING = re.compile(r"process|server|thread|child|person|reader|gate", re.IGNORECASE)
 
 

@@ -63,7 +63,7 @@ class EndRefusedError(BaseException):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Observation:
     """One thing that foreign code did: what, with whom, and where it says so."""
 
     kind: str  # `network`, `process`, `print`, `thread`
@@ -89,7 +89,7 @@ class Outcome:
     """What the function returned, and what foreign code did meanwhile, each thing once."""
 
     value: Any
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,13 @@ class Guard:
 
     allow_network: bool = False
     allow_processes: bool = False
-    sees: dict[Note, None] = field(default_factory=dict)
+    sees: dict[Observation, None] = field(default_factory=dict)
 
     def note(self, kind: str, name: str) -> None:
         """Remember that the user's code does something, at the innermost line of its own."""
         file, line = place_of(sys._getframe(1))  # noqa: SLF001  # what `inspect` itself takes
         if len(self.sees) < _MOST_NOTES:
-            self.sees[Note(kind, one_line(name), file, line)] = None
+            self.sees[Observation(kind, one_line(name), file, line)] = None
 
 
 def run_guarded(
@@ -138,7 +138,7 @@ def run_guarded(
     if not answer:
         raise ForeignCodeError(f"{argument_name(argument)} {_end(status)}")
     result = json.loads(answer)
-    notes = tuple(Note(**note) for note in result["notes"])
+    notes = tuple(Observation(**note) for note in result["notes"])
     if result["error"] is not None:
         raise ForeignCodeError(result["error"])
     return Outcome(result["value"], notes)

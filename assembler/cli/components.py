@@ -6,32 +6,24 @@ those of the import list; without one `components`, those of the project, and th
 
 import json
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assembler.cli.check import NoCache, own_manifests
-from assembler.cli.output import INVALID, complain, show
+from assembler.cli.output import INVALID, ListFormat, complain, show
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.sections import ENTRIES
 
 if TYPE_CHECKING:
-    from assembler.describe.catalogue import Item, Use
+    from assembler.describe.catalogue import CatalogueItem, Use
     from assembler.document.merge import Document
     from assembler.manifest import Manifest
     from assembler.plan.static import SourceReader
 
 SHIPPED = "components"
 _NO_COMPONENTS = {"tests", "test", "docs", "setup", "conftest", "noxfile", "tasks"}
-
-
-class ListFormat(StrEnum):
-    """How `components` prints what it found."""
-
-    text = "text"
-    json = "json"
 
 
 Packages = Annotated[
@@ -76,7 +68,7 @@ def components(
         raise typer.Exit(INVALID)
 
 
-def listed(packages: list[str]) -> "list[Item]":
+def listed(packages: list[str]) -> "list[CatalogueItem]":
     """Return the catalogue of the current folder's project."""
     from assembler.describe.catalogue import catalogue
 

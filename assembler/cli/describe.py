@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assembler.cli.check import NoCache
-from assembler.cli.components import ListFormat, Packages, listed, read_project, shapes
-from assembler.cli.output import show
+from assembler.cli.components import Packages, listed, read_project, shapes
+from assembler.cli.output import ListFormat, show
 from assembler.diagnostics.codes import CODES
 from assembler.diagnostics.errors import UsageError
 from assembler.diagnostics.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from assembler.describe.catalogue import Item, Option
+    from assembler.describe.catalogue import CatalogueItem, Option
     from assembler.plan.static import SourceReader
 
 
@@ -82,7 +82,7 @@ def _of_the_format(topic: str) -> tuple[str, dict[str, Any]] | None:
     return None if page is None else (as_format_page(page), page)
 
 
-def _named(topic: str, packages: list[str]) -> "tuple[Item, list[str]]":
+def _named(topic: str, packages: list[str]) -> "tuple[CatalogueItem, list[str]]":
     """Find the component that `topic` begins with, and what of it is an option."""
     from assembler.describe.catalogue import item_of
 
@@ -110,7 +110,7 @@ def _named(topic: str, packages: list[str]) -> "tuple[Item, list[str]]":
     raise UsageError(f"nothing is called `{topic}`: {remedy}")
 
 
-def _last(item: "Item") -> tuple[str]:
+def _last(item: "CatalogueItem") -> tuple[str]:
     return (item.path.rpartition(".")[2],)
 
 
@@ -123,7 +123,7 @@ def _kind(reader: "SourceReader", path: str) -> str | None:
         return None
 
 
-def _option(item: "Item", names: Sequence[str]) -> "Option":
+def _option(item: "CatalogueItem", names: Sequence[str]) -> "Option":
     options, found = item.options, None
     for name in names:
         found = next((option for option in options if option.name == name), None)
@@ -137,7 +137,7 @@ def _option(item: "Item", names: Sequence[str]) -> "Option":
     return found
 
 
-def _findings(item: "Item") -> Iterator[str]:
+def _findings(item: "CatalogueItem") -> Iterator[str]:
     """Yield what the audit says of the entries that name the item, and its rules on such a layer."""
     from assembler.review.audit import audit
     from assembler.review.audit.rule import profile_of
@@ -164,7 +164,7 @@ def _findings(item: "Item") -> Iterator[str]:
             yield f"{rule.severity}[{rule.id}] is judged: {rule.why}; {rule.fix}"
 
 
-def _snippet(item: "Item", packages: list[str]) -> tuple[str, dict[str, Any]]:
+def _snippet(item: "CatalogueItem", packages: list[str]) -> tuple[str, dict[str, Any]]:
     from assembler.describe.snippet import snippet
     from assembler.document.dump import dump
 

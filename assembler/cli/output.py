@@ -8,12 +8,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from enum import StrEnum
 from typing import Any, TextIO
 
 from assembler.diagnostics.span import one_line, printable
 
 INVALID = 1
 USAGE = 2
+
+
+class ListFormat(StrEnum):
+    """How a command prints a list, or what it knows of one thing."""
+
+    text = "text"
+    json = "json"
 
 
 def show(text: str) -> None:

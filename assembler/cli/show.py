@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.output import named, results_apart, show
+from assembler.cli.output import ListFormat, named, results_apart, show
 from assembler.diagnostics.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ class PictureFormat(StrEnum):
     text = "text"
     json = "json"
     mermaid = "mermaid"
-
-
-class ListFormat(StrEnum):
-    """How `routes` prints its list."""
-
-    text = "text"
-    json = "json"
 
 
 File = Annotated[Path, typer.Argument(help="A manifest.", show_default=False)]

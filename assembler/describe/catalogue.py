@@ -1,7 +1,7 @@
 """Packages → what of them may stand in a manifest, with all that a user asks about it.
 
 In: a reader of sources, the packages that a manifest may import, and the manifests that there are.
-Out: one `Item` for each class or function: its summary, options, the extra that it needs, where it is
+Out: one `CatalogueItem` for each class or function: its summary, options, the extra that it needs, where it is
 used. Nothing is imported: the signature, its annotations and the docstring say everything, and they
 are what `schema` and `check` read, too.
 """
@@ -73,7 +73,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CatalogueItem:
     """One class or function that a manifest may name in `sections`."""
 
     path: str
@@ -138,12 +138,12 @@ def uses_of(document: Any, manifest: Manifest) -> Iterator[tuple[str, Use]]:
 
 def catalogue(
     reader: SourceReader, packages: Iterable[str], uses: Mapping[str, Sequence[Use]]
-) -> list[Item]:
+) -> list[CatalogueItem]:
     """Return what may stand in a manifest, section by section, by name.
 
     `uses` is what manifests name, by path: that is listed, whatever its form.
     """
-    found: dict[str, Item] = {}
+    found: dict[str, CatalogueItem] = {}
     for package in packages:
         here = {
             path: _item(reader, path, page, uses.get(path, ()))
@@ -167,12 +167,12 @@ def catalogue(
     return sorted(shown, key=lambda item: (order[item.sections[0]], item.path))
 
 
-def item_of(reader: SourceReader, path: str, uses: Mapping[str, Sequence[Use]]) -> Item:
+def item_of(reader: SourceReader, path: str, uses: Mapping[str, Sequence[Use]]) -> CatalogueItem:
     """Describe what `path` names; raises `ImportFault` where there is no such thing."""
     return _item(reader, path, reader.page(path), uses.get(path.replace(":", "."), ()))
 
 
-def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> Item:
+def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> CatalogueItem:
     named = (use.section for use in uses)
     sections = tuple(dict.fromkeys([*named, *page["sections"]]))
     leading = 1 if {"middleware", "configure"} & set(sections) else 0
@@ -190,7 +190,7 @@ def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> I
         for item in parameters
         if item.name not in given
     )
-    return Item(
+    return CatalogueItem(
         path=path,
         sections=sections,
         doc=page["doc"],
@@ -208,7 +208,7 @@ def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> I
 _BY_FORM = {"resources", "routes", "startup"}  # where many a class would fit that is for code alone
 
 
-def _is_offered(item: Item, *, describes: bool) -> bool:
+def _is_offered(item: CatalogueItem, *, describes: bool) -> bool:
     """Tell whether something is meant for manifests.
 
     A manifest must be able to say what is required. Of a package that describes its options, what has
@@ -372,7 +372,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def matching(items: Iterable[Item], query: str) -> list[Item]:
+def matching(items: Iterable[CatalogueItem], query: str) -> list[CatalogueItem]:
     """Return the items that each word of `query` fits, the best first: names before what is said."""
     words = re.findall(r"\w+", query.lower())
     scored = [
@@ -381,7 +381,7 @@ def matching(items: Iterable[Item], query: str) -> list[Item]:
     return [item for _, item in sorted(scored, key=lambda pair: (-pair[0], pair[1].path))]
 
 
-def _score(item: Item, word: str) -> float:
+def _score(item: CatalogueItem, word: str) -> float:
     texts = (
         (8, item.path.rpartition(".")[2]),
         (6, item.path),

@@ -1,6 +1,6 @@
 """Items of the catalogue, options, and keys of the format → what a terminal shows of them.
 
-In: an `Item`, one of its options, or the address of a section or key. Out: text, and for the format
+In: an `CatalogueItem`, one of its options, or the address of a section or key. Out: text, and for the format
 plain data, which is that of its JSON Schema: what editors complete and what is told here is one.
 """
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import fill, indent
 from typing import Any
 
-from assembler.describe.catalogue import Item, Option
+from assembler.describe.catalogue import CatalogueItem, Option
 from assembler.describe.schema.manifest import manifest_schema
 from assembler.diagnostics.span import printable
 
 _WIDTH = 100
 
 
-def as_list(items: Iterable[Item], *, by_section: bool = True) -> str:
+def as_list(items: Iterable[CatalogueItem], *, by_section: bool = True) -> str:
     """Return a line for each item, below the name of its section or with it."""
     lines: list[str] = []
     section = None
@@ -32,7 +32,7 @@ def as_list(items: Iterable[Item], *, by_section: bool = True) -> str:
     return printable("\n".join(lines))
 
 
-def as_page(item: Item, findings: Sequence[str]) -> str:
+def as_page(item: CatalogueItem, findings: Sequence[str]) -> str:
     """Return all that is known of an item; `findings` is what the audit says of it."""
     where = " or ".join(f"`{section}`" for section in item.sections) or "no section"
     facts = [f"stands in {where}", f"defined at {item.place}"]
@@ -51,7 +51,7 @@ def as_page(item: Item, findings: Sequence[str]) -> str:
     return printable("\n".join(lines))
 
 
-def as_option(item: Item, option: Option) -> str:
+def as_option(item: CatalogueItem, option: Option) -> str:
     """Return all that is known of one option."""
     given = [
         f"  {use.place}  {option.name}: {use.given[option.name]}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assembler.describe.catalogue import Item, Option
+from assembler.describe.catalogue import CatalogueItem, Option
 
 _DEEPEST = 4  # resources that need resources
 _SAMPLES: Mapping[str, Any] = {
@@ -25,7 +25,9 @@ _SAMPLES: Mapping[str, Any] = {
 }
 
 
-def snippet(item: Item, items: Sequence[Item], *, section: str | None = None) -> dict[str, Any]:
+def snippet(
+    item: CatalogueItem, items: Sequence[CatalogueItem], *, section: str | None = None
+) -> dict[str, Any]:
     """Return a manifest's part with one entry for `item`, and the resources that it needs."""
     resources: dict[str, Any] = {}
     chosen = section or item.sections[0]
@@ -38,7 +40,7 @@ def snippet(item: Item, items: Sequence[Item], *, section: str | None = None) ->
     return part | {chosen: [_placed(item, chosen, entry)]}
 
 
-def _placed(item: Item, section: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _placed(item: CatalogueItem, section: str, entry: dict[str, Any]) -> dict[str, Any]:
     if section == "exception_handlers":
         name = "".join(word.title() for word in _name(item).split("_"))
         caught = getattr(builtins, name, None)
@@ -53,7 +55,7 @@ def _placed(item: Item, section: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(
-    item: Item, items: Sequence[Item], resources: dict[str, Any], depth: int
+    item: CatalogueItem, items: Sequence[CatalogueItem], resources: dict[str, Any], depth: int
 ) -> dict[str, Any]:
     given = {
         option.name: _value(option, item, items, resources, depth)
@@ -64,7 +66,11 @@ def _entry(
 
 
 def _value(
-    option: Option, item: Item, items: Sequence[Item], resources: dict[str, Any], depth: int
+    option: Option,
+    item: CatalogueItem,
+    items: Sequence[CatalogueItem],
+    resources: dict[str, Any],
+    depth: int,
 ) -> Any:
     for use in item.uses:
         said = use.given.get(option.name)
@@ -79,7 +85,9 @@ def _value(
     return _sample(option, items, resources, depth)
 
 
-def _sample(option: Option, items: Sequence[Item], resources: dict[str, Any], depth: int) -> Any:
+def _sample(
+    option: Option, items: Sequence[CatalogueItem], resources: dict[str, Any], depth: int
+) -> Any:
     if option.type == "a secret":
         shown = re.findall(r"`([^`]+)`", option.description)
         default = (
@@ -109,7 +117,9 @@ def _sample(option: Option, items: Sequence[Item], resources: dict[str, Any], de
     return examples[0] if examples else f"${{resources.{option.name}}}"
 
 
-def _add_resource(name: str, items: Sequence[Item], resources: dict[str, Any], depth: int) -> bool:
+def _add_resource(
+    name: str, items: Sequence[CatalogueItem], resources: dict[str, Any], depth: int
+) -> bool:
     """Add the resource that manifests call `name`, with what it needs itself."""
     if name in resources:
         return True
@@ -123,7 +133,7 @@ def _add_resource(name: str, items: Sequence[Item], resources: dict[str, Any], d
     return False
 
 
-def _name(item: Item) -> str:
+def _name(item: CatalogueItem) -> str:
     """Return what an entry is called: `db` where a manifest says so, else by its path."""
     used = next((use.id for use in item.uses if use.section == "resources"), None)
     if used:

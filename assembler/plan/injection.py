@@ -44,7 +44,7 @@ def needs_of(target: Target) -> tuple[dict[str, Need], list[str]]:
 
     The second are the reasons why that cannot be.
     """
-    reader = _Reader()
+    reader = _DependencyReader()
     return reader.marked(target), reader.reasons
 
 
@@ -76,14 +76,14 @@ def resources_of_routes(router: Any) -> Iterator[tuple[str, ResourceNeed]]:
 
 def resources_of_endpoint(function: Any) -> Iterator[ResourceNeed]:
     """Yield what a function of routes needs; a request gives it all else."""
-    yield from resources_of(_Reader(has_request=True).of(function).values())
+    yield from resources_of(_DependencyReader(has_request=True).of(function).values())
 
 
 def _names_any(dependant: Any) -> bool:
     return any(hasattr(item.call, _MARK) or _names_any(item) for item in dependant.dependencies)
 
 
-class _Reader:
+class _DependencyReader:
     """Reads the parameters of one function, and of all that it depends on."""
 
     def __init__(self, *, has_request: bool = False) -> None:

@@ -1,6 +1,6 @@
 """A URL → the address that its request may go to.
 
-In: an absolute URL, and the networks of one's own that a source may be in. Out: a `Target`, whose
+In: an absolute URL, and the networks of one's own that a source may be in. Out: a `CheckedTarget`, whose
 address has been judged; the connection goes to it and to no other, so that a name which answers otherwise
 the second time (DNS rebinding) leads nowhere. Refused, as `RefusedURL`: other schemes than http and https,
 credentials in a URL, names that are not found, and names with any address that is not of the public
@@ -36,7 +36,7 @@ class RefusedURL(Exception):  # noqa: N818  # what is refused is the URL, by rul
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CheckedTarget:
     """Where the request for a URL goes."""
 
     url: httpx2.URL
@@ -88,7 +88,7 @@ def origin_of(url: str) -> str:
     return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
 
 
-async def target_of(url: str, allowed: Sequence[Network] = ()) -> Target:
+async def target_of(url: str, allowed: Sequence[Network] = ()) -> CheckedTarget:
     """Look the name up, and judge every address that it has.
 
     Raises:
@@ -110,7 +110,7 @@ async def target_of(url: str, allowed: Sequence[Network] = ()) -> Target:
             )
     if not addresses:
         raise RefusedURL(f"`{parsed.host}` has no address")
-    return Target(parsed, addresses[0], port)
+    return CheckedTarget(parsed, addresses[0], port)
 
 
 def is_public(text: str) -> bool:

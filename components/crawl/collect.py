@@ -1,6 +1,6 @@
 """One source, collected: its pages one by one, what each has, and where the next ones are.
 
-In: a `Crawler`, an engine with the tables of `components.crawl.tables`, a `Source` with its parser, and
+In: a `Crawler`, an engine with the tables of `components.crawl.tables`, a `CrawlSource` with its parser, and
 what keeps rows. Out: counts. A page, its rows and what is remembered of it are one transaction: a process
 that dies leaves whole pages, and the next run asks for those again with their validators. Not parsed again
 are pages that have not changed (304, or the same hash) and copies of another page of the source.
@@ -61,7 +61,7 @@ Keep = Callable[[AsyncSession, Provenance, Sequence[Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CrawlSource:
     """Where to begin, how to read, and how far to go.
 
     `parser` is called in a thread with the body and the URL; it raises ValueError where the page is not
@@ -117,7 +117,7 @@ class DatabaseMemory:
 async def collect(
     crawler: Crawler,
     db: AsyncEngine,
-    source: Source,
+    source: CrawlSource,
     keep: Keep,
     *,
     seconds: float = math.inf,
@@ -140,7 +140,7 @@ class _Run:
     """One walk through the pages of a source."""
 
     def __init__(
-        self, crawler: Crawler, db: AsyncEngine, source: Source, keep: Keep, end: float
+        self, crawler: Crawler, db: AsyncEngine, source: CrawlSource, keep: Keep, end: float
     ) -> None:
         self._crawler = crawler
         self._db = db

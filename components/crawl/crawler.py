@@ -20,9 +20,9 @@ from pydantic import Field
 from components.clients.retry import retry_after_seconds
 from components.crawl import robots
 from components.crawl.addresses import (
+    CheckedTarget,
     Network,
     RefusedURL,
-    Target,
     canonical,
     origin_of,
     target_of,
@@ -183,14 +183,14 @@ class Crawler:
             decision=rules.decision,
         )
 
-    async def _target(self, url: str, allowed: Sequence[Network]) -> Target:
+    async def _target(self, url: str, allowed: Sequence[Network]) -> CheckedTarget:
         try:
             return await target_of(url, allowed)
         except RefusedURL as error:
             raise FetchFault(str(error)) from error
 
     async def _rules(
-        self, target: Target, memory: Memory, allowed: Sequence[Network], end: float
+        self, target: CheckedTarget, memory: Memory, allowed: Sequence[Network], end: float
     ) -> Robots:
         """The rules of the target's origin, asked for where none are known that still hold."""
         origin = target.origin
@@ -256,7 +256,7 @@ class Crawler:
             await memory.hold(origin, self.now() + timedelta(seconds=seconds))
 
     async def _send(
-        self, target: Target, headers: Mapping[str, str], most: int, *, cuts: bool = False
+        self, target: CheckedTarget, headers: Mapping[str, str], most: int, *, cuts: bool = False
     ) -> tuple[httpx2.Response, bytes]:
         """One request to the address that was judged; of a body that is cut only the beginning."""
         sent = {

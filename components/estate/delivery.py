@@ -9,7 +9,7 @@ Neither provider knows idempotency keys. A push message whose sender died is sen
 `collapse_key` that it had, so that a device shows it once; `repeats` counts that. A text message is
 noted before it is sent, and where its sender died then it is not sent again: it ends as `unknown`.
 
-While a provider is off, or refuses its credentials, its rows wait. Refuses nothing.
+While a provider is off, or refuses its credentials, its rows wait.
 """
 
 import asyncio

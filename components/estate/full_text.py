@@ -2,8 +2,8 @@
 
 In: a connection, or a session and what was typed. Out: an index over title, description, locality and
 city (SQLite: FTS5, kept by triggers; PostgreSQL: a generated `tsvector`), and the ids of what has
-any of the words, best first. Words are taken by their English stems. Refuses nothing: of a text without
-words nothing is found.
+any of the words, best first. Words are taken by their English stems. Of a text without words nothing
+is found.
 """
 
 import re

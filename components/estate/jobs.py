@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from components.channels import Channels
 from components.clients.http import HTTPClient
 from components.crawl.addresses import PrivateNetwork, networks
-from components.crawl.collect import Parsed, Source, collect
+from components.crawl.collect import CrawlSource, Parsed, collect
 from components.crawl.crawler import Crawler
 from components.estate import listings, market, posts
 from components.estate.delivery import Courier, summary
@@ -146,7 +146,7 @@ async def collect_market_data(
     """Collect one source of market data; return what became of how many pages and rows."""
     if not url:
         return {}
-    wanted = Source(
+    wanted = CrawlSource(
         name=source or url[:100],
         url=url,
         parser=parser,

@@ -1,8 +1,8 @@
 """What happened -> who is told, in which way, and when.
 
 In: a session whose transaction the caller began, and the news. Out: rows of the outbox, one for each
-recipient, event and way, and a word on each recipient's channel. Refuses nothing: news that a
-recipient has already are not kept again.
+recipient, event and way, and a word on each recipient's channel. News that a recipient has already
+are not kept again.
 
 When: at once, or after the quiet hours of the recipient's zone, or at the time of the digest. A time of
 day that a change of the clock leaves out is taken as the moment after it.

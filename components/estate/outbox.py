@@ -3,7 +3,7 @@
 In: a session, the name of a channel, a value. Out: a row of `changes`, which is published and then
 deleted, by the process that wrote it, at once, or else by the job `deliver-notifications`. A process
 that dies in between leaves the row; one that is told twice has the same key, and is told once.
-Refuses nothing: where the channels are away, rows wait.
+Where the channels are away, rows wait.
 
 Changes of one listing are told in the order of their commits: one process at a time tells, by the ids,
 which a listing's row lock puts in that order.

@@ -140,10 +140,10 @@ def _flow_depth(token: Any) -> int:
 
 def read_written(text: str) -> WrittenDocument:
     """Read the one document of `text`."""
-    return _Reader(text).document()
+    return _EventReader(text).document()
 
 
-class _Reader:
+class _EventReader:
     """One pass over the events, with the comments that the gaps between the tokens hold."""
 
     def __init__(self, text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.adopt.guarded_process import ForeignCodeError, Note, Outcome, run_guarded
+from assembler.adopt.guarded_process import ForeignCodeError, Observation, Outcome, run_guarded
 
 _RUN = """
 from assembler.adopt.guarded_process import said_of
@@ -70,12 +70,12 @@ threading.Thread(target=threading.Event().wait).start()
     assert found.value == ["FastAPI", "own.main"]
     file = "own/main.py"
     assert found.notes[:6] == (
-        Note("print", "standard output", file, 3),
-        Note("thread", "`worker`", file, 4),
-        Note("network", "db.example.com", file, 6),
-        Note("network", "192.0.2.1", file, 7),
-        Note("process", "`ls`", file, 8),
-        Note("process", "`reboot`", file, 9),
+        Observation("print", "standard output", file, 3),
+        Observation("thread", "`worker`", file, 4),
+        Observation("network", "db.example.com", file, 6),
+        Observation("network", "192.0.2.1", file, 7),
+        Observation("process", "`ls`", file, 8),
+        Observation("process", "`reboot`", file, 9),
     )
     assert found.notes[2].text() == "was refused a connection to db.example.com (own/main.py:6)"
     assert [note.line for note in found.notes[6:]] == [10, 18]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assembler.cli.components import listed
-from assembler.describe.catalogue import Item, Option, extra_of, matching, words_of
+from assembler.describe.catalogue import CatalogueItem, Option, extra_of, matching, words_of
 from assembler.describe.schema.generator import Schema
 from assembler.describe.schema.options import options_schema
 from assembler.describe.snippet import snippet
@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 @cache
-def shipped() -> tuple[Item, ...]:
+def shipped() -> tuple[CatalogueItem, ...]:
     with in_folder(ROOT):
         return tuple(item for item in listed([]) if item.path.startswith("components."))
 

@@ -55,6 +55,7 @@ ENTRIES = "entries"
 """The attribute of a route that holds others, which are those of the application all the same."""
 
 _TRAIL = "assembler.trail"
+_LAST_WORD = "assembler.last_word"
 _LAST = (Exception, 500)
 _LOGGED = "_assembler_has_logged"
 _PATIENCE_SECONDS = 2.0
@@ -147,6 +148,9 @@ class Application(FastAPI):
         view.exception_handlers = {
             key: value for key, value in handlers.items() if key not in _LAST
         }
+        last: Any = partial(_last_word, handlers)  # its answer is any ASGI application
+        view.exception_handlers[Exception] = last
+        view.debug = False  # the boundary shows the traceback
         return FastAPI.build_middleware_stack(view)
 
 
@@ -266,16 +270,52 @@ class ExceptionBoundary:
             return
         outer = scope.get(EXCHANGE)
         exchange = scope[EXCHANGE] = Exchange(send)
+        scope[_LAST_WORD] = None
         try:
             await self.app(scope, receive, exchange)
         except BaseException as error:
-            if not await self._is_settled(exchange, error, scope, receive):
-                raise
+            if self._is_for_the_last(exchange, error, scope):
+                scope[_LAST_WORD] = partial(self._answer_last, exchange, error)
+            elif await self._is_settled(exchange, error, scope, receive):
+                return
+            raise
         finally:
             if outer is not None:  # of an application around this one, in whose scope we run
                 scope[EXCHANGE] = outer
-            if exchange.error is not None or exchange.ends is not None:
+            has_ended = exchange.error is not None or exchange.ends is not None
+            if has_ended and scope[_LAST_WORD] is None:
                 exchange.end()
+
+    def _is_for_the_last(self, exchange: "Exchange", error: BaseException, scope: Scope) -> bool:
+        """Tell whether ServerErrorMiddleware is to ask for the answer: what is raised on unanswered."""
+        if exchange.status or not isinstance(error, Exception):
+            return False
+        if (
+            not self._raise_unhandled
+            or _TRAIL in scope
+            or isinstance(_sole(error), ClientDisconnect)
+        ):
+            return False
+        return not self._is_of_layer(exchange, error) or self._meant_for(error) is None
+
+    async def _answer_last(
+        self,
+        exchange: "Exchange",
+        error: BaseException,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Answer as an ASGI application, by the way that the exchange knows."""
+        try:
+            await self._is_settled(exchange, error, scope, receive)
+        finally:
+            exchange.end()
+
+    def _is_of_layer(self, exchange: "Exchange", error: BaseException) -> bool:
+        """Tell whether a layer raised it, and not what is within all of them."""
+        stops = exchange.stops if exchange.error is error else []
+        return (stops[0].depth if stops else 0) < self._depth
 
     async def _is_settled(
         self, exchange: "Exchange", error: BaseException, scope: Scope, receive: Receive
@@ -288,7 +328,7 @@ class ExceptionBoundary:
             return False
         stops = exchange.stops if exchange.error is error else []
         scope = stops[0].scope if stops else scope
-        is_of_layer = (stops[0].depth if stops else 0) < self._depth
+        is_of_layer = self._is_of_layer(exchange, error)
         tokens = _restored(exchange.context) if stops else []
         try:
             handler = self._meant_for(error) if is_of_layer and not exchange.status else None
@@ -808,6 +848,19 @@ def _restored(context: Context) -> list[Token[Any]]:
     variables: list[ContextVar[Any]] = list(context)
     changed = [each for each in variables if each.get(_UNSET) is not context[each]]
     return [each.set(context[each]) for each in changed]
+
+
+async def _last_word(
+    handlers: Mapping[Any, Handler], request: Request, error: BaseException
+) -> ASGIApp:
+    """Answer, for ServerErrorMiddleware, what left the boundary, or was raised outside of it."""
+    plain = PlainTextResponse("Internal Server Error", status_code=500)
+    if _LAST_WORD in request.scope:
+        last: ASGIApp | None = request.scope.pop(_LAST_WORD)
+        return last or plain  # which nobody is sent, where the answer has begun
+    handler = handlers.get(Exception) or handlers.get(500)
+    answer: ASGIApp = plain if handler is None else await _call(handler, request, error)
+    return answer
 
 
 async def _call(handler: Handler, request: Request, error: BaseException) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from tests.assembler.sample_app.journal import events
@@ -70,6 +71,62 @@ def test_without_any_handler_the_500_is_plain_and_travels_all_the_same(
     assert record.getMessage() == "unhandled exception in GET '/raise/value'"
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ValueError)
+
+
+def observed(app: FastAPI) -> list[str]:
+    """Stand between Starlette's outermost layer and the rest, as instrumentation does; tell what passes."""
+    seen: list[str] = []
+    build = app.build_middleware_stack
+
+    def with_observer() -> Any:
+        outermost: Any = build()
+        inner = outermost.app
+
+        async def observer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def sent(message: Message) -> None:
+                seen.append(message["type"])
+                await send(message)
+
+            try:
+                await inner(scope, receive, sent)
+            except Exception as error:
+                seen.append(type(error).__name__)
+                raise
+
+        outermost.app = observer
+        return outermost
+
+    app.build_middleware_stack = with_observer  # type: ignore[method-assign]  # as they do it
+    app.middleware_stack = app.build_middleware_stack()
+    return seen
+
+
+@pytest.mark.parametrize("handlers", ["", CATCH_ALL])
+def test_who_stands_between_sees_the_exception_before_its_answer(
+    tmp_path: Path, handlers: str
+) -> None:
+    app = app_of(tmp_path, handlers=handlers)
+    seen = observed(app)
+    response = client_of(app).get("/raise/value")
+    assert response.status_code == 500
+    assert_travelled(response, "inner", "outer")
+    assert seen == ["ValueError", "http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("handlers", ["", CATCH_ALL])
+def test_what_is_raised_outside_of_all_layers_is_answered_as_in_starlette(
+    tmp_path: Path, handlers: str
+) -> None:
+    app = app_of(tmp_path, handlers=handlers)
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError
+
+    outermost: Any = app.middleware_stack
+    outermost.app = broken
+    response = client_of(app).get("/")
+    assert response.status_code == 500
+    assert ("as_json" in response.text) == bool(handlers)
 
 
 def test_a_path_cannot_forge_a_line_of_the_log(

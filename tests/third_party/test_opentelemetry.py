@@ -110,7 +110,9 @@ def test_a_span_has_the_name_of_its_route(app: FastAPI) -> None:
 def test_an_exception_is_recorded_in_it(app: FastAPI) -> None:
     server = spans(app, "/items/1/broken")["GET /items/{number}/broken"]
     assert server.status.status_code is trace.StatusCode.ERROR
-    assert [dict(event.attributes or {})["exception.message"] for event in server.events] == ["no such item"]
+    assert [dict(event.attributes or {})["exception.message"] for event in server.events] == [
+        "no such item"
+    ]
 
 
 def test_what_is_handled_is_no_error(app: FastAPI) -> None:

@@ -127,6 +127,10 @@ class Operations:
                 continue
             taken.add(other)
             found, found_at = new[other]
+            if other != key:
+                text = f"{label} is named `{found.get('name')}`"
+                inside = PartPair(value, found, at, found_at)
+                self._changes.add(Grade.compatible, "api-parameter", where, text, inside)
             self._parameter(PartPair(value, found, at, found_at), where, label, sends=sends)
         for key, (value, at) in new.items():
             if key not in taken:
@@ -214,6 +218,10 @@ class Operations:
             used.add(other)
             inside = pair.at(name, other)
             self._changes.mapping(inside, where)
+            if other.lower() != name.lower():
+                grade = Grade.compatible if sends else Grade.breaks_readers
+                text = f"{label} is {'taken' if sends else 'given'} as `{other}`, was as `{name}`"
+                self._changes.add(grade, "api-media-type", where, text, inside)
             subject = label if len(old) == len(new) == 1 else f"{label} as `{name}`"
             self._schemas.add(inside.at("schema"), sends=sends, where=where, subject=subject)
             self._changes.rest(inside, where, {"schema"}, f"{subject}, ")
@@ -238,11 +246,17 @@ class Operations:
                 continue
             used.add(other)
             inside = self._changes.followed(pair.at(status, other))
+            if other != status:
+                text = f"{_status(status)} is answered as {_status(other)}"
+                self._changes.add(Grade.review, "api-status", where, text, pair.at(status, other))
             self._response(inside, where, _status(status), reads=reads)
         for status in new:
             if status not in used:
                 known = _covering(status, old)
-                if known is not None:
+                if known is not None:  # it has been answered, and is told apart now
+                    text = f"{_status(status)} is told apart from {_status(known)}"
+                    at = pair.at(known, status)
+                    self._changes.add(Grade.compatible, "api-status", where, text, at)
                     inside = self._changes.followed(pair.at(known, status))
                     self._response(inside, where, _status(status), reads=reads)
                     continue
@@ -329,7 +343,7 @@ def _breaks(*, sends: bool) -> Grade:
 def _style(parameter: Mapping[str, Any], key: str) -> str:
     """Return how a parameter is written, its default where it does not say."""
     style = parameter.get("style", _STYLES.get(str(parameter.get("in")), "form"))
-    defaults = {"style": style, "explode": style in {"form", "cookie"}, "allowReserved": False}
+    defaults = {"style": style, "explode": style in ("form", "cookie"), "allowReserved": False}
     value = parameter.get(key, defaults[key])
     return f"`{str(value).lower() if isinstance(value, bool) else str(value)[:60]}`"
 

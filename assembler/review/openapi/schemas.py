@@ -4,7 +4,6 @@ In: pairs of schemas, each with whether clients send its values or read them, an
 changes. What is sent may become wider and breaks callers where it becomes narrower; what is read may
 become narrower and breaks readers where it becomes wider. A schema with a name is judged once for each
 direction, however many use it; those that refer to themselves end there, and so does what is too large.
-Source: JSON Schema 2020-12; of OpenAPI 3.0 `nullable` and boolean exclusive limits are read too.
 """
 
 import re
@@ -13,16 +12,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from assembler.diagnostics.errors import UsageError
 from assembler.document.nodes import NodePath
 from assembler.review.diff.change import ABSENT
 from assembler.review.finding import Grade
 from assembler.review.openapi.changes import ANNOTATIONS, Changes, PartPair, canonical, same
-from assembler.review.openapi.document import resolved
+from assembler.review.openapi.view import (
+    BOUNDS,
+    EXCLUSIVE,
+    Bound,
+    Limit,
+    Placed,
+    View,
+    followed_plainly,
+    has_reference,
+    is_number,
+    limit_of,
+    view_of,
+)
 
-_MOST_PAIRS = 200_000
+_MOST_PAIRS = 100_000
 _MOST_WORDS = 5_000_000  # keywords that are put together for all of them
 _SHOWN = 60  # characters of a value in a message
 _USERS = 50  # that are looked for
@@ -38,83 +49,17 @@ class Shift(Enum):
     unclear = "unclear"
 
 
-class Bound(NamedTuple):
-    """A limit: the keyword that says it, its words, and which way it is tighter."""
-
-    keyword: str
-    words: str
-    is_upper: bool
-
-
-_BOUNDS = (
-    Bound("maximum", "at most {}", True),
-    Bound("exclusiveMaximum", "below {}", True),
-    Bound("minimum", "at least {}", False),
-    Bound("exclusiveMinimum", "above {}", False),
-    Bound("maxLength", "at most {} characters long", True),
-    Bound("minLength", "at least {} characters long", False),
-    Bound("maxItems", "at most {} items", True),
-    Bound("minItems", "at least {} items", False),
-    Bound("maxProperties", "at most {} properties", True),
-    Bound("minProperties", "at least {} properties", False),
-    Bound("maxContains", "at most {} items of the kind", True),
-    Bound("minContains", "at least {} items of the kind", False),
-)
-_NOUGHT = frozenset({"minLength", "minItems", "minProperties"})  # 0 is no limit
-_EXCLUSIVE = {"maximum": "exclusiveMaximum", "minimum": "exclusiveMinimum"}
+_LIMITS = frozenset({bound.keyword for bound in BOUNDS} | set(EXCLUSIVE.values()))
+_BEYOND = {"maximum": "below {}", "minimum": "above {}"}
 _INSIDE = ("contains", "propertyNames", "then", "else", "unevaluatedItems", "unevaluatedProperties")
 _JUDGED = frozenset(
     {"type", "nullable", "enum", "const", "format", "pattern", "multipleOf", "uniqueItems"}
     | {"properties", "required", "additionalProperties", "items", "anyOf", "oneOf", "allOf"}
     | {"default", "deprecated", "$defs", "definitions", "prefixItems", "patternProperties"}
-    | {bound.keyword for bound in _BOUNDS}
-    | set(_INSIDE)
+    | _LIMITS
+    | {*_INSIDE}
 )
-_KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("properties", "patternProperties"), dict),
-    **dict.fromkeys(("required", "enum", "anyOf", "oneOf", "allOf", "prefixItems"), list),
-    **dict.fromkeys(("pattern", "format"), str),
-    **dict.fromkeys(("nullable", "deprecated", "uniqueItems"), bool),
-    **{bound.keyword: int | float for bound in _BOUNDS},  # a boolean is one, as in OpenAPI 3.0
-    "multipleOf": int | float,
-    "type": str | list,
-}
 _WIDENED_FORMATS = frozenset({("int32", "int64"), ("float", "double")})
-Placed = tuple[Any, NodePath]
-
-
-@dataclass(slots=True)
-class View:
-    """One schema with what it refers to and all of its `allOf` in one mapping, each value placed."""
-
-    words: dict[str, Placed] = field(default_factory=dict)
-    properties: dict[str, Placed] = field(default_factory=dict)
-    required: dict[str, None] = field(default_factory=dict)
-
-    def get(self, key: str) -> Any:
-        """Return the value of a keyword, `ABSENT` without one."""
-        return self.words.get(key, (ABSENT, ()))[0]
-
-    @property
-    def types(self) -> frozenset[str] | None:
-        """The types that a value may have, None for all; an integer is a number."""
-        given = self.get("type")
-        if given is ABSENT:
-            return None
-        names = {str(name) for name in (given if isinstance(given, list) else [given])}
-        names |= {"integer"} if "number" in names else set()
-        names |= {"null"} if self.get("nullable") is True else set()
-        return frozenset(names)
-
-    @property
-    def values(self) -> dict[str, Any] | None:
-        """The values that `enum` and `const` leave, by their texts; None for all."""
-        given = self.get("enum")
-        const = self.get("const")
-        listed = None if given is ABSENT else list(given)
-        if const is not ABSENT:
-            listed = [const] if listed is None else [one for one in listed if same(one, const)]
-        return None if listed is None else {canonical(value): value for value in listed}
 
 
 @dataclass(eq=False, slots=True)
@@ -178,7 +123,8 @@ class Schemas:
         if found is None:
             if named:
                 label, subject, inner = f"`{named}` as {'sent' if sends else 'read'}", "", ""
-            found = _SchemaPair(pair, sends, label, subject, inner, bool(named))
+            is_named = bool(named) or (parent is not None and parent.is_named)
+            found = _SchemaPair(pair, sends, label, subject, inner, is_named)
             self._known[pair.old_at, pair.new_at, sends] = found
             self._queue.append(found)
             if len(self._known) > _MOST_PAIRS:
@@ -190,8 +136,8 @@ class Schemas:
 
     def _plain(self, pair: PartPair) -> PartPair:
         """Follow references that have nothing but words beside them."""
-        old, old_at = _plain(self._changes.old.data, pair.old, pair.old_at)
-        new, new_at = _plain(self._changes.new.data, pair.new, pair.new_at)
+        old, old_at = followed_plainly(self._changes.old.data, pair.old, pair.old_at)
+        new, new_at = followed_plainly(self._changes.new.data, pair.new, pair.new_at)
         return PartPair(old, new, old_at, new_at)
 
     def _named(self, pair: PartPair) -> str:
@@ -217,16 +163,16 @@ class Schemas:
         self._tell(at, _grade(shift, sends=at.sends), rule, at.words(text, inner or None), inside)
 
     def _tell(self, at: _SchemaPair, grade: Grade, rule: str, text: str, inside: PartPair) -> None:
-        users = (lambda: self._users(at)) if at.is_named or not at.sites else None
+        users = (lambda: self._users(at)) if at.is_named else None
         self._changes.add(grade, rule, at.label, text, inside, users)
 
     def _judge(self, at: _SchemaPair) -> None:
-        if not at.pair.differs and not _has_reference(at.pair.old):
+        if not at.pair.differs and not has_reference(at.pair.old):
             return
         old = self._view(self._changes.old.data, at.pair.old, at.pair.old_at)
         new = self._view(self._changes.new.data, at.pair.new, at.pair.new_at)
         self._annotated(at, old, new)
-        if _is_choice(old) or _is_choice(new):
+        if _are_choices(old, new):
             before = _forms(old, at.pair.old, at.pair.old_at)
             self._forms(at, before, _forms(new, at.pair.new, at.pair.new_at))
             self._chosen(at, old, new)
@@ -260,7 +206,7 @@ class Schemas:
                 self._note(at, shift, "api-variant", text, inside)
 
     def _view(self, data: Mapping[str, Any], schema: Any, at: NodePath) -> View:
-        view = _view(data, schema, at)
+        view = view_of(data, schema, at)
         self._words += len(view.words) + len(view.properties) + 1
         if self._words > _MOST_WORDS:
             raise UsageError("cannot compare schemas that are put together of so many parts")
@@ -329,20 +275,23 @@ class Schemas:
             self._note(at, Shift.wider, "api-enum", f"may be {_listed(came)}", inside)
 
     def _bounds(self, at: _SchemaPair, old: View, new: View) -> None:
-        for bound in _BOUNDS:
-            before, after = _limit(old, bound.keyword), _limit(new, bound.keyword)
-            inside = _pair(old, new, bound.keyword, at)
+        touched = old.words.keys() | new.words.keys()
+        for bound in BOUNDS if touched & _LIMITS else ():
+            before, after = limit_of(old, bound), limit_of(new, bound)
             if before == after:
                 continue
+            beyond = EXCLUSIVE.get(bound.keyword, bound.keyword)
+            inside = _pair(old, new, bound.keyword, at)
+            inside = inside if inside.differs else _pair(old, new, beyond, at)
             if before is None or after is None:
                 shift = Shift.narrower if before is None else Shift.wider
             else:
-                shift = Shift.narrower if (after < before) == bound.is_upper else Shift.wider
-            told, was = (
-                bound.words.format(_number(each)) if each is not None else "without that limit"
-                for each in (after, before)
+                shift = Shift.narrower if after > before else Shift.wider
+            text = f"{bound.verbs[0]} {_told_limit(bound, after)}" if after else "has no such limit"
+            was = (
+                f"{bound.verbs[1]} {_told_limit(bound, before)}" if before else "had no such limit"
             )
-            self._note(at, shift, "api-limit", f"is {told}, was {was}", inside)
+            self._note(at, shift, "api-limit", f"{text}, {was}", inside)
 
     def _texts(self, at: _SchemaPair, old: View, new: View) -> None:
         """Judge the pattern, the format, the step of a number, and whether items may be alike."""
@@ -503,83 +452,6 @@ class Schemas:
             self._tell(at, Grade.compatible, "api-deprecated", at.words(text), inside)
 
 
-def _plain(data: Mapping[str, Any], value: Any, at: NodePath) -> Placed:
-    seen = set()
-    while isinstance(value, dict) and isinstance(value.get("$ref"), str):
-        found = resolved(data, value["$ref"])
-        if found is None or found[1] in seen or value.keys() - {"$ref"} - ANNOTATIONS:
-            break
-        value, at = found
-        seen.add(at)
-    return value, at
-
-
-def _has_reference(value: Any) -> bool:
-    """Whether a schema leads elsewhere, where things may differ though it does not."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if "$ref" in one:
-                return True
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-    return False
-
-
-def _view(data: Mapping[str, Any], schema: Any, at: NodePath) -> View:
-    """Put a schema, what it refers to and its `allOf` together."""
-    view, waiting, seen = View(), deque([(schema, at)]), {at}
-    while waiting:
-        part, place = waiting.popleft()
-        if part is False:
-            part = {"not": {}}
-        if not isinstance(part, dict):
-            if part is not True:
-                view.words.setdefault("(no schema)", (part, place))
-            continue
-        for key, value in part.items():
-            found = resolved(data, value) if key == "$ref" and isinstance(value, str) else None
-            if found is not None:
-                if found[1] not in seen:
-                    seen.add(found[1])
-                    waiting.append(found)
-            elif key == "allOf" and isinstance(value, list):
-                waiting += [(one, (*place, key, index)) for index, one in enumerate(value)]
-            else:
-                _merge(view, key, value, (*place, key))
-    return view
-
-
-def _merge(view: View, key: str, value: Any, place: NodePath) -> None:
-    """Add a keyword to what other parts of a schema say; what cannot be joined is kept beside."""
-    if not isinstance(value, _KINDS.get(key, object)):
-        key += " of a wrong type"
-    if key == "properties":
-        for name, schema in value.items():
-            known = view.properties.get(name)
-            if known is not None and not same(known[0], schema):
-                view.properties[name] = ({"allOf": [known[0], schema]}, known[1])
-            else:
-                view.properties[name] = (schema, (*place, name))
-        return
-    if key == "required":
-        view.required.update(dict.fromkeys(map(str, value)))
-        view.words.setdefault(key, (value, place))
-        return
-    known = view.words.get(key)
-    if known is None:
-        view.words[key] = (value, place)
-    elif not same(known[0], value) and key not in ANNOTATIONS:
-        limits = [each for each in (known[0], value) if _is_number(each)]
-        bound = next((one for one in _BOUNDS if one.keyword == key), None)
-        if bound is not None and len(limits) == 2:
-            view.words[key] = ((min if bound.is_upper else max)(limits), place)
-        else:
-            view.words[f"{key} in `allOf`"] = (value, place)
-
-
 def _pair(old: View, new: View, key: str, at: _SchemaPair) -> PartPair:
     """Return a keyword on both sides; where a side has none, its place is that of the schema."""
     before = old.words.get(key, (ABSENT, (*at.pair.old_at, key)))
@@ -618,30 +490,12 @@ def _shift_of_format(inside: PartPair) -> Shift:
 def _shift_of_step(inside: PartPair) -> Shift:
     if inside.old is ABSENT or inside.new is ABSENT:
         return _shift_of_presence(inside)
-    if not (_is_number(inside.old) and _is_number(inside.new)) or 0 in (inside.old, inside.new):
+    if not (is_number(inside.old) and is_number(inside.new)) or 0 in (inside.old, inside.new):
         return Shift.unclear
     old, new = (Fraction(str(each)) for each in (inside.old, inside.new))
     if (new / old).denominator == 1:
         return Shift.narrower
     return Shift.wider if (old / new).denominator == 1 else Shift.other
-
-
-def _limit(view: View, keyword: str) -> int | float | None:
-    """Return a limit; one that OpenAPI 3.0 calls exclusive is so under its own keyword alone."""
-    value = view.get(keyword)
-    plain = next((key for key, other in _EXCLUSIVE.items() if other == keyword), None)
-    if plain is not None and value is True:
-        value = view.get(plain)
-    elif keyword in _EXCLUSIVE and view.get(_EXCLUSIVE[keyword]) is True:
-        return None
-    if not _is_number(value) or (value == 0 and keyword in _NOUGHT):
-        return None
-    limit: int | float = value
-    return limit
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _flag(schema: Any, name: str) -> bool:
@@ -678,6 +532,13 @@ def _is_choice(view: View) -> bool:
     return len(choices) == 1 and not view.properties and not view.words.keys() - choices - _WORDS
 
 
+def _are_choices(old: View, new: View) -> bool:
+    """Whether a choice of forms meets another one, or a schema without any."""
+    plain = [not {"anyOf", "oneOf"} & side.words.keys() for side in (old, new)]
+    choices = [_is_choice(side) for side in (old, new)]
+    return any(choices) and all(map(max, plain, choices))
+
+
 def _name(data: Mapping[str, Any], form: Placed) -> str:
     schema = form[0] if isinstance(form[0], dict) else {}
     return str(schema.get("$ref", "")).rpartition("/")[2] or str(schema.get("title", ""))
@@ -691,7 +552,7 @@ def _exact(data: Mapping[str, Any], form: Placed) -> str:
 
 
 def _kind(data: Mapping[str, Any], form: Placed) -> str:
-    view = _view(data, *form)
+    view = view_of(data, *form)
     return canonical(sorted(view.types or ()))
 
 
@@ -724,8 +585,9 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _number(value: float) -> str:
-    return _cut(value)
+def _told_limit(bound: Bound, limit: Limit) -> str:
+    words = _BEYOND[bound.keyword] if limit.is_exclusive else bound.words
+    return words.format(_cut(limit.value))
 
 
 def _cut(value: Any) -> str:

@@ -105,14 +105,15 @@ class Security:
         self._changes.rest(pair, where, {*_URLS, "scopes"})
 
 
-def _alternatives(listed: list[Any]) -> list[_Alternative]:
+def _alternatives(given: list[Any]) -> list[_Alternative]:
     """Return what each alternative needs; an empty list needs nothing."""
     found = []
-    for one in listed:
+    for one in given:
         needs = set()
         for scheme, scopes in one.items() if isinstance(one, dict) else [(str(one), [])]:
             needs.add((str(scheme), ""))
-            needs |= {(str(scheme), str(each)) for each in scopes if isinstance(scopes, list)}
+            listed = scopes if isinstance(scopes, list) else [scopes]
+            needs |= {(str(scheme), str(each)) for each in listed}
         found.append(frozenset(needs))
     return found or [frozenset()]
 

@@ -116,7 +116,9 @@ def test_a_document_that_is_no_json_is_told(shop: Path) -> None:
     text = (
         "def odd(app):\n    app.openapi = lambda: {'openapi': '3.1.0', 'x-limit': float('inf')}\n"
     )
-    write(shop, {"shop/odd.py": text, "odd.yaml": "manifest: 1\nconfigure: [{use: shop.odd.odd}]\n"})
+    write(
+        shop, {"shop/odd.py": text, "odd.yaml": "manifest: 1\nconfigure: [{use: shop.odd.odd}]\n"}
+    )
     shown = run("openapi", "odd.yaml", folder=shop)
     assert shown.status == 2
     assert shown.err.startswith("error: the document of `odd.yaml` is no JSON: ")

@@ -44,11 +44,7 @@ COMMANDS: Mapping[str, Command] = {
         "assembler diff --base origin/main --fail-on review",
         {
             "--base": (),
-            "--openapi": (),
-            "--fail-on": (
-                *("loosened", "breaks-callers", "breaks-readers", "review", "behaviour"),
-                *("tightened", "compatible", "cosmetic", "never"),
-            ),
+            "--fail-on": ("loosened", "review", "behaviour", "tightened", "cosmetic", "never"),
             "--format": ("text", "json", "markdown", "github", "gitlab", "sarif", "html"),
             "--no-cache": (),
         },
@@ -97,12 +93,6 @@ COMMANDS: Mapping[str, Command] = {
         "assembler routes manifests/dev.yaml --format json",
         {"--format": ("text", "json")},
     ),
-    "openapi": Command(
-        "openapi",
-        "Print the OpenAPI document of an application, or tell whether a committed copy is stale.",
-        "assembler openapi manifests/prod.yaml --check openapi.json",
-        {"--format": ("json", "yaml"), "--check": ()},
-    ),
     "jobs": Command(
         "jobs",
         "List the jobs: the clock of each in plain words, its next fires, its last run.",
@@ -131,6 +121,21 @@ COMMANDS: Mapping[str, Command] = {
         "Start the application and send the requests of `expect`. Status 1 where one is not met.",
         "assembler test manifests/test.yaml --format junit",
         {"--format": ("text", "json", "junit")},
+    ),
+    "equal": Command(
+        "equal",
+        "Tell whether a manifest makes the application that is written: status 1 where it does not.",
+        "assembler equal app.main:app manifests/app.yaml --accept error-answers",
+        {
+            "--accept": (),
+            "--factory": (),
+            "--lifespan": (),
+            "--replay-writes": (),
+            "--header": (),
+            "--allow-network": (),
+            "--env-file": (),
+            "--format": ("text", "json"),
+        },
     ),
     "components": Command(
         "components",

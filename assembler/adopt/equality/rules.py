@@ -1,0 +1,144 @@
+"""A difference → the rule that says that it is meant, if there is one.
+
+In: differences as `comparison` found them. Out: the name of the rule that covers one. A rule is about
+what an assembled application does better on purpose; it covers exactly that, judged by both sides, and
+passes nothing unless it is accepted by name.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assembler.adopt.equality.comparison import Difference
+from assembler.adopt.equality.probes import BARE_MOUNT, FORCED
+
+
+@dataclass(frozen=True, slots=True)
+class IntendedDifference:
+    """A rule: what it is about, in one sentence, and how a difference that it covers is known."""
+
+    name: str
+    meaning: str
+    covers: Callable[[Difference], bool]
+
+
+def rule_of(difference: Difference) -> IntendedDifference | None:
+    """Return the rule that covers a difference."""
+    return next((rule for rule in RULES.values() if rule.covers(difference)), None)
+
+
+def _sides(difference: Difference) -> tuple[Mapping[str, Any], Mapping[str, Any], Any]:
+    detail = difference.detail
+    return detail["probe"], detail["left"], detail["right"]
+
+
+def _is_request(difference: Difference) -> bool:
+    return difference.part == "requests"
+
+
+def _error_answers(difference: Difference) -> bool:
+    """The answer to what nobody has handled: same status and body, and more headers."""
+    if not _is_request(difference):
+        return False
+    _, left, right = _sides(difference)
+    if left["status"] != 500 or right["status"] != 500 or left["raises"] is None:
+        return False
+    if left["raises"] != right["raises"] or left.get("body") != right.get("body"):
+        return False
+    more = Counter(map(tuple, right["headers"]))
+    more.subtract(Counter(map(tuple, left["headers"])))
+    changed = {name for name, count in more.items() if count < 0} - _OF_CACHES
+    return not changed and difference.detail["what"].startswith("header ")
+
+
+_OF_CACHES = {"cache-control", "cdn-cache-control", "surrogate-control", "expires"}
+
+
+def _layer_exceptions(difference: Difference) -> bool:
+    """What a layer raises and a handler is for: a 500 before, and now what the handler answers."""
+    if not _is_request(difference):
+        return False
+    probe, left, right = _sides(difference)
+    force = probe.get("force") or {}
+    is_of_layer = "layer" in force and force["raise"] != FORCED
+    return is_of_layer and left["raises"] is not None and right["raises"] is None
+
+
+def _mount_slash(difference: Difference) -> bool:
+    """The bare path of a mount: answered by others before, and now by what is mounted."""
+    return _is_request(difference) and _sides(difference)[0]["label"] == BARE_MOUNT
+
+
+def _control_characters(difference: Difference) -> bool:
+    """A path with a control character: served as another path before, and now refused."""
+    if not _is_request(difference):
+        return False
+    probe, _, right = _sides(difference)
+    return "control character" in probe["label"] and right["status"] == 400
+
+
+def _mounted_lifespans(difference: Difference) -> bool:
+    """What the lifespan of a mounted application does, which did not run before."""
+    return difference.part == "lifespan" and bool(difference.detail.get("mounted"))
+
+
+def _manifest_jobs(difference: Difference) -> bool:
+    """The clock of an APScheduler, whose jobs the manifest has."""
+    return difference.part == "lifespan" and bool(difference.detail.get("clock"))
+
+
+def _made_once(difference: Difference) -> bool:
+    """What each start made before, and is made once now, when the application is built."""
+    return difference.part == "lifespan" and bool(difference.detail.get("built"))
+
+
+def _layer_order(difference: Difference) -> bool:
+    return difference.part == "layers" and "order" in difference.detail
+
+
+RULES: Mapping[str, IntendedDifference] = {
+    rule.name: rule
+    for rule in (
+        IntendedDifference(
+            "error-answers",
+            "the answer to an exception that nobody handles passes the layers, and has their headers",
+            _error_answers,
+        ),
+        IntendedDifference(
+            "layer-exceptions",
+            "what a layer raises is answered by the handler that is meant for it",
+            _layer_exceptions,
+        ),
+        IntendedDifference(
+            "mount-slash",
+            "the bare path of a mount is answered by what is mounted, without a redirect",
+            _mount_slash,
+        ),
+        IntendedDifference(
+            "control-characters",
+            "a path with a control character is refused with 400",
+            _control_characters,
+        ),
+        IntendedDifference(
+            "mounted-lifespans",
+            "the lifespan of a mounted application runs, and gives its state to the requests below",
+            _mounted_lifespans,
+        ),
+        IntendedDifference(
+            "manifest-jobs",
+            "the scheduler of the application stands still, for its jobs are those of the manifest",
+            _manifest_jobs,
+        ),
+        IntendedDifference(
+            "made-once",
+            "what each start made is made once, when the application is built",
+            _made_once,
+        ),
+        IntendedDifference(
+            "layer-order",
+            "the layers stand in the order of the manifest; all else is compared in that order",
+            _layer_order,
+        ),
+    )
+}

@@ -377,6 +377,8 @@ class _Builder:
         openings = []
         # What warms up in the background begins when all else is open.
         for component, mount in sorted(mounts, key=lambda pair: pair[0].entry.lazy):
+            if not component.entry.owned:
+                continue
             app: Any = mount.app
             is_lazy = component.entry.lazy
             inner = app if is_lazy else LifespanClient(app, shared, own=mount.state)

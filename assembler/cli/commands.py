@@ -209,6 +209,17 @@ COMMANDS: Mapping[str, Command] = {
         "assembler init shop && cd shop && assembler serve manifests/dev.yaml",
         {},
     ),
+    "adopt": Command(
+        "adopt",
+        "Write the manifest of an existing application, with a report of every call that made it.",
+        "assembler adopt app.main:app -o manifests/app.yaml",
+        {
+            "--output": (),
+            "--factory": (),
+            "--env-file": (),
+            "--format": ("text", "json"),
+        },
+    ),
     "completion": Command(
         "completion",
         "Print what a shell runs to complete `assembler`: commands, options and their values.",

@@ -19,14 +19,17 @@ _NUMBER = re.compile(r"[-+.]*[0-9][0-9a-fxo_.:+-]*\Z", re.IGNORECASE)  # `0o17`,
 _ENDLESS = 1 << 30
 
 
-def dump(values: Iterable[Any], *, is_marked: bool = False) -> str:
-    """Write each value as one document; `is_marked` puts `---` before the first as well."""
+def dump(values: Iterable[Any], *, is_marked: bool = False, is_flow: bool = False) -> str:
+    """Write each value as one document; `is_marked` puts `---` before the first as well.
+
+    With `is_flow` each stands on one line, its collections in brackets.
+    """
     text: str = yaml.dump_all(
         values,
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
-        default_flow_style=False,
+        default_flow_style=is_flow,
         explicit_start=is_marked or None,
         width=_ENDLESS,
     )

@@ -109,12 +109,14 @@ _ROUTER = (
 )
 _SCOPE = ("host", "middleware", "exception_handlers")
 KEYS_OF = {
-    "mount": ("a mount", ("mount", "use", "with", "name", "lazy", "warmup", *_SCOPE)),
+    "mount": ("a mount", ("mount", "use", "with", "name", "lazy", "warmup", "owned", *_SCOPE)),
     "path": ("an endpoint", ("path", "methods", "name", *_ROUTER[:2], *_ROUTER[3:], *_SCOPE)),
     "frontend": ("a frontend", ("frontend", "prefix")),
     "": ("a router", (*_ROUTER, *_SCOPE)),
 }
 """What a route is by the key that says so, and the keys that it takes beside `id`."""
+SWITCHES = {"lazy": False, "warmup": False, "owned": True}
+"""Keys of a mount with a value that says nothing, and may stand at any route."""
 
 
 class Route(Section):
@@ -175,6 +177,10 @@ class Route(Section):
     warmup: bool = Field(
         False, description="Build a lazy mount in the background, after the start."
     )
+    owned: bool = Field(
+        True,
+        description="Whether the lifespan of a mount is run here; `false` leaves that to who runs it already, such as a lifespan that enters it.",
+    )
     path: EndpointPath | None = Field(
         None,
         description="Path of a single endpoint: `use` is the function that answers there.",
@@ -214,7 +220,7 @@ class Route(Section):
         kind, allowed = KEYS_OF[given[0] if given else ""]
         for name in sorted(self.model_fields_set - {"id"}, key=list(Route.model_fields).index):
             key = "with" if name == "with_" else name
-            says_nothing = key in ("lazy", "warmup") and getattr(self, name) is False
+            says_nothing = key in SWITCHES and getattr(self, name) is SWITCHES[key]
             if key not in allowed and not says_nothing and getattr(self, name) is not None:
                 takes = ", ".join(f"`{each}`" for each in allowed)
                 raise ValueError(f"`{key}` is no key of {kind}, which takes {takes}")
@@ -222,6 +228,10 @@ class Route(Section):
             raise ValueError("takes `use`, or `frontend`")
         if self.warmup and not self.lazy:
             raise ValueError("`warmup` needs `lazy: true`")
+        if self.lazy and not self.owned:
+            raise ValueError(
+                "`owned: false` is for no lazy mount: nobody else could run its lifespan"
+            )
         if len(self.methods or ()) > 1 and "WEBSOCKET" in (self.methods or ()):
             raise ValueError("`methods` has WEBSOCKET, which stands alone")
         return self

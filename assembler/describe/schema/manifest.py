@@ -21,7 +21,7 @@ from assembler.describe.schema.options import options_schema
 from assembler.document.nodes import NodePath
 from assembler.document.sections import ENTRIES
 from assembler.manifest import Manifest
-from assembler.manifest.entry import KEYS_OF, Route
+from assembler.manifest.entry import KEYS_OF, SWITCHES, Route
 from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.component import Component
 from assembler.plan.load import Plan
@@ -168,11 +168,11 @@ def _only_kind(kind: str) -> Schema:
 
 def _closed_to(allowed: Collection[str]) -> Schema:
     """Refuse all other keys of a route, but for a value that says nothing."""
-    off: Schema = {"enum": [None, False]}
     null: Schema = {"const": None}
     keys = {field.alias or name for name, field in Route.model_fields.items()}
     others = sorted(keys - {"id"} - set(allowed))
-    return {key: off if key in ("lazy", "warmup") else null for key in others}
+    off: dict[str, Schema] = {key: {"enum": [None, value]} for key, value in SWITCHES.items()}
+    return {key: off.get(key, null) for key in others}
 
 
 _RULES: dict[NodePath, Schema] = {
@@ -188,7 +188,13 @@ _RULES: dict[NodePath, Schema] = {
                     {"properties": {"warmup": {"not": {"const": True}}}},
                     {"properties": {"lazy": {"not": {"const": False}}}, "required": ["lazy"]},
                 ]
-            }
+            },
+            "owned": {
+                "anyOf": [
+                    {"properties": {"owned": {"not": {"const": False}}}},
+                    {"properties": {"lazy": {"not": {"const": True}}}},
+                ]
+            },
         },
     },
     ("startup", ITEM): {

@@ -1,0 +1,373 @@
+"""Variables and settings → other values of the same form, and which of them a value came from.
+
+In: what one run has read, with its values. Out: an environment for another run in which all that may
+change has changed: a URL stays a URL, a port a port; what is a switch is turned in a run of its own. Of
+two runs' values, the reference that gives both: `${settings.title}`, `${PORT:-8000}`, a text with one
+inside. A value that both runs have is a literal, unless it is a secret's.
+"""
+
+import ast
+import enum
+import functools
+import inspect
+import json
+import linecache
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import available_timezones
+
+from assembler.adopt.naming import ImportPaths, is_own
+from assembler.adopt.recording import Composition
+from assembler.diagnostics.secrets import is_secret
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_NUMBER = re.compile(r"(-?\d+)(.*)\Z", re.DOTALL)
+_LEAST = 3  # characters of a value that is looked for inside a text
+_UNTOUCHED = re.compile(
+    r"(?:PATH|HOME|USER|SHELL|PWD|OLDPWD|LANG|TERM|TZ|TMPDIR|LC_.*|PYTHON.*|LD_.*|VIRTUAL_ENV|XDG_.*|SSL_.*)\Z"
+)
+_PLAIN = (str, int, float, bool, type(None))
+_DEEPEST = 6
+
+
+# --- inside the process: what the settings are
+
+
+def read_settings(recording: Composition, names: ImportPaths) -> dict[str, Any] | None:
+    """Return the settings object that the application was made with, with its values by path.
+
+    Of several, the first that a manifest can name; `names` knows it from then on.
+    """
+    for value, place in recording.settings:
+        use = _path_of_settings(value, names)
+        if use is None:
+            continue
+        names.settings = value
+        names.of_settings = {id(found): (path, found) for path, found in _objects(value)}
+        kind = type(value)
+        return {
+            "use": use,
+            "place": place.text,
+            "values": dict(_values(value)),
+            "variables": dict(_variables(kind)),
+        }
+    return None
+
+
+def _path_of_settings(value: Any, names: ImportPaths) -> str | None:
+    return names.path(value) or _getter_of(value, names) or names.path(type(value))
+
+
+def _getter_of(value: Any, names: ImportPaths) -> str | None:
+    """Return the cached function that gives this object."""
+    for _, module in sorted(sys.modules.items()):
+        if not is_own(module):
+            continue
+        for each in list(vars(module).values()):
+            if isinstance(each, functools._lru_cache_wrapper) and _gives(each, value):  # noqa: SLF001  # it has no other name
+                return names.path(each)
+    return None
+
+
+def _gives(function: Any, value: Any) -> bool:
+    if function.cache_info().currsize != 1:
+        return False
+    parameters = inspect.signature(function).parameters.values()
+    if any(item.default is inspect.Parameter.empty for item in parameters):
+        return False
+    try:
+        return function() is value
+    except Exception:  # noqa: BLE001  # it is the user's
+        return False
+
+
+def _values(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+    from pydantic import BaseModel  # noqa: PLC0415  # the process alone needs it
+
+    for name in type(value).model_fields:
+        found, where = getattr(value, name), f"{path}{name}"
+        if isinstance(found, BaseModel) and depth < _DEEPEST:
+            yield from _values(found, f"{where}.", depth + 1)
+            continue
+        plain, is_hidden = _plain(found)
+        if plain is not None or found is None:
+            hidden = is_hidden or is_secret(name, "variable")
+            yield where, {"value": plain, "secret": hidden}
+
+
+def _objects(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield what settings hold that is no plain value, such as a `SecretStr`."""
+    from pydantic import BaseModel  # noqa: PLC0415  # the process alone needs it
+
+    for name in type(value).model_fields:
+        found = getattr(value, name)
+        if type(found) not in (*_PLAIN, list, tuple, dict) and not isinstance(found, enum.Enum):
+            yield f"{path}{name}", found
+        if isinstance(found, BaseModel) and depth < _DEEPEST:
+            yield from _objects(found, f"{path}{name}.", depth + 1)
+
+
+def _plain(value: Any) -> tuple[Any, bool]:
+    """Return a value as JSON has it, and whether its type calls it a secret."""
+    from pydantic import SecretBytes, SecretStr  # noqa: PLC0415  # the process alone needs it
+
+    if isinstance(value, SecretStr):
+        return value.get_secret_value(), True
+    if isinstance(value, SecretBytes):
+        return value.get_secret_value().decode("utf-8", "replace"), True
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if type(value) in _PLAIN:
+        return value, False
+    if type(value) in {list, tuple}:
+        items = [_plain(item)[0] for item in value]
+        return (None if None in items else items), False
+    if type(value).__module__.startswith("pydantic"):
+        return str(value), False
+    return None, False
+
+
+def _variables(kind: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the variable of each field of a settings class, and what may stand there."""
+    prefix = str(kind.model_config.get("env_prefix") or "")
+    for name, info in kind.model_fields.items():
+        alias = info.validation_alias or info.alias
+        variable = alias if isinstance(alias, str) else f"{prefix}{name}"
+        choices = _choices(info.annotation)
+        yield name, {"variable": variable.upper(), "choices": choices}
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(each) for each in get_args(annotation)]
+    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+        return [str(each.value) for each in annotation]
+    return []
+
+
+# --- another environment of the same form
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """Variables that get another value together, and why: all at once, or one switch."""
+
+    values: Mapping[str, str]
+    switch: str = ""
+
+
+def variations(taken: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Variation]:
+    """Yield one variation of all that may change, then one for each switch."""
+    varied: dict[str, str] = {}
+    switches: dict[str, str] = {}
+    for name, current, choices in _read(taken, environment):
+        if _UNTOUCHED.match(name) or current is None:
+            continue
+        if choices:
+            others = [each for each in choices if each != current]
+            if others:
+                switches[name] = others[0]
+        elif current.lower() in (*_TRUE[:3], *_FALSE[:3]):
+            switches[name] = turned(current)
+        else:
+            other = varied_text(current)
+            if other is not None:
+                varied[name] = other
+    yield Variation(varied)
+    for name, other in switches.items():
+        yield Variation({name: other}, name)
+
+
+def _read(
+    taken: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield each variable that was read, with the text of its value now and its choices."""
+    settings = taken["settings"] or {"values": {}, "variables": {}}
+    of_settings = set()
+    lowered = {name.lower(): name for name in environment}
+    for path, said in settings["variables"].items():
+        name = lowered.get(said["variable"].lower(), said["variable"])
+        of_settings.add(name)
+        value = settings["values"].get(path, {}).get("value")
+        given = environment.get(name)
+        yield name, given if given is not None else _as_text(value), said["choices"]
+    for name, place in taken["environment"].items():
+        if name not in of_settings:
+            yield name, environment.get(name, default_at(name, place)), []
+
+
+def default_at(name: str, place: str) -> str | None:
+    """Return the default that a line of source gives for a variable, where it is a literal."""
+    file, _, line = place.rpartition(":")
+    text = linecache.getline(file, int(line)) if line.isdigit() else ""
+    found = re.search(rf"[\"']{re.escape(name)}[\"']\s*,\s*([^,()]+)\)", text)
+    if found is None:
+        return None
+    try:
+        value = ast.literal_eval(found[1].strip().partition("=")[2] or found[1].strip())
+    except (ValueError, SyntaxError):
+        return None
+    return _as_text(value)
+
+
+def _as_text(value: Any) -> str | None:
+    """Write a value as a variable has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    return json.dumps(value) if isinstance(value, list) else None
+
+
+def turned(text: str) -> str:
+    """Turn a switch, in the words that it is written in."""
+    for words, others in ((_TRUE, _FALSE), (_FALSE, _TRUE)):
+        if text.lower() in words:
+            other = others[words.index(text.lower())]
+            return other.capitalize() if text[:1].isupper() else other
+    return text
+
+
+def varied_text(text: str) -> str | None:
+    """Return another text of the same form, or None where none is sure to be as good."""
+    if not text or (len(text) > 1 and Path(text).exists()):
+        return None
+    if text.startswith("[") or ("," in text and "://" not in text.partition(",")[0][:4]):
+        return _varied_list(text)
+    if "://" in text:
+        return _varied_url(text)
+    if text in available_timezones():
+        return "Europe/Paris" if text != "Europe/Paris" else "Europe/Rome"
+    if text.upper() in logging.getLevelNamesMapping():
+        other = "WARNING" if text.upper() != "WARNING" else "INFO"
+        return other.lower() if text.islower() else other
+    number = _NUMBER.match(text)
+    if number:
+        value = int(number[1]) + 1
+        is_port = not number[2] and value > 65535
+        return f"{1024 if is_port else value}{number[2]}"
+    if re.search(r"[*@\s]", text) and "@" not in text:
+        return None if "*" in text else f"{text} b"
+    return f"b{text}" if "@" in text else f"{text}b"
+
+
+def _varied_list(text: str) -> str | None:
+    if text.startswith("["):
+        try:
+            items = json.loads(text)
+        except ValueError:
+            return None
+        if not items or not all(isinstance(item, str) for item in items):
+            return None
+        return json.dumps([varied_text(item) or item for item in items])
+    return ",".join(varied_text(part) or part for part in text.split(","))
+
+
+def _varied_url(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.hostname:
+        return f"{text}b" if parts.path.strip("/") else f"{text.rstrip('/')}///b"[: len(text) + 4]
+    head, at, host = parts.netloc.rpartition("@")
+    name, colon, port = host.partition(":")
+    is_near = name in {"localhost", "127.0.0.1"}
+    if is_near and port.isdigit():
+        host = f"{name}:{int(port) + 1 if int(port) < 65535 else 1024}"
+    elif is_near:
+        host = f"{name}:{8081}"
+    else:
+        host = f"b-{name}{colon}{port}"
+    return urlunsplit(parts._replace(netloc=f"{head}{at}{host}"))
+
+
+# --- which reference gives two values
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSource:
+    """What a value may have come from: its reference, and its value in each of two runs."""
+
+    reference: str
+    first: Any
+    second: Any
+    is_hidden: bool = False
+    is_variable: bool = False
+
+
+def sources(
+    first: Mapping[str, Any],
+    second: Mapping[str, Any] | None,
+    environments: tuple[Mapping[str, str], Mapping[str, str]],
+) -> list[ValueSource]:
+    """Return what the values of two runs may have come from, settings before variables."""
+    found = []
+    settings = (first["settings"] or {}).get("values", {})
+    others = ((second or {}).get("settings") or {}).get("values", settings)
+    for path, said in settings.items():
+        other = others.get(path, said)["value"]
+        reference = f"settings.{path}"
+        found.append(ValueSource(reference, said["value"], other, said["secret"]))
+    for name, place in first["environment"].items():
+        default = default_at(name, place)
+        values = [each.get(name) for each in environments]
+        reference = name if default is None else f"{name}:-{default}"
+        pair = [default if value is None else value for value in values]
+        hidden = is_secret(name, "variable")
+        if hidden:
+            reference = name
+        found.append(ValueSource(reference, pair[0], pair[1], hidden, is_variable=True))
+    return [each for each in found if each.first is not None]
+
+
+def reference_for(first: Any, second: Any, known: list[ValueSource]) -> str | None:
+    """Return the text of a manifest that gives both values, or None where nothing known does."""
+    for source in known:
+        if source.first == source.second and not source.is_hidden:
+            continue
+        if _gives_both(source, first, second):
+            return f"${{{source.reference}}}"
+    if isinstance(first, str) and isinstance(second, str):
+        return _with_references(first, second, known)
+    return None
+
+
+def _gives_both(source: ValueSource, first: Any, second: Any) -> bool:
+    if not source.is_variable:
+        is_same = source.first == first and source.second == second
+        return is_same and type(source.first) is type(first)
+    return _reads(source.first, first) and _reads(source.second, second)
+
+
+def _reads(text: Any, value: Any) -> bool:
+    """Tell whether a variable's text is read as a value, where the parameter wants that type."""
+    if not isinstance(text, str):
+        return False
+    if isinstance(value, bool):
+        return text.lower() == str(value).lower()
+    if isinstance(value, list):
+        listed = [part.strip() for part in text.split(",") if part.strip()]
+        return bool(value) and (listed == value or text == json.dumps(value))
+    return isinstance(value, str | int | float) and text == str(value)
+
+
+def _with_references(first: str, second: str, known: list[ValueSource]) -> str | None:
+    """Put references into a text, as long as it takes for both runs to say the same."""
+    texts = [first, second]
+    longest = sorted(known, key=lambda each: -len(str(each.first)))
+    for source in longest:
+        ours, theirs = str(source.first), str(source.second)
+        if len(ours) < _LEAST or (ours == theirs and not source.is_hidden):
+            continue
+        if ours in texts[0] and theirs in texts[1]:
+            mark = f"\x01{source.reference}\x02"
+            replaced = [texts[0].replace(ours, mark), texts[1].replace(theirs, mark)]
+            if replaced[0].count(mark) == replaced[1].count(mark):
+                texts = replaced
+    if texts[0] != texts[1] or "\x01" not in texts[0]:
+        return None
+    return texts[0].replace("${", "$${").replace("\x01", "${").replace("\x02", "}")

@@ -1,0 +1,428 @@
+"""Merged items → the text of a manifest, of its overlays, and of the module beside it.
+
+In: items with what a manifest says of them. Out: each section in the order of the format, each entry with
+the line that it comes from; for what has no entry, a bridge: a name in the module `assembly.py`. Says of
+each item how it ended. The text is in canonical form, the same bytes for the same items.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assembler.adopt.assembly_module import AssemblyModule, split
+from assembler.adopt.expressions import marked
+from assembler.adopt.merge import MADE, AdoptedCall, Merged
+from assembler.adopt.naming import NAME
+from assembler.diagnostics.span import File
+from assembler.document.dump import dump
+from assembler.document.nodes import Node
+from assembler.document.parser import read
+from assembler.document.sections import ENTRIES, entry_id
+from assembler.review.formatting import formatted
+
+_WIDTH = 96
+
+
+@dataclass(slots=True)
+class Written:
+    """What is written: the manifest, its overlays by the switch, and the module of bridges."""
+
+    text: str
+    overlays: dict[str, str] = field(default_factory=dict)
+
+
+class ManifestWriter:
+    """One manifest while it is written."""
+
+    def __init__(self, merged: Merged, module: AssemblyModule, folder: Path) -> None:
+        self.merged = merged
+        self.module = module
+        self.folder = folder
+        self.sections: dict[str, list[tuple[dict[str, Any], str]]] = {}
+        self.app: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
+        self.jobs: list[tuple[dict[str, Any], str]] = []
+        self.app_place = ""
+        self.names: dict[str, str] = {}  # of what the module makes
+
+    def written(self) -> Written:
+        """Return the texts."""
+        self.name_made()
+        self.take_facts()
+        self.take_layers()
+        self.take_handlers()
+        self.take_routes()
+        self.take_steps()
+        self.take_configure()
+        self.name_entries()
+        text = formatted(File("manifest", "".join(self.lines())))
+        return Written(text, dict(self.overlays(text)))
+
+    def of(self, *kinds: str) -> Iterator[AdoptedCall]:
+        """Yield the items of these kinds that stand in every environment."""
+        return (item for item in self.merged.items if item.kind in kinds and item.section)
+
+    def add(self, section: str, entry: Mapping[str, Any], item: AdoptedCall) -> None:
+        """Add an entry with the place it comes from."""
+        comment = item.place if not item.proposed else f"{item.place}, proposed: {item.proposed}"
+        self.sections.setdefault(section, []).append((dict(entry), comment))
+
+    def name_made(self) -> None:
+        """Give what the module beside the manifest makes a name, and put that into the entries."""
+        for item in self.merged.items:
+            found = set(_made_in(item.entry))
+            for key in found:
+                self.path_of(key)
+            if any(self.merged.made[key]["uses_old"] for key in found):
+                item.outcome = "bridged"
+            item.entry = self.renamed(item.entry)
+        resources = self.merged.resources
+        for name, path in resources.items():
+            resources[name] = self.path_of(path) if path in self.merged.made else path
+
+    def path_of(self, key: str) -> str:
+        """Return the import path of what the module makes, which has it from now on."""
+        if key not in self.names:
+            value = self.merged.made[key]
+            name = self.module.fresh(str(value["name"]))
+            self.names[key] = self.module.path(name)
+            code = str(value["code"]).replace(NAME, name)
+            self.module.add(code, uses_old=bool(value["uses_old"]))
+        return self.names[key]
+
+    def renamed(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self.renamed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.renamed(each) for each in value]
+        is_made = isinstance(value, str) and value in self.merged.made
+        return self.path_of(value) if is_made else value
+
+    # --- sections
+
+    def take_facts(self) -> None:
+        for item in self.of("app", "dependencies"):
+            if item.section != "app":
+                continue
+            self.app_place = self.app_place or item.place
+            self.app |= item.entry or {}
+        for item in self.of("state"):
+            self.state |= item.entry or {}
+
+    def take_layers(self) -> None:
+        for item in self.of("layer"):
+            if item.entry is not None:
+                self.add("middleware", item.entry, item)
+                continue
+            name = self.module.fresh(f"{_snake(item.what)}_layer")
+            index = (item.bridge or {})["index"]
+            self.module.add(
+                f"def {name}(app: {marked('starlette.types.ASGIApp')}) -> {marked('starlette.types.ASGIApp')}:",
+                f'    """Make the layer of {item.place}."""',
+                f"    layer = old.user_middleware[{index}]",
+                "    return layer.cls(app, *layer.args, **layer.kwargs)",
+                uses_old=True,
+            )
+            self.add("middleware", {"use": self.module.path(name)}, item)
+
+    def take_handlers(self) -> None:
+        for item in self.of("handler"):
+            if item.entry is not None:
+                self.add("exception_handlers", item.entry, item)
+            else:
+                self.take_hidden_handler(item)
+
+    def take_hidden_handler(self, item: AdoptedCall) -> None:
+        """Have a handler whose exception has no name registered by a function."""
+        name = self.module.fresh(f"handle_{item.what}")
+        self.module.add(
+            f"def {name}(app: {marked('fastapi.FastAPI')}) -> None:",
+            f'    """Register the handler of {item.place}."""',
+            "    for caught, handler in old.exception_handlers.items():",
+            f'        if getattr(caught, "__name__", "") == {item.what!r}:',
+            "            app.add_exception_handler(caught, handler)",
+            uses_old=True,
+        )
+        self.add("configure", {"use": self.module.path(name)}, item)
+
+    def take_routes(self) -> None:
+        waiting: list[AdoptedCall] = []
+        for item in self.merged.items:
+            if item.section != "routes":
+                continue
+            is_coded = item.entry is None and item.kind != "mount" and item.outcome != "refused"
+            if is_coded and (item.bridge or {}).get("is") != "whole":
+                waiting.append(item)
+                continue
+            self.flush(waiting)
+            self.take_route(item)
+        self.flush(waiting)
+
+    def take_route(self, item: AdoptedCall) -> None:
+        if item.entry is not None:
+            entry = dict(item.entry)
+            if isinstance(entry.get("frontend"), dict):
+                folder = os.path.relpath(entry["frontend"]["path"], self.folder)
+                entry["frontend"] = Path(folder).as_posix()
+            self.add("routes", entry, item)
+        elif item.kind == "mount":
+            name = self.module.fresh(f"mounted_{item.what}")
+            index = (item.bridge or {})["first"]
+            line = f"{name} = old.router.routes[{index}].app  # {item.place}"
+            self.module.add(line, uses_old=True)
+            self.add("routes", {"mount": item.what, "use": self.module.path(name)}, item)
+        elif (item.bridge or {}).get("is") == "whole":
+            self.module.needs_old = True
+            self.module.add("whole = old", uses_old=True)
+            self.add("routes", {"mount": "/", "use": self.module.path("whole")}, item)
+
+    def flush(self, waiting: list[AdoptedCall]) -> None:
+        """Write a router for routes that say more than an entry can, as they stand together."""
+        if not waiting:
+            return
+        name = self.module.fresh("routes")
+        lines = [f"{name} = {marked('fastapi.APIRouter')}()"]
+        uses_old = False
+        for item in waiting:
+            if item.code is not None:
+                lines += [f"# {item.place}", f"{name}.{item.code}"]
+                item.outcome = "written"
+                continue
+            bridge = item.bridge or {}
+            first, count = bridge["first"], bridge["count"]
+            picked = f"old.router.routes[{first}:{first + count}]"
+            lines += [f"# {item.place}", f"{name}.routes += {picked}"]
+            item.outcome = "bridged"
+            uses_old = True
+        self.module.add(*lines, uses_old=uses_old)
+        self.add("routes", {"use": self.module.path(name)}, waiting[0])
+        waiting.clear()
+
+    def take_steps(self) -> None:
+        for item in self.of("lifespan", "event"):
+            if item.section == "jobs":
+                self.jobs.append((dict(item.entry or {}), _comment(item)))
+            elif item.entry:
+                self.add(item.section, item.entry, item)
+        schedulers = []
+        for item in self.of("job"):
+            if item.entry is not None:
+                self.jobs.append((item.entry, _comment(item)))
+                schedulers.append(item.scheduler)
+        for path in dict.fromkeys(schedulers):
+            self.hand_over(path)
+
+    def hand_over(self, scheduler: str) -> None:
+        """Take the jobs from a scheduler that the manifest has now."""
+        name = self.module.fresh("hand_over_jobs")
+        kept = [item.what for item in self.of("job") if item.entry is None]
+        module, path = split(scheduler)
+        lines = [
+            f"def {name}() -> None:",
+            '    """Leave to the manifest the jobs that it has; the scheduler keeps the others."""',
+            f"    for job in {marked(f'{module}:{path}')}.get_jobs():",
+            f"        if job.id not in {kept!r} and job.name not in {kept!r}:" if kept else "",
+            f"    {'    ' if kept else ''}    job.remove()",
+        ]
+        self.module.add(*filter(None, lines))
+        entry = {"use": self.module.path(name)}
+        self.sections.setdefault("configure", []).append((entry, "its jobs stand in `scheduler`"))
+
+    def take_configure(self) -> None:
+        """Bridge what is set on the application itself."""
+        kinds = ("state", "attribute", "override", "dependencies", "share")
+        waiting = [item for item in self.of(*kinds) if item.entry is None and item.bridge]
+        if not waiting:
+            return
+        name = self.module.fresh("take_over")
+        lines = [f"def {name}(app: {marked('fastapi.FastAPI')}) -> None:"]
+        lines.append('    """Set on the application what stood on the one that there was."""')
+        for item in waiting:
+            bridge = item.bridge or {}
+            lines.append(f"    {_SET[bridge['is']].format(**bridge)}  # {item.place}")
+            item.outcome = "bridged"
+        self.module.add(*dict.fromkeys(lines), uses_old=True)
+        places = ", ".join(dict.fromkeys(item.place for item in waiting))
+        self.sections.setdefault("configure", []).append(({"use": self.module.path(name)}, places))
+
+    # --- names and text
+
+    def name_entries(self) -> None:
+        """Give an id to entries that would be called alike."""
+        for section, entries in self.sections.items():
+            seen: dict[str, int] = {}
+            for entry, _ in entries:
+                called = _called(section, entry)
+                seen[called] = seen.get(called, 0) + 1
+            taken: set[str] = set(seen)
+            for entry, _ in entries:
+                if seen[_called(section, entry)] == 1:
+                    continue
+                wanted = _wanted(entry)
+                name, number = wanted, 1
+                while name in taken:
+                    number += 1
+                    name = f"{wanted}-{number}"
+                taken.add(name)
+                entry["id"] = name
+        names: set[str] = set()
+        for entry, _ in self.jobs:
+            base, number = entry["id"], 1
+            while entry["id"] in names:
+                number += 1
+                entry["id"] = f"{base}-{number}"
+            names.add(entry["id"])
+
+    def lines(self) -> Iterator[str]:
+        yield "manifest: 1\n"
+        app = {**self.app, **({"state": self.state} if self.state else {})}
+        if app:
+            yield from _block("app", app, self.app_place)
+        if self.merged.settings is not None:
+            yield dump([{"settings": self.merged.settings}])
+        for section in ENTRIES.values():
+            if section.is_mapping:
+                yield from self.resource_lines(section.name)
+            elif len(section.path) > 1:
+                yield from self.job_lines(*section.path)
+            else:
+                yield from self.section(section.name)
+
+    def resource_lines(self, name: str) -> Iterator[str]:
+        if self.merged.resources:
+            yield f"{name}:\n"
+        for id_, path in self.merged.resources.items():
+            yield f"  {id_}: {_flow({'use': path, 'owned': False})}\n"
+
+    def job_lines(self, *path: Any) -> Iterator[str]:
+        if self.jobs:
+            yield f"{path[0]}:\n  {path[1]}:\n"
+        for entry, comment in self.jobs:
+            yield from _entry(entry, comment, 4)
+
+    def section(self, name: str) -> Iterator[str]:
+        entries = self.sections.get(name, [])
+        if entries:
+            yield f"{name}:\n"
+        for entry, comment in entries:
+            yield from _entry(entry, comment, 2)
+
+    def overlays(self, base: str) -> Iterator[tuple[str, str]]:
+        """Yield a manifest for each switch that changes more than `enabled` can say."""
+        switches: dict[str, list[AdoptedCall]] = {}
+        for item in self.merged.items:
+            for switch in item.overlays:
+                switches.setdefault(switch, []).append(item)
+        for switch, items in switches.items():
+            sections: dict[str, list[dict[str, Any]]] = {}
+            for item in items:
+                change = item.overlays[switch]
+                section = item.section
+                if change is None and item.entry:
+                    called = item.entry.get("id") or _called(section, item.entry)
+                    sections.setdefault(section, []).append({"id": called, "$remove": True})
+                elif change:
+                    sections.setdefault(section, []).append(change)
+            if sections:
+                data = {"manifest": 1, "extends": "BASE", **sections}
+                yield switch, formatted(File("overlay", dump([data])))
+
+
+_SET = {
+    "state": "app.state.{name} = old.state.{name}",
+    "attribute": "app.{name} = old.{name}",
+    "overrides": "app.dependency_overrides.update(old.dependency_overrides)",
+    "dependencies": "app.router.dependencies += old.router.dependencies",
+    "share": "old.state = app.state",
+}
+
+
+def _made_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _made_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _made_in(each)
+    elif isinstance(value, str) and value.startswith(MADE):
+        yield value
+
+
+def _comment(item: AdoptedCall) -> str:
+    return item.place if not item.proposed else f"{item.place}, proposed: {item.proposed}"
+
+
+def _block(key: str, data: Mapping[str, Any], comment: str) -> Iterator[str]:
+    line = f"{key}: {_flow(data)}"
+    if len(line) <= _WIDTH and "\n" not in line:
+        yield f"{line}  # {comment}\n"
+        return
+    yield f"{key}:  # {comment}\n"
+    for name, value in data.items():
+        text = f"  {name}: {_flow(value)}"
+        if isinstance(value, dict | list) and len(text) <= _WIDTH:
+            yield f"{text}\n"
+        else:
+            yield _indented(dump([{name: value}]), 2)
+
+
+def _entry(entry: Mapping[str, Any], comment: str, indent: int) -> Iterator[str]:
+    start = " " * indent
+    line = f"{start}- {_flow(entry)}"
+    if len(line) <= _WIDTH and "\n" not in line:
+        yield f"{line}  # {comment}\n"
+        return
+    first = True
+    for name, value in entry.items():
+        lead = f"{start}- " if first else f"{start}  "
+        text = f"{lead}{name}: {_flow(value)}"
+        if len(text) > _WIDTH and isinstance(value, dict | list):
+            text = lead + _indented(dump([{name: value}]), indent + 2).lstrip().rstrip("\n")
+        elif len(text) > _WIDTH:
+            text = lead + _indented(dump([{name: value}]), indent + 2).strip()
+        yield f"{text}  # {comment}\n" if first else f"{text}\n"
+        first = False
+
+
+def _flow(value: Any) -> str:
+    return dump([value], is_flow=True).removesuffix("\n").removesuffix("\n...")
+
+
+def _indented(text: str, indent: int) -> str:
+    return "".join(
+        f"{' ' * indent}{line}" if line.strip() else line for line in text.splitlines(keepends=True)
+    )
+
+
+def _called(section: str, entry: Mapping[str, Any]) -> str:
+    """Return what an entry is called without an id of its own."""
+    if "id" in entry:
+        return str(entry["id"])
+    node: Node = read(File("entry", dump([dict(entry)])))
+    path = ("scheduler", "jobs") if section == "jobs" else (section,)
+    return entry_id(path, node) or str(entry)
+
+
+def _wanted(entry: Mapping[str, Any]) -> str:
+    """Return a good id for an entry: what its options name, or its own name."""
+    options = entry.get("with", {})
+    code = [value for value in options.values() if isinstance(value, str) and "." in value]
+    text = code[0] if len(options) == 1 and code and "$" not in code[0] else str(entry["use"])
+    name = split(text)[1].rpartition(".")[2] or text
+    return _snake(name).replace("_", "-")
+
+
+def _snake(name: str) -> str:
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return re.sub(r"\W+", "_", words).strip("_").lower()
+
+
+def outcomes(items: Iterable[AdoptedCall]) -> dict[str, int]:
+    """Count how the recorded calls ended."""
+    found = {"written": 0, "bridged": 0, "refused": 0}
+    for item in items:
+        found[item.outcome] += 1
+    return found

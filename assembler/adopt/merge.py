@@ -1,0 +1,387 @@
+"""Inventories of one application in several environments → one, with references in it.
+
+In: what the first run found, and each other run with its environment. Out: the items as a manifest says
+them, literals told from references: what changes with the environment is a reference to what it came
+from, or, where no reference gives it, is left to a bridge. What stands in one run only, or has another
+value there, becomes an overlay of its switch, or `enabled`. A literal that may be a credential is never
+written: a variable's reference is.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from assembler.adopt.environment import ValueSource, Variation, reference_for, sources
+from assembler.adopt.expressions import is_of_this_machine
+from assembler.adopt.naming import Value, parts
+from assembler.diagnostics.secrets import is_secret
+from assembler.plan.allow_list import ImportList
+from assembler.review.credentials import holds_secret, looks_secret
+
+Key = tuple[str, str, int]
+MADE = "\x05"
+"""Stands around the key of what the module beside the manifest names, until it has a name there."""
+_TOLD_PLAINLY = frozenset({"title", "description", "summary", "version"})
+
+
+class UnsaidError(Exception):
+    """A value that changes with the environment as no reference does."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariedRun:
+    """One recording: what was varied for it, and what it found."""
+
+    variation: Variation
+    taken: Mapping[str, Any]
+    environment: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class AdoptedCall:
+    """One recorded call, as it ends: `written`, `bridged` or `refused`."""
+
+    kind: str
+    place: str
+    what: str
+    section: str
+    entry: dict[str, Any] | None
+    bridge: Mapping[str, Any] | None
+    note: str
+    outcome: str = "written"
+    code: str | None = None
+    proposed: str = ""
+    source: Mapping[str, Any] | None = None
+    scheduler: str = ""
+    overlays: dict[str, dict[str, Any] | None] = field(
+        default_factory=dict
+    )  # by switch; None: gone
+
+
+@dataclass(slots=True)
+class Merged:
+    """All items, and what the manifest needs besides."""
+
+    items: list[AdoptedCall]
+    resources: dict[str, str]  # the path of each object, by the id of its resource
+    made: dict[
+        str, Value
+    ]  # what the module beside the manifest names, by the text that stands for it
+    settings: str | None
+    needs: dict[str, tuple[str, str]]  # variables for what stood there as a literal: value, place
+    remarks: list[str]
+
+
+def merge(first: VariedRun, others: list[VariedRun], imports: ImportList) -> Merged:
+    """Join the runs; what lies outside the import list is named by no entry."""
+    return _RunMerger(first, others, imports).merged()
+
+
+class _RunMerger:
+    def __init__(self, first: VariedRun, others: list[VariedRun], imports: ImportList) -> None:
+        self.imports = imports
+        self.first = first
+        self.others = others
+        self.known = [
+            sources(first.taken, run.taken, (first.environment, run.environment)) for run in others
+        ]
+        if not others:
+            pair = (first.environment, first.environment)
+            self.known = [sources(first.taken, None, pair)]
+        self.resources: dict[str, str] = {}
+        self.made: dict[str, Value] = {}
+        self.needs: dict[str, tuple[str, str]] = {}
+        self.remarks: list[str] = []
+        self.uses_settings = False
+        self.item: Mapping[str, Any] = {}
+
+    def merged(self) -> Merged:
+        runs = [dict(keyed(run.taken["items"])) for run in self.others]
+        items = []
+        for key, item in keyed(self.first.taken["items"]):
+            items.append(self.one(item, [run.get(key) for run in runs]))
+        own = {key for key, _ in keyed(self.first.taken["items"])}
+        for run, found in zip(self.others, runs, strict=True):
+            for key, item in found.items():
+                if key not in own:
+                    items.append(self.added(item, run, items))
+        settings = self.first.taken["settings"]
+        use = settings["use"] if settings and self.uses_settings else None
+        return Merged(items, self.resources, self.made, use, self.needs, self.remarks)
+
+    def one(self, item: Mapping[str, Any], others: list[Mapping[str, Any] | None]) -> AdoptedCall:
+        """Merge one item with what it is in other runs; None where it is not there."""
+        made = _item(item)
+        self.item = item
+        if item["entry"] is not None:
+            entries = [None if other is None else other["entry"] for other in others]
+            made.entry = self.entry(made, item["entry"], entries)
+        self.settle(made, item)
+        for run, other in zip(self.others, others, strict=True):
+            if other is None:
+                self.gone(made, run)
+        return made
+
+    def entry(
+        self,
+        made: AdoptedCall,
+        entry: Mapping[str, Value],
+        others: list[Mapping[str, Value] | None],
+    ) -> dict[str, Any] | None:
+        found: dict[str, Any] = {}
+        for key, value in entry.items():
+            values = [None if other is None else other.get(key) for other in others]
+            try:
+                found[key] = self.said(value, values, (key,))
+            except UnsaidError as error:
+                made.note = str(error)
+                if made.section != "app":
+                    return None
+                made.outcome = "refused"
+        return found
+
+    def settle(self, made: AdoptedCall, item: Mapping[str, Any]) -> None:
+        """Say how the item ends, as far as its own parts tell."""
+        if item.get("refused"):
+            made.outcome = "refused"
+        elif made.entry is None and made.code is None:
+            made.outcome = "bridged" if made.bridge or item["bridged"] else "refused"
+        elif item["bridged"]:
+            made.outcome = "bridged"
+
+    def gone(self, made: AdoptedCall, run: VariedRun) -> None:
+        """Note that an item is not there where a switch is turned."""
+        switch = run.variation.switch
+        if not switch:
+            self.remarks.append(f"{made.place}: `{made.what}` stands only in this environment")
+            return
+        reference = self.switch_of(run)
+        runs_by_itself = made.section in {"startup", "shutdown", "jobs"} and made.entry
+        if runs_by_itself and reference is not None and reference.first is True and made.entry:
+            self.uses_settings = True
+            made.entry["enabled"] = f"${{{reference.reference}}}"
+            made.proposed = f"only where `{switch}` is on"
+        else:
+            made.overlays[switch] = None
+
+    def added(
+        self, item: Mapping[str, Any], run: VariedRun, items: list[AdoptedCall]
+    ) -> AdoptedCall:
+        """Make an item of what is there only where a switch is turned."""
+        made = _item(item)
+        self.item = item
+        switch = run.variation.switch
+        if item["entry"] is not None:
+            try:
+                made.entry = {k: self.said(v, [], (k,)) for k, v in item["entry"].items()}
+            except UnsaidError as error:
+                made.note = str(error)
+        reference = self.switch_of(run)
+        runs_by_itself = made.section in {"startup", "shutdown", "jobs"} and made.entry
+        if runs_by_itself and reference is not None and reference.first is False and made.entry:
+            self.uses_settings = True
+            made.entry["enabled"] = f"${{{reference.reference}}}"
+            made.proposed = f"only where `{switch}` is on"
+            self.settle(made, item)
+            return made
+        made.overlays[switch or "other"] = made.entry
+        made.outcome = "written" if made.entry else "refused"
+        made.proposed = f"only where `{switch}` is turned"
+        made.entry = None
+        return made
+
+    def switch_of(self, run: VariedRun) -> ValueSource | None:
+        """Return the setting that a switch is."""
+        place = self.others.index(run)
+        name = run.variation.switch
+        settings = run.taken["settings"] or {"variables": {}}
+        variables = {f"settings.{k}": v["variable"] for k, v in settings["variables"].items()}
+        for source in self.known[place]:
+            if variables.get(source.reference, "").lower() == name.lower():
+                return source if isinstance(source.first, bool) else None
+        return None
+
+    # --- values
+
+    def said(self, value: Value, others: list[Value | None], path: tuple[str, ...]) -> Any:
+        """Return what a manifest says of a value; raises `UnsaidError`."""
+        kind = value["is"]
+        if kind == "settings":
+            self.uses_settings = True
+            return "${settings}"
+        if kind == "setting":
+            self.uses_settings = True
+            return f"${{settings.{value['path']}}}"
+        if kind in {"path", "made"}:
+            return self.path(value, path)
+        if kind == "folder":
+            return value
+        if all(each["is"] in {"literal", "list"} for each in parts(value)):
+            return self.literal(value, others, path)
+        if kind == "list":
+            return [
+                self.said(each, [_at(other, n) for other in others], (*path, str(n)))
+                for n, each in enumerate(value["items"])
+            ]
+        return {
+            key: self.said(each, [_at(other, key) for other in others], (*path, key))
+            for key, each in value["items"].items()
+        }
+
+    def path(self, value: Value, path: tuple[str, ...]) -> str:
+        is_code = path[0] in {"use", "catch"} or value["form"] != "object"
+        is_code = is_code or path[0] in {"default_response_class", "webhooks"}
+        if value["is"] == "made":
+            key = f"{MADE}{value['key']}{MADE}"
+            self.made[key] = value
+            name = str(value["name"])
+            return key if is_code else f"${{resources.{self.resource(key, name)}}}"
+        text = str(value["path"])
+        module = text.partition(":")[0] if ":" in text else text.rpartition(".")[0]
+        for each in (module, value.get("definer") or module):
+            if not self.imports.allows(each):
+                raise UnsaidError(f"`{each}` is outside the import list")
+        if is_code:
+            return text
+        return f"${{resources.{self.resource(text)}}}"
+
+    def resource(self, path: str, wanted: str = "") -> str:
+        """Return the id of the resource that is the object at a path."""
+        for name, known in self.resources.items():
+            if known == path:
+                return name
+        base = re.sub(r"\W", "_", wanted or re.split(r"[.:]", path)[-1]).strip("_") or "object"
+        name, number = base, 1
+        while name in self.resources:
+            number += 1
+            name = f"{base}_{number}"
+        self.resources[name] = path
+        return name
+
+    def literal(self, value: Value, others: list[Value | None], path: tuple[str, ...]) -> Any:
+        mine = plain(value)
+        is_same = True
+        for place, other in enumerate(others):
+            if other is None:
+                continue
+            theirs = plain(other) if _is_plain(other) else None
+            if theirs == mine and type(theirs) is type(mine):
+                continue
+            is_same = False
+            reference = reference_for(mine, theirs, self.known[place])
+            if reference is not None:
+                self.uses_settings = self.uses_settings or "${settings" in reference
+                return reference
+        if not is_same:
+            if value["is"] == "list" and all(
+                other is None or (_is_plain(other) and len(_items(other)) == len(value["items"]))
+                for other in others
+            ):
+                return [
+                    self.said(each, [_at(other, n) for other in others], (*path, str(n)))
+                    for n, each in enumerate(value["items"])
+                ]
+            raise UnsaidError(f"`{path[-1]}` changes with the environment as no reference does")
+        hidden = self.hidden(mine)
+        if hidden is not None:
+            return hidden
+        return self.open_literal(mine, path)
+
+    def hidden(self, value: Any) -> str | None:
+        """Return the reference for a secret that did not change, as it could not be varied."""
+        for source in self.known[0]:
+            if source.is_hidden and source.first and source.first == value:
+                self.uses_settings = self.uses_settings or source.reference.startswith("settings.")
+                return f"${{{source.reference}}}"
+        return None
+
+    def open_literal(self, value: Any, path: tuple[str, ...]) -> Any:
+        """Return a literal that may be shown, or the reference to a variable that has it."""
+        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        names = [each for each in path if not each.isdigit()]
+        for text in texts:
+            if isinstance(text, list):
+                return [self.open_literal(each, path) for each in value]
+            if isinstance(text, str) and is_of_this_machine(text):
+                raise UnsaidError(f"`{names[-1]}` is a path of this machine")
+            if isinstance(text, str) and text and _may_be_secret(names, text):
+                return self.needed(value, names)
+        if isinstance(value, list):
+            return [_escaped(each) for each in value]
+        return _escaped(value)
+
+    def needed(self, value: Any, names: list[str]) -> str:
+        """Have a variable stand for a literal that may be a credential."""
+        owner = re.sub(r"Middleware$", "", str(self.item.get("what", ""))).split(" ")[0]
+        last = names[-1] if names[-1] not in {"with", "use"} else "secret"
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", f"{owner}_{last}")
+        base = re.sub(r"\W+", "_", words).strip("_").upper()
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        name, number = base, 1
+        while name in self.needs and self.needs[name][0] != text:
+            number += 1
+            name = f"{base}_{number}"
+        self.needs[name] = (text, str(self.item["place"]))
+        return f"${{{name}}}"
+
+
+def keyed(items: list[Mapping[str, Any]]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    """Yield each item with what it is found by in another run: its kind, its place, its number."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        name = item["kind"], item["place"]
+        yield (*name, seen[name]), item
+        seen[name] += 1
+
+
+def plain(value: Value) -> Any:
+    """Return a value of literals and lists as it is."""
+    return [plain(each) for each in value["items"]] if value["is"] == "list" else value["value"]
+
+
+def _is_plain(value: Value) -> bool:
+    return all(each["is"] in {"literal", "list"} for each in parts(value))
+
+
+def _items(value: Value) -> list[Value]:
+    found = value.get("items", [])
+    return found if isinstance(found, list) else []
+
+
+def _at(value: Value | None, key: int | str) -> Value | None:
+    items = None if value is None else value.get("items")
+    if isinstance(items, dict):
+        return items.get(key)
+    if isinstance(items, list) and isinstance(key, int) and key < len(items):
+        found: Value = items[key]
+        return found
+    return None
+
+
+def _item(item: Mapping[str, Any]) -> AdoptedCall:
+    return AdoptedCall(
+        kind=item["kind"],
+        place=item["place"],
+        what=item["what"],
+        section=item["section"],
+        entry=None,
+        bridge=item["bridge"],
+        note=item["note"],
+        code=item.get("code"),
+        proposed=item.get("proposed", ""),
+        source=item.get("source"),
+        scheduler=item.get("scheduler", ""),
+    )
+
+
+def _may_be_secret(names: list[str], text: str) -> bool:
+    if any(is_secret(name, "option") for name in names):
+        return True
+    return holds_secret(text) or (names[0] not in _TOLD_PLAINLY and looks_secret(text))
+
+
+def _escaped(value: Any) -> Any:
+    """Write a literal so that no reference is seen in it."""
+    return value.replace("${", "$${") if isinstance(value, str) else value

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 
 _HEADER = "x-cloudscheduler-scheduletime"
 _LARGEST_BODY = 64 * 1024  # bytes; an event has some hundreds
-_WELL = frozenset({"ok", "taken", "skipped", "missed"})
+_WELL = frozenset({"ok", "taken", "skipped", "missed", "paused"})
 _NO_STORE = {"cache-control": "no-store"}
 
 
@@ -39,7 +39,7 @@ def tick_router(
 ) -> APIRouter:
     """Make the router.
 
-    Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`), 202 where workers run it
+    Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`, `paused`), 202 where workers run it
     (`queued`), 500 where the run did not end
     well, which a clock may send again to no harm: the tick was run. 503 asks for that: nothing was
     run, as the store of claims is away. 401, 404 and 422 are the caller's faults.

@@ -80,6 +80,7 @@ class _Builder:
         self.assembly = self.app.state.assembly = Assembly(plan.name, plan.hash)
         self.objects = Objects(plan, self.app)
         self.scopes: list[tuple[Component, RouteScope]] = []
+        self.has_console = False
 
     def build(self, given: dict[str, Any]) -> FastAPI:
         self.configure_logging()
@@ -98,6 +99,8 @@ class _Builder:
         shutdown = [self.running(component, "shutdown") for component in self.plan.shutdown]
         jobs = [*self.job_openings(), *self.loop_openings()]
         self.assembly.registry = self.registry()
+        if self.has_console:
+            self.assembly.operations = self.operations()
         seal(
             self.app,
             lambda layer, error: self.note_layer(layer, error, layers),
@@ -252,7 +255,7 @@ class _Builder:
         self.assembly.lazy[component.id] = report
         shared = dict(self.objects.resources)
         self.objects.shared.append(shared)
-        return LazyMount(
+        mount = LazyMount(
             maker(component, self.plan, self.app, shared),
             shared,
             report,
@@ -260,6 +263,8 @@ class _Builder:
             scrub=self.plan.secrets.scrub,
             is_ready=lambda: self.assembly.state in {"started", "draining"},
         )
+        self.assembly.lazy_mounts[component.id] = mount
+        return mount
 
     def include(self, component: Component, router: Any) -> None:
         if not issubclass(type(router), APIRouter):  # an object may raise when asked for its class
@@ -272,6 +277,9 @@ class _Builder:
         if component.called:  # its routes are known only now
             asked = resources_of_routes(router)
             self.objects.faults += unfit(asked, self.objects.classes(), component.span)
+        if getattr(router, "layer_role", None) == CONSOLE:
+            self.has_console = True
+            self.assembly.consoles.append(component.entry.prefix)
         try:
             prefix = component.entry.prefix
             said = self.said_of(component)
@@ -395,15 +403,25 @@ class _Builder:
 
     def registry(self) -> Registry:
         """Return the place of the process among those of its service."""
+        return Registry(self.plan, self.store(), os.environ, self.plan.secrets.scrub)
+
+    def store(self) -> Any:
+        """Return the store that processes of the service share, if they do."""
         name = self.plan.manifest.scheduler.store
         value = None if name is None else self.objects.resources.get(name[12:-1])
-        store: Any = None
         if value is not None:
             from assembler.runtime.scheduler.stores import store_of  # noqa: PLC0415  # as above
 
             with suppress(ValueError):  # told where the jobs are made
-                store = store_of(value)
-        return Registry(self.plan, store, os.environ, self.plan.secrets.scrub)
+                return store_of(value)
+        return None
+
+    def operations(self) -> Any:
+        """Return what pages for operators ask."""
+        from assembler.application.operations import operations_of  # noqa: PLC0415  # only with such pages
+
+        registry = self.assembly.registry
+        return operations_of(self.plan, self.app, registry, self.store(), self.scopes)
 
     def loop_openings(self) -> list[Opening]:
         if not self.plan.background:
@@ -458,6 +476,10 @@ def _is_document(route: BaseRoute) -> bool:
 
 
 _SETUP = f"{FastAPI.__module__}.{FastAPI.setup.__qualname__}."
+
+CONSOLE = "console"
+"""What a router of pages for operators says of itself, by its attribute `layer_role`."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

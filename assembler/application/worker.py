@@ -96,7 +96,10 @@ def _work(parent: Parent, snapshot: Snapshot, order: WorkerOrder) -> None:
         gc.enable()
     assembly: Assembly = app.state.assembly
     assembly.supervision = Supervision(
-        snapshot.digest, dict(order.reloads), holds_clock=order.holds_clock
+        snapshot.digest,
+        dict(order.reloads),
+        order.last_reload,
+        holds_clock=order.holds_clock,
     )
     attended = _Attended(app, parent, order)
     kept = min(config.timeout_keep_alive, _LONGEST_KEPT_SECONDS)
@@ -188,7 +191,9 @@ class _Server(ListeningServer):
         elif word == "retire":
             self._retiring = asyncio.create_task(self._retire())
         elif word == "reloads" and self._assembly.supervision is not None:
-            self._assembly.supervision.reloads.update(said)
+            counted, last = said
+            self._assembly.supervision.reloads.update(counted)
+            self._assembly.supervision.last_reload = last
         elif word == "clock-off":
             jobs = self._assembly.jobs
             self._parent.tell("clock", None if jobs is None else jobs.hand_over())
@@ -200,6 +205,8 @@ class _Server(ListeningServer):
 
     async def _retire(self) -> None:
         self._assembly.tell_resources("on_drain", self._kept_seconds)
+        if self._assembly.operations is not None:
+            await self._assembly.operations.aclose()
         withdrawn = asyncio.create_task(self._assembly.registry.aclose())
         await retire(self, self._kept_seconds, EXCHANGE)
         await withdrawn

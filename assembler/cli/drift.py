@@ -15,7 +15,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +28,7 @@ from assembler.diagnostics.span import one_line
 from assembler.review import report as reports
 
 if TYPE_CHECKING:
-    from assembler.plan.fingerprint import Fingerprint
+    from assembler.plan.fingerprint import Fingerprint, Replicas
     from assembler.plan.load import Plan
     from assembler.review.finding import Comparison
 
@@ -66,7 +65,9 @@ def drift(
 
 def _told(file: Path, running: "list[tuple[str, Fingerprint]]") -> bool:
     """Print what there is to say; return whether anything differs."""
-    groups = _grouped(running)
+    from assembler.plan.fingerprint import grouped
+
+    groups = grouped(running)
     differs = len(groups) > 1
     for group in groups:
         lines = list(_differences(file, group))
@@ -79,35 +80,6 @@ def _told(file: Path, running: "list[tuple[str, Fingerprint]]") -> bool:
     if len(groups) > 1:
         show(f"\n{len(groups)} groups of instances run different things")
     return differs
-
-
-@dataclass(frozen=True, slots=True)
-class Replicas:
-    """Instances that run the same."""
-
-    instances: tuple[str, ...]
-    fingerprint: "Fingerprint"
-
-
-def _grouped(running: "list[tuple[str, Fingerprint]]") -> list[Replicas]:
-    """Join instances of one fingerprint: which modules are loaded by now may differ, not their text."""
-    groups: list[Replicas] = []
-    for instance, found in sorted(running, key=lambda pair: pair[0]):
-        for place, group in enumerate(groups):
-            known = group.fingerprint
-            if replace(known, modules={}) == replace(found, modules={}) and _agree(
-                known.modules, found.modules
-            ):
-                merged = replace(known, modules={**known.modules, **found.modules})
-                groups[place] = Replicas((*group.instances, instance), merged)
-                break
-        else:
-            groups.append(Replicas((instance,), found))
-    return groups
-
-
-def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    return all(other.get(name, code) == code for name, code in one.items())
 
 
 # --- who runs
@@ -218,7 +190,7 @@ async def _rows(plan: "Plan", resource: str) -> list[tuple[int, str]]:
 # --- what differs
 
 
-def _differences(file: Path, group: Replicas) -> Iterator[str]:
+def _differences(file: Path, group: "Replicas") -> Iterator[str]:
     from assembler.plan.fingerprint import fingerprint
     from assembler.plan.snapshot import take_snapshot
 

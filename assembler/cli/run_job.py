@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from assembler.plan.load import Plan
     from assembler.runtime.scheduler.job import TickResult
 
-_WELL = frozenset({"ok", "taken", "skipped"})
+_WELL = frozenset({"ok", "taken", "skipped", "paused"})
 
 
 def run_job(
@@ -102,6 +102,7 @@ def _sentence(result: "TickResult") -> str:
     said = {
         "taken": "has run, or runs, elsewhere already",
         "skipped": "skipped: the last run goes on",
+        "paused": "not run: an operator has paused the job",
         "missed": "missed: its grace is over",
         "lost": "lost: the run was away for longer than its lease",
     }.get(result.outcome, result.outcome)

@@ -6,6 +6,7 @@ where a statement failed, whatever its `on_error`; 2 where a database cannot be 
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ from assembler.diagnostics.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
     from assembler.plan.load import Plan
+    from assembler.runtime.operations.tables import TablesState
     from assembler.runtime.sql.listing import Known
     from assembler.runtime.sql.steps import SqlAlone
 
@@ -48,31 +50,47 @@ def sql(
     from assembler.runtime.sql.steps import sql_alone
 
     failure: ManifestError | None = None
+    tables: TablesState | None = None
     with results_apart():
         plan = load(file)
         alone = sql_alone(plan, applies=apply)
         try:
-            known = asyncio.run(_run(plan, alone, is_apply=apply))
+            known, tables = asyncio.run(_run(plan, alone, is_apply=apply))
         except ManifestError as error:
             failure, known = error, {}
     facts = sql_listing.facts(plan, known, alone.assembly.steps if apply else None)
+    facts["tables"] = None if tables is None else {"store": alone.store, **tables.as_dict()}
     if format is SqlFormat.json:
         show(json.dumps(facts, indent=2))
     else:
         show(sql_listing.as_text(facts))
     if failure is not None:
         raise failure
-    if apply and not all(map(is_well, alone.assembly.steps)):
+    is_done = all(map(is_well, alone.assembly.steps)) and (tables is None or tables.is_current)
+    if apply and not is_done:
         raise typer.Exit(INVALID)
 
 
-async def _run(plan: "Plan", alone: "SqlAlone", *, is_apply: bool) -> "dict[str, Known]":
+async def _run(
+    plan: "Plan", alone: "SqlAlone", *, is_apply: bool
+) -> "tuple[dict[str, Known], TablesState | None]":
     """Open the resources, look into each ledger (after applying, if asked), close them."""
+    from assembler.runtime.operations.tables import tables_of
+
     if is_apply:
         await _reach(plan, alone)
     await alone.lifespan.start()
     try:
-        return await _known(plan, alone)
+        known, tables = await _known(plan, alone), None
+        if alone.store is not None:
+            async with asyncio.timeout(None if is_apply else _LOOK_LIMIT.total_seconds()):
+                tables = await tables_of(alone.engines[alone.store], applies=is_apply)
+        if tables is not None and tables.error is not None:
+            tables = replace(tables, error=plan.secrets.scrub(tables.error))
+    except TimeoutError:
+        return known, None
+    else:
+        return known, tables
     finally:
         await alone.lifespan.stop()
 

@@ -7,8 +7,10 @@ like a credential, covered by `*`, as wide as it was, so that a caret below stil
 reference such as `${PASSWORD}` stays: it is what one should write.
 """
 
+import hashlib
 import json
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal
@@ -137,6 +139,7 @@ _LIBPQ = re.compile(r"(?<![\w.])(?:ssl)?passw(?:or)?d=")  # `host=db password=â€
 _VALUE = re.compile(rf"(?:[^&\s\"'#]|{_INNER_QUOTE})+")
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
 _SHORT = 6
+_LEAST_KEY = 24  # characters of secrets that nobody guesses together
 _SHORTEST_CREDENTIAL = 4  # characters
 
 
@@ -252,6 +255,16 @@ class Secrets:
             if len(value) >= _SHORTEST_CREDENTIAL and is_secret(name, "variable"):
                 for secret in (value, *url_secrets(value)):
                     self.add(secret, f"${{{name}}}")
+
+    def key(self) -> bytes:
+        """Return a key for hashes that processes with the same secrets share.
+
+        Where there are too few to keep it secret, each process has one of its own.
+        """
+        known = "\0".join(sorted(self._shown))
+        if len(known) < _LEAST_KEY:
+            return secrets.token_bytes(32)
+        return hashlib.sha256(known.encode("utf-8", "surrogatepass")).digest()
 
     def scrub(self, text: str) -> str:
         """Return `text`, as an exception or a log line has it, with every secret replaced.

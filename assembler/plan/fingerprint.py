@@ -11,7 +11,7 @@ import hmac
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,35 @@ class Fingerprint:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Instances that run the same."""
+
+    instances: tuple[str, ...]
+    fingerprint: Fingerprint
+
+
+def grouped(running: "Iterable[tuple[str, Fingerprint]]") -> list[Replicas]:
+    """Join instances of one fingerprint: which modules are loaded by now may differ, not their text."""
+    groups: list[Replicas] = []
+    for instance, found in sorted(running, key=itemgetter(0)):
+        for place, group in enumerate(groups):
+            known = group.fingerprint
+            if replace(known, modules={}) == replace(found, modules={}) and _agree(
+                known.modules, found.modules
+            ):
+                merged = replace(known, modules={**known.modules, **found.modules})
+                groups[place] = Replicas((*group.instances, instance), merged)
+                break
+        else:
+            groups.append(Replicas((instance,), found))
+    return groups
+
+
+def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return all(other.get(name, code) == code for name, code in one.items())
+
+
 def read_fingerprint(said: Mapping[str, Any]) -> Fingerprint:
     """Return what another process told; raises KeyError, TypeError or ValueError where it is none."""
     environment = said["environment"]
@@ -77,7 +106,7 @@ def fingerprint(
     return Fingerprint(
         service,
         digest,
-        json.dumps(_shown(as_written(document.root)), indent=1, ensure_ascii=False),
+        json.dumps(without_credentials(as_written(document.root)), indent=1, ensure_ascii=False),
         {
             f"{step.entry.id}: {statement.label}": statement.hash
             for step in sql
@@ -145,12 +174,12 @@ def _variables(root: MappingNode) -> list[str]:
     return list(names)
 
 
-def _shown(value: Any, name: str = "") -> Any:
+def without_credentials(value: Any, name: str = "") -> Any:
     """Return plain data without credentials; a reference is none."""
     if isinstance(value, dict):
-        return {key: _shown(item, key) for key, item in value.items()}
+        return {key: without_credentials(item, key) for key, item in value.items()}
     if isinstance(value, list):
-        return [_shown(item, name) for item in value]
+        return [without_credentials(item, name) for item in value]
     if isinstance(value, str):
         is_credential = name and "${" not in value and is_secret(name, "option")
         return _HIDDEN if is_credential else redact(value)

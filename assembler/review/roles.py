@@ -56,6 +56,7 @@ ROLES: Mapping[str, LayerRole] = MappingProxyType(
             LayerRole("slash", "the trailing slash"),
             LayerRole("metrics", "the metrics"),
             LayerRole("tracing", "the tracing"),
+            LayerRole("console", "the console", grants="shows operators what runs"),
         )
     }
 )

@@ -7,6 +7,7 @@ answered as complete, once it is unwound: the server has heard the signal too, a
 with the status that the signal gives.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.render import render
 from assembler.runtime import log_queue
 from assembler.runtime.lifespan import Lifespan
+from assembler.runtime.report import log
 from assembler.runtime.signals import Drain
 from assembler.runtime.task import call
 
@@ -55,8 +57,10 @@ class LifespanProtocol:
             if is_up and registry is not None and "asgi" in scope:
                 is_supervised = self.lifespan.assembly.supervision is not None
                 await registry.open(is_supervised=is_supervised)
+                await self._show(drain)
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            await self._hide()
             if registry is not None:
                 await registry.aclose()
             if is_up:
@@ -64,6 +68,21 @@ class LifespanProtocol:
                 self.shared[:] = [each for each in self.shared if each is not scope.get("state")]
             await call(log_queue.flush)  # a signal may end the process without another word
             await send({"type": "lifespan.shutdown.complete"})
+
+    async def _show(self, drain: Drain) -> None:
+        """Begin to tell operators of other processes, and say where their pages are."""
+        assembly, options = self.lifespan.assembly, self.lifespan.plan.server
+        if assembly.operations is not None:
+            await assembly.operations.open()
+        for prefix in assembly.consoles:
+            log(
+                logging.INFO,
+                f"console: {drain.address((options['host'], options['port']))}{prefix}",
+            )
+
+    async def _hide(self) -> None:
+        if self.lifespan.assembly.operations is not None:
+            await self.lifespan.assembly.operations.aclose()
 
 
 def _said(error: Exception) -> str:

@@ -37,6 +37,36 @@ CONTRACTS = (
         "the `Assembly` of `assembler.runtime.report`: state, steps, checks, jobs of the process",
     ),
     Contract(
+        "operations",
+        "attribute of `app.state.assembly`, where a router has the `layer_role` `console`",
+        ("assembler/application/build.py",),
+        ("components/console/__init__.py",),
+        "the `Operations` of `assembler.runtime.operations.facade`, plain data over all replicas: "
+        "`instances()`, `drift()`, `figures()`, `explanation()`, `limits()`, `jobs()`, `runs(job)`, "
+        "`orders()` and `order(kind, target, actor=…)` are awaited; `options()`, `timeline()`, "
+        "`loggers()` and `store_state()` are not. Raises `OrderError` for what is not there, "
+        "`OperationsAwayError` where the store does not answer",
+    ),
+    Contract(
+        "figures",
+        "method of a layer, without arguments",
+        ("components/metrics/__init__.py", "components/middleware/rate_limit.py"),
+        ("assembler/runtime/operations/figures.py",),
+        "what the layer has counted in this process, as plain data, asked when somebody looks: "
+        "`routes` (method, template, status, counts by `bounds`, seconds), `limits`, `in_flight`, "
+        "`websockets`; or of a limiter `limits` (name, quota, seconds) and `refused_keys` (key, "
+        "number), of which only hashes leave the process",
+    ),
+    Contract(
+        "open_orders",
+        "method of a store of claims, with `give` and `orders`",
+        ("assembler/runtime/scheduler/sql_store.py", "assembler/runtime/scheduler/redis_store.py"),
+        ("assembler/runtime/operations/facade.py", "assembler/runtime/scheduler/engine.py"),
+        "where operators' orders are kept (`assembler.runtime.operations.orders`): `give(service, "
+        "order)`, `orders(service, limit)`, `open_orders(service)`; without them an order is of one "
+        "process",
+    ),
+    Contract(
         "critical",
         "attribute of a check in `app.state.assembly.checks`, and of a resource",
         ("assembler/runtime/report.py", "components/clients/fcm.py", "components/clients/sms.py"),
@@ -132,12 +162,17 @@ CONTRACTS = (
         "layer_role",
         "attribute of a class of middleware, or of a mount or dependency that guards: a text that its "
         "source shows",
-        ("components/middleware/rate_limit.py", "components/mcp/gate.py"),
-        ("assembler/review/roles.py",),
+        (
+            "components/middleware/rate_limit.py",
+            "components/mcp/gate.py",
+            "components/console/__init__.py",
+        ),
+        ("assembler/review/roles.py", "assembler/application/build.py"),
         "what the layer is for, by which `diff` and `audit` judge its presence and its place: "
         "`limiter`, `auth`, `allow-list`, `signature`, `csrf`, `cors`, `proxy`, `host`, `https`, "
         "`body-limit`, `timeout`, `security-headers`, `session`, `request-id`, `logging`, "
-        "`compression`, `etag`, `cache`, `slash`, `metrics`, `tracing`; classes below it say the same. "
+        "`compression`, `etag`, `cache`, `slash`, `metrics`, `tracing`; classes below it say the same. A router of pages for operators "
+        "says `console`. "
         "Those of Starlette, FastAPI, uvicorn and others that are well known stand in a table there",
     ),
     Contract(

@@ -133,6 +133,15 @@ class LazyMount:
         if not owner.cancelled():
             owner.result()
 
+    def want(self) -> None:
+        """Begin to make the application, unless it is there or is not to be tried again yet."""
+        if self._app is not None or self._is_closing:
+            return
+        if self._loop is not asyncio.get_running_loop():
+            self._begin()
+        if self._clock() >= self._retry_at:
+            self._want()
+
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._is_closing = False

@@ -94,6 +94,7 @@ class Lifespan:
         self.assembly.steps.clear()
         self.assembly.degraded.clear()
         self.assembly.state = "starting"
+        self.assembly.step_base = began
         try:
             for opening in self.resources:
                 look()
@@ -118,6 +119,7 @@ class Lifespan:
             self.recorder.tell(did, began, more=", and was unwound")
             raise
         self.assembly.state = "started"
+        self.assembly.started_at = time.time()
         self.assembly.tell_resources("on_started", self.assembly)
         count = len(self.assembly.degraded)
         self.recorder.tell("started", began, more=f", {count} degraded" if count else "")
@@ -131,6 +133,7 @@ class Lifespan:
         began = time.perf_counter()
         budget = self._budget(since)
         self.assembly.state = "stopping"
+        self.assembly.step_base = began
         first = len(self.assembly.steps)
         hooks = len(self.shutdown)
         try:

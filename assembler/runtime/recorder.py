@@ -78,7 +78,8 @@ class StepRecorder:
         """Add a step to the report; `began` is on the clock of `time.perf_counter`."""
         milliseconds = round((time.perf_counter() - began) * 1000, 3)
         label = getattr(step, "label", None)
-        done = Step(step.id, phase, outcome, milliseconds, error, label, detail)
+        since = round((began - self.assembly.step_base) * 1000, 3)
+        done = Step(step.id, phase, outcome, milliseconds, error, label, detail, since)
         self.assembly.steps.append(done)
 
     def reason(self, error: Exception) -> str:

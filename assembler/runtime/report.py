@@ -32,7 +32,8 @@ class Step:
     """One step of the start or the stop: its outcome, its time, and what went wrong.
 
     A statement of SQL has the id of its entry and a `label` of its own; `detail` says more of one
-    that went well, such as why it was skipped.
+    that went well, such as why it was skipped; `began` is when it began, in milliseconds since the
+    start or the stop that it is a step of.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Step:
     error: str | None = None
     label: str | None = None
     detail: str | None = None
+    began: float | None = None
 
     @property
     def name(self) -> str:
@@ -109,11 +111,13 @@ class Supervision:
     """What a process knows of the parent that started it.
 
     `digest` is that of the snapshot; `reloads` are how many there were by outcome, `ok` and
-    `failed`; `holds_clock` while another process still runs jobs that no store shares.
+    `failed`; `last_reload` is what became of the last one, with `outcome`, `at` (ISO), `seconds`,
+    `digest` and `text`; `holds_clock` while another process still runs jobs that no store shares.
     """
 
     digest: str
     reloads: dict[str, int] = field(default_factory=dict)
+    last_reload: dict[str, Any] | None = None
     holds_clock: bool = False
 
 
@@ -139,6 +143,13 @@ class Assembly:
     supervision: "Supervision | None" = None  # where a parent of ours started the process
     registry: Any = None  # what the process runs, for `drift`: `as_dict`, and `aclose` to withdraw
     jobs: Any = None  # what runs them: `tick`, `run_now`, and the `tally` of what became of them
+    operations: Any = (
+        None  # what operators see and order, where a router says `layer_role = "console"`
+    )
+    consoles: list[str] = field(default_factory=list)  # the prefixes of such routers
+    lazy_mounts: dict[str, Any] = field(default_factory=dict, repr=False)  # by id: have `want`
+    started_at: float | None = None  # seconds since the epoch, once it takes requests
+    step_base: float = 0.0  # when the start or stop began, on the clock of `time.perf_counter`
     owners: dict[int, str] = field(default_factory=dict, repr=False)  # id(route) → id of its entry
     resources: Mapping[str, Any] = field(default_factory=dict, repr=False)  # objects by id
 
@@ -188,6 +199,7 @@ class Assembly:
                     "error": step.error,
                     "label": step.label,
                     "detail": step.detail,
+                    "began": step.began,
                 }
                 for step in self.steps
             ],

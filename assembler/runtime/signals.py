@@ -80,6 +80,15 @@ class Drain:
             self.assembly.state = "stopping"
         return True
 
+    def address(self, otherwise: tuple[str, int]) -> str:
+        """Return the URL of the server that was found, or of the host and port that are given."""
+        config = getattr(self._server, "config", None)
+        host = getattr(config, "host", None) or otherwise[0]
+        port = getattr(config, "port", None) or otherwise[1]
+        scheme = "https" if getattr(config, "is_ssl", False) else "http"
+        host = "127.0.0.1" if host in {"0.0.0.0", ""} else host  # noqa: S104  # told, not bound
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
     def _look(self) -> None:
         if self.told_at is None and self._is_server_told():
             self.told_at = time.perf_counter()

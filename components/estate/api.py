@@ -14,6 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import RedirectResponse
 
 from components.database import transaction
 from components.estate import listings
@@ -30,6 +31,11 @@ from components.estate.schemas import (
 )
 from components.mcp.principal import Principal
 from components.mcp.protected import Protected
+
+
+async def to_console() -> RedirectResponse:
+    """Where a developer begins: the console, in the manifest of development alone."""
+    return RedirectResponse("/_assembly", 307)
 
 
 def listings_router(

@@ -104,6 +104,31 @@ class MetricsMiddleware:
         else:
             await self._websocket(scope, receive, send)
 
+    def figures(self) -> dict[str, Any]:
+        """Return what this process has counted, as plain data; nothing is computed before that.
+
+        `routes` has method, template, status, the counts of `bounds` and beyond, and the seconds.
+        """
+        sockets = self._live.get(SOCKET)
+        requests = self._live.get(REQUEST)
+        return {
+            "bounds": self._bounds,
+            "routes": [
+                [*labels, [int(cell.value) for cell in series.buckets], round(series.sum.value, 6)]
+                for labels, series in list(self._series.items())
+            ],
+            "limits": [
+                [
+                    policy.decode("latin-1").strip('" '),
+                    "refused" if is_refused else "admitted",
+                    int(cell.value),
+                ]
+                for (policy, is_refused), cell in list(self._policies.items())
+            ],
+            "in_flight": 0 if requests is None else max(0, int(requests.value)),
+            "websockets": 0 if sockets is None else max(0, int(sockets.value)),
+        }
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let what runs jobs, where the application has it, tell what becomes of them."""
 

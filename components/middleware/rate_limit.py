@@ -11,7 +11,7 @@ authentication.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,6 +37,7 @@ from components.rate_limit.store import Decision, Limit, OnStoreError, Store, na
 
 _STRICTEST: dict[OnStoreError, int] = {"deny": 0, "local": 1, "allow": 2}
 _REMEMBERED_PATHS = 4096
+_MOST_REFUSED = 512  # keys whose refusals are counted
 _LONGEST_REMEMBERED = 256
 
 
@@ -146,6 +147,7 @@ class RateLimitMiddleware(HeaderLayer):
             self._plan((route,))  # so that a store that cannot count shows now
             if any(route.cost > limit.rate.quota for limit in self._limits + route.limits):
                 raise ValueError(f"a `cost` of {route.cost} is over a whole limit: nothing passes")
+        self._refused: dict[str, int] = {}
         self._join(touches=(), adds=[b"ratelimit"])
 
     def openapi_operation(self, method: str, path: str) -> Offer | None:
@@ -161,6 +163,23 @@ class RateLimitMiddleware(HeaderLayer):
             limits, self._by, self._shape, fields=self._fields, is_denying="deny" in modes
         )
 
+    def figures(self) -> dict[str, Any]:
+        """Return the limits, and how often which keys were refused in this process."""
+        limits = {
+            limit.name: [limit.name, limit.rate.quota, limit.rate.period_seconds]
+            for plan in self._plans.values()
+            for limit in plan.limits
+        }
+        return {"limits": list(limits.values()), "refused_keys": list(self._refused.items())}
+
+    def _note_refused(self, scope: Scope) -> None:
+        """Count a refusal; of many keys those stay that were refused most."""
+        refused, subject = self._refused, self._subject(scope)
+        refused[subject] = refused.get(subject, 0) + 1
+        if len(refused) > _MOST_REFUSED:
+            kept = sorted(refused, key=refused.__getitem__, reverse=True)[: _MOST_REFUSED // 2]
+            self._refused = {key: refused[key] for key in kept}
+
     def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> Step:
         is_http = scope["type"] == "http"
         method = scope["method"] if is_http else "GET"
@@ -175,6 +194,7 @@ class RateLimitMiddleware(HeaderLayer):
         if not isinstance(decision, Decision):
             return Step(app=partial(self._decided_later, plan, decision))
         if not decision[0]:
+            self._note_refused(scope)
             return Step(app=partial(_refuse, plan.refusals.answer(decision, scope)))
         return plan.step(decision) if is_http and self._fields else NOTHING
 
@@ -188,6 +208,7 @@ class RateLimitMiddleware(HeaderLayer):
     ) -> None:
         decision = await waiting
         if not decision.admitted:
+            self._note_refused(scope)
             await _refuse(plan.refusals.answer(decision, scope), scope, receive, send)
             return
         is_told = scope["type"] == "http" and self._fields
@@ -254,7 +275,7 @@ class _Route:
 class _Plan(Rule):
     """What holds for the requests that match the same entries; it adds the policy to answers."""
 
-    __slots__ = ("_policy", "_templates", "cost", "hit", "refusals")
+    __slots__ = ("_policy", "_templates", "cost", "hit", "limits", "refusals")
 
     def __init__(
         self,
@@ -264,6 +285,7 @@ class _Plan(Rule):
         cost: int,
         refusals: Refusals,
     ) -> None:
+        self.limits = limits
         self.hit = hit
         self.cost = cost
         self.refusals = refusals

@@ -33,8 +33,17 @@ _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 def _open_mounts(subject: Subject) -> Iterator[Sighting]:
     for item in subject.routes:
         text = f"{item.id} {item.use} {_path(item)}"
+        if subject.role(item) == "console":
+            continue  # a rule of its own
         if _POWERFUL.search(text) and not _PUBLIC.search(text) and not _guarded(subject, item):
             yield Sighting(item.span, f"nothing in the manifest guards {_shown(item)}")
+
+
+def _open_consoles(subject: Subject) -> Iterator[Sighting]:
+    for item in subject.routes:
+        if subject.role(item) == "console" and not _guarded(subject, item):
+            message = f"the console at {_shown(item)} asks for no token"
+            yield Sighting(item.span, message)
 
 
 def _open_metrics(subject: Subject) -> Iterator[Sighting]:
@@ -150,6 +159,14 @@ RULES = (
         "tools and consoles act for whoever reaches them",
         "put a gate before it, give its router `dependencies`, or an option that names a token",
         _open_mounts,
+        SERVED,
+    ),
+    AuditRule(
+        "open-console",
+        "high",
+        "it is for this machine alone then, and any process or plain proxy on it sees and orders all",
+        'write `token: "${OPERATIONS_TOKEN}"`',
+        _open_consoles,
         SERVED,
     ),
     AuditRule(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from assembler.runtime.scheduler.run import Ending, Run, State
+from assembler.runtime.scheduler.run import Ending, Run, RunQuery, State
 
 Overlap = Literal["forbid", "allow", "replace"]
 Verdict = Literal[
@@ -49,6 +49,28 @@ class ClaimAnswer:
     verdict: Verdict
     milliseconds: int = 0
     recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retrial:
+    """A run that ended badly is to be tried once more, by `owner`, as the run `fresh`."""
+
+    run_id: str
+    fresh: str
+    owner: str
+    lease_ms: int
+    overlap: Overlap
+    rerun: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The attempt that a retrial gave: `is_queued` where it waits for a worker."""
+
+    job: str
+    fire_ms: int
+    attempt: int
+    is_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +130,17 @@ class Store(Protocol):
 
     async def prune(self, job: str, keep_ms: int) -> int:
         """Forget runs older than that; the last one of a job stays. Returns how many."""
+
+    # what only pages for operators ask
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run that is kept."""
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        """Return the runs that are asked for, the latest tick first."""
+
+    async def failures(self, jobs: Collection[str], span_ms: int) -> dict[str, int]:
+        """Return how many runs of each job went wrong within that time."""
+
+    async def again(self, retrial: Retrial) -> Retried | None:
+        """Claim one more attempt; None where the run went well or goes on, or someone has it."""

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Retrial
 from assembler.runtime.scheduler.counters import RunCounters
 from assembler.runtime.scheduler.execution import Execution, Setting
 from assembler.runtime.scheduler.job import Clock, ScheduledJob, TickResult
@@ -34,6 +34,7 @@ _LONGEST_RETRY_SECONDS = 2.0
 _MOST_EARLY_MS = 60_000  # of an outside clock
 _ENDS = ("ok", "failed", "timeout", "skipped", "missed", "lost")  # told at once, as 0
 _MOST_CAUGHT_UP = 100  # ticks of a job
+_PAUSES_SECONDS = 2.0  # for which what the store says of pauses is believed
 END_SECONDS = 4.0  # for cancelled runs to end and to be recorded
 
 
@@ -62,6 +63,7 @@ class Jobs:
         self._is_worker = is_worker  # runs what others claim, and keeps it in order
         self._keeper = Reaper(self.jobs, setting, self.tally, retention, now, self._again)
         self._outside = ExternalTicks(setting, self._keeper)
+        self.pauses = Pauses(setting)
         self._keeping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._closed.set()
@@ -158,14 +160,45 @@ class Jobs:
         fire_ms = milliseconds(job.meant(self._now() if at is None else at))
         if self._clock is not None:
             return await self._told(job, fire_ms)
+        if await self.pauses.hold(job_id):
+            return TickResult(job_id, moment(fire_ms), "paused")
         claim = partial(self._told, job, fire_ms)
         return await self._outside.run(job, fire_ms, claim, waits=waits)
 
-    async def run_now(self, job_id: str) -> TickResult:
-        """Run the job at this moment, which is a tick of its own. Raises as `tick` does."""
+    async def run_now(self, job_id: str, at_ms: int | None = None) -> TickResult:
+        """Run the job at this moment, which is a tick of its own. Raises as `tick` does.
+
+        At `at_ms`, by the store's clock, it is one tick for all that are told the same. A pause
+        holds ticks of clocks alone.
+        """
         job = self.jobs[job_id]
-        now = await self.setting.link.ask(self.setting.link.store.now)
-        return await self._told(job, now)
+        if at_ms is None:
+            at_ms = await self.setting.link.ask(self.setting.link.store.now)
+        return await self._told(job, at_ms)
+
+    async def retry(self, run_id: str) -> TickResult | None:
+        """Try a run that ended badly once more, with its own tick.
+
+        None where there is no such run of these jobs. Raises `StoreAwayError`.
+        """
+        setting = self.setting
+        run = await setting.link.ask(partial(setting.link.store.run, run_id))
+        job = self.jobs.get(run.job) if run is not None else None
+        if run is None or job is None:
+            return None
+        fresh = uuid.uuid4().hex
+        retrial = Retrial(
+            run_id, fresh, setting.owner, setting.lease_ms, job.overlap, rerun=job.rerun
+        )
+        got = await setting.link.ask(partial(setting.link.store.again, retrial))
+        if got is None:
+            return TickResult(job.id, moment(run.fire_ms), "taken")
+        if got.is_queued:
+            self.tally.count(job.id, "queued")
+            return TickResult(job.id, moment(run.fire_ms), "queued", fresh)
+        since_ms = milliseconds(self._now()) - got.fire_ms
+        execution = Execution(setting, job, got.fire_ms, fresh, got.attempt)
+        return await asyncio.shield(self._spawn(self.run(execution, since_ms)))
 
     def watch(self, watcher: Callable[[str, str, int], Any]) -> None:
         """Tell `watcher` the job, the outcome and the number of all that is counted here."""
@@ -210,8 +243,10 @@ class Jobs:
             job.overlap,
             job.rerun,
         )
-        answer = await self._claim(claim, is_patient=is_patient)
         fire = moment(fire_ms)
+        if is_patient and await self.pauses.hold(job.id):
+            return TickResult(job.id, fire, "paused")
+        answer = await self._claim(claim, is_patient=is_patient)
         if answer is None or answer.verdict == "late":
             self._keeper.give_up(job.id, fire_ms)
             if not is_patient:
@@ -291,6 +326,42 @@ class Jobs:
         run = Execution(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
         task = self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))
         self._outside.note(lost, task)
+
+
+@dataclass(slots=True)
+class Pauses:
+    """Jobs whose ticks an operator holds back: `here` by this process, others by the store.
+
+    What the store says is believed for two seconds; while it is away, what it said last holds, and
+    no tick can be claimed anyway.
+    """
+
+    setting: Setting
+    here: set[str] = field(default_factory=set)
+    _kept: frozenset[str] = frozenset()
+    _fresh_until: float = 0.0
+
+    def forget(self) -> None:
+        """Ask the store anew at the next tick."""
+        self._fresh_until = 0.0
+
+    async def hold(self, job_id: str) -> bool:
+        """Tell whether ticks of the job are held back."""
+        store: Any = self.setting.link.store
+        service = getattr(store, "service", None)
+        if service is not None and _keeps_orders(store) and time.monotonic() > self._fresh_until:
+            # not by the client: claims go on where a role may not read the orders
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(self.setting.link.limit_seconds):
+                    now, orders = await store.open_orders(service)
+                held = (each for each in orders if each.kind == "pause" and each.holds(now))
+                self._kept = frozenset(each.target for each in held)
+            self._fresh_until = time.monotonic() + _PAUSES_SECONDS
+        return job_id in self.here or job_id in self._kept
+
+
+def _keeps_orders(store: Any) -> bool:
+    return callable(getattr(getattr(store, "store", store), "open_orders", None))
 
 
 @dataclass(slots=True)

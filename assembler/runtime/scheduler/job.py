@@ -56,11 +56,11 @@ class ScheduledJob:
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """What became of one tick: the state of its run, or `taken` by another process."""
+    """What became of one tick: the state of its run, `taken` by another process, or `paused`."""
 
     job: str
     fire_time: datetime
-    outcome: State | Literal["taken"]
+    outcome: State | Literal["taken", "paused"]
     run_id: str | None = None
     milliseconds: int | None = None
     error: str | None = None

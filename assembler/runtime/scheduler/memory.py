@@ -9,8 +9,23 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Lost
-from assembler.runtime.scheduler.run import Ending, Run, State
+from assembler.runtime.scheduler.claims import (
+    EARLY_MS,
+    Claim,
+    ClaimAnswer,
+    Lost,
+    Retrial,
+    Retried,
+)
+from assembler.runtime.scheduler.run import (
+    FAILURES,
+    REPEATABLE,
+    Ending,
+    Run,
+    RunQuery,
+    State,
+    selected,
+)
 
 _KEPT = 100  # runs of each job
 
@@ -19,6 +34,8 @@ class MemoryStore:
     """Keeps the last runs of each job, and never lets a claim run out: nobody else is there."""
 
     shared = False
+    kind = "memory"
+    runs_kept = _KEPT
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -100,13 +117,50 @@ class MemoryStore:
         """Forget nothing: the number of runs is bounded."""
         return 0
 
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run that is kept."""
+        every = (run for runs in self._runs.values() for run in runs)
+        return next((run for run in every if run.run_id == run_id), None)
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        """Return the kept runs that are asked for."""
+        return selected(self._runs.get(query.job, ()), query)
+
+    async def failures(self, jobs: Collection[str], span_ms: int) -> dict[str, int]:
+        """Return how many of the kept runs of each job went wrong within that time."""
+        since = await self.now() - span_ms
+        found = {
+            job: sum(
+                run.state in FAILURES and run.fire_ms > since for run in self._runs.get(job, ())
+            )
+            for job in jobs
+        }
+        return {job: number for job, number in found.items() if number}
+
+    async def again(self, retrial: Retrial) -> Retried | None:
+        """Begin one more attempt."""
+        run = await self.run(retrial.run_id)
+        if run is None or run.state not in REPEATABLE:
+            return None
+        attempts = [each.attempt for each in self._runs[run.job] if each.fire_ms == run.fire_ms]
+        is_busy = any(each.job == run.job for each in self._running.values())
+        if max(attempts) > run.attempt or (is_busy and retrial.overlap == "forbid"):
+            return None
+        fresh = self._keep(
+            run.job, run.fire_ms, retrial.fresh, retrial.owner, "running", run.attempt + 1
+        )
+        self._running[retrial.fresh] = fresh
+        return Retried(fresh.job, fresh.fire_ms, fresh.attempt)
+
     def _knows(self, job: str, fire_ms: int) -> bool:
         return any(run.fire_ms == fire_ms for run in self._runs.get(job, ()))
 
-    def _keep(self, job: str, fire_ms: int, run_id: str, owner: str, state: State) -> Run:
+    def _keep(
+        self, job: str, fire_ms: int, run_id: str, owner: str, state: State, attempt: int = 1
+    ) -> Run:
         now = int(self._clock() * 1000)
         finished = None if state == "running" else now
-        run = Run(job, fire_ms, 1, run_id, owner, state, now, finished)
+        run = Run(job, fire_ms, attempt, run_id, owner, state, now, finished)
         self._runs.setdefault(job, deque(maxlen=_KEPT)).append(run)
         return run
 

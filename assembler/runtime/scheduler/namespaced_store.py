@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Store
-from assembler.runtime.scheduler.run import Run
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Retrial, Retried, Store
+from assembler.runtime.scheduler.run import Run, RunQuery
 
 
 def named(store: Store, name: str) -> Store:
@@ -23,6 +23,7 @@ class NamedStore:
     def __init__(self, store: Store, name: str) -> None:
         self.store = store
         self._prefix = f"{name}/"
+        self.service = name
 
     def __getattr__(self, name: str) -> Any:
         # what is asked by the ID of a run, and what only some stores have
@@ -55,6 +56,26 @@ class NamedStore:
     async def prune(self, job: str, keep_ms: int) -> int:
         """Forget old runs of a job."""
         return await self.store.prune(self._prefix + job, keep_ms)
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run that is kept."""
+        run = await self.store.run(run_id)
+        return None if run is None else replace(run, job=self.own(run.job))
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        """Return the runs that are asked for."""
+        found = await self.store.runs(replace(query, job=self._prefix + query.job))
+        return [replace(run, job=query.job) for run in found]
+
+    async def failures(self, jobs: Collection[str], span_ms: int) -> dict[str, int]:
+        """Return how many runs of each job went wrong within that time."""
+        found = await self.store.failures([self._prefix + job for job in jobs], span_ms)
+        return {self.own(job): number for job, number in found.items()}
+
+    async def again(self, retrial: Retrial) -> Retried | None:
+        """Claim one more attempt."""
+        found = await self.store.again(retrial)
+        return None if found is None else replace(found, job=self.own(found.job))
 
     def own(self, job: str) -> str:
         """Return how the manifest calls a job; one of another service keeps its whole name."""

@@ -166,3 +166,41 @@ redis.call('HSET', P..'run:'..ARGV[3], 'finished_ms', now)
 return 1
 """
 )
+
+# ARGV: run, fresh, owner, lease, overlap, rerun, states that may be tried once more
+AGAIN = (
+    _HEAD
+    + """
+local run = P..'run:'..ARGV[1]
+local state, job = redis.call('HGET', run, 'state'), redis.call('HGET', run, 'job')
+local may = false
+for i = 7, #ARGV do if ARGV[i] == state then may = true end end
+if not may then return false end
+local fire, attempt = redis.call('HGET', run, 'fire_ms'), tonumber(redis.call('HGET', run, 'attempt'))
+for _, kept in ipairs(redis.call('LRANGE', P..'history:'..job, 0, -1)) do
+  local other = P..'run:'..kept
+  if redis.call('HGET', other, 'fire_ms') == fire
+     and tonumber(redis.call('HGET', other, 'attempt')) > attempt then return false end
+end
+if ARGV[5] == 'forbid' and redis.call('ZCARD', P..'running:'..job) > 0 then return false end
+local now = clock()
+local grace = redis.call('HGET', run, 'grace_ms') or '0'
+record(ARGV[2], job, fire, attempt + 1, ARGV[3], 'running', now)
+started(ARGV[2], job, now + tonumber(ARGV[4]), ARGV[6], grace)
+return {job, fire, attempt + 1}
+"""
+)
+
+# KEYS: orders, standing; ARGV: ID, facts, place where it stands, 1 where it does, 1 where it ends others
+GIVE = (
+    _HEAD
+    + """
+local now = clock()
+if ARGV[5] == '1' then redis.call('HDEL', KEYS[2], ARGV[3]) end
+local said = now .. ' ' .. ARGV[2]
+if ARGV[4] == '1' then redis.call('HSET', KEYS[2], ARGV[3], said) end
+redis.call('LPUSH', KEYS[1], said)
+redis.call('LTRIM', KEYS[1], 0, 999)
+return now
+"""
+)

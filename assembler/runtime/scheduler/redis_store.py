@@ -6,16 +6,36 @@ that restarts without persistence, or fails over to a replica that lags, forgets
 within its grace may then run twice. It keeps the last runs of each job, not those of some days.
 """
 
+import json
 import uuid
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
+from assembler.runtime.operations.orders import RECENT_MS, STANDING, Order
 from assembler.runtime.scheduler import redis_scripts as scripts
-from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Lost, Verdict
-from assembler.runtime.scheduler.run import Ending, Run, State
+from assembler.runtime.scheduler.claims import (
+    EARLY_MS,
+    Claim,
+    ClaimAnswer,
+    Lost,
+    Retrial,
+    Retried,
+    Verdict,
+)
+from assembler.runtime.scheduler.run import (
+    FAILURES,
+    REPEATABLE,
+    Ending,
+    Run,
+    RunQuery,
+    State,
+    selected,
+)
 
 _SLACK_MS = 60_000  # ticks are remembered for this much longer than a claim is possible
 _FORGOTTEN_MS = 3_600_000  # since an instance spoke
+_MOST_RECENT = 100  # orders that are looked at again
 _NUMBERS = ("fire_ms", "attempt", "started_ms", "finished_ms", "lag_ms", "duration_ms")
 
 
@@ -23,6 +43,8 @@ class RedisStore:
     """Keeps claims in one Redis, or in one slot of a cluster."""
 
     shared = True
+    kind = "redis"
+    runs_kept = scripts.KEPT
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -90,13 +112,71 @@ class RedisStore:
 
     async def last_runs(self, jobs: Collection[str]) -> dict[str, Run]:
         """Return the latest run of each job that has one."""
-        found = {}
-        for job in jobs:
-            ids = await self._client.lrange(f"{scripts.PREFIX}history:{job}", 0, -1)
-            runs = [run for each in ids if (run := await self._read(_text(each)))]
-            if runs:
-                found[job] = max(runs, key=lambda run: (run.fire_ms, run.attempt))
-        return found
+        kept = await self._kept_runs(jobs)
+        return {
+            job: max(runs, key=lambda run: (run.fire_ms, run.attempt))
+            for job, runs in kept.items()
+            if runs
+        }
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run that is kept."""
+        return _run_of(await self._client.hgetall(f"{scripts.PREFIX}run:{run_id}"))
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        """Return the kept runs that are asked for."""
+        return selected((await self._kept_runs([query.job]))[query.job], query)
+
+    async def failures(self, jobs: Collection[str], span_ms: int) -> dict[str, int]:
+        """Return how many of the kept runs of each job went wrong within that time."""
+        since = await self.now() - span_ms
+        found = {
+            job: sum(run.state in FAILURES and run.fire_ms > since for run in runs)
+            for job, runs in (await self._kept_runs(jobs)).items()
+        }
+        return {job: number for job, number in found.items() if number}
+
+    async def again(self, retrial: Retrial) -> Retried | None:
+        """Claim one more attempt."""
+        facts = (retrial.run_id, retrial.fresh, retrial.owner, retrial.lease_ms, retrial.overlap)
+        row = await self._run(scripts.AGAIN, *facts, int(retrial.rerun), *REPEATABLE)
+        return None if not row else Retried(_text(row[0]), int(row[1]), int(row[2]))
+
+    async def give(self, service: str, order: Order) -> Order:
+        """Keep an order, and end those that stood in its place."""
+        said = {name: value for name, value in order.as_dict().items() if name != "at_ms"}
+        place = f"{(*STANDING.get(order.kind, ()), order.kind)[0]} {order.target}"
+        ends = int(order.kind in STANDING)
+        keys = (_orders_key(service), _standing_key(service))
+        now = await cast(
+            "Awaitable[Any]",
+            self._client.eval(
+                scripts.GIVE, 2, *keys, order.id, json.dumps(said), place, int(order.stands), ends
+            ),
+        )
+        return replace(order, at_ms=int(now))
+
+    async def orders(self, service: str, limit: int) -> list[Order]:
+        """Return the last orders, the latest first."""
+        key = _orders_key(service)
+        said = await cast("Awaitable[Any]", self._client.lrange(key, 0, limit - 1))
+        standing = {order.id for order in await self._standing(service)}
+        return [
+            replace(order, stands=order.id in standing) for order in (_order(each) for each in said)
+        ]
+
+    async def open_orders(self, service: str) -> tuple[int, list[Order]]:
+        """Return the time, and the orders that stand or are recent."""
+        now = await self.now()
+        standing = [each for each in await self._standing(service) if each.holds(now)]
+        last = await self.orders(service, _MOST_RECENT)
+        known = {each.id for each in standing}
+        recent = [each for each in last if each.at_ms > now - RECENT_MS and each.id not in known]
+        return now, sorted([*standing, *recent], key=lambda each: each.at_ms)
+
+    async def _standing(self, service: str) -> list[Order]:
+        said = await cast("Awaitable[Any]", self._client.hvals(_standing_key(service)))
+        return [_order(each) for each in said]
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many runs each job had in each state, since Redis was empty."""
@@ -133,17 +213,44 @@ class RedisStore:
             found.append((now - int(seen), said))
         return found
 
-    async def _read(self, run_id: str) -> Run | None:
-        got = await self._client.hgetall(f"{scripts.PREFIX}run:{run_id}")
-        row: dict[str, Any] = {_text(key): _text(value) for key, value in got.items()}
-        facts = {name: row[name] for name in Run.__dataclass_fields__ if name in row}
-        facts |= {name: int(row[name]) for name in _NUMBERS if name in row}
-        return Run(**facts) if facts else None
+    async def _kept_runs(self, jobs: Collection[str]) -> dict[str, list[Run]]:
+        """Read all that is kept of some jobs, in two round trips."""
+        pipe = self._client.pipeline(transaction=False)
+        for job in jobs:
+            pipe.lrange(f"{scripts.PREFIX}history:{job}", 0, -1)
+        ids = dict(zip(jobs, await pipe.execute() if jobs else [], strict=True))
+        for each in (run_id for listed in ids.values() for run_id in listed):
+            pipe.hgetall(f"{scripts.PREFIX}run:{_text(each)}")
+        rows = iter(await pipe.execute() if any(ids.values()) else [])
+        return {
+            job: [run for _ in listed if (run := _run_of(next(rows))) is not None]
+            for job, listed in ids.items()
+        }
 
     async def _run(self, script: str, *arguments: str | int) -> Any:
         # EVALSHA would save some bytes, and fail after each restart of Redis
         key = scripts.PREFIX + "counts"  # names the slot
         return await cast("Awaitable[Any]", self._client.eval(script, 1, key, *arguments))
+
+
+def _run_of(got: Mapping[Any, Any]) -> Run | None:
+    row: dict[str, Any] = {_text(key): _text(value) for key, value in got.items()}
+    facts = {name: row[name] for name in Run.__dataclass_fields__ if name in row}
+    facts |= {name: int(row[name]) for name in _NUMBERS if name in row}
+    return Run(**facts) if facts else None
+
+
+def _order(said: Any) -> Order:
+    at_ms, _, facts = _text(said).partition(" ")
+    return Order(**json.loads(facts), at_ms=int(at_ms))
+
+
+def _orders_key(service: str) -> str:
+    return f"{scripts.PREFIX}orders:{service}"
+
+
+def _standing_key(service: str) -> str:
+    return f"{scripts.PREFIX}standing:{service}"
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ it, and `Ending`. Times are milliseconds since the epoch, by the clock of the st
 means the same in every database, and none has a zone that could be lost.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -57,6 +58,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs of a job are wanted, the latest first.
+
+    `states` are those they may be in, all where none is named; `since_ms` and `until_ms` bound their
+    ticks, the end excluded; at most `limit` of them.
+    """
+
+    job: str
+    states: tuple[State, ...] = ()
+    since_ms: int = 0
+    until_ms: int = 2**62
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """What a run came to; the text of an error has had its secrets taken out."""
 
@@ -64,6 +80,26 @@ class Ending:
     lag_ms: int
     duration_ms: int
     error: str | None = None
+
+
+FAILURES: tuple[State, ...] = ("failed", "timeout", "lost", "missed")
+"""The states of runs that somebody should look at."""
+
+REPEATABLE: tuple[State, ...] = (*FAILURES, "cancelled", "replaced", "skipped")
+"""The states in which a run may be tried once more."""
+
+
+def selected(runs: Iterable[Run], query: RunQuery) -> list[Run]:
+    """Return those of `runs` that a query asks for, for stores that keep a few."""
+    found = [
+        run
+        for run in runs
+        if run.job == query.job
+        and (not query.states or run.state in query.states)
+        and query.since_ms <= run.fire_ms < query.until_ms
+    ]
+    found.sort(key=lambda run: (run.fire_ms, run.attempt), reverse=True)
+    return found[: query.limit]
 
 
 def milliseconds(moment: datetime) -> int:

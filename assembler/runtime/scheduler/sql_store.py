@@ -10,12 +10,21 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from assembler.runtime.scheduler.claims import EARLY_MS, Claim, ClaimAnswer, Lost
-from assembler.runtime.scheduler.run import Ending, Run, State
+from assembler.runtime.operations.orders import KEPT_MS, STANDING, Order
+from assembler.runtime.scheduler.claims import (
+    EARLY_MS,
+    Claim,
+    ClaimAnswer,
+    Lost,
+    Retrial,
+    Retried,
+)
+from assembler.runtime.scheduler.run import Ending, Run, RunQuery, State
 from assembler.runtime.scheduler.sql_tables import (
     CREATE,
     CREATE_INSTANCES,
@@ -23,6 +32,9 @@ from assembler.runtime.scheduler.sql_tables import (
     IS_THERE,
     LOCK_TO_CREATE,
     LOCK_TO_REPLACE,
+    VERSION,
+    VERSION_NOW,
+    VERSIONS_ARE_THERE,
     statements,
 )
 
@@ -40,9 +52,11 @@ class SqlStore:
             self._sql = statements(dialect)
         except KeyError:
             raise ValueError(f"a scheduler keeps no claims in {dialect}") from None
+        self.kind = dialect
         self._is_sqlite = dialect == "sqlite"
-        self._engine = engine
+        self.engine = engine
         self._has_instances = False
+        self._has_orders = False
         self._committing = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def prepare(self) -> None:
@@ -134,6 +148,101 @@ class SqlStore:
         """Forget old runs of a job."""
         return await self._changed(self._sql.prune, {"job": job, "keep": keep_ms})
 
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run that is kept."""
+        async with self._committing.connect() as connection:
+            row = (await connection.execute(self._sql.run, {"run": run_id})).first()
+        return None if row is None else Run(*row)
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        """Return the runs that are asked for; each state is one stretch of an index."""
+        values: dict[str, Any] = {
+            "job": query.job,
+            "since": query.since_ms,
+            "until": query.until_ms,
+            "limit": query.limit,
+        }
+        rows: list[Any] = []
+        async with self._committing.connect() as connection:
+            for state in query.states:
+                found = await connection.execute(
+                    self._sql.runs_in_state, {**values, "state": state}
+                )
+                rows += found.all()
+            if not query.states:
+                rows += (await connection.execute(self._sql.runs, values)).all()
+        runs = [Run(*row) for row in rows]
+        runs.sort(key=lambda run: (run.fire_ms, run.attempt), reverse=True)
+        return runs[: query.limit]
+
+    async def failures(self, jobs: Collection[str], span_ms: int) -> dict[str, int]:
+        """Return how many runs of each job went wrong within that time."""
+        values = {"jobs": json.dumps(list(jobs)), "span": span_ms}
+        async with self._committing.connect() as connection:
+            rows = (await connection.execute(self._sql.failures, values)).all()
+        return {row[0]: int(row[1]) for row in rows}
+
+    async def again(self, retrial: Retrial) -> Retried | None:
+        """Claim one more attempt: its row is given to one process."""
+        async with self._committing.connect() as connection:
+            found = await connection.execute(self._sql.again, retrial_values(retrial, "running"))
+            row = found.first()
+        return None if row is None else Retried(row.job, row.fire_ms, row.attempt)
+
+    async def version(self) -> tuple[int, int]:
+        """Return the version of the tables, and the one that is wanted; 1 has no orders."""
+        if not self._has_orders:
+            is_there = True
+            if not self._is_sqlite:
+                is_there = await self._value(VERSIONS_ARE_THERE) is not None
+            else:
+                async with self._committing.connect() as connection:
+                    listed = await connection.exec_driver_sql(
+                        "SELECT 1 FROM sqlite_master WHERE name = 'assembler_versions'"
+                    )
+                    is_there = listed.first() is not None
+            found = int(await self._value(VERSION_NOW) or 1) if is_there else 1
+            self._has_orders = found >= VERSION
+            return found, VERSION
+        return VERSION, VERSION
+
+    async def give(self, service: str, order: Order) -> Order:
+        """Keep an order, and end those that stood in its place, in one transaction."""
+        place = {"service": service, "target": order.target}
+        values = {
+            **place,
+            "id": order.id,
+            "kind": order.kind,
+            "value": order.value,
+            "actor": order.actor,
+            "lasts": order.lasts_ms,
+            "stands": int(order.stands),
+        }
+        async with self._transaction() as connection:
+            for kind in STANDING.get(order.kind, ()):
+                await connection.execute(self._sql.replace_orders, {**place, "kind": kind})
+            at_ms = (await connection.execute(self._sql.give, values)).scalar_one()
+            keep = {"service": service, "keep": KEPT_MS}
+            await connection.execute(self._sql.forget_orders, keep)
+        return replace(order, at_ms=int(at_ms))
+
+    async def orders(self, service: str, limit: int) -> list[Order]:
+        """Return the last orders, the latest first."""
+        values = {"service": service, "limit": limit}
+        async with self._committing.connect() as connection:
+            rows = (await connection.execute(self._sql.orders, values)).all()
+        return [_order(row) for row in rows]
+
+    async def open_orders(self, service: str) -> tuple[int, list[Order]]:
+        """Return the time, and the orders that stand or are recent; none by tables without them."""
+        have, wanted = await self.version()
+        if have < wanted:
+            return 0, []
+        async with self._committing.connect() as connection:
+            found = await connection.execute(self._sql.open_orders, {"service": service})
+            rows = found.all()
+        return (int(rows[0][0]) if rows else 0), [_order(row[1:]) for row in rows]
+
     async def announce(self, service: str, instance: str, said: str) -> None:
         """Keep what an instance says of itself, with the database's time; forget those long gone."""
         if not self._has_instances:
@@ -222,7 +331,7 @@ class SqlStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         if not self._is_sqlite:
-            async with self._engine.begin() as connection:
+            async with self.engine.begin() as connection:
                 yield connection
             return
         # by itself SQLite takes the lock at the first write, and fails where someone else has it
@@ -250,6 +359,24 @@ def claim_values(claim: Claim) -> dict[str, Any]:
         "lease": claim.lease_ms,
         "state": "running",
     }
+
+
+def retrial_values(retrial: Retrial, state: State) -> dict[str, Any]:
+    """Return what the statement of one more attempt takes."""
+    return {
+        "run": retrial.run_id,
+        "fresh": retrial.fresh,
+        "owner": retrial.owner if state == "running" else "",
+        "state": state,
+        "exclusive": int(retrial.overlap == "forbid"),
+        "rerun": int(retrial.rerun),
+        "lease": retrial.lease_ms if state == "running" else None,
+    }
+
+
+def _order(row: Any) -> Order:
+    id_, kind, target, actor, value, lasts_ms, at_ms, stands = row
+    return Order(id_, kind, target, actor, value, lasts_ms, int(at_ms), bool(stands))
 
 
 def attempt_values(row: Any, *, owner: str, lease: int | None, state: State) -> dict[str, Any]:

@@ -41,7 +41,7 @@ async def look(
 
     Raises `SqlError`.
     """
-    if _is_no_file(engine):
+    if is_no_file(engine):
         return {}
     end = time.monotonic() + limit.total_seconds()
     while True:
@@ -184,7 +184,7 @@ class Applier:
         return SqlError(f"{told.text}{place}{more}")
 
 
-def _is_no_file(engine: "AsyncEngine") -> bool:
+def is_no_file(engine: "AsyncEngine") -> bool:
     """Tell an SQLite database that is not there: to look at it would make it."""
     name = engine.url.database
     return engine.dialect.name == "sqlite" and (

@@ -41,9 +41,10 @@ def facts(
 
 def as_text(told: dict[str, Any]) -> str:
     """Draw the statements of `facts` as aligned lines, their warnings below them."""
-    listed = told["statements"]
+    listed, tables = told["statements"], told.get("tables")
+    more = [] if tables is None else [_of_tables(tables)]
     if not listed:
-        return f"{told['manifest']}: no startup SQL"
+        return "\n".join([f"{told['manifest']}: no startup SQL", *more])
     rows = [_row(fact) for fact in listed]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [told["manifest"]]
@@ -56,7 +57,17 @@ def as_text(told: dict[str, Any]) -> str:
             place = f"{warning['file']}:{warning['line']}:{warning['column']}"
             lines.append(f"    {warning['rule']}: {warning['message']}")
             lines.append(f"      {place}" + (f"  {warning['help']}" if warning["help"] else ""))
-    return "\n".join(lines)
+    return "\n".join([*lines, *more])
+
+
+def _of_tables(told: dict[str, Any]) -> str:
+    """Say how far the tables of the scheduler's store are."""
+    what = f"  the scheduler's tables  {told['store']}  "
+    if told["error"]:
+        return f"{what}{printable(told['error'])}"
+    if told["version"] >= told["wanted"]:
+        return f"{what}version {told['version']}"
+    return f"{what}version {told['version']} of {told['wanted']}, the rest is pending"
 
 
 def _fact(

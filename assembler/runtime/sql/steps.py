@@ -31,26 +31,35 @@ _LEAST_LIMIT = timedelta(milliseconds=100)  # for a statement to say that it was
 
 @dataclass(frozen=True, slots=True)
 class SqlAlone:
-    """The SQL of a plan without its application: its engines, and the lifespan that applies it."""
+    """The SQL of a plan without its application: its engines, and the lifespan that applies it.
+
+    `store` is the resource that keeps what the scheduler does, where that is a database.
+    """
 
     engines: dict[str, Any]
     assembly: Assembly
     lifespan: Lifespan
+    store: str | None = None
 
 
 def sql_alone(plan: Plan, *, applies: bool) -> SqlAlone:
-    """Build the resources that the SQL of `plan` needs; the lifespan opens them, and `applies` it.
+    """Build the resources that the SQL of `plan` and its scheduler's store need; the lifespan opens
+    them, and `applies` the SQL.
 
     Raises `ManifestError` where one of them cannot be made.
     """
     objects = Objects(plan, FastAPI())
-    openings = objects.openings(only=needed_for(plan, [step.database for step in plan.sql]))
+    named = plan.manifest.scheduler.store
+    store = None if named is None else named.removeprefix("${resources.").removesuffix("}")
+    wanted = [step.database for step in plan.sql]
+    openings = objects.openings(only=needed_for(plan, [*wanted, *([store] if store else [])]))
     groups = sql_groups(plan, objects)
     raise_faults(objects.faults)
     assembly = Assembly(plan.name, plan.hash)
     startup: list[Running | Group] = [*groups] if applies else []
     lifespan = Lifespan(plan, assembly, openings, startup, [], [], is_told=False)
-    return SqlAlone(objects.resources, assembly, lifespan)
+    is_database = store in objects.resources and is_engine(type(objects.resources[store]))
+    return SqlAlone(objects.resources, assembly, lifespan, store if is_database else None)
 
 
 def sql_groups(plan: Plan, objects: Objects) -> list[Group]:

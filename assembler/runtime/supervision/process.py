@@ -60,13 +60,15 @@ class WorkerOrder:
     """What is special about one worker.
 
     `is_trial` where it waits for `go` once its resources are open; `holds_clock` where another
-    process runs jobs that no store shares; `reloads` are how many there were, by outcome.
+    process runs jobs that no store shares; `reloads` are how many there were, by outcome, and
+    `last_reload` is what became of the last one.
     """
 
     is_trial: bool = False
     applies_sql: bool = True
     holds_clock: bool = False
     reloads: dict[str, int] = field(default_factory=dict)
+    last_reload: dict[str, Any] | None = None
 
 
 class WorkerError(Exception):

@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +51,7 @@ _LOOK_SECONDS = 2.0  # between two looks at the health of the workers
 _CLOCK_SECONDS = 5.0  # for an old worker to hand its clock over
 _FIRST_PAUSE_SECONDS = 0.5  # between tries to replace a worker
 _LONGEST_PAUSE_SECONDS = 30.0
+_LONGEST_TOLD = 4000  # characters of what became of a reload, for pages
 _UNPLANNED_SECONDS = 10.0  # for a worker that has not come far to stop
 _RETIRED_SECONDS = 30.0  # longer than the connections of a retiring worker are kept
 _COUNTING = (signal.SIGTTIN, signal.SIGTTOU)
@@ -98,6 +100,7 @@ class Supervisor:
         self.snapshot = snapshot
         self.history = {snapshot.digest: snapshot}
         self.reloads = {"ok": 0, "failed": 0}
+        self.last_reload: dict[str, Any] | None = None
         self.planned: Planned | None = None
         self.workers: list[WorkerProcess] = []
         self._target = target
@@ -321,7 +324,9 @@ class Supervisor:
     async def _replace_dead(self, dead: WorkerProcess) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while dead in self.workers:
-            fresh = self._new(dead.snapshot, WorkerOrder(reloads=dict(self.reloads)))
+            fresh = self._new(
+                dead.snapshot, WorkerOrder(reloads=dict(self.reloads), last_reload=self.last_reload)
+            )
             try:
                 await self._serving(fresh)
             except WorkerError as error:
@@ -418,8 +423,15 @@ class Supervisor:
     def _tell(self, reloaded: Reloaded, seconds: float) -> None:
         outcome = "failed" if reloaded.status else "ok"
         self.reloads[outcome] += 1
+        self.last_reload = {
+            "outcome": outcome,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "digest": reloaded.digest,
+            "text": reloaded.text[:_LONGEST_TOLD],
+        }
         for worker in self.workers:
-            worker.tell("reloads", dict(self.reloads))
+            worker.tell("reloads", (dict(self.reloads), self.last_reload))
         if reloaded.status:
             said = "reload refused after %.1f s, %s goes on\n%s"
             logger.error(said, seconds, self.snapshot.short, reloaded.text)
@@ -471,6 +483,7 @@ class Supervisor:
             applies_sql=is_trial,
             holds_clock=True,
             reloads=dict(self.reloads),
+            last_reload=self.last_reload,
         )
         fresh = self._new(snapshot, order)
         self._retiring.add(fresh)  # until it serves it is nobody's

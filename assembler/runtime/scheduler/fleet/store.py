@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Retrial, Retried
 from assembler.runtime.scheduler.fleet import schema
 from assembler.runtime.scheduler.run import Ending, State
 from assembler.runtime.scheduler.sql_store import (
@@ -28,6 +28,7 @@ from assembler.runtime.scheduler.sql_store import (
     attempt_values,
     claim_values,
     ending_values,
+    retrial_values,
 )
 from assembler.runtime.scheduler.sql_tables import LOCK_TO_CREATE, TABLE, statements
 
@@ -123,7 +124,6 @@ class FleetStore(SqlStore):
         if engine.dialect.name != "postgresql":
             raise ValueError(f"a queue is kept in PostgreSQL, not in {engine.dialect.name}")
         super().__init__(engine)
-        self.engine = engine
         self.queue = queue
         self._retries = retries
         self._runs_here = runs_here
@@ -165,6 +165,18 @@ class FleetStore(SqlStore):
             if row is not None:
                 await self._again(connection, row, ending.state)
         return row is not None
+
+    async def again(self, retrial: Retrial) -> Retried | None:
+        """Queue one more attempt, in the transaction that claims it."""
+        if self._runs_here:
+            return await super().again(retrial)
+        async with self._transaction() as connection:
+            values = retrial_values(retrial, "queued")
+            row = (await connection.execute(self._sql.again, values)).first()
+            if row is None:
+                return None
+            await self._enqueue(connection, row.job, retrial.fresh)
+        return Retried(row.job, row.fire_ms, row.attempt, is_queued=True)
 
     async def sweep(self, owner: str, lease_ms: int, jobs: Mapping[str, bool]) -> list[Lost]:
         """Mark runs that nobody has, queue what is to run again, and put the queue in order."""

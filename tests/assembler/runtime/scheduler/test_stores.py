@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Store
+from assembler.runtime.operations.orders import new_order
+from assembler.runtime.operations.tables import upgrade
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Retrial, Store
 from assembler.runtime.scheduler.namespaced_store import named
 from assembler.runtime.scheduler.redis_scripts import PREFIX
 from assembler.runtime.scheduler.redis_store import RedisStore
-from assembler.runtime.scheduler.run import Ending
+from assembler.runtime.scheduler.run import Ending, RunQuery
 from assembler.runtime.scheduler.stores import store_of
 from tests.assembler.runtime.scheduler.conftest import SHARED, STORES, opened
 
@@ -372,3 +374,90 @@ def test_eight_processes_may_prepare_at_once(url_of: Callable[[str], str]) -> No
 
     for kind in ("postgresql", "psycopg", "sqlite"):
         asyncio.run(test(kind, url_of(kind)))
+
+
+def test_runs_are_found_by_state_and_time(on_store: Callable[[Test], None]) -> None:
+    async def test(store: Store) -> None:
+        now = await store.now()
+        endings = [("ok", 3000), ("failed", 2000), ("timeout", 1000), ("failed", 500)]
+        for state, since in endings:
+            run, _ = await claim(store, fire=now - since, overlap="allow")
+            assert await store.finish(run, Ending(state, 1, 2, f"{state}!"))  # type: ignore[arg-type]  # a state
+        await claim(store, job="other", fire=now - 100)
+
+        async def found(**query: Any) -> list[tuple[str, int, str | None]]:
+            runs = await store.runs(RunQuery("job", **query))
+            return [(run.state, now - run.fire_ms, run.error) for run in runs]
+
+        every = [(state, since, f"{state}!") for state, since in endings[::-1]]
+        assert await found() == every
+        assert await found(states=("failed",)) == [every[0], every[2]]
+        assert await found(states=("failed", "timeout")) == every[:3]
+        assert await found(states=("failed", "timeout"), limit=2) == every[:2]
+        assert await found(since_ms=now - 2000, until_ms=now - 500) == every[1:3]
+        assert await found(states=("lost",)) == []
+        assert await store.runs(RunQuery("nobody")) == []
+        assert await store.failures(["job", "other", "nobody"], 60_000) == {"job": 3}
+        assert await store.failures(["job"], 1500) == {"job": 2}
+        first = (await store.runs(RunQuery("job")))[0]
+        assert await store.run(first.run_id) == first
+        assert await store.run("nobody") is None
+
+    on_store(test)
+
+
+def test_a_bad_run_is_tried_once_more_by_one(on_store: Callable[[Test], None]) -> None:
+    async def test(store: Store) -> None:
+        run, _ = await claim(store)
+        retrials = [
+            Retrial(run, uuid.uuid4().hex, "other", 30_000, "forbid", rerun=False) for _ in range(5)
+        ]
+        assert await store.again(retrials[0]) is None  # it goes on
+        assert await store.finish(run, Ending("failed", 1, 2))
+        given = await asyncio.gather(*(store.again(each) for each in retrials))
+        (won,) = [each for each in given if each is not None]
+        fresh = retrials[given.index(won)].fresh
+        kept = await store.run(fresh)
+        assert kept is not None
+        assert (won.job, won.attempt, kept.state, kept.owner) == ("job", 2, "running", "other")
+        assert (await claim(store, fire=await store.now() + 1))[1].verdict != "claimed"
+        assert await store.finish(fresh, OK)
+        assert await store.again(retrials[0]) is None  # a later attempt went well
+        assert await store.again(Retrial(fresh, "x", "other", 1000, "allow", rerun=False)) is None
+
+    on_store(test)
+
+
+def test_orders_stand_until_others_end_them(on_shared: Callable[[Test], None]) -> None:
+    async def test(store: Any) -> None:
+        if hasattr(store, "engine"):
+            state = await upgrade(store, store.engine)
+            assert state is not None
+            assert state.is_current
+        assert (
+            await store.open_orders("shop") == (0, []) or (await store.open_orders("shop"))[1] == []
+        )
+
+        async def standing() -> list[tuple[str, str]]:
+            now, orders = await store.open_orders("shop")
+            return [(each.kind, each.target) for each in orders if each.holds(now)]
+
+        pause = await store.give("shop", new_order("pause", "a", "Ann"))
+        await store.give("shop", new_order("pause", "b", "Ann"))
+        await store.give("other", new_order("pause", "c", "Ann"))
+        level = new_order("level", "a", "Bob", "DEBUG", 3_600_000)
+        assert (await store.give("shop", level)).until_ms is not None
+        assert pause.at_ms > 0
+        assert await standing() == [("pause", "a"), ("pause", "b"), ("level", "a")]
+        await store.give("shop", new_order("resume", "a", "Ann"))
+        await store.give("shop", new_order("level", "a", "Bob", "INFO", 1))
+        await asyncio.sleep(0.01)
+        assert await standing() == [("pause", "b")]
+        last = await store.orders("shop", 100)
+        assert [each.kind for each in last].count("pause") == 2
+        assert {each.actor for each in last} == {"Ann", "Bob"}
+        assert len(await store.orders("shop", 2)) == 2
+        _, recent = await store.open_orders("shop")
+        assert len(recent) == 5  # all of this minute are read by whoever has not seen them
+
+    on_shared(test)

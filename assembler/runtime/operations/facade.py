@@ -1,0 +1,740 @@
+"""An application that runs → what its operators see of all replicas, and what they order.
+
+In: the plan, the report of this process, the scheduler's store where there is one. Out: `Operations`,
+which stands at `app.state.assembly.operations`: plain data, without values of the environment and
+without secrets. Each process tells the others by the store's table of instances what it runs, how it is
+and what it has counted, every ten seconds; orders are rows there, which each process reads every two
+seconds. Without a store both are this process's alone. Refused: orders whose target is not there.
+
+Where the store does not answer, what this process knows is told, and why it is no more.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from assembler.diagnostics.exceptions import failure_of
+from assembler.diagnostics.span import printable
+from assembler.plan.fingerprint import grouped, read_fingerprint
+from assembler.plan.load import Plan
+from assembler.plan.sections.scheduler import service_name
+from assembler.runtime.operations import figures as counted
+from assembler.runtime.operations.levels import LEVELS, Levels, known_loggers
+from assembler.runtime.operations.orders import (
+    KINDS,
+    Kind,
+    MemoryOrders,
+    Order,
+    OrderStore,
+    new_order,
+)
+from assembler.runtime.operations.tables import TablesState, look_at_tables, upgrade
+from assembler.runtime.registry import ALIVE_MS, Registry
+from assembler.runtime.report import Assembly, log
+from assembler.runtime.scheduler.run import REPEATABLE, RunQuery, State
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 2.0  # for the store, while somebody looks
+_AWAY_SECONDS = 2.0  # for which it is not asked again
+_BEAT_SECONDS = 10.0
+_LOOK_SECONDS = 2.0  # between looks at the orders
+_FRESH_SECONDS = 1.0  # for which all who look get the same
+_SAME_SECONDS = 10.0  # for which what processes run is believed to be the same
+_CHECK_SECONDS = 1.0
+_UPGRADE_PAUSE_SECONDS = 60.0
+_DONE_KEPT = 200
+_DAY_MS = 86_400_000
+LONGEST_LEVEL = timedelta(hours=24)
+MOST_RUNS = 500
+
+
+class OperationsAwayError(Exception):
+    """The store did not answer."""
+
+
+class OrderError(ValueError):
+    """An order that nobody could carry out; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the builder of the application knows of it; each is asked when somebody looks."""
+
+    explain: Callable[[], dict[str, Any]]
+    options: Callable[[], list[dict[str, Any]]]
+    timetable: Callable[[datetime], list[dict[str, Any]]]
+    stacks: Callable[[], Sequence[counted.Stack]]
+
+
+class Operations:
+    """What pages for operators ask."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        assembly: Assembly,
+        registry: Registry,
+        store: Any,
+        sources: Sources,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.service = service_name(plan.manifest)
+        self._plan = plan
+        self._assembly = assembly
+        self._registry = registry
+        self._store = store if callable(getattr(store, "announce", None)) else None
+        self._sources = sources
+        self._clock = clock
+        self._orders: OrderStore = (
+            store if callable(getattr(store, "open_orders", None)) else MemoryOrders(clock)
+        )
+        self._levels = Levels()
+        self._key = plan.secrets.key()
+        self._done: dict[str, str] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._away: str | None = None
+        self._ask_again = 0.0
+        self._tables: TablesState | None = None
+        self._is_prepared = False
+        self._explained: dict[str, Any] | None = None
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._parsed: dict[str, tuple[str, Any]] = {}
+        self._resources: tuple[float, dict[str, str]] = (0.0, {})
+        self._beaten = asyncio.Event()
+
+    # --- this process, and what it tells the others
+
+    async def open(self) -> None:
+        """Begin to tell the others, and to look at the orders; nobody waits for the store."""
+        if not self._tasks:
+            self._beaten = asyncio.Event()
+            self._tasks = [asyncio.create_task(work()) for work in (self._beat, self._watch)]
+
+    async def aclose(self) -> None:
+        """End it; runs that were ordered are the scheduler's to end."""
+        tasks, self._tasks = [*self._tasks, *self._running], []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._levels.end(())
+        if self._store is not None and self._away is None and tasks:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._store.withdraw(self._figures_name, self._registry.instance)
+
+    async def this_instance(self) -> dict[str, Any]:
+        """Return how this process is, and what it has counted."""
+        assembly, plan = self._assembly, self._plan
+        supervision = assembly.supervision
+        return {
+            "instance": self._registry.instance,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "manifest": plan.name,
+            "version": plan.manifest.app.version,
+            "digest": plan.digest,
+            "state": assembly.state,
+            "ready": assembly.ready,
+            "started_ms": None
+            if assembly.started_at is None
+            else round(assembly.started_at * 1000),
+            "resources": await self._resource_states(),
+            "background": [
+                {"id": loop.id, "status": loop.status, "crashes": loop.crashes, "error": loop.error}
+                for loop in assembly.loops.values()
+            ],
+            "lazy": [
+                {
+                    "id": lazy.id,
+                    "built": lazy.built,
+                    "building": lazy.building,
+                    "failures": lazy.failures,
+                    "error": lazy.error,
+                }
+                for lazy in assembly.lazy.values()
+            ],
+            "reloads": None if supervision is None else dict(supervision.reloads),
+            "last_reload": None if supervision is None else supervision.last_reload,
+            "levels": self._levels.as_dict(),
+            "done": dict(self._done),
+            "figures": counted.own_figures(self._sources.stacks(), self._key),
+        }
+
+    async def instances(self) -> list[dict[str, Any]]:
+        """Return each process of the service as it was some seconds ago (`age_ms`), this one as it is."""
+        return await self._shared("instances", _FRESH_SECONDS, self._instances)
+
+    async def drift(self) -> dict[str, Any]:
+        """Return which processes run the same: `groups`, each with its `digest` and `instances`."""
+        return await self._shared("drift", _SAME_SECONDS, self._drift)
+
+    async def figures(self) -> dict[str, Any]:
+        """Return the numbers of all processes together, as `figures.merged` gives them."""
+        return await self._shared("figures", _FRESH_SECONDS, self._merged)
+
+    def store_state(self) -> dict[str, Any]:
+        """Return where all this comes from: `kind`, whether it is `shared`, why it is `away`.
+
+        `tables` says what is to be run where they are behind; `runs_kept` is how many runs of a job
+        are kept, None where `retention` bounds them; `orders_shared` whether all carry orders out.
+        """
+        kind = getattr(self._store, "kind", None)
+        tables = self._tables
+        is_behind = tables is not None and not tables.is_current
+        return {
+            "kind": kind or ("memory" if self._store is None else type(self._store).__name__),
+            "shared": self._store is not None,
+            "away": self._away,
+            "runs_kept": getattr(self._store, "runs_kept", 100 if self._store is None else None),
+            "orders_shared": not isinstance(self._orders, MemoryOrders) and not is_behind,
+            "tables": None
+            if tables is None
+            else {
+                "version": tables.version,
+                "wanted": tables.wanted,
+                "error": tables.error and self._scrub(tables.error),
+                "sql": tables.sql,
+            },
+        }
+
+    # --- what it is made of
+
+    async def explanation(self) -> dict[str, Any]:
+        """Return `explain --format json` of the whole application, each layer and route with numbers."""
+        return await self._shared("explanation", _FRESH_SECONDS, self._explanation)
+
+    async def limits(self) -> list[dict[str, Any]]:
+        """Return each limit: its layer, its rate, what it admitted and refused, whom it refused most."""
+        figures = await self.figures()
+        names = {part.id: part.target.path for part in self._limiters()}
+        found = []
+        for id_, layer in figures["layers"].items():
+            for name, quota, seconds in layer["limits"]:
+                decided = figures["policies"].get(name)
+                measured = figures["measured"]
+                found.append(
+                    {
+                        "layer": id_,
+                        "use": names.get(id_),
+                        "name": name,
+                        "quota": quota,
+                        "period_seconds": seconds,
+                        "admitted": int(decided["admitted"])
+                        if decided
+                        else 0
+                        if measured
+                        else None,
+                        "refused": int(decided["refused"]) if decided else 0 if measured else None,
+                        "refused_keys": layer["refused_keys"],
+                    }
+                )
+        return found
+
+    def options(self) -> list[dict[str, Any]]:
+        """Return each value of the manifest as it is written, with the `file` and `line` it is from."""
+        found: list[dict[str, Any]] | None = self._kept.get("options", (0.0, None))[1]
+        if found is None:
+            found = self._sources.options()
+            self._kept["options"] = (float("inf"), found)
+        return found
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """Return the steps of this process's start (and stop), each with when it began."""
+        steps: list[dict[str, Any]] = self._assembly.as_dict()["steps"]
+        return steps
+
+    def loggers(self) -> list[dict[str, Any]]:
+        """Return the loggers of this process; `change` is the one that holds for a while."""
+        changes = self._levels.as_dict()
+        return [{**each, "change": changes.get(each["name"])} for each in known_loggers()]
+
+    # --- jobs
+
+    async def jobs(self) -> dict[str, Any]:
+        """Return the jobs: clock, next fires, last run, failures of a day, whether they are paused.
+
+        `unknown` says why nothing is known of their runs, where it is so.
+        """
+        return await self._shared("jobs", _FRESH_SECONDS, self._jobs)
+
+    async def runs(
+        self,
+        job: str,
+        *,
+        states: Sequence[State] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Return runs of a job, the latest tick first, at most 500.
+
+        Raises `OrderError` for a job that is not there, `OperationsAwayError`.
+        """
+        self._known_job(job)
+        query = RunQuery(job, tuple(states), limit=min(limit, MOST_RUNS))
+        if since is not None:
+            query = replace(query, since_ms=round(since.timestamp() * 1000))
+        if until is not None:
+            query = replace(query, until_ms=round(until.timestamp() * 1000))
+        store = self._run_store()
+        if store is None:
+            return []
+        found = await self._ask(partial(store.runs, query))
+        return [run.as_dict() for run in found]
+
+    # --- orders
+
+    async def orders(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the last orders, the latest first, with what became of them in which process.
+
+        Raises `OperationsAwayError`.
+        """
+        await self._look_at_tables()
+        if self._is_behind():
+            return []
+        found = await self._ask(partial(self._orders.orders, self.service, limit))
+        told = {each["instance"]: each["done"] for each in await self.instances()}
+        return [
+            {
+                **order.as_dict(),
+                "until_ms": order.until_ms,
+                "done": {name: done[order.id] for name, done in told.items() if done.get(order.id)},
+            }
+            for order in found
+        ]
+
+    async def order(
+        self,
+        kind: Kind,
+        target: str,
+        *,
+        actor: str,
+        value: str | None = None,
+        lasts: timedelta | None = None,
+    ) -> Order:
+        """Give an order, which is written down first, and carry it out here.
+
+        `run`, `pause` and `resume` take a job, `retry` the ID of a run, `level` a logger with the
+        level as `value` and how long it `lasts`, `open` a lazy mount. Raises `OrderError` for what
+        is not there, `OperationsAwayError`.
+        """
+        order = new_order(kind, target, _actor(actor), value, _milliseconds(lasts))
+        await self._check(order)
+        await self._look_at_tables()
+        if self._is_behind():
+            raise OperationsAwayError("the tables of the store have no place for orders yet")
+        given = await self._ask(partial(self._orders.give, self.service, order))
+        log(
+            logging.INFO,
+            f"order `{given.kind}` for `{printable(given.target)}` by {printable(given.actor)}",
+        )
+        self._kept.pop("jobs", None)
+        await self._carry_out()
+        return given
+
+    # --- how it is done
+
+    @property
+    def _figures_name(self) -> str:
+        return f"figures {self.service}"
+
+    def _scrub(self, text: str) -> str:
+        return self._plan.secrets.scrub(text)
+
+    def _run_store(self) -> Any:
+        """Return the store that has runs to show; one of somebody's own may have none."""
+        jobs = self._assembly.jobs
+        store = None if jobs is None else jobs.setting.link.store
+        kept = getattr(store, "store", store)
+        return store if callable(getattr(kept, "runs", None)) else None
+
+    def _limiters(self) -> list[Any]:
+        scoped = [item for part in self._plan.routes for item in part.scoped]
+        return [*self._plan.middleware, *scoped]
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store, for a bounded time; one that was away just now is not asked again yet."""
+        if time.monotonic() < self._ask_again:
+            raise OperationsAwayError(self._away or "the store is away")
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._prepare()
+                answer = await question()
+        except Exception as error:
+            late = f"no answer within {_ANSWER_SECONDS:g} s"
+            reason = late if isinstance(error, TimeoutError) else failure_of(error)
+            self._away = self._scrub(printable(reason))
+            self._ask_again = time.monotonic() + _AWAY_SECONDS
+            raise OperationsAwayError(self._away) from error
+        self._away = None
+        return answer
+
+    async def _prepare(self) -> None:
+        if not self._is_prepared:
+            store = self._store or self._run_store()
+            if store is not None:
+                await store.prepare()
+            self._is_prepared = True
+
+    async def _shared(self, name: str, seconds: float, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what was made for another who looks, while it is fresh."""
+        until, kept = self._kept.get(name, (0.0, None))
+        if time.monotonic() < until and kept is not None:
+            return kept  # type: ignore[no-any-return]  # what `make` gave
+        made = await make()
+        self._kept[name] = (time.monotonic() + seconds, made)
+        return made
+
+    async def _instances(self) -> list[dict[str, Any]]:
+        own = {**await self.this_instance(), "age_ms": 0}
+        rows: list[tuple[int, str]] = []
+        if self._store is not None:
+            with contextlib.suppress(OperationsAwayError):
+                rows = await self._ask(partial(self._store.instances, self._figures_name))
+        found = [own]
+        for age, said in rows:
+            told = self._told(said) if age < ALIVE_MS else None
+            if told is not None and told.get("instance") != own["instance"]:
+                found.append({**told, "age_ms": age})
+        found.sort(key=lambda each: (each["host"], each["pid"], each["instance"]))
+        return found
+
+    def _told(self, said: str) -> dict[str, Any] | None:
+        """Read what an instance said; what is no such thing, as of another version, is left out."""
+        try:
+            told = json.loads(said)
+            name = str(told["instance"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        known = self._parsed.get(name)
+        if known is None or known[0] != said:
+            self._parsed[name] = (said, told)
+        return told if {"host", "pid", "figures", "digest"} <= told.keys() else None
+
+    async def _merged(self) -> dict[str, Any]:
+        return counted.merged([each["figures"] for each in await self.instances()])
+
+    async def _explanation(self) -> dict[str, Any]:
+        if self._explained is None:
+            self._explained = await asyncio.to_thread(self._sources.explain)
+        base, figures = self._explained, await self.figures()
+        layers = [self._layer(layer, figures) for layer in base["middleware"]]
+        numbers: Sequence[Any] = [None] * len(base["routes"])
+        if figures["measured"]:
+            listed = ((route["path"], route["methods"]) for route in base["routes"])
+            numbers = counted.of_routes(figures, listed)
+        routes = [
+            {**route, "figures": number}
+            for route, number in zip(base["routes"], numbers, strict=True)
+        ]
+        told = {
+            "measured": figures["measured"],
+            "total": figures["total"] if figures["measured"] else None,
+            "in_flight": figures["in_flight"],
+            "websockets": figures["websockets"],
+            "unrouted": counted.unrouted(figures),
+        }
+        return {**base, "middleware": layers, "routes": routes, "figures": told}
+
+    async def _drift(self) -> dict[str, Any]:
+        own = self._registry.fingerprint
+        running = [] if own is None else [(self._registry.instance, own)]
+        away = None
+        if self._store is not None:
+            try:
+                rows = await self._ask(partial(self._store.instances, self.service))
+            except OperationsAwayError as error:
+                rows, away = [], str(error)
+            for age, said in rows:
+                if age >= ALIVE_MS:
+                    continue
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    told = json.loads(said)
+                    if told["instance"] != self._registry.instance:
+                        running.append((str(told["instance"]), read_fingerprint(told)))
+        groups = grouped(running)
+        return {
+            "known": bool(running) and away is None,
+            "differs": len(groups) > 1,
+            "groups": [
+                {"digest": group.fingerprint.digest, "instances": list(group.instances)}
+                for group in groups
+            ],
+        }
+
+    async def _resource_states(self) -> list[dict[str, Any]]:
+        """Return each resource: `open`, `degraded` or `away`, and its last error."""
+        assembly = self._assembly
+        until, lost = self._resources
+        if time.monotonic() >= until and assembly.ready:
+            asked = {
+                id_: check for id_, check in assembly.checks.items() if id_ not in assembly.degraded
+            }
+            answers = await asyncio.gather(*(_asked(check) for check in asked.values()))
+            lost = {
+                id_: self._scrub(reason)
+                for id_, reason in zip(asked, answers, strict=True)
+                if reason is not None
+            }
+            self._resources = (time.monotonic() + 2 * _CHECK_SECONDS, lost)
+        steps = {step.id: step for step in assembly.steps if step.phase == "resource"}
+        found = []
+        for part in self._plan.resources:
+            step = steps.get(part.id)
+            error = assembly.degraded.get(part.id) or lost.get(part.id)
+            state = "degraded" if part.id in assembly.degraded else "away" if error else "open"
+            if step is None:
+                state = "given"
+            found.append(
+                {
+                    "id": part.id,
+                    "use": part.target.path,
+                    "state": state,
+                    "error": error,
+                    "milliseconds": None if step is None else step.milliseconds,
+                    "note": assembly.notes.get(part.id),
+                }
+            )
+        return found
+
+    async def _jobs(self) -> dict[str, Any]:
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        told = self._sources.timetable(now)
+        jobs, store = self._assembly.jobs, self._run_store()
+        ids = [job["id"] for job in told]
+        last: Mapping[str, Any] = {}
+        failures: Mapping[str, int] = {}
+        paused: dict[str, Order] = {}
+        unknown = None if store is not None or not told else "nobody here knows their runs"
+        if store is not None:
+            try:
+                last = await self._ask(partial(store.last_runs, ids))
+                failures = await self._ask(partial(store.failures, ids, _DAY_MS))
+                time_ms, orders = await self._ask(partial(self._orders.open_orders, self.service))
+                paused = {o.target: o for o in orders if o.kind == "pause" and o.holds(time_ms)}
+            except OperationsAwayError as error:
+                unknown = str(error)
+        for job in told:
+            run, pause = last.get(job["id"]), paused.get(job["id"])
+            job["last"] = None if run is None else run.as_dict()
+            job["failures"] = None if unknown else failures.get(job["id"], 0)
+            job["paused"] = None if pause is None else {"by": pause.actor, "at_ms": pause.at_ms}
+        enabled = self._plan.manifest.scheduler.enabled
+        return {"enabled": enabled, "here": jobs is not None, "unknown": unknown, "jobs": told}
+
+    def _layer(self, layer: dict[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the numbers that are known of a layer: of all requests, or of what it decided."""
+        if layer["id"] == figures["layer"]:
+            return {**layer, "figures": figures["total"]}
+        said = figures["layers"].get(layer["id"])
+        if said is None or not figures["measured"]:
+            return {**layer, "figures": None}
+        decided = [figures["policies"].get(name, {}) for name, *_ in said["limits"]]
+        admitted = max((int(each.get("admitted", 0)) for each in decided), default=0)
+        refused = sum(int(each.get("refused", 0)) for each in decided)
+        return {**layer, "figures": {"admitted": admitted, "refused": refused}}
+
+    # --- orders
+
+    def _known_job(self, id_: str) -> None:
+        if id_ not in {job.id for job in self._plan.jobs}:
+            raise OrderError(f"no job is called `{printable(id_)}`")
+
+    async def _check(self, order: Order) -> None:
+        """Raise `OrderError` for what could not be carried out."""
+        kind, target = order.kind, order.target
+        if kind not in KINDS:
+            raise OrderError(f"no order is called `{printable(kind)}`")
+        if kind in {"run", "pause", "resume"}:
+            self._known_job(target)
+        elif kind == "open":
+            if target not in self._assembly.lazy_mounts:
+                raise OrderError(f"no lazy mount is called `{printable(target)}`")
+        elif kind == "level":
+            if target not in {each["name"] for each in known_loggers()}:
+                raise OrderError(f"no logger is called `{printable(target)}`")
+            if order.value not in LEVELS:
+                raise OrderError(f"a level is one of {', '.join(LEVELS)}")
+            if (
+                order.lasts_ms is None
+                or not 0 < order.lasts_ms <= LONGEST_LEVEL.total_seconds() * 1000
+            ):
+                raise OrderError("a level lasts for a time of at most 24 hours")
+        else:
+            await self._check_run(target)
+
+    async def _check_run(self, run_id: str) -> None:
+        store = self._run_store()
+        run = None if store is None else await self._ask(partial(store.run, run_id))
+        if run is None or run.job not in self._assembly.jobs.jobs:
+            raise OrderError("there is no such run")
+        if run.state not in REPEATABLE:
+            raise OrderError(f"the run is {run.state}: only one that ended badly is tried again")
+
+    async def _carry_out(self) -> None:
+        """Look at the orders, and do here what is new. Raises `OperationsAwayError`."""
+        now_ms, orders = await self._ask(partial(self._orders.open_orders, self.service))
+        held = {order.target for order in orders if order.kind == "level" and order.holds(now_ms)}
+        self._levels.end(held)
+        here = isinstance(self._orders, MemoryOrders)
+        jobs = self._assembly.jobs
+        for order in orders:
+            if order.id not in self._done:
+                self._do(order, now_ms)
+        if jobs is not None:
+            if here:
+                pauses = (o.target for o in orders if o.kind == "pause" and o.holds(now_ms))
+                jobs.pauses.here = set(pauses)
+            else:
+                jobs.pauses.forget()
+
+    def _do(self, order: Order, now_ms: int) -> None:
+        done = "carried out"
+        if order.kind == "level" and order.holds(now_ms) and order.value is not None:
+            left = (order.until_ms or now_ms) - now_ms
+            self._levels.change(order.target, order.value, left / 1000)
+        elif order.kind == "open" and order.target in self._assembly.lazy_mounts:
+            self._assembly.lazy_mounts[order.target].want()
+        elif order.kind in {"run", "retry"}:
+            if self._assembly.jobs is None or not self._assembly.ready:
+                return
+            done = "begun"
+            task = asyncio.create_task(self._run(order))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        self._note(order, done)
+
+    def _note(self, order: Order, what: str) -> None:
+        self._done.pop(order.id, None)
+        self._done[order.id] = what
+        while len(self._done) > _DONE_KEPT:
+            del self._done[next(iter(self._done))]
+        self._kept.pop("instances", None)
+        self._beaten.set()
+
+    async def _run(self, order: Order) -> None:
+        """Run a job, in the one process that gets its claim."""
+        jobs = self._assembly.jobs
+        try:
+            if order.kind == "run":
+                if order.target not in jobs.jobs:
+                    return
+                result = await jobs.run_now(order.target, order.at_ms)
+            else:
+                result = await jobs.retry(order.target)
+        except Exception as error:  # noqa: BLE001  # the store is away, or the process stops
+            self._note(order, f"not run: {self._scrub(failure_of(error))}")
+            return
+        if result is not None:
+            self._note(order, "elsewhere" if result.outcome == "taken" else result.outcome)
+
+    # --- tables
+
+    def _is_behind(self) -> bool:
+        return self._tables is not None and not self._tables.is_current
+
+    async def _look_at_tables(self) -> None:
+        """Know the version of the tables; where nothing works in the background, bring it up here."""
+        if self._tables is not None and self._tables.is_current:
+            return
+        engine = getattr(self._store, "engine", None)
+        if self._store is None or engine is None:
+            return
+        if self._tasks:
+            self._tables = await self._ask(partial(look_at_tables, self._store)) or self._tables
+        else:
+            await self._ask(self._store.now)
+            self._tables = await upgrade(self._store, engine)
+
+    async def _upgrade(self) -> None:
+        engine = getattr(self._store, "engine", None)
+        if engine is None:
+            return
+        before = self._tables
+        self._tables = await upgrade(self._store, engine)
+        if self._is_behind() and (before is None or before.error != self._tables.error):  # type: ignore[union-attr]  # it is behind
+            state = self._tables
+            assert state is not None  # noqa: S101  # it is behind
+            log(
+                logging.WARNING,
+                f"the tables of the scheduler's store are of version {state.version}, not "
+                f"{state.wanted}, and stay so: {self._scrub(str(state.error))}; jobs run all the "
+                f"same; run `assembler sql --apply` as a role that may make tables, or:\n{state.sql}",
+            )
+
+    # --- in the background
+
+    async def _beat(self) -> None:
+        """Tell the others, every ten seconds and after each order."""
+        while True:
+            self._beaten.clear()
+            if self._store is not None:
+                with contextlib.suppress(Exception):  # pages say that the store is away
+                    text = json.dumps(await self.this_instance(), ensure_ascii=False)
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        await self._prepare()
+                        await self._store.announce(
+                            self._figures_name, self._registry.instance, text
+                        )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BEAT_SECONDS):
+                    await self._beaten.wait()
+                    await asyncio.sleep(0.2)  # several at once are one
+
+    async def _watch(self) -> None:
+        """Look at the orders, and keep levels for as long as they hold."""
+        upgrade_at = 0.0
+        while True:
+            try:
+                if not (self._tables and self._tables.is_current) and time.monotonic() > upgrade_at:
+                    upgrade_at = time.monotonic() + _UPGRADE_PAUSE_SECONDS
+                    await self._ask(self._nothing)
+                    await self._upgrade()
+                if not self._is_behind():
+                    await self._carry_out()
+            except OperationsAwayError:
+                upgrade_at = 0.0
+            except Exception:  # a store of one's own may answer anything
+                logging.getLogger("assembler").exception("the orders could not be read")
+            self._levels.end()
+            await asyncio.sleep(_LOOK_SECONDS * random.uniform(0.75, 1))  # noqa: S311  # no secret
+
+    async def _nothing(self) -> None:
+        return None
+
+
+async def _asked(check: Callable[[], Awaitable[str | None]]) -> str | None:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await check()
+    except Exception as error:  # noqa: BLE001  # a resource may raise anything
+        return (
+            f"no answer within {_CHECK_SECONDS:g} s"
+            if isinstance(error, TimeoutError)
+            else (type(error).__name__)
+        )
+
+
+def _actor(name: str) -> str:
+    plain = " ".join(printable(name).split())[:100]
+    if not plain:
+        raise OrderError("an order needs the name of who gives it")
+    return plain
+
+
+def _milliseconds(lasts: timedelta | None) -> int | None:
+    return None if lasts is None else lasts // timedelta(milliseconds=1)

@@ -155,7 +155,8 @@ def test_orders_are_taken_where_they_are_wanted() -> None:
     assert "Ordered." in client.get(f"/_assembly?ordered={'0' * 32}").text
     told = client.post("/_assembly/api/orders", json=order, headers=headers)
     assert (told.status_code, told.json()["order"]["target"]) == (202, "job")
-    for wrong in ({"kind": "odd", "target": "x"}, [], "text", None, {}):
+    wrongs: tuple[Any, ...] = ({"kind": "odd", "target": "x"}, [], "text", None, {})
+    for wrong in wrongs:
         refused = client.post("/_assembly/api/orders", json=wrong, headers=headers)
         assert refused.status_code == 422
     assert client.post("/_assembly/api/orders", content=b"{", headers=headers).status_code == 422

@@ -38,6 +38,7 @@ _REFERENCE = re.compile(r'"\$ref": "#/components/(\w+)/([^"/]+)"')
 _OFFERS = frozenset({"responses", "headers", "bodies", "parameters", "security", "components"})
 _FASTAPI_422 = "#/components/schemas/HTTPValidationError"
 _FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
+_UNREADABLE = {"description": "The body cannot be read"}
 _INVALID = (RequestValidationError, ValidationException)
 _OF_WEBSOCKETS = (WebSocketException, WebSocketRequestValidationError)
 _DETAIL: Mapping[str, Any] = {
@@ -169,6 +170,9 @@ class _Operation:
             elif caught in _INVALID:
                 responses = self.of_invalid_requests(responses)
             self.add({**offer, "responses": responses}, stack, path)
+        handler = _answering("400", stack.handlers)
+        if "requestBody" in self.operation and self.offer(handler, path).get("bodies"):
+            self.add({"responses": {"400": _UNREADABLE}}, stack, path)  # by FastAPI
         self.fill(stack, path)
 
     def of_invalid_requests(self, responses: Mapping[Any, Any]) -> Mapping[Any, Any]:

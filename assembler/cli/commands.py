@@ -44,7 +44,11 @@ COMMANDS: Mapping[str, Command] = {
         "assembler diff --base origin/main --fail-on review",
         {
             "--base": (),
-            "--fail-on": ("loosened", "review", "behaviour", "tightened", "cosmetic", "never"),
+            "--openapi": (),
+            "--fail-on": (
+                *("loosened", "breaks-callers", "breaks-readers", "review", "behaviour"),
+                *("tightened", "compatible", "cosmetic", "never"),
+            ),
             "--format": ("text", "json", "markdown", "github", "gitlab", "sarif", "html"),
             "--no-cache": (),
         },
@@ -92,6 +96,12 @@ COMMANDS: Mapping[str, Command] = {
         "List the routes, in the order in which they are tried.",
         "assembler routes manifests/dev.yaml --format json",
         {"--format": ("text", "json")},
+    ),
+    "openapi": Command(
+        "openapi",
+        "Print the OpenAPI document of an application, or tell whether a committed copy is stale.",
+        "assembler openapi manifests/prod.yaml --check openapi.json",
+        {"--format": ("json", "yaml"), "--check": ()},
     ),
     "jobs": Command(
         "jobs",

@@ -1,8 +1,8 @@
 """`diff`: two manifests, or manifests and a commit → what a change of them means.
 
-In: two paths, or a commit and any number of paths. Out: findings as text, as JSON, or as a document for a code host; status 1 where
-one is as bad as `--fail-on` says, 2 where a side could not be compared. Needs no environment and
-runs no code of the manifests.
+In: two paths, or a commit and any number of paths; with `--openapi` they are OpenAPI documents. Out:
+findings as text, as JSON, or as a document for a code host; status 1 where one is as bad as `--fail-on`
+says, 2 where a side could not be compared. Needs no environment and runs no code of the manifests.
 """
 
 import shutil
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assembler.cli.check import NoCache
-from assembler.cli.output import INVALID, USAGE, complain, show, wants_color, warn
+from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.review import report as reports
 
 if TYPE_CHECKING:
     from assembler.review.diff.pairs import PathPair, Review
-    from assembler.review.finding import Comparison
+    from assembler.review.finding import Comparison, Subject
+    from assembler.review.openapi.document import ApiDocument
 
 
 class DiffFormat(StrEnum):
@@ -41,9 +42,12 @@ class Gate(StrEnum):
     """The mildest grade that gives status 1."""
 
     loosened = "loosened"
+    breaks_callers = "breaks-callers"
+    breaks_readers = "breaks-readers"
     review = "review"
     behaviour = "behaviour"
     tightened = "tightened"
+    compatible = "compatible"
     cosmetic = "cosmetic"
     never = "never"
 
@@ -63,29 +67,44 @@ def diff(
             help="Compare with this commit; without it, and without OLD and NEW, with where the default branch was left.",
         ),
     ] = None,
+    openapi: Annotated[
+        bool,
+        typer.Option(
+            "--openapi", help="Compare OpenAPI documents: who calls breaks, or who reads."
+        ),
+    ] = False,
     fail_on: Annotated[
-        Gate, typer.Option(help="End with status 1 from this grade on.")
-    ] = Gate.loosened,
+        Gate | None,
+        typer.Option(
+            help="End with status 1 from this grade on: `loosened` unless given, of documents `breaks-readers`.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = DiffFormat.text,
     no_cache: NoCache = False,
 ) -> None:
     """Tell what a change of manifests means: looser, other behaviour, tighter, or cosmetic."""
+    from assembler.review.finding import DOCUMENTS, MANIFESTS, worst_of_all
+
     compared: list[Comparison] = []
     failures: list[str] = []
-    from assembler.plan.static.cache import kept
+    if openapi:
+        _compare_documents(files or [], base, compared, failures)
+        subject, gate = DOCUMENTS, fail_on or Gate.breaks_readers
+    else:
+        from assembler.plan.static.cache import kept
 
-    with kept(anew=no_cache):
-        for review, pair in _given(files or [], base, failures):
-            _compare(review, pair, compared, failures)
-    text = _printed(compared, failures, format)
+        subject, gate = MANIFESTS, fail_on or Gate.loosened
+        with kept(anew=no_cache):
+            for review, pair in _given(files or [], base, failures):
+                _compare(review, pair, compared, failures)
+    text = _printed(compared, failures, format, subject)
     if text:
         show(text)
     if failures:
         raise typer.Exit(USAGE)
-    from assembler.review.finding import worst_of_all
-
     worst = worst_of_all(compared)
-    if worst is not None and fail_on is not Gate.never and worst >= _grade(fail_on):
+    if worst is not None and gate is not Gate.never and worst >= _grade(gate):
         raise typer.Exit(INVALID)
 
 
@@ -123,13 +142,56 @@ def _compare(
         failures.append(_invalid(pair))
 
 
+def _compare_documents(
+    files: Sequence[Path],
+    base: str | None,
+    compared: "list[Comparison]",
+    failures: list[str],
+) -> None:
+    """Compare OpenAPI documents: two of them, or those that a commit has with those of now."""
+    from assembler.review.openapi.comparison import compare_documents
+    from assembler.review.openapi.document import read_document
+
+    if not files or (base is None and len(files) != 2):
+        raise UsageError("give OLD and NEW; or `--base REF` and documents to compare with it")
+    try:
+        if base is None:
+            sides = [(read_document(files[0]), read_document(files[1]))]
+        else:
+            sides = [(_committed(base, file), read_document(file)) for file in files]
+        compared += [compare_documents(old, new) for old, new in sides]
+    except UsageError as error:
+        complain(f"error: {error}")
+        failures.append(str(error))
+    except ManifestError as error:
+        _show_faults(error)
+        names = dict.fromkeys(item.span.file.name for item in error.diagnostics if item.span)
+        failures += [f"{name} cannot be compared: it is no OpenAPI document" for name in names]
+
+
+def _committed(base: str, file: Path) -> "ApiDocument":
+    from assembler.review.diff.git import Commit, Repository
+    from assembler.review.openapi.document import document_of
+
+    repository = Repository(Path.cwd())
+    raw = Commit(repository, repository.commit(base)).raw(file)
+    if raw is None:
+        raise UsageError(f"cannot read `{named(file)}`: `{base}` does not have it")
+    return document_of(raw, file.as_posix())
+
+
 def _grade(gate: Gate) -> int:
     from assembler.review.finding import Grade
 
-    return Grade[gate.value]
+    return Grade.named(gate.value)
 
 
-def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: DiffFormat) -> str:
+def _printed(
+    compared: "Sequence[Comparison]",
+    failures: Sequence[str],
+    format: DiffFormat,
+    subject: "Subject",
+) -> str:
     """Write what was compared; each form says itself what could not be."""
     from assembler.review import finding
 
@@ -141,11 +203,11 @@ def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: 
     if format is DiffFormat.markdown:
         from assembler.review.comment import as_markdown
 
-        return as_markdown(compared, failures)
+        return as_markdown(compared, failures, subject=subject)
     if format is DiffFormat.html:
         from assembler.review.page import as_html
 
-        return as_html(compared, failures)
+        return as_html(compared, failures, subject=subject)
     if format is DiffFormat.json:
         return reports.dumped(finding.as_dict(compared, failures))
     results = finding.results_of(compared)
@@ -154,9 +216,9 @@ def _printed(compared: "Sequence[Comparison]", failures: Sequence[str], format: 
     if format is DiffFormat.gitlab:
         return reports.as_gitlab(results, failures)
     worst = finding.worst_of_all(compared)
-    name = None if worst is None else worst.name
+    word = None if worst is None else worst.word
     return reports.as_sarif(
-        results, finding.RULES, category="assembler-diff", failures=failures, worst=name
+        results, finding.RULES, category=subject.marker, failures=failures, worst=word
     )
 
 

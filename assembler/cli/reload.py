@@ -139,7 +139,7 @@ def _show(comparison: "Comparison") -> None:
 def _grade(gate: Gate) -> int:
     from assembler.review.finding import Grade
 
-    return Grade[gate.value]
+    return Grade.named(gate.value)
 
 
 def _refuse_environment(client: "Client", wanted: "Snapshot") -> None:

@@ -11,8 +11,9 @@ CODES = MappingProxyType(
         # of the text:
         "not-utf8": "the file is not UTF-8; save it as UTF-8",
         "bad-character": "a control character or Unicode line separator; write it as an escape in double quotes",
-        "too-large": "the file is over 1 MiB; split it with `extends`",
+        "too-large": "the file is over 1 MiB, or an OpenAPI document over 16; split a manifest with `extends`",
         "yaml-syntax": "the text is not YAML",
+        "json-syntax": "an OpenAPI document that is not JSON",
         "multiple-documents": "one file holds one manifest; remove the `---` between them",
         "duplicate-key": "a key stands twice in one mapping; the second would hide the first",
         "non-string-key": "a key reads as a number, a boolean, null or a collection; quote it",
@@ -21,7 +22,7 @@ CODES = MappingProxyType(
         "unknown-anchor": "an alias names an anchor that no text before it sets",
         "too-deep": "nesting over 100 levels",
         "too-many-aliases": "more than 100 aliases",
-        "too-many-nodes": "more than 100 000 values after aliases are expanded",
+        "too-many-nodes": "more than 100 000 values after aliases are expanded, in an OpenAPI document 500 000",
         "number-out-of-range": "a number that a program could not hold; quote it if it is text",
         # of the shape:
         "extends-not-found": "the manifest that `extends` names cannot be read",

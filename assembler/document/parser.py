@@ -43,6 +43,21 @@ _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~
 _LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a text may be: its bytes, and its values after aliases are expanded.
+
+    `text_keys` takes every scalar key for the text that it shows, such as `200`.
+    """
+
+    mebibytes: int = MAX_BYTES >> 20
+    nodes: int = MAX_NODES
+    text_keys: bool = False
+
+
+MANIFEST = Bounds()
+
+
 def read_file(path: Path, name: str) -> File:
     """Read a manifest's text; messages will call it `name`.
 
@@ -52,7 +67,7 @@ def read_file(path: Path, name: str) -> File:
     return decoded(read_bytes(path, name), name)
 
 
-def read_bytes(path: Path, name: str) -> bytes:
+def read_bytes(path: Path, name: str, bounds: Bounds = MANIFEST) -> bytes:
     """Read no more of a file than tells that it is too large; raises `UsageError` as `read_file`."""
     try:
         if is_of_the_system(path.resolve()):  # `/proc/self/environ` calls itself a regular file
@@ -61,20 +76,20 @@ def read_bytes(path: Path, name: str) -> bytes:
         with open(path, "rb", opener=_open_at_once) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
-            return stream.read(MAX_BYTES + 1)
+            return stream.read((bounds.mebibytes << 20) + 1)
     except (OSError, RuntimeError, ValueError) as error:  # ValueError: no file can have such a name
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read `{one_line(name)}`: {reason}") from error
 
 
-def decoded(raw: bytes, name: str) -> File:
+def decoded(raw: bytes, name: str, bounds: Bounds = MANIFEST) -> File:
     """Return the bytes of a manifest as a text, with or without a byte order mark.
 
     Raises `ManifestError` as `read_file` does.
     """
-    if len(raw) > MAX_BYTES:
+    if len(raw) > bounds.mebibytes << 20:
         place = Span(File(name, ""), 1, 1, 1, 1)
-        raise_faults([Diagnostic("too-large", f"`{name}` is over 1 MiB", place)])
+        raise_faults([Diagnostic("too-large", f"`{name}` is over {bounds.mebibytes} MiB", place)])
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     try:
         file = File(name, raw.decode("utf-8"))
@@ -88,10 +103,10 @@ def decoded(raw: bytes, name: str) -> File:
     return file
 
 
-def read(file: File) -> Node:
+def read(file: File, bounds: Bounds = MANIFEST) -> Node:
     """Compose the one document of `file`; raises `ManifestError` with every fault of the text."""
     raise_faults(islice(_forbidden(file), _MAX_FORBIDDEN))
-    composer = _Composer(file)
+    composer = _Composer(file, bounds)
     try:
         composer.run()
     except yaml.YAMLError as error:
@@ -189,8 +204,9 @@ class _Composer:
     `run` raises `yaml.YAMLError` where the parser gives up, and leaves `root` and `faults`.
     """
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, bounds: Bounds = MANIFEST) -> None:
         self.file = file
+        self.bounds = bounds
         self.faults: list[Diagnostic] = []
         self.root: Node | None = None
         self.stack: list[_Open] = []
@@ -240,9 +256,9 @@ class _Composer:
         if event.anchor is not None:
             self.anchors[event.anchor] = (ScalarNode(value, span), 1, 0)
         if is_plain and value == "<<":
-            remedy = "use `extends` to share entries"
+            remedy = None if self.bounds.text_keys else "use `extends` to share entries"
             self.fault("merge-key", "the merge key `<<` is not YAML 1.2", span, help=remedy)
-        self.set_key(top, event.value, value, span)
+        self.set_key(top, event.value, event.value if self.bounds.text_keys else value, span)
 
     def plain(self, text: str, span: Span) -> str | int | float | bool | None:
         try:
@@ -321,8 +337,8 @@ class _Composer:
         top = self.stack[-1]
         top.size += size
         top.height = max(top.height, height)
-        if top.size > MAX_NODES:
-            self.fault("too-many-nodes", f"more than {MAX_NODES} values", node.span)
+        if top.size > self.bounds.nodes:
+            self.fault("too-many-nodes", f"more than {self.bounds.nodes} values", node.span)
         if not top.is_mapping:
             top.items.append(node)
             return

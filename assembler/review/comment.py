@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from assembler.review.finding import (
+    MANIFESTS,
     MEANINGS,
     Comparison,
     Finding,
     Grade,
     Layer,
+    Subject,
     counted,
     findings_of,
     place_text,
@@ -33,9 +35,12 @@ _DETAILS = 10  # lines below a finding
 _COLUMN = 44  # characters of a chain's column
 _CIRCLES = {
     Grade.loosened: "🔴",
+    Grade.breaks_callers: "🟥",
+    Grade.breaks_readers: "🟧",
     Grade.review: "🟠",
     Grade.behaviour: "🔵",
     Grade.tightened: "🟢",
+    Grade.compatible: "🟩",
     Grade.cosmetic: "⚪",
 }
 Group = tuple[Finding, list[str]]
@@ -46,9 +51,12 @@ def as_markdown(
     failures: Sequence[str] = (),
     *,
     limit_bytes: int = LONGEST_BYTES,
-    marker: str = "assembler-diff",
+    marker: str = "",
+    subject: Subject = MANIFESTS,
 ) -> str:
     """Write the comment, of at most `limit_bytes` (4096 at least), with `marker` in its first line.
+
+    Without one, that of `subject` stands there.
 
     `failures` are sentences that say what could not be compared; they come before all findings.
 
@@ -58,12 +66,13 @@ def as_markdown(
     """
     if limit_bytes < _SHORTEST_BYTES:
         raise ValueError(f"`limit_bytes` is at least {_SHORTEST_BYTES}, not {limit_bytes}")
+    marker = marker or subject.marker
     if not re.fullmatch(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*", marker):
         raise ValueError("`marker` takes letters and digits, with single hyphens between them")
     findings = findings_of(comparisons)
     groups = shared(findings)
     names = list(dict.fromkeys(finding.manifest for finding in findings))
-    head = f"<!-- {marker} -->\n## Manifest review: {counted((finding for finding, _ in groups), failures)}\n"
+    head = f"<!-- {marker} -->\n## {subject.title}: {counted((finding for finding, _ in groups), failures)}\n"
     if names:
         head += f"\n{_named(names)}\n"
     comment = _Comment(head, limit_bytes - _NOTICE_BYTES)
@@ -103,7 +112,7 @@ class _Comment:
 def _write_grade(comment: _Comment, grade: Grade, groups: list[Group]) -> None:
     if not groups:
         return
-    title = f"{_CIRCLES[grade]} {grade.name.capitalize()}: {MEANINGS[grade]}"
+    title = f"{_CIRCLES[grade]} {grade.word.capitalize()}: {MEANINGS[grade]}"
     opening, closing = f"\n### {title}\n\n", ""
     if grade is Grade.cosmetic:
         opening = f"\n<details>\n<summary>{title} ({len(groups)})</summary>\n\n"

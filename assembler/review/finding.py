@@ -61,6 +61,27 @@ RULES = MappingProxyType(
         "suppression-added": "a rule of the audit is silenced",
         "suppression-removed": "a rule of the audit is no longer silenced",
         "expectation-changed": "what requests must give differs",
+        # of OpenAPI documents:
+        "api-path": "a path is new, gone or named otherwise",
+        "api-operation": "an operation is new or gone",
+        "api-operation-id": "an operation has another `operationId`",
+        "api-parameter": "a parameter is new, gone, needed or free",
+        "api-body": "a body is new, gone, needed or free",
+        "api-media-type": "a form of a body is new or gone",
+        "api-status": "a status is answered that was not, or no longer",
+        "api-header": "a header of an answer is new or gone",
+        "api-security": "other credentials are asked for",
+        "api-scheme": "a security scheme is new, gone or defined otherwise",
+        "api-type": "a value has another type or format",
+        "api-enum": "values came or went",
+        "api-limit": "a limit of a value moved",
+        "api-property": "a property is new, gone, needed or free",
+        "api-variant": "one of several forms of a value came or went",
+        "api-default": "another value stands in for one that is left out",
+        "api-deprecated": "something is advised against, or no longer",
+        "api-server": "a server is new or gone",
+        "api-changed": "a part differs whose meaning no rule knows",
+        "api-text": "texts, examples or the order differ",
     }
 )
 
@@ -69,10 +90,44 @@ class Grade(IntEnum):
     """How a change is judged; a greater one is worse."""
 
     cosmetic = 0
-    tightened = 1
-    behaviour = 2
-    review = 3
-    loosened = 4
+    compatible = 1
+    tightened = 2
+    behaviour = 3
+    review = 4
+    breaks_readers = 5
+    breaks_callers = 6
+    loosened = 7
+
+    @property
+    def word(self) -> str:
+        """What reports and options call it."""
+        return self.name.replace("_", "-")
+
+    @classmethod
+    def named(cls, word: str) -> "Grade":
+        """Return the grade of a word."""
+        return cls[word.replace("-", "_")]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is compared: its name in headings, the grades it has, and what tells its reports apart."""
+
+    title: str
+    grades: tuple[Grade, ...]
+    marker: str
+
+
+MANIFESTS = Subject(
+    "Manifest review",
+    (Grade.loosened, Grade.review, Grade.behaviour, Grade.tightened, Grade.cosmetic),
+    "assembler-diff",
+)
+DOCUMENTS = Subject(
+    "API review",
+    tuple(sorted(set(Grade) - {Grade.tightened}, reverse=True)),
+    "assembler-diff-openapi",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +190,7 @@ class Finding:
         """Return the keys of `diff --format json`."""
         return {
             "manifest": one_line(self.manifest),
-            "grade": self.grade.name,
+            "grade": self.grade.word,
             "rule": self.rule,
             "message": one_line(self.message),
             "path": one_line(self.path),
@@ -212,7 +267,7 @@ def as_dict(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> 
     findings = findings_of(comparisons)
     return {
         "format": 1,
-        "worst": worst_of(None if worst is None else worst.name, failures),
+        "worst": worst_of(None if worst is None else worst.word, failures),
         "findings": [finding.as_dict() for finding in findings],
         "failures": [one_line(sentence) for sentence in failures],
     }
@@ -221,9 +276,12 @@ def as_dict(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> 
 MEANINGS: Mapping[Grade, str] = MappingProxyType(
     {
         Grade.loosened: "protects less than before",
+        Grade.breaks_callers: "requests that were right are refused",
+        Grade.breaks_readers: "answers are not what readers were promised",
         Grade.review: "needs the eyes of a person",
         Grade.behaviour: "works differently",
         Grade.tightened: "protects more than before",
+        Grade.compatible: "breaks nobody",
         Grade.cosmetic: "means the same",
     }
 )
@@ -231,9 +289,12 @@ MEANINGS: Mapping[Grade, str] = MappingProxyType(
 MARKS: Mapping[Grade, str] = MappingProxyType(
     {
         Grade.loosened: "▲",
+        Grade.breaks_callers: "✖",
+        Grade.breaks_readers: "✚",
         Grade.review: "◆",
         Grade.behaviour: "●",
         Grade.tightened: "▼",
+        Grade.compatible: "□",
         Grade.cosmetic: "○",
     }
 )
@@ -256,7 +317,7 @@ def counted(findings: Iterable[Finding], failures: Sequence[str] = ()) -> str:
     """Return `2 loosened, 1 review`, `unknown, 1 not compared`, or `nothing differs`."""
     counts = Counter(finding.grade for finding in findings)
     parts = [UNKNOWN, f"{len(failures)} not compared"] if failures else []
-    parts += [f"{counts[grade]} {grade.name}" for grade in sorted(counts, reverse=True)]
+    parts += [f"{counts[grade]} {grade.word}" for grade in sorted(counts, reverse=True)]
     return ", ".join(parts) or "nothing differs"
 
 
@@ -288,9 +349,12 @@ def is_restacked(comparison: Comparison) -> bool:
 
 _LEVELS = {
     Grade.loosened: "error",
+    Grade.breaks_callers: "error",
+    Grade.breaks_readers: "error",
     Grade.review: "warning",
     Grade.behaviour: "warning",
     Grade.tightened: "note",
+    Grade.compatible: "note",
     Grade.cosmetic: "note",
 }
 
@@ -308,7 +372,7 @@ def results_of(comparisons: Iterable[Comparison]) -> list[ReportResult]:
 def _result(finding: Finding, manifests: list[str]) -> ReportResult:
     old, new = finding.old, finding.new
     properties: dict[str, Any] = {
-        "grade": finding.grade.name,
+        "grade": finding.grade.word,
         "path": one_line(finding.path),
         "manifests": [one_line(name) for name in manifests],
     }
@@ -317,7 +381,7 @@ def _result(finding: Finding, manifests: list[str]) -> ReportResult:
         properties["old"] = old.as_dict()
         text += "" if new else f" (was at {place_text(old)})"
     facts = [
-        finding.grade.name,
+        finding.grade.word,
         finding.rule,
         finding.path,
         finding.message,

@@ -12,12 +12,14 @@ from hashlib import sha256
 from importlib.resources import files
 
 from assembler.review.finding import (
+    MANIFESTS,
     MARKS,
     MEANINGS,
     Comparison,
     Finding,
     Grade,
     Place,
+    Subject,
     counted,
     findings_of,
     place_text,
@@ -29,7 +31,12 @@ from assembler.review.stacks import Box, Pointer, as_svg, boxes_of
 _DETAILS = 40  # lines below a finding
 
 
-def as_html(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> str:
+def as_html(
+    comparisons: Sequence[Comparison],
+    failures: Sequence[str] = (),
+    *,
+    subject: Subject = MANIFESTS,
+) -> str:
     """Write the page; findings are numbered through all manifests, the worst manifest first.
 
     `failures` are sentences that say what could not be compared; they come before all findings.
@@ -54,15 +61,15 @@ def as_html(comparisons: Sequence[Comparison], failures: Sequence[str] = ()) -> 
             '<meta name="referrer" content="no-referrer">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>Manifest review: {counted(findings, failures)}</title>",
+            f"<title>{subject.title}: {counted(findings, failures)}</title>",
             f"<style>{style}</style>",
             "</head>",
             "<body>",
-            *_header(ordered, findings, failures),
+            *_header(subject.title, ordered, findings, failures),
             "<main>",
             *sections,
             "</main>",
-            *_legend(),
+            *_legend(subject),
             "</body>",
             "</html>",
         ]
@@ -75,10 +82,13 @@ def _policy(style: str) -> str:
 
 
 def _header(
-    comparisons: Sequence[Comparison], findings: Sequence[Finding], failures: Sequence[str]
+    title: str,
+    comparisons: Sequence[Comparison],
+    findings: Sequence[Finding],
+    failures: Sequence[str],
 ) -> Iterator[str]:
     yield "<header>"
-    yield "<h1>Manifest review</h1>"
+    yield f"<h1>{title}</h1>"
     if failures:
         items = "".join(f"<li>{html_sentence(sentence)}</li>" for sentence in failures)
         yield f'<ul class="failures" aria-label="Not compared">{items}</ul>'
@@ -100,13 +110,13 @@ def _header(
 def _counts(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.grade for finding in findings)
     return "".join(
-        f'<li class="{grade.name}">{_mark(grade)} <b>{counts[grade]}</b> {grade.name}</li>'
+        f'<li class="{grade.word}">{_mark(grade)} <b>{counts[grade]}</b> {grade.word}</li>'
         for grade in sorted(counts, reverse=True)
     )
 
 
 def _mark(grade: Grade) -> str:
-    return f'<span class="mark {grade.name}" aria-hidden="true">{MARKS[grade]}</span>'
+    return f'<span class="mark {grade.word}" aria-hidden="true">{MARKS[grade]}</span>'
 
 
 def _section(comparison: Comparison, prefix: str, first: int) -> Iterator[str]:
@@ -161,10 +171,10 @@ def _findings(numbered: list[tuple[int, Finding]], anchors: dict[int, str]) -> I
 
 def _finding(number: int, finding: Finding, anchor: str | None) -> Iterator[str]:
     grade = finding.grade
-    yield f'<li class="finding {grade.name}" id="f{number}">'
+    yield f'<li class="finding {grade.word}" id="f{number}">'
     yield (
         f'<p class="head"><span class="number">{number}</span> {_mark(grade)}'
-        f' <b class="grade">{grade.name}</b> <code class="rule">{html_text(finding.rule)}</code></p>'
+        f' <b class="grade">{grade.word}</b> <code class="rule">{html_text(finding.rule)}</code></p>'
     )
     yield f'<p class="message">{html_sentence(finding.message)}</p>'
     if finding.details:
@@ -194,8 +204,8 @@ def _code(text: str) -> str:
     return text and f"<code>{html_text(text)}</code>"
 
 
-def _legend() -> Iterator[str]:
+def _legend(subject: Subject) -> Iterator[str]:
     yield "<footer><dl>"
-    for grade in sorted(Grade, reverse=True):
-        yield f"<div><dt>{_mark(grade)} {grade.name}</dt><dd>{MEANINGS[grade]}</dd></div>"
+    for grade in subject.grades:
+        yield f"<div><dt>{_mark(grade)} {grade.word}</dt><dd>{MEANINGS[grade]}</dd></div>"
     yield "</dl></footer>"

@@ -147,7 +147,7 @@ def _drawn(box: Box) -> Iterator[str]:
         x = _BOX - 15 - (chips - 1 - index) * _CHIP
         is_more = index == _CHIPS - 1 and len(box.pointers) > _CHIPS
         label = f"+{len(box.pointers) - index}" if is_more else str(number)
-        yield f'<a class="{grade.name}" href="#f{number}" aria-label="finding {number}">'
+        yield f'<a class="{grade.word}" href="#f{number}" aria-label="finding {number}">'
         yield f'<circle class="chip" cx="{x}" cy="15" r="10"/>'
         yield f'<text class="number" x="{x}" y="19">{label}</text></a>'
     yield "</g>"

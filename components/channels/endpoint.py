@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 from starlette.types import Message as ASGIMessage
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -364,11 +365,13 @@ class _Socket(_Connection):
         return True
 
 
-class EventStream:
-    """An ASGI application that streams one channel as server-sent events.
+class EventStream(Response):
+    """A response that streams one channel as server-sent events.
 
     Raises HTTPException, before it answers, where that is refused.
     """
+
+    media_type = "text/event-stream"
 
     def __init__(
         self,
@@ -381,8 +384,10 @@ class EventStream:
         self._request = request
         self._channel = channel
         self._wanted = wanted
-        self.background = None  # FastAPI looks at it, and at the status
+        self.background = None
         self.status_code = 200
+        # As Starlette's streams do: there is no body yet, and so no length.
+        self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint, request = self._endpoint, self._request
@@ -390,17 +395,12 @@ class EventStream:
             text = request.headers.get("last-event-id") or request.query_params.get("since")
             with await endpoint.subscription(request, self._channel, _since(text)) as subscription:
                 stream = _Events(endpoint, request, subscription, principal, self._wanted)
-                await stream.run(receive, send)
+                await stream.run(receive, send, self.raw_headers)
 
 
 class _Events(_Connection):
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(self, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         """Serve until one side ends it."""
-        headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"),
-        ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await self.together(self._write(send), self._listen(receive))
         with suppress(OSError):

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -136,6 +136,8 @@ class HandshakeTokens:
 
 class TicketIn(BaseModel):
     """Which channel is to be read."""
+
+    model_config = ConfigDict(strict=True)
 
     channel: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$", examples=["notifications"])]
 

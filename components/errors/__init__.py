@@ -27,6 +27,7 @@ from components.http.error_response import BodyOption, ErrorResponse, Fault, fau
 from components.http.headers import header_value
 from components.http.openapi import COMPONENTS, HEADERS, Offer, content_of, refusals
 from components.http.paths import app_path
+from components.http.routes import allowed_methods
 
 _MOST_ERRORS = 100
 _INVALID = Fault(422, "validation_error", "the request is not valid")
@@ -97,7 +98,18 @@ class http_exception(_AnyStatus):  # noqa: N801  # manifests name handlers like 
     """`HTTPException` of Starlette and FastAPI, router's 404 and 405 among them.
 
     A dict with the key `error` is the answer as it stands, which OAuth clients need (RFC 6749, 5.2).
+    The `Allow` of a router's 405 has the methods of all routes of that path.
     """
+
+    def fault(self, connection: HTTPConnection, error: Exception) -> Fault:
+        """What the exception says, and the methods that would have been right."""
+        fault = fault_of(error, self.status)
+        allow = next((name for name in fault.headers if name.lower() == "allow"), None)
+        if fault.status != 405 or allow is None:
+            return fault
+        said = {each.strip() for each in fault.headers[allow].split(",")}
+        methods = sorted({*said, *allowed_methods(connection.scope)} - {""})
+        return replace(fault, headers={**fault.headers, allow: ", ".join(methods)})
 
 
 class api_exception(_AnyStatus):  # noqa: N801  # as above

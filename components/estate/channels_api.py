@@ -89,7 +89,10 @@ def _event_routes(endpoint: ChannelEndpoint) -> APIRouter:
             200: {
                 "description": "Server-sent events; `id` is the position",
                 "content": {"text/event-stream": {}},
-            }
+            },
+            403: {"description": "Pages of this origin may not connect"},
+            429: {"description": "Too many connections"},
+            503: {"description": "The service ends, or what carries messages is away"},
         },
     }
 

@@ -36,7 +36,7 @@ Phone = Annotated[
 class DeviceIn(BaseModel):
     """A device that is to get push messages."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     token: Annotated[
         str, Field(min_length=8, max_length=4096, pattern=r"^[!-~]+$", description="FCM's token")
@@ -65,6 +65,7 @@ class RecipientSettings(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {
@@ -96,7 +97,7 @@ class RecipientSettings(BaseModel):
 class PreferenceIn(BaseModel):
     """How one kind of news is to come; over the channel it always does."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     push: bool = True
     sms: Annotated[

@@ -8,10 +8,10 @@ time without an offset or outside what a database can hold.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from components.estate.schemas import Description, PageSize, Title
+from components.estate.schemas import Description, PageSize, Timestamp, Title
 
 PostStatus = Literal["draft", "scheduled", "published"]
 
@@ -28,13 +28,15 @@ def _storable(value: datetime) -> datetime:
     return value
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
+Moment = Annotated[Timestamp, AfterValidator(_storable)]
 
 
 class PostIn(BaseModel):
     """A post as it is written; it begins as a draft."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [_EXAMPLE]}
+    )
 
     title: Title
     body: Description = ""
@@ -45,6 +47,7 @@ class ScheduleIn(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"publish_at": "2026-01-16T08:00:00+05:30"}]},
     )
 

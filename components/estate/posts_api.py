@@ -16,7 +16,7 @@ from components.estate.api import Changing, OnlyOffered, Reading
 from components.estate.post_schemas import PostIn, PostOut, PostPage, PostSearch, ScheduleIn
 from components.estate.schemas import PageSize
 
-PostId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+PostId = Annotated[int, Path(ge=1, le=2**53 - 1)]
 
 
 def posts_router(

@@ -2,7 +2,7 @@
 
 In: JSON bodies and query parameters. Out: `ListingIn`, `ListingPatch` and `Search`, checked;
 `ListingOut` and `Page`, ready to send; the same of visits. Refused: unknown fields of a body, numbers that a database
-cannot hold, text with NUL in it, half a position, a least above its most.
+cannot hold, text with NUL in it, a type that is not the one asked for, half a position, a least above its most.
 """
 
 from datetime import datetime
@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -49,7 +50,7 @@ Rooms = Annotated[int, Field(ge=0, le=1000)]
 Area = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False, description="square metres")]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
-ListingId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+ListingId = Annotated[int, Field(ge=1, le=2**53 - 1)]  # what every reader of JSON holds exactly
 PageSize = Annotated[int, Field(ge=1, le=100)]
 Sort = Literal["price", "-price", "created_at", "-created_at", "area", "-area"]
 
@@ -64,6 +65,16 @@ def _not_null(value: _T | None) -> _T:
 
 # may be left out, and then is None; a null that is sent is refused
 Given = Annotated[_T | SkipJsonSchema[None], AfterValidator(_not_null)]
+
+
+def _text_only(value: Any) -> Any:
+    if not isinstance(value, str | datetime):
+        raise PydanticCustomError("time", "a time is a text such as 2026-07-01T10:30:00+05:30")
+    return value
+
+
+# in JSON a time is a text: a number would be taken for seconds since 1970
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)]
 
 _EXAMPLE: dict[str, Any] = {
     "title": "3-bedroom apartment in Bandra West",
@@ -84,6 +95,8 @@ _EXAMPLE: dict[str, Any] = {
     "amenities": ["lift", "covered parking", "power backup"],
 }
 
+_TOGETHER: dict[str, Any] = {"latitude": ["longitude"], "longitude": ["latitude"]}
+
 
 class _Position(BaseModel):
     latitude: Latitude | None = None
@@ -100,7 +113,11 @@ class _Position(BaseModel):
 class ListingIn(_Position):
     """A listing as it is offered. Without `currency` it takes the service's own."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [_EXAMPLE], "dependentRequired": _TOGETHER},
+    )
 
     title: Title
     description: Description = ""
@@ -122,7 +139,12 @@ class ListingPatch(_Position):
     """The fields to change. Null empties a field that may be empty, and is refused elsewhere."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"price": 47_000_000, "status": "sold"}]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"price": 47_000_000, "status": "sold"}],
+            "dependentRequired": _TOGETHER,
+        },
     )
 
     title: Given[Title] = None
@@ -234,11 +256,12 @@ class VisitIn(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"listing_id": 42, "at": "2026-07-01T10:30:00+05:30"}]},
     )
 
     listing_id: ListingId
-    at: Annotated[AwareDatetime, Field(description="when, with its offset from UTC")]
+    at: Annotated[Timestamp, Field(description="when, with its offset from UTC")]
     note: Annotated[str, _text(0, 500), Field(description="what the agent should know")] = ""
 
 

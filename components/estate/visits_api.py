@@ -36,7 +36,13 @@ async def list_visits(session: Reading, visitor: Visitor) -> VisitList:
 
 
 @router.post(
-    "", summary="Book a visit", status_code=201, responses={409: {"description": "Not possible"}}
+    "",
+    summary="Book a visit",
+    status_code=201,
+    responses={
+        404: {"description": "No such listing is on offer"},
+        409: {"description": "Not possible"},
+    },
 )
 async def book_visit(wanted: VisitIn, session: Writing, visitor: Visitor) -> VisitOut:
     """Half an hour at a listing that is on offer."""
@@ -49,7 +55,11 @@ async def book_visit(wanted: VisitIn, session: Writing, visitor: Visitor) -> Vis
     return booked
 
 
-@router.post("/{visit_id}/cancel", summary="Cancel a visit")
+@router.post(
+    "/{visit_id}/cancel",
+    summary="Cancel a visit",
+    responses={404: {"description": "No such visit"}},
+)
 async def cancel_visit(visit_id: ListingId, session: Writing, visitor: Visitor) -> VisitOut:
     cancelled = await visits.cancel(session, visit_id, visitor=visitor)
     if cancelled is None:

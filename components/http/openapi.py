@@ -80,12 +80,10 @@ _SCHEMAS: dict[str, Any] = {
 _HEADERS: dict[str, Any] = {
     "Retry-After": {
         "description": "Seconds after which to try again",
-        "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
     "WWW-Authenticate": {
         "description": "How to authenticate",
-        "required": True,
         "schema": {"type": "string"},
     },
     "RateLimit-Policy": {

@@ -5,11 +5,35 @@ inclusion made of it, prefixes and all, is in FastAPI's own context of the reque
 names a route reads both here.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fastapi import routing
+from starlette._utils import get_route_path
 from starlette.types import Scope
 
 _NOTHING: dict[str, Any] = {}
+
+
+def allowed_methods(scope: Scope) -> list[str]:
+    """The methods of all routes that have the request's path, sorted (RFC 9110, 10.2.1).
+
+    Starlette tells those of the first one alone, where each method has a route of its own.
+    """
+    path = get_route_path(scope)
+    found: set[str] = set()
+    contexts: Any = getattr(routing, "iter_route_contexts", list)  # as FastAPI included them
+    for each in contexts(list(_flat(getattr(scope.get("app"), "routes", ())))):
+        pattern = getattr(each, "path_regex", None)
+        if pattern is not None and pattern.match(path):
+            found.update(getattr(each, "methods", None) or ())
+    return sorted(found)
+
+
+def _flat(routes: Iterable[Any]) -> Iterator[Any]:
+    for route in routes:
+        # A route may hold others, as one of the assembler's with layers of its own does.
+        yield from getattr(route, "entries", (route,))
 
 
 def matched_route(scope: Scope) -> Any:

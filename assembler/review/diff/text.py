@@ -22,12 +22,16 @@ from assembler.review.finding import (
 
 _COLORS = {
     Grade.loosened: "\x1b[1;31m",
+    Grade.breaks_callers: "\x1b[1;31m",
+    Grade.breaks_readers: "\x1b[1;31m",
     Grade.review: "\x1b[1;35m",
     Grade.behaviour: "\x1b[1;33m",
     Grade.tightened: "\x1b[1;32m",
+    Grade.compatible: "\x1b[1;32m",
     Grade.cosmetic: "\x1b[2m",
 }
 _END = "\x1b[0m"
+_WORD = 9  # columns of a grade at least
 _NARROW = 24  # columns of one chain at least
 
 
@@ -44,10 +48,11 @@ def as_text(
     """
     groups = shared(findings_of(comparisons))
     titles = {one.manifest: _title(one) for one in comparisons}
+    column = max([_WORD, *(len(finding.grade.word) for finding, _ in groups)])
     blocks: dict[tuple[str, ...], list[str]] = {}
     for finding, manifests in groups:
         block = blocks.setdefault(tuple(titles[name] for name in manifests), [])
-        block += ["", *_told(finding, color=color)]
+        block += ["", *_told(finding, column, color=color)]
     for group in restacked(comparisons):
         names = tuple(titles[one.manifest] for one in group)
         blocks.setdefault(names, []).extend(["", *_chains(group[0], width)])
@@ -61,16 +66,17 @@ def _title(comparison: Comparison) -> str:
     return name if None in (old, new) or old == new else f"{one_line(str(old))} → {name}"
 
 
-def _told(finding: Finding, *, color: bool) -> Iterator[str]:
-    grade = f"{finding.grade.name:<9}"
+def _told(finding: Finding, column: int, *, color: bool) -> Iterator[str]:
+    grade = f"{finding.grade.word:<{column}}"
+    indent = " " * (column + 4)
     if color:
         grade = f"{_COLORS[finding.grade]}{grade}{_END}"
     yield f"  {grade}  {one_line(finding.message)}"
     where = " → ".join(one_line(place_text(one)) for one in (finding.old, finding.new) if one)
     facts = [one_line(finding.path), f"[{finding.rule}]", where]
-    yield f"             {'  '.join(filter(None, facts))}"
+    yield f"{indent}{'  '.join(filter(None, facts))}"
     for line in finding.details:
-        yield f"             {one_line(line)}"
+        yield f"{indent}{one_line(line)}"
 
 
 def _chains(comparison: Comparison, width: int) -> Iterator[str]:

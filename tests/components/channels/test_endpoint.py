@@ -15,10 +15,11 @@ import httpx2
 import pytest
 import uvicorn
 import websockets
+from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
@@ -32,6 +33,7 @@ from components.mcp.gate import BearerGate
 from components.mcp.protected import Mount
 from components.mcp.resource_server import ResourceServer
 from tests.components.mcp.issuer import SECRET, token
+from tests.components.middleware.exchange import http_scope
 from tests.servers import free_port
 from tests.waiting import until
 
@@ -246,6 +248,42 @@ def test_pages_of_other_origins_are_refused_before_anything_is_accepted(
             client.stream("GET", "/events/c", headers=headers) as answer,
         ):
             assert answer.status_code == (200 if admitted else 403)
+
+    play(story())
+
+
+def test_a_route_of_fastapi_streams() -> None:
+    endpoint, channels = ChannelEndpoint(), memory_channels()
+    api = FastAPI()
+
+    @api.get("/events", response_class=Response)
+    def events(request: Request) -> Any:
+        request.state.channels = channels
+        return endpoint.events(request, "c")
+
+    async def story() -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            if not begun.is_set():
+                begun.set()
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if message["type"] == "http.response.body":
+                ended.set()
+
+        await channels.open()
+        await asyncio.wait_for(api(http_scope(path="/events"), receive, send), 30)
+        await channels.aclose()
+        assert sent[0]["status"] == 200
+        types = [value for name, value in sent[0]["headers"] if name == b"content-type"]
+        assert types == [b"text/event-stream; charset=utf-8"]
+        assert b"retry:" in sent[1]["body"]
 
     play(story())
 

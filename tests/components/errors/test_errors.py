@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Body, FastAPI, HTTPException, Query, WebSocket
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +53,18 @@ def answer(
         await response(scope, receive, send)
 
     return exchange(app, scope)
+
+
+def test_allow_has_the_methods_of_all_routes_of_a_path() -> None:
+    app = FastAPI()
+    router = APIRouter()
+    for method in ("GET", "PATCH", "DELETE"):
+        router.add_api_route("/items/{number}", lambda: None, methods=[method], name=method)
+    app.include_router(router, prefix="/api")
+    app.add_exception_handler(StarletteHTTPException, errors.http_exception())
+    with TestClient(app) as client:
+        answer = client.put("/api/items/1")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PATCH")
 
 
 def told(handler: Handler, error: Exception) -> Any:

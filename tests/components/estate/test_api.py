@@ -99,10 +99,10 @@ def test_a_deleted_listing_is_gone_and_its_id_is_not_given_again(client: TestCli
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 def test_an_id_that_names_nothing_is_404(client: TestClient, method: str) -> None:
     body: dict[str, Any] | None = {} if method == "PATCH" else None
-    for number in (1, 2**63 - 1):
+    for number in (1, 2**53 - 1):
         answer = client.request(method, f"{LISTINGS}/{number}", json=body)
         assert (answer.status_code, answer.json()) == (404, {"detail": "no such listing"})
-    for nonsense in ("0", "-1", "x", str(2**63)):
+    for nonsense in ("0", "-1", "x", str(2**53)):
         answer = client.request(method, f"{LISTINGS}/{nonsense}", json=body)
         assert answer.status_code == 422
 

@@ -15,6 +15,8 @@ from components.http.paths import (
     exempts,
     exempts_path,
     guards,
+    means_route,
+    reach,
     readings,
 )
 
@@ -106,3 +108,44 @@ def test_refuses_what_is_no_list_of_patterns(patterns: Any, error: type[Exceptio
     for make in (guards, exempts, exempts_path):
         with pytest.raises(error):
             make("paths", patterns)
+
+
+SEGMENTS = st.sampled_from(["a", "b", "{x}", "a{x}", "{x:int}", "{x:path}"])
+PATTERNS = st.lists(st.sampled_from(["a", "b", "ab", "7", "*"]), min_size=1, max_size=4)
+WORDS = st.lists(st.sampled_from(["a", "b", "ab", "7", "q"]), min_size=1, max_size=2)
+
+
+@given(st.lists(SEGMENTS, min_size=1, max_size=4), PATTERNS, WORDS)
+def test_how_many_requests_of_a_route_a_pattern_means(
+    segments: list[str], pattern: list[str], words: list[str]
+) -> None:
+    template, guarded = "/" + "/".join(segments), "/" + "/".join(pattern)
+    path = template.replace("{x:path}", "/".join(words)).replace("{x:int}", "7")
+    path = path.replace("{x}", words[0])
+    test, reached = guards("paths", [guarded]), reach("paths", [guarded], "GET", template)
+    if test("GET", path):
+        assert reached != "none"
+    if reached == "all":
+        assert test("GET", path)
+    exempt = exempts_path("exempt", [guarded])
+    if means_route(exempt, template):
+        assert exempt(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "template", "reached"),
+    [
+        ("/items/5", "/items/{id}", "some"),
+        ("/items/5", "/items/{id}/photo", "none"),
+        ("/items/*", "/items", "all"),
+        ("/items/*/photo", "/items/{id}/photo", "all"),
+        ("/items/*/photo", "/items/{path:path}", "some"),
+        ("/files/a/b/c", "/files/{path:path}", "some"),
+        ("/files/*", "/files/{path:path}", "all"),
+        ("/report.csv", "/{name}.csv", "some"),
+        ("POST /items", "/items", "none"),
+        ("/*", "/", "all"),
+    ],
+)
+def test_reach(pattern: str, template: str, reached: str) -> None:
+    assert reach("paths", [pattern], "GET", template) == reached

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ _MOST = 2_000
 _QUIET = ("asyncio", "assembler")
 _HOUSE = os.path.dirname(assembler.__file__) + os.sep  # noqa: PTH120  # a string
 _SCHEDULERS = {"start": "starts", "shutdown": "stops"}  # methods of APScheduler's
+_LAYER = re.compile(r"(\.__call__)\.<locals>.*")
 _LISTENERS: list[Callable[[str], None]] = []
 
 
@@ -97,9 +99,10 @@ def _calls(
         name = _own_name(code)
         if name is None or _is_resumed(frame):
             return
-        line = f"calls `{_module(frame)}.{name}`"
-        if line[7:-1] not in composing:
-            note(line)
+        path = f"{_module(frame)}.{name}"
+        # What a layer defines in its `__call__` belongs to that.
+        if path not in composing and _LAYER.sub(r"\1", path) not in composing:
+            note(f"calls `{path}`")
 
     return profile
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import assembler
 from assembler.adopt.equality.comparison import Compared, Difference, compare
+from assembler.adopt.equality.effects import effects_of
 from assembler.adopt.equality.inspection import composing, inspect_application
 from assembler.adopt.equality.probes import ProbeList
 from assembler.adopt.equality.rules import rule_of
@@ -37,12 +38,13 @@ def seen(
 ) -> dict[str, Any]:
     """Make an application, and look at it, send it requests and start it as `equal` does."""
     with in_folder(folder):
-        app = make()
+        with effects_of() as built:
+            app = make()
         inspected = inspect_application(app)
         probes = like["probes"] if like else ProbeList(replay_writes).of(inspected.facts)
         names = like["composing"] if like else composing(inspected.facts)
         loops = loops_of(app)
-        facts = {"facts": inspected.facts, "built": [], "loops": loops, "probes": probes}
+        facts = {"facts": inspected.facts, "built": built, "loops": loops, "probes": probes}
         found = observe(app, inspected, probes, names if lifespan else None)
         return {**facts, "composing": names, **found}
 

@@ -24,9 +24,10 @@ import logging
 import sys
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import Context, ContextVar, Token, copy_context
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,7 +44,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assembler.application.openapi import Stack, extended
+from assembler.application.openapi import Stack, extended, same_layers, tell_mounted
 from assembler.plan.closing_layers import ATTRIBUTE, class_closes_send
 
 logger = logging.getLogger("assembler.error")
@@ -85,7 +86,9 @@ class Application(FastAPI):
 
     _plain: dict[str, Any] | None = None  # FastAPI's document, made before there was a stack
     _document: dict[str, Any] | None = None
-    _document_seal_made: "list[Any] | None" = None
+    _document_stacks: Sequence[Stack] = ()
+    outside: Callable[[], Sequence[Stack]] | None = None
+    """Gives the stacks around the mount of this application, where it is mounted in another one."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document: FastAPI's, with what the parts of the stack add to it.
@@ -93,18 +96,24 @@ class Application(FastAPI):
         It is made once, and anew when routes or the stack have changed. What somebody else has put
         at `openapi_schema` is the document as it stands.
         """
-        made = self._seal.made if self._seal is not None else None
-        if self.openapi_schema is self._document and made is not self._document_seal_made:
+        is_plain = self._seal is None or not self.extends_openapi
+        stacks = [] if is_plain else [self.own_stack(), *self.stacks_outside()]
+        if self.openapi_schema is self._document and not same_layers(stacks, self._document_stacks):
             self.openapi_schema = None
         before = self.openapi_schema
         document = self._document_of_routes()
         if document is before and document is not self._plain:
             return document
-        if made is None or not self.extends_openapi:
+        if is_plain:
             self._plain = document
             return document
-        self._document, self._document_seal_made = document, made
-        return extended(document, self._stacks_of_routes())
+        self._document, self._document_stacks = document, stacks
+        routes = (
+            (each, self.stacks_around(route))
+            for route in self.routes
+            for each in getattr(route, ENTRIES, (route,))
+        )
+        return extended(document, routes)
 
     def _document_of_routes(self) -> dict[str, Any]:
         """FastAPI's document, with the routes that stand in a scope of their own."""
@@ -124,14 +133,20 @@ class Application(FastAPI):
                 setattr(self, name, vars(view)[name])
         return document
 
-    def _stacks_of_routes(self) -> Iterator[tuple[BaseRoute, list[Stack]]]:
-        """Each route with the stacks around it, the innermost first."""
-        own = self.own_stack()
-        for route in self.routes:
-            inner = getattr(getattr(route, "stack", None), "parts", None)
-            stacks = [own] if inner is None else [inner, own]
-            for each in getattr(route, ENTRIES, (route,)):
-                yield each, stacks
+    def stacks_around(self, route: BaseRoute, path: str = "") -> list[Stack]:
+        """The stacks around a route, or around what is mounted at `path`, the innermost first."""
+        scoped = getattr(getattr(route, "stack", None), "parts", None)
+        inner = [self.own_stack()] if scoped is None else [scoped, self.own_stack()]
+        found = [*inner, *self.stacks_outside()]
+        return [replace(each, prefix=each.prefix + path) for each in found] if path else found
+
+    def stacks_outside(self) -> Sequence[Stack]:
+        """The stacks around the mount of this application, the innermost first."""
+        return () if self.outside is None else self.outside()
+
+    def stacks_for_documents(self, route: BaseRoute, path: str) -> list[Stack]:
+        """The stacks of which the document of what is mounted at `path` tells."""
+        return self.stacks_around(route, path) if self.extends_openapi else []
 
     def own_stack(self) -> Stack:
         """The layers of the application as they were made, and its handlers."""
@@ -169,9 +184,23 @@ def seal(
     made = app._seal = _Seal(failed, scrub, raise_unhandled=raise_unhandled)  # noqa: SLF001  # of this module
     app.middleware_stack = app.build_middleware_stack()
     made.failed = _raised
+    for route in app.routes:
+        for each in getattr(route, ENTRIES, (route,)):
+            _tell_mounted(app, route, each)
     for name in _SERVERS:
         if not any(isinstance(each, _NotTwice) for each in logging.getLogger(name).filters):
             logging.getLogger(name).addFilter(_NotTwice())
+
+
+def _tell_mounted(app: Application, route: BaseRoute, mount: Any) -> None:
+    """Have the document of what is mounted show what stands around it."""
+    inner = getattr(mount, "app", None)
+    if isinstance(inner, FastAPI):
+        outside = partial(app.stacks_for_documents, route, mount.path)
+        if isinstance(inner, Application):
+            inner.outside = outside
+        else:
+            tell_mounted(inner, outside)
 
 
 def _raised(layer: Middleware, error: BaseException) -> None:

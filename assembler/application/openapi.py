@@ -15,12 +15,13 @@ is, piece by piece: a layer gives it a header or a body only where the route nam
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getattr_static
+from types import MethodType
 from typing import Any
 
-from fastapi import exception_handlers, routing
+from fastapi import FastAPI, exception_handlers, routing
 from fastapi.exceptions import (
     HTTPException,
     RequestValidationError,
@@ -109,6 +110,59 @@ def _operations(routes: Sequence[BaseRoute]) -> Iterator[Any]:
         shown: Any = each
         if isinstance(original, routing.APIRoute) and shown.include_in_schema:
             yield shown
+
+
+class MountedDocument:
+    """The method `openapi` of a FastAPI application that is mounted in another one.
+
+    Its document is its own, with what stands around the mount; it is made once, as FastAPI's is,
+    and anew for another stack.
+    """
+
+    def __init__(self, app: FastAPI, outside: Callable[[], Sequence[Stack]]) -> None:
+        known = vars(app).get("openapi")
+        if isinstance(known, MountedDocument):  # of another build, in which it is mounted too
+            self.plain: Callable[[], dict[str, Any]] = known.plain
+            known.forget()
+        else:
+            self.plain = app.openapi
+        self.app = app
+        self.outside = outside
+        self.made: dict[str, Any] | None = None
+        self.made_for: Sequence[Stack] = ()
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the document."""
+        outside = self.outside()
+        if not same_layers(outside, self.made_for):
+            self.forget()
+        document = self.plain()
+        if outside and document is not self.made:
+            self.made, self.made_for = document, outside
+            stacks = [Stack((), self.app.exception_handlers), *outside]
+            extended(document, ((route, stacks) for route in self.app.routes))
+        return document
+
+    def forget(self) -> None:
+        """Have it made anew."""
+        if self.made is not None and self.app.openapi_schema is self.made:
+            self.app.openapi_schema = None
+
+
+def tell_mounted(app: FastAPI, outside: Callable[[], Sequence[Stack]]) -> None:
+    """Have the document of a mounted application show what stands around its mount.
+
+    Where somebody has given it another `openapi`, that stays.
+    """
+    if isinstance(vars(app).get("openapi", app.openapi), MethodType | MountedDocument):
+        app.openapi = MountedDocument(app, outside)  # type: ignore[method-assign]  # as FastAPI is extended
+
+
+def same_layers(first: Sequence[Stack], second: Sequence[Stack]) -> bool:
+    """Whether both are stacks of the same layers, as they were made."""
+    return len(first) == len(second) and all(
+        one.layers is other.layers for one, other in zip(first, second, strict=True)
+    )
 
 
 class _Operation:

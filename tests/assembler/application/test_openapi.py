@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.testclient import TestClient
 
 from tests.assembler.sample_app.world import built
 
@@ -208,3 +209,43 @@ def test_who_raises_when_asked_is_named(tmp_path: Path) -> None:
     assert caught.value.__notes__ == [
         "`tests.assembler.sample_app.documented.Wrong` was asked what it adds to GET /items/{number:int}"
     ]
+
+
+MOUNTED = """
+app: {openapi: {extend: %s}}
+middleware:
+  - {id: outer, use: $parts.documented.Guard, with: {name: outer, below: /shop/items}}
+routes:
+  - mount: /shop
+    use: $parts.documented.inner
+    middleware: [{use: $parts.documented.Guard, with: {name: scoped, status: 418}}]
+"""
+
+
+def test_a_mounted_application_tells_what_stands_around_it(tmp_path: Path) -> None:
+    with TestClient(built(tmp_path, MOUNTED % "true")) as client:
+        document = client.get("/shop/openapi.json").json()
+    made = operation(document, "post", "/items")
+    assert schema_of(document, made["responses"]["418"]) == "Said by scoped"
+    assert operation(document, "post", "/items")["x-guards"] == ["scoped", "outer"]
+    assert operation(document, "get", "/counted")["x-guards"] == ["scoped"]
+    OpenAPIV31SpecValidator(document).validate()
+    again = built(tmp_path, MOUNTED % "true")  # the same application in another one
+    with TestClient(again) as client:
+        assert client.get("/shop/openapi.json").json() == document
+        assert again.openapi()["paths"] == {}
+    with TestClient(built(tmp_path, MOUNTED % "false")) as client:
+        plain = client.get("/shop/openapi.json").json()
+    assert "x-guards" not in operation(plain, "post", "/items")
+
+
+def test_an_assembled_application_in_another_tells_of_both(tmp_path: Path) -> None:
+    text = """
+    middleware: [{use: $parts.documented.Guard, with: {name: inside, below: /items}}]
+    routes: [{use: $parts.documented.router}]
+    """
+    app: Any = built(tmp_path, text)
+    outer: Any = built(tmp_path, MOUNTED % "true")
+    app.outside = lambda: outer.stacks_for_documents(outer.routes[-1], "/shop")
+    found = operation(app.openapi(), "post", "/items")
+    assert found["x-guards"] == ["inside", "scoped", "outer"]

@@ -7,6 +7,7 @@ A command is imported when it is called; the version, the help and what a shell 
 from the table of commands alone.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,12 +22,17 @@ from assembler.cli.output import INVALID, USAGE, complain, wants_color, warn
 if TYPE_CHECKING:
     import typer
 
+_STAY = {"serve", "worker"}
 COMPLETE = "ASSEMBLER_COMPLETE"  # how a shell asks: the words as arguments, the last one unfinished
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; every error becomes one message and a status."""
     _prepare_streams()
+    if arguments is None and not _STAY.intersection(sys.argv[1:2]):
+        # It ends soon, and reading source makes a million objects that live as long as it does:
+        # looking through them for garbage again and again takes a third of a first check.
+        gc.set_threshold(200_000, 50, 50)
     words = list(sys.argv[1:] if arguments is None else arguments)
     _answer_from_the_table(words)
     from assembler.diagnostics.errors import AssemblerError, ManifestError

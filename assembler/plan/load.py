@@ -209,7 +209,13 @@ class _Planner:
 
     def shape(self, resolver: Resolver) -> models.Manifest:
         manifest, faults = read_manifest(self.root, resolver)
-        self.refuse([*faults, *unknown_app_keys(self.root), *unknown_keys(self.root)])
+        self.refuse(
+            [
+                *faults,
+                *unknown_app_keys(self.root),
+                *unknown_keys(self.root, is_static=self.environment is None),
+            ]
+        )
         assert manifest is not None  # noqa: S101  # without faults there is one
         return manifest
 
@@ -268,7 +274,9 @@ class _Planner:
         is_static = self.environment is None
         frontends, found = check_frontends(manifest, self.document, is_static=is_static)
         faults += found
-        server, found = check_server(manifest, self.root, resolver, self.targets)
+        server, found = check_server(
+            manifest, self.root, resolver, self.targets, is_static=is_static
+        )
         jobs = tuple(
             check_scheduler(manifest, self.root, declared, resolver.data, is_static=is_static)
         )

@@ -8,6 +8,8 @@ import; an unknown log level; a logging configuration, for which there is a sect
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import Any
 
 from assembler.diagnostics.errors import Diagnostic
@@ -18,20 +20,22 @@ from assembler.document.nodes import MappingNode, Node, locate
 from assembler.document.provenance import Unknown
 from assembler.manifest import Manifest
 from assembler.manifest.app import Server
-from assembler.plan.allow_list import ImportFault
+from assembler.plan.allow_list import ImportFault, ImportList
+from assembler.plan.importer import search_path
 from assembler.plan.options import OptionsChecker
-from assembler.plan.signature import Target, signature_of
+from assembler.plan.signature import Signature, Target, signature_of
 from assembler.plan.targets import Targets
 
 _OWN = (
     *("drain", "termination_grace", "max_header_bytes"),
     *("reload_timeout", "runtime_dir"),
 )  # keys that uvicorn does not have
+_JUDGED = ("loop", "http", "ws", "log_level")
 _LIMITED = ("auto", "httptools", "h11")  # protocols that keep `max_header_bytes`
 
 
 def check_server(
-    manifest: Manifest, root: MappingNode, resolver: Resolver, targets: Targets
+    manifest: Manifest, root: MappingNode, resolver: Resolver, targets: Targets, *, is_static: bool
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     """Check the section, and return the arguments with the format's defaults."""
     own = manifest.server
@@ -44,13 +48,10 @@ def check_server(
     node = root.get("server")
     if not isinstance(node, MappingNode):
         return defaults, []
-    import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
-
     data = resolver.data(node, ("server",))
     for key in _OWN:
         data.pop(key, None)
-    signature = signature_of(uvicorn.Config, "server", leading=1)
-    target = Target("server", uvicorn.Config, "class", True, False, signature)
+    target = Target("server", None, "class", True, False, _signature(is_static=is_static))
     checker = OptionsChecker({}, targets.target)
     span = root.members["server"].key
     options, faults = checker.check(target, node, data, span, frozenset())
@@ -81,14 +82,14 @@ def check_single_process(
             )
 
 
-def unknown_keys(root: MappingNode) -> Iterator[Diagnostic]:
+def unknown_keys(root: MappingNode, *, is_static: bool) -> Iterator[Diagnostic]:
     """Find the keys that neither the format nor uvicorn's `Config` has."""
     node = root.get("server")
     members = node.members if isinstance(node, MappingNode) else {}
     others = members.keys() - Server.model_fields.keys()
     if not others:
         return
-    known = dict.fromkeys([*Server.model_fields, *_config_names()])
+    known = dict.fromkeys([*Server.model_fields, *_signature(is_static=is_static).parameters])
     unknown = others - known.keys()
     wrong = [(name, member) for name, member in members.items() if name in unknown]
     for told, (name, member) in enumerate(wrong):
@@ -98,14 +99,34 @@ def unknown_keys(root: MappingNode) -> Iterator[Diagnostic]:
 
 
 @cache
-def _config_names() -> tuple[str, ...]:
-    import uvicorn  # noqa: PLC0415  # as above
+def _signature(*, is_static: bool) -> Signature:
+    """Return what `Config` takes; by its source, uvicorn takes a fifth of a static check to import."""
+    if is_static and not _is_shadowed("uvicorn"):
+        from assembler.plan.static import SourceReader  # noqa: PLC0415  # a start reads no source
 
-    return tuple(signature_of(uvicorn.Config, "server", leading=1).parameters)
+        reader = SourceReader(ImportList(("uvicorn",), None))
+        return reader.target("uvicorn.config.Config", leading=1).signature
+    import uvicorn  # noqa: PLC0415  # only a manifest with a server section needs it
+
+    return signature_of(uvicorn.Config, "server", leading=1)
+
+
+def _is_shadowed(package: str) -> bool:
+    """Tell whether the project has one of that name, which is not what serves it."""
+    theirs = PathFinder.find_spec(package, search_path())
+    ours = find_spec(package)
+    return theirs is None or ours is None or theirs.origin != ours.origin
 
 
 def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterator[Diagnostic]:
     """Judge the texts that `Config` takes whatever they say."""
+    if data.get("log_config") is not None:
+        message = "`log_config` of `server` must be null"
+        remedy = "write it as the `logging` section"
+        span = node.members["log_config"].key
+        yield Diagnostic("bad-value", message, span, help=remedy)
+    if data.keys().isdisjoint(_JUDGED):
+        return
     from uvicorn import config  # noqa: PLC0415  # as above
 
     names: dict[str, Any] = {
@@ -125,11 +146,6 @@ def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterat
     is_known = not isinstance(level, str) or isinstance(level, Unknown) or level.lower() in levels
     if not is_known:
         yield _unknown("log_level", str(level), levels, node.members["log_level"].value)
-    if data.get("log_config") is not None:
-        message = "`log_config` of `server` must be null"
-        remedy = "write it as the `logging` section"
-        span = node.members["log_config"].key
-        yield Diagnostic("bad-value", message, span, help=remedy)
 
 
 def _named(

@@ -201,8 +201,10 @@ def test_the_continuous_run_is_the_command_of_the_readme() -> None:
     script = (ROOT / ".ci/run").read_text("utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     (command,) = [block.strip() for block in blocks if "-m pytest" in block]
-    assert script.rstrip().endswith(f"\n\n{command}")
-    assert os.access(ROOT / ".ci/run", os.X_OK)
+    _, _, rest = script.partition(f"\n({command})\n")
+    others = rest.split()  # what runs in environments of its own
+    assert others
+    assert all(os.access(ROOT / name, os.X_OK) for name in [".ci/run", *others])
 
 
 def test_what_the_readme_asks_for_exists() -> None:

@@ -8,8 +8,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +15,14 @@ import httpx2
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tests.integration.documented import served
 from tests.mcp_flow import log_in
-from tests.servers import free_port, start_uvicorn
 
 ADMINISTRATOR = "8d9a3f52-admin"
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 DOCUMENT = "/api/v1/openapi.json"
 
 pytestmark = pytest.mark.timeout(900)  # seconds for what takes thirty, where much else runs
-
-
-@contextmanager
-def served(folder: Path, limit: str) -> Iterator[str]:
-    """The dev service with a limit of its own; gives its URL."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    environment = {
-        "LIMIT": limit,
-        "PUBLIC_BASE_URL": url,
-        "ESTATE_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'estate.db'}",
-    }
-    target = "tests.integration.documented_server:app"
-    with start_uvicorn(target, environment=environment, port=port):
-        yield url
 
 
 def strict(document: dict[str, Any], folder: Path) -> Path:

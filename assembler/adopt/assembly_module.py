@@ -6,7 +6,7 @@ as `old`, the application itself, from which layers, handlers and routes without
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,6 +29,7 @@ class AssemblyModule:
     factory: str | None
     blocks: list[str] = field(default_factory=list)
     needs_old: bool = False
+    required: dict[str, str] = field(default_factory=dict)  # `module:name` by the name in code
     _taken: set[str] = field(default_factory=lambda: {"old", "app"})
 
     def fresh(self, wanted: str) -> str:
@@ -41,6 +42,11 @@ class AssemblyModule:
             name = f"{base}_{number}"
         self._taken.add(name)
         return name
+
+    def claim(self, name: str, imports: Mapping[str, str]) -> None:
+        """Keep a name, and those of what its code imports, for code that has them in it."""
+        self._taken |= {name, *imports}
+        self.required |= imports
 
     def path(self, name: str) -> str:
         """Return the import path of what the module has by a name."""
@@ -58,7 +64,7 @@ class AssemblyModule:
 
     def text(self) -> str:
         """Return the source of the module, in one form."""
-        imports: dict[tuple[str, str], str] = {}
+        imports = {tuple_of(path): name for name, path in self.required.items()}
         body = [
             "\n".join(_broken(line) for line in self._named(block, imports).split("\n"))
             for block in self.blocks
@@ -89,6 +95,8 @@ class AssemblyModule:
         module, _, path = place.partition(":")
         first, dot, rest = path.partition(".")
         key = module, first
+        if not module:
+            key = "", path
         if key not in imports:
             used = {*imports.values(), *self._taken}
             alias = first if first not in used else f"{module.rpartition('.')[2]}_{first}"
@@ -99,7 +107,7 @@ class AssemblyModule:
 
 
 def _is_of(key: tuple[str, str], own: str) -> bool:
-    return key[0].partition(".")[0] == own
+    return (key[0] or key[1]).partition(".")[0] == own
 
 
 def _joined(parts: list[str]) -> str:
@@ -134,9 +142,21 @@ def split(path: str) -> tuple[str, str]:
     return module, name
 
 
+def tuple_of(path: str) -> tuple[str, str]:
+    """Return the module and the name of `module:name`; a module itself has no module."""
+    module, _, name = path.partition(":")
+    if module or "." not in name:
+        return module, name
+    head, _, last = name.rpartition(".")
+    return head, last
+
+
 def _lines(imports: dict[tuple[str, str], str]) -> Iterable[str]:
     by_module: dict[str, list[str]] = {}
     for (module, name), alias in imports.items():
+        if not module:
+            yield f"import {name}" if name == alias else f"import {name} as {alias}"
+            continue
         head, dot, rest = name.partition(".")
         said = head if head == alias else f"{head} as {alias}"
         by_module.setdefault(module, []).append(said if not dot else f"{head}{dot}{rest}")

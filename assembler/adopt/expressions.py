@@ -12,7 +12,7 @@ import functools
 import inspect
 import os
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -133,13 +133,19 @@ def _is_same(found: Any, value: Any) -> bool:
 # --- code
 
 
-def call_text(names: ImportPaths, method: str, given: Mapping[str, Any]) -> str | None:
+Lift = Callable[[Any], str]
+"""Gives the name of an object that has no path, or raises."""
+
+
+def call_text(
+    names: ImportPaths, method: str, given: Mapping[str, Any], lift: Lift | None = None
+) -> str | None:
     """Write a call of a router's method, objects as marked paths; None where that cannot be."""
     positional = ("path", "endpoint", "route", "router")
     try:
-        first = [_text(names, given[name]) for name in positional if name in given]
+        first = [_text(names, given[name], lift=lift) for name in positional if name in given]
         rest = [
-            f"{name}={_text(names, value, name)}"
+            f"{name}={_text(names, value, name, lift)}"
             for name, value in given.items()
             if name not in positional and value is not None
         ]
@@ -153,7 +159,7 @@ def plain_text(names: ImportPaths, value: Any) -> str:
     return _text(names, value)
 
 
-def _text(names: ImportPaths, value: Any, name: str = "") -> str:
+def _text(names: ImportPaths, value: Any, name: str = "", lift: Lift | None = None) -> str:
     if isinstance(value, enum.Enum):
         kind = names.path(type(value))
         if kind is None:
@@ -164,13 +170,14 @@ def _text(names: ImportPaths, value: Any, name: str = "") -> str:
     if isinstance(value, str):
         return _string(value, name)
     if type(value) in {list, tuple, set, frozenset}:
-        return _collection(names, value, name)
+        return _collection(names, value, name, lift)
     if type(value) is dict:
         items = (
-            f"{_text(names, key)}: {_text(names, each, str(key))}" for key, each in value.items()
+            f"{_text(names, key)}: {_text(names, each, str(key), lift)}"
+            for key, each in value.items()
         )
         return f"{{{', '.join(items)}}}"
-    return _code_text(names, value)
+    return _code_text(names, value, lift)
 
 
 def _string(value: str, name: str) -> str:
@@ -191,8 +198,8 @@ def is_of_this_machine(text: str) -> bool:
     return text.startswith(os.getcwd() + os.sep) or text == os.getcwd()  # noqa: PTH109  # a string
 
 
-def _collection(names: ImportPaths, value: Any, name: str) -> str:
-    items = [_text(names, each, name) for each in value]
+def _collection(names: ImportPaths, value: Any, name: str, lift: Lift | None) -> str:
+    items = [_text(names, each, name, lift) for each in value]
     if isinstance(value, list):
         return f"[{', '.join(items)}]"
     if isinstance(value, tuple):
@@ -201,11 +208,11 @@ def _collection(names: ImportPaths, value: Any, name: str) -> str:
     return f"frozenset({inside})" if isinstance(value, frozenset) else inside
 
 
-def _code_text(names: ImportPaths, value: Any) -> str:
+def _code_text(names: ImportPaths, value: Any, lift: Lift | None) -> str:
     from fastapi import params  # noqa: PLC0415  # the process alone needs it
 
     if isinstance(value, params.Depends):
-        return _dependency(names, value)
+        return _dependency(names, value, lift)
     if get_origin(value) is not None or isinstance(value, types.UnionType):
         return _type_text(names, value)
     if inspect.isclass(value) and value.__module__ == "builtins":
@@ -213,12 +220,14 @@ def _code_text(names: ImportPaths, value: Any) -> str:
     if value is Any:
         return marked("typing.Any")
     path = names.path(value)
+    if path is None and lift is not None:
+        return lift(value)
     if path is None or isinstance(value, functools.partial | PurePath):
         raise UnwrittenError
     return marked(path)
 
 
-def _dependency(names: ImportPaths, value: Any) -> str:
+def _dependency(names: ImportPaths, value: Any, lift: Lift | None) -> str:
     kind = marked(f"fastapi.{type(value).__name__}")
     more = []
     if not value.use_cache:
@@ -227,7 +236,7 @@ def _dependency(names: ImportPaths, value: Any) -> str:
         more.append(f"scope={quoted(value.scope)}")
     if getattr(value, "scopes", None):
         more.append(f"scopes=[{', '.join(map(quoted, value.scopes))}]")
-    return f"{kind}({', '.join([_text(names, value.dependency), *more])})"
+    return f"{kind}({', '.join([_text(names, value.dependency, lift=lift), *more])})"
 
 
 def _type_text(names: ImportPaths, value: Any) -> str:
@@ -248,6 +257,21 @@ def marked(path: str) -> str:
     if not colon:
         module, _, name = path.rpartition(".")
     return f"{MARK}{module}:{name}{MARK}"
+
+
+def without_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what says no more than FastAPI does by itself."""
+    from fastapi import APIRouter  # noqa: PLC0415  # the process alone needs it
+    from fastapi.datastructures import DefaultPlaceholder  # noqa: PLC0415  # as above
+
+    parameters = inspect.signature(getattr(APIRouter, name)).parameters
+    found = {}
+    for key, value in given.items():
+        default = parameters[key].default if key in parameters else None
+        is_default = isinstance(value, DefaultPlaceholder) or value is default or value is None
+        if not is_default and not (isinstance(value, str | bool | int) and value == default):
+            found[key] = value
+    return found
 
 
 # --- source

@@ -17,6 +17,7 @@ from typing import Any
 
 from assembler.adopt import environment, expressions, triggers
 from assembler.adopt.guarded_process import Guard
+from assembler.adopt.lifting import Lifter, UnliftedError, is_local
 from assembler.adopt.naming import (
     NAME,
     ImportPaths,
@@ -94,6 +95,7 @@ class _Inventory:
         self.recording = recording
         self.names = ImportPaths(root)
         self.names.app = app
+        self.lifter = Lifter(self.names, recording)
         self.items: list[dict[str, Any]] = []
         self.of_calls: dict[int, dict[str, Any]] = {}  # the item of each call
 
@@ -255,7 +257,7 @@ class _Inventory:
         )
 
     def take_dependencies(self, place: UserPlace) -> None:
-        found = self.dependencies(self.app.router.dependencies)
+        found = self.dependencies(self.app.router.dependencies, place)
         if not self.app.router.dependencies:
             return
         item = self.item("dependencies", place, "dependencies of every route", "app")
@@ -265,7 +267,7 @@ class _Inventory:
             item["bridge"] = {"is": "dependencies"}
             item["note"] = _why(found)
 
-    def dependencies(self, given: Iterable[Any]) -> Value:
+    def dependencies(self, given: Iterable[Any], place: UserPlace | None = None) -> Value:
         """Write dependencies as a manifest does: the path of what `Depends` has."""
         from fastapi import params  # noqa: PLC0415  # the process alone needs it
 
@@ -276,9 +278,19 @@ class _Inventory:
             code = self.names.code(each.dependency)
             if is_plain and code["is"] == "path":
                 found.append({**code, "form": "function"})
+            elif is_plain and is_local(each.dependency) and place is not None:
+                found.append(self.lifted_dependency(each.dependency, place))
             else:
                 found.append(unnamed(described(each.dependency) if is_plain else "a `Security`"))
         return listed(found)
+
+    def lifted_dependency(self, dependency: Any, place: UserPlace) -> Value:
+        try:
+            code = self.lifter.function(dependency, place)
+        except UnliftedError as error:
+            return unnamed(f"`{_short(dependency)}`, which stays where it is: {error}")
+        options = _options_of(code)
+        return mapping({"use": code, **options}) if options else code
 
     # --- state and attributes
 
@@ -328,7 +340,11 @@ class _Inventory:
             if call is not None and call.kind == "layer":
                 self.of_calls[id(call)] = item
             said = self.with_of(
-                layer.cls, layer.args, layer.kwargs, leading=1, of=f"old.user_middleware[{index}]"
+                layer.cls,
+                layer.args,
+                layer.kwargs,
+                leading=1,
+                of=(f"old.user_middleware[{index}]", place, item),
             )
             code = self.names.code(layer.cls)
             item["bridge"] = {"is": "layer", "index": index}
@@ -344,28 +360,46 @@ class _Inventory:
         kwargs: Mapping[str, Any],
         *,
         leading: int,
-        of: str = "",
+        of: tuple[str, UserPlace, dict[str, Any]] | None = None,
     ) -> dict[str, Value] | str:
-        """Write arguments under `with`, or say why that cannot be; `of` is code for who has them."""
+        """Write arguments under `with`, or say why that cannot be; `of` says who has them."""
         given = expressions.by_name(target, tuple(args), kwargs, leading=leading)
         if given is None:
             return "its arguments have no names"
+        of = of if not args else None
         said = {}
         for name, value in given.items():
             written = self.names.value(value)
             if written["is"] == "app":
                 return f"`{name}` is the application"
-            if written["is"] == "unnamed" and of:
-                where = (
-                    f"kwargs[{name!r}]" if name in kwargs else f"args[{list(given).index(name)}]"
-                )
-                written = self.part(value, name, f"{of}.{where}")
+            if written["is"] == "unnamed" and of is not None:
+                written = self.named_part(value, name, of, f"kwargs[{name!r}]".replace("'", '"'))
             if not is_said(written):
                 return f"`{name}` is {_why(written)}"
             if not expressions.is_read_back(target, name, value, written, leading=leading):
                 return f"`{name}` takes no import path"
             said[name] = written
         return said
+
+    def named_part(
+        self, value: Any, name: str, of: tuple[str, UserPlace, dict[str, Any]], where: str
+    ) -> Value:
+        """Lift a local function that is an argument, or take it from who has it."""
+        code, place, item = of
+        lifted = self.lifted(value, place, item)
+        if lifted is not None and not lifted["with"]:
+            return lifted
+        return self.part(value, name, f"{code}.{where}")
+
+    def lifted(self, value: Any, place: UserPlace, item: dict[str, Any]) -> Value | None:
+        """Lift a local function, or say in the item why that cannot be."""
+        if not is_local(value):
+            return None
+        try:
+            return self.lifter.function(value, place)
+        except UnliftedError as error:
+            item["note"] = f"`{_short(value)}` stays where it is: {error}"
+            return None
 
     def part(self, value: Any, name: str, code: str) -> Value:
         """Write what the application as it was has, by the code that takes it from there."""
@@ -395,8 +429,10 @@ class _Inventory:
             if code["is"] != "path" or code["form"] == "class":
                 item["note"] = f"it is {_why(code)}"
                 text = expressions.plain_text(self.names, key)
-                code = self.part(handler, _short(handler), f"old.exception_handlers[{text}]")
-            item["entry"] = {"catch": caught, "use": code}
+                part = self.part(handler, _short(handler), f"old.exception_handlers[{text}]")
+                code = self.lifted(handler, place, item) or part
+                item["note"] = "" if code is not part else item["note"]
+            item["entry"] = {"catch": caught, "use": code, **_options_of(code)}
 
     def key(self, call: Call) -> Any:
         """Return what a handler was registered for."""
@@ -440,8 +476,19 @@ class _Inventory:
             why = "a generator, and no context manager" if is_generator else _why(code)
             item["note"] = f"it is {why}"
             code = self.part(given, "lifespan", "old.router.lifespan_context")
-        item["entry"] = {"use": code}
+            if is_local(given) and not is_generator:
+                lifted = self.lifted_lifespan(given, place, item)
+                item["note"] = "" if lifted is not None else item["note"]
+                code = lifted or code
+        item["entry"] = {"use": code, **_options_of(code)}
         item["source"] = _source_of(given)
+
+    def lifted_lifespan(self, given: Any, place: UserPlace, item: dict[str, Any]) -> Value | None:
+        try:
+            return self.lifter.function(given, place, takes="app")
+        except UnliftedError as error:
+            item["note"] = f"`{_short(given)}` stays where it is: {error}"
+            return None
 
     def take_event(
         self, kind: str, handler: Any, place: UserPlace, *, is_dead: bool
@@ -462,7 +509,9 @@ class _Inventory:
             item["note"] = f"it is {_why(code)}"
             if index is None:
                 return item
-            code = self.part(handler, _short(handler), f"old.router.on_{kind}[{index}]")
+            part = self.part(handler, _short(handler), f"old.router.on_{kind}[{index}]")
+            lifted = self.lifted(handler, place, item)
+            code = part if lifted is None or lifted["with"] else lifted
         item["entry"] = {"use": code}
         return item
 
@@ -514,14 +563,14 @@ class _Inventory:
         return item
 
     def take_router(self, call: Call) -> dict[str, Any]:
-        given = _without_defaults("include_router", call.arguments)
+        given = expressions.without_defaults("include_router", call.arguments)
         router = given["router"]
         code = self.names.code(router)
         what = f"{code.get('path', described(router))} {given.get('prefix', '')}".rstrip()
         item = self.item("router", call.place, what, "routes")
-        entry = {"use": code, **self.said_of_routes(given)}
+        entry = {"use": code, **self.said_of_routes(given, call.place)}
         if code["is"] != "path":
-            entry |= self.made_by_a_call(call, "router", 0) or {}
+            entry |= self.made_by_a_call(call, "router", 0) or self.lifted_router(call, item)
             item["what"] = f"{entry['use'].get('path', what)} {given.get('prefix', '')}".rstrip()
         others = sorted(given.keys() - _OF_ROUTER)
         if others:
@@ -534,18 +583,20 @@ class _Inventory:
         return item
 
     def take_endpoint(self, call: Call) -> dict[str, Any]:
-        given = _without_defaults("add_api_route", call.arguments)
+        given = expressions.without_defaults("add_api_route", call.arguments)
         endpoint = given["endpoint"]
         methods = [str(each) for each in given.get("methods") or ["GET"]]
         what = f"{','.join(methods)} {given['path']}"
         item = self.item("endpoint", call.place, what, "routes")
         code = self.names.code(endpoint)
-        entry = {"path": literal(given["path"]), "use": code}
+        if code["is"] != "path":
+            code = self.lifted(endpoint, call.place, item) or code
+        entry = {"path": literal(given["path"]), "use": code, **_options_of(code)}
         if methods != ["GET"]:
             entry["methods"] = listed(map(literal, methods))
         if given.get("name") not in {None, getattr(endpoint, "__name__", None)}:
             entry["name"] = literal(given["name"])
-        entry |= self.said_of_routes(given)
+        entry |= self.said_of_routes(given, call.place)
         others = given.keys() - _OF_ENDPOINT
         item["code"] = expressions.call_text(self.names, "add_api_route", given)
         if not others and all(is_said(each) for each in entry.values()) and _has_words(methods):
@@ -556,15 +607,29 @@ class _Inventory:
         item["code"] = expressions.call_text(self.names, "add_api_route", given)
         return item
 
+    def lift_route(self, call: Call, item: dict[str, Any]) -> None:
+        """Write one route with a local function as a router of its own."""
+        name = f"{_short(call.arguments['endpoint'])}_routes"
+        try:
+            code = self.lifter.routes(call, {}, [call], call.place, name)
+        except UnliftedError as error:
+            item["note"] = str(error)
+            return
+        item["entry"] = {"use": code, **_options_of(code)}
+
     def take_websocket(self, call: Call) -> dict[str, Any]:
-        given = _without_defaults("add_api_websocket_route", call.arguments)
+        given = expressions.without_defaults("add_api_websocket_route", call.arguments)
         item = self.item("websocket", call.place, f"WEBSOCKET {given['path']}", "routes")
         endpoint = given["endpoint"]
+        code = self.names.code(endpoint)
+        if code["is"] != "path":
+            code = self.lifted(endpoint, call.place, item) or code
         entry = {
             "path": literal(given["path"]),
-            "use": self.names.code(endpoint),
+            "use": code,
+            **_options_of(code),
             "methods": listed([literal("WEBSOCKET")]),
-            **self.said_of_routes(given),
+            **self.said_of_routes(given, call.place),
         }
         if given.get("name") not in {None, getattr(endpoint, "__name__", None)}:
             entry["name"] = literal(given["name"])
@@ -584,14 +649,25 @@ class _Inventory:
         use = self.names.code(made.target)
         return {"use": use, "with": mapping(said)} if said else {"use": use}
 
-    def said_of_routes(self, given: Mapping[str, Any]) -> dict[str, Value]:
+    def lifted_router(self, call: Call, item: dict[str, Any]) -> dict[str, Value]:
+        """Write a router of a function's own as one of the module beside the manifest."""
+        router = call.arguments["router"]
+        names = [name for name, value in call.place.locals.items() if value is router]
+        try:
+            code = self.lifter.router(router, call.place, names[0] if names else "router")
+        except UnliftedError as error:
+            item["reason"] = f"its router stays where it is: {error}"
+            return {}
+        return {"use": code, **_options_of(code)}
+
+    def said_of_routes(self, given: Mapping[str, Any], place: UserPlace) -> dict[str, Value]:
         """Write what routers and endpoints have in common."""
         entry: dict[str, Value] = {}
         for key in ("prefix", "tags", "deprecated", "include_in_schema"):
             if given.get(key) not in (None, "", []):
                 entry[key] = self.names.value(given[key])
         if given.get("dependencies"):
-            entry["dependencies"] = self.dependencies(given["dependencies"])
+            entry["dependencies"] = self.dependencies(given["dependencies"], place)
         if given.get("responses"):
             entry["responses"] = self.responses(given["responses"])
         for key in ("default_response_class", "response_class"):
@@ -683,6 +759,12 @@ def _is_of_every_class(name: str) -> bool:
     )
 
 
+def _options_of(code: Value) -> dict[str, Value]:
+    """Return the key `with` for what is made with options."""
+    options = code.get("with")
+    return {"with": mapping(options)} if options else {}
+
+
 def _why(value: Value) -> str:
     """Return what keeps a value from being said."""
     for each in parts(value):
@@ -728,21 +810,6 @@ def _is_page_call(call: Call) -> bool:
 
 def _has_words(methods: Iterable[str]) -> bool:
     return set(methods) <= {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-
-
-def _without_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what says no more than FastAPI does by itself."""
-    from fastapi import APIRouter  # noqa: PLC0415  # the process alone needs it
-    from fastapi.datastructures import DefaultPlaceholder  # noqa: PLC0415  # as above
-
-    parameters = inspect.signature(getattr(APIRouter, name)).parameters
-    found = {}
-    for key, value in given.items():
-        default = parameters[key].default if key in parameters else None
-        is_default = isinstance(value, DefaultPlaceholder) or value is default or value is None
-        if not is_default and not (isinstance(value, str | bool | int) and value == default):
-            found[key] = value
-    return found
 
 
 def _source_of(function: Any) -> dict[str, Any] | None:

@@ -72,8 +72,10 @@ class ManifestWriter:
 
     def name_made(self) -> None:
         """Give what the module beside the manifest makes a name, and put that into the entries."""
+        for value in self.merged.made.values():
+            self.claim(value)
         for item in self.merged.items:
-            found = set(_made_in(item.entry))
+            found = dict.fromkeys(_made_in(item.entry))
             for key in found:
                 self.path_of(key)
             if any(self.merged.made[key]["uses_old"] for key in found):
@@ -83,11 +85,22 @@ class ManifestWriter:
         for name, path in resources.items():
             resources[name] = self.path_of(path) if path in self.merged.made else path
 
+    def claim(self, value: Mapping[str, Any]) -> None:
+        for each in value.get("needs", ()):
+            self.claim(each)
+        name = value["name"] if value.get("is_exact") else ""
+        self.module.claim(name, value.get("imports", {}))
+
     def path_of(self, key: str) -> str:
         """Return the import path of what the module makes, which has it from now on."""
+        return self.named(key, self.merged.made[key])
+
+    def named(self, key: str, value: Mapping[str, Any]) -> str:
         if key not in self.names:
-            value = self.merged.made[key]
-            name = self.module.fresh(str(value["name"]))
+            for each in value.get("needs", ()):
+                self.named(f"{MADE}{each['key']}{MADE}", each)
+            wanted = str(value["name"])
+            name = wanted if value.get("is_exact") else self.module.fresh(wanted)
             self.names[key] = self.module.path(name)
             code = str(value["code"]).replace(NAME, name)
             self.module.add(code, uses_old=bool(value["uses_old"]))

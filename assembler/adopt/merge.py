@@ -231,7 +231,7 @@ class _RunMerger:
         }
 
     def path(self, value: Value, path: tuple[str, ...]) -> str:
-        is_code = path[0] in {"use", "catch"} or value["form"] != "object"
+        is_code = path[-1] in {"use", "catch"} or value["form"] != "object"
         is_code = is_code or path[0] in {"default_response_class", "webhooks"}
         if value["is"] == "made":
             key = f"{MADE}{value['key']}{MADE}"

@@ -135,6 +135,7 @@ def _record_composition(recording: Composition) -> None:
     watched = _Watched(recording)
     watched.watch(FastAPI, "__init__", "app")
     watched.watch(Starlette, "__init__", "app")
+    watched.watch(APIRouter, "__init__", "new router")
     watched.watch(Starlette, "add_middleware", "layer", lambda app: app.user_middleware)
     watched.watch(Starlette, "add_exception_handler", "handler")
     for kind, name in (

@@ -66,6 +66,19 @@ class Adoption:
         return outcomes(self.items)
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """The rules of `equal` that cover what the manifest means to do otherwise."""
+        kinds = {item.kind for item in self.items if item.outcome != "refused"}
+        rules = ["control-characters"]
+        if kinds & {"layer", "mount"}:
+            rules += ["error-answers", "layer-exceptions"]
+        if "mount" in kinds:
+            rules += ["mount-slash", "mounted-lifespans"]
+        if any(item.section == "jobs" and item.entry for item in self.items):
+            rules.append("manifest-jobs")
+        return tuple(sorted(rules))
+
+    @property
     def is_whole(self) -> bool:
         """Tell whether nothing was refused, and the manifest passes its check."""
         return not self.outcomes["refused"] and not self.faults

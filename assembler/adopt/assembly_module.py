@@ -15,6 +15,7 @@ from assembler.adopt.expressions import BREAK, MARK
 HEADER = (
     "Parts of `{root}` that a manifest cannot say. Written by `assembler adopt`; yours to edit."
 )
+TABLE = "LIFTED"
 _MARKED = re.compile(f"{MARK}([^{MARK}]+){MARK}")
 _WIDTH = 100
 
@@ -29,6 +30,7 @@ class AssemblyModule:
     factory: str | None
     blocks: list[str] = field(default_factory=list)
     needs_old: bool = False
+    origins: dict[str, str] = field(default_factory=dict)  # of lifted functions, by their new names
     required: dict[str, str] = field(default_factory=dict)  # `module:name` by the name in code
     _taken: set[str] = field(default_factory=lambda: {"old", "app"})
 
@@ -84,7 +86,8 @@ class AssemblyModule:
             )
             for of in (False, True)
         ]
-        parts = [*filter(None, [head, *groups]), *old, *body]
+        table = [_table(self.origins)] if self.origins else []
+        parts = [*filter(None, [head, *groups]), *old, *body, *table]
         return _joined(parts) + "\n"
 
     def _named(self, block: str, imports: dict[tuple[str, str], str]) -> str:
@@ -104,6 +107,11 @@ class AssemblyModule:
                 alias += "_"
             imports[key] = alias
         return f"{imports[key]}{dot}{rest}"
+
+
+def _table(origins: Mapping[str, str]) -> str:
+    rows = "".join(f'    "{name}": "{origin}",\n' for name, origin in origins.items())
+    return f'{TABLE} = {{\n{rows}}}\n"""Where these functions stood; `assembler equal` compares them there."""'
 
 
 def _is_of(key: tuple[str, str], own: str) -> bool:

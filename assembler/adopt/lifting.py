@@ -11,8 +11,10 @@ in the same function, a variable that is assigned anew.
 import ast
 import builtins
 import functools
+import importlib.util
 import inspect
 import symtable
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assembler.adopt import expressions
+from assembler.adopt.assembly_module import TABLE
 from assembler.adopt.naming import NAME, ImportPaths, Value, described, form_of, is_said
 from assembler.adopt.recording import Call, Composition, UserPlace
 from assembler.review.credentials import holds_secret, looks_secret
@@ -120,6 +123,7 @@ class Lifter:
                 raise UnliftedError(f"there is another function `{name}`")
             value = _made(function, name, code_of(node), is_exact=True, needs=list(found))
             value["imports"] = dict(group.imports)
+            value["origins"] = {name: origin_name(function)}
             found.append(value)
         return found
 
@@ -386,6 +390,62 @@ def _maker(
     return f"{text}\n\n{rest}" if inner else f"{text}\n{rest}"
 
 
+def origins_in(group: _Group, before: str) -> dict[str, str]:
+    """Return where each function of a group stood, by its new name."""
+    return {f"{before}{name}": origin_name(each) for name, each in group.objects.items()}
+
+
+def origin_name(function: Any) -> str:
+    """Return the full name of a function, and after it those that it has from around it."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    return " ".join([name, *function.__code__.co_freevars])
+
+
+def origin_of(function: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return where a lifted function stood, if what stands there still says the same.
+
+    With it comes what the function has now from its module, and had from around it there. The source
+    of both is compared, without decorators; no code is run.
+    """
+    own = vars(sys.modules.get(function.__module__, builtins))
+    table = own.get(TABLE)
+    said = table.get(function.__qualname__) if isinstance(table, dict) else None
+    if not isinstance(said, str):
+        return None
+    origin, *names = said.split(" ")
+    mine = _written_at(function.__code__.co_filename, function.__qualname__)
+    if mine is None or mine != _written_there(origin):
+        return None
+    return origin, {name: own[name] for name in names if name in own}
+
+
+def _written_there(origin: str) -> str | None:
+    parts = origin.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:length])
+        try:
+            found = importlib.util.find_spec(
+                name
+            )  # runs nothing but packages that are there already
+        except (ImportError, ValueError, AttributeError):
+            continue
+        if found is not None and found.origin:
+            return _written_at(found.origin, ".".join(parts[length:]))
+    return None
+
+
+def _written_at(file: str, name: str) -> str | None:
+    """Return what the source of a function says, found by its qualified name."""
+    body: Any = expressions.parsed(file)
+    for part in name.replace(".<locals>", "").split("."):
+        inside = () if body is None else ast.walk(body)
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        body = next((n for n in inside if isinstance(n, kinds) and n.name == part), None)
+    if not isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    return " ".join(map(ast.dump, [body.args, *body.body]))
+
+
 def _annotation(value: Any) -> str:
     if type(value) in _TYPES:
         return f": {type(value).__name__}"
@@ -406,6 +466,7 @@ def _made(
 ) -> Value:
     imports = {} if group is None else dict(group.imports)
     parameters = {} if group is None else group.parameters
+    origins = {} if group is None else origins_in(group, f"{NAME}.<locals>.")
     return {
         "is": "made",
         "key": f"lifted {id(value)} {name}",
@@ -417,5 +478,6 @@ def _made(
         "imports": imports,
         "needs": needs or [],
         "is_exact": is_exact,
+        "origins": origins,
         "with": {key: written for key, (written, _) in parameters.items()},
     }

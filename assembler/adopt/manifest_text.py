@@ -103,6 +103,8 @@ class ManifestWriter:
             name = wanted if value.get("is_exact") else self.module.fresh(wanted)
             self.names[key] = self.module.path(name)
             code = str(value["code"]).replace(NAME, name)
+            for new, origin in value.get("origins", {}).items():
+                self.module.origins[new.replace(NAME, name)] = origin
             self.module.add(code, uses_old=bool(value["uses_old"]))
         return self.names[key]
 

@@ -60,6 +60,7 @@ def as_json(adoption: Adoption) -> str:
             for item in adoption.items
         ],
         "variables": dict(adoption.needs),
+        "accept": list(adoption.accepted),
         "notes": [note.text() for note in adoption.notes],
         "remarks": list(adoption.remarks),
         "check": adoption.faults,
@@ -129,6 +130,8 @@ def _next(adoption: Adoption) -> Iterator[str]:
         yield adoption.faults
         return
     yield "  next"
+    factory = " --factory" if adoption.request.is_factory else ""
+    rules = " ".join(f"--accept {rule}" for rule in adoption.accepted)
+    yield f"    assembler equal {target} {path}{factory} --lifespan {rules}"
     yield f"    assembler explain {path}"
     yield f"    assembler serve {path}"
-    yield f"    python -m pytest  # with the application of {path} in place of {target}"

@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretBytes, SecretStr
 from starlette.applications import Starlette
 
+from assembler.adopt.lifting import origin_of
 from assembler.diagnostics.exceptions import is_users
 from assembler.diagnostics.secrets import is_secret, url_secrets
 
@@ -142,11 +143,14 @@ def _name(described: Any) -> str:
 def _function(value: FunctionType, depth: int) -> Any:
     """Tell a function by its place, and one that was made by another function by what it holds."""
     wrapped = inspect.unwrap(value)
-    name = path_of(wrapped if isinstance(wrapped, FunctionType) else value)
+    inner = wrapped if isinstance(wrapped, FunctionType) else value
+    lifted = origin_of(inner)
+    name = path_of(inner) if lifted is None else lifted[0]
     if "<lambda>" in name:
         name += f":{value.__code__.co_firstlineno}"
     cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-    held = {}
+    kept = {} if lifted is None or not depth else lifted[1]
+    held = {free: describe(content, free, depth - 1) for free, content in kept.items()}
     for free, cell in cells if depth else ():
         try:
             content = cell.cell_contents

@@ -1,3 +1,3 @@
 """Each application is a project of its own: its tests run in its folder, in a process of their own."""
 
-collect_ignore_glob = ["*/tests/*"]
+collect_ignore_glob = ["*/tests"]

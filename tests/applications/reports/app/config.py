@@ -5,4 +5,4 @@ import os
 TITLE = os.environ.get("REPORTS_TITLE", "Reports")
 DATABASE_URL = os.environ.get("REPORTS_DATABASE_URL", "sqlite+aiosqlite://")
 ARCHIVE_URL = os.getenv("REPORTS_ARCHIVE_URL", "sqlite+aiosqlite://")
-TESTING = os.getenv("REPORTS_TESTING", "") == "1"
+JOBS = os.getenv("REPORTS_JOBS", "true") == "true"  # off in tests

@@ -29,7 +29,8 @@ from contextlib import contextmanager, nullcontext
 from contextvars import Context, ContextVar, Token, copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import anyio
 from fastapi import FastAPI
@@ -76,11 +77,13 @@ Failed = Callable[[Middleware, BaseException], None]
 class Application(FastAPI):
     """A FastAPI application whose stack lets exceptions travel; see this module's opening.
 
-    Until `seal` it is FastAPI's own. Whoever builds the stack anew, as instrumentation does, gets
+    Until `seal` or `seal_inside` it is FastAPI's own. Whoever builds the stack anew, as instrumentation does, gets
     the same one; `app.user_middleware` stays as it is, for who reads it.
     """
 
     _seal: "_Seal | None" = None
+    _outer: "Application | None" = None  # in which it is mounted, as a part of one whole
+    _level = 0  # where the places between its layers begin: deeper than those of the outer one
     extends_openapi = True
     """Whether the OpenAPI document has what layers, handlers and dependencies offer."""
 
@@ -151,12 +154,14 @@ class Application(FastAPI):
     def own_stack(self) -> Stack:
         """The layers of the application as they were made, and its handlers."""
         made = self._seal.made if self._seal is not None else []
-        return Stack(made, self.exception_handlers)
+        return Stack(made, _all_handlers(self))
 
     def build_middleware_stack(self) -> ASGIApp:
         """Build Starlette's stack around places and a boundary."""
         if self._seal is None:
             return super().build_middleware_stack()
+        if self._outer is not None:
+            return self._seal.inner_stack(self, self._outer)
         handlers = dict(self.exception_handlers)
         view = copy.copy(self)  # the same application, as the method of FastAPI is to see it
         view.user_middleware = self._seal.stack(self.user_middleware, handlers, debug=self.debug)
@@ -184,12 +189,16 @@ def seal(
     made = app._seal = _Seal(failed, scrub, raise_unhandled=raise_unhandled)  # noqa: SLF001  # of this module
     app.middleware_stack = app.build_middleware_stack()
     made.failed = _raised
-    for route in app.routes:
-        for each in getattr(route, ENTRIES, (route,)):
-            _tell_mounted(app, route, each)
+    _tell_all_mounted(app)
     for name in _SERVERS:
         if not any(isinstance(each, _NotTwice) for each in logging.getLogger(name).filters):
             logging.getLogger(name).addFilter(_NotTwice())
+
+
+def _tell_all_mounted(app: Application) -> None:
+    for route in app.routes:
+        for each in getattr(route, ENTRIES, (route,)):
+            _tell_mounted(app, route, each)
 
 
 def _tell_mounted(app: Application, route: BaseRoute, mount: Any) -> None:
@@ -203,6 +212,28 @@ def _tell_mounted(app: Application, route: BaseRoute, mount: Any) -> None:
             tell_mounted(inner, outside)
 
 
+def seal_inside(
+    app: Application, outer: Application, failed: Failed, names: Mapping[Middleware, str]
+) -> None:
+    """Build the stack of `app`, which is mounted in `outer`, once that one is sealed.
+
+    What nobody in it answers goes to the handlers of `outer`, then leaves through its layers.
+    `names` are the ids of layers.
+    """
+    assert outer._seal is not None  # noqa: SLF001, S101  # of this module
+    made = app._seal = _Seal(  # noqa: SLF001  # as above
+        failed,
+        outer._seal.scrub,  # noqa: SLF001  # as above
+        raise_unhandled=outer._seal.raise_unhandled,  # noqa: SLF001  # as above
+        names=names,
+    )
+    app._outer = outer  # noqa: SLF001  # as above
+    app._level = outer._level + 2 * SCOPED_DEPTH  # noqa: SLF001  # as above; a route's own are between
+    app.middleware_stack = app.build_middleware_stack()
+    made.failed = _raised
+    _tell_all_mounted(app)
+
+
 def _raised(layer: Middleware, error: BaseException) -> None:
     raise error
 
@@ -211,13 +242,19 @@ class _Seal:
     """How the stack of one application is built."""
 
     def __init__(
-        self, failed: Failed, scrub: Callable[[str], str], *, raise_unhandled: bool
+        self,
+        failed: Failed,
+        scrub: Callable[[str], str],
+        *,
+        raise_unhandled: bool,
+        names: Mapping[Middleware, str] = MappingProxyType({}),
     ) -> None:
         self.failed = failed
         self.scrub = scrub
         self.raise_unhandled = raise_unhandled
         self.made: list[Any] = []
         """The layers as they were made, the innermost first."""
+        self.names = names
 
     def stack(
         self, layers: list[Middleware], handlers: Mapping[Any, Handler], *, debug: bool
@@ -238,6 +275,39 @@ class _Seal:
             if depth == len(layers):
                 place = partial(_innermost, place, handlers.get(500))
             stack += [Middleware(self.factory(layer)), Middleware(place)]
+        return stack
+
+    def inner_stack(self, app: Application, outer: Application) -> ASGIApp:
+        """Build the stack of an application that is mounted: FastAPI's without its outermost place."""
+        self.made = []
+        handlers = _Handlers.within(_handlers_of(outer), app.exception_handlers)
+        layers = app.user_middleware
+        boundary = partial(
+            ScopeBoundary,
+            base=app._level,  # noqa: SLF001  # of this module
+            depth=app._level + len(layers),  # noqa: SLF001  # as above
+            handlers=handlers.own,
+            last=handlers.last,
+            scrub=self.scrub,
+            raise_unhandled=self.raise_unhandled,
+            debug=False,
+        )
+        places: list[Callable[..., Any]] = [boundary]
+        for depth, layer in enumerate(layers, start=app._level + 1):  # noqa: SLF001  # as above
+            name = self.names.get(layer) or _name_of(layer)
+            relay = _relay_for(layer.cls)
+            places += [
+                self.factory(layer),
+                partial(_Waypoint, depth=depth, relay=relay, name=name),
+            ]
+        places[-1] = partial(_innermost, places[-1], handlers.inside.get(500))
+        view = copy.copy(app)  # the same application, as the method of FastAPI is to see it
+        view.user_middleware = [Middleware(place) for place in places]
+        view.exception_handlers = {
+            key: value for key, value in handlers.inside.items() if key not in _LAST
+        }
+        whole: Any = FastAPI.build_middleware_stack(view)
+        stack: ASGIApp = whole.app
         return stack
 
     def factory(self, layer: Middleware) -> Callable[[ASGIApp], ASGIApp]:
@@ -293,7 +363,7 @@ class ExceptionBoundary:
         """Pass the request on, and see to what it raises."""
         trail = scope.get(_TRAIL)
         if trail is not None:  # who asks how far a request comes: `assembler.testing.expect`
-            trail.append((0, dict(scope)))
+            trail.append((0, dict(scope), None))
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -435,12 +505,73 @@ SCOPED_DEPTH = 1_000_000
 """Where the places of a route's own layers begin: deeper than those of the application."""
 
 
+class Layers(NamedTuple):
+    """The layers of a route, outermost first, what each is called, and who is told of a failure."""
+
+    stack: list[Middleware]
+    names: Mapping[Middleware, str]
+    failed: Failed
+
+
+class _Handlers(NamedTuple):
+    """The handlers of a part of an application: `own` before those around it, see `within`."""
+
+    own: dict[Any, Handler]  # for what its layers raise
+    inside: dict[Any, Handler]  # for what its routes raise
+    last: Handler | None  # for any exception, where it has one itself
+
+    @classmethod
+    def within(cls, around: Mapping[Any, Handler], mine: Mapping[Any, Handler]) -> "_Handlers":
+        """Join the handlers of a part with those around it, which answer what it has none for."""
+        classes = tuple(key for key in mine if isinstance(key, type) and key is not Exception)
+        is_all = not mine.keys().isdisjoint(_LAST)
+        theirs = {
+            key: handler
+            for key, handler in around.items()
+            if key not in _LAST and not _is_covered(key, classes, is_all=is_all)
+        }
+        inside = {**theirs, **{key: one for key, one in mine.items() if key is not Exception}}
+        if 500 in around:  # for an HTTPException of that status
+            inside.setdefault(500, around[500])
+        return cls({**theirs, **mine}, inside, mine.get(Exception) or mine.get(500))
+
+
+def _handlers_of(app: Application) -> dict[Any, Handler]:
+    """Return the handlers of an application, with those around it where it is mounted."""
+    if app._outer is None:  # noqa: SLF001  # of this module
+        return dict(app.exception_handlers)
+    found = _Handlers.within(_handlers_of(app._outer), app.exception_handlers)  # noqa: SLF001  # as above
+    return {**found.inside, **found.own}
+
+
+def _all_handlers(app: Application) -> dict[Any, Handler]:
+    """Return what answers in an application, that for any exception included."""
+    if app._outer is None:  # noqa: SLF001  # of this module
+        return dict(app.exception_handlers)
+    found = _Handlers.within(_handlers_of(app._outer), app.exception_handlers)  # noqa: SLF001  # as above
+    return _answering(found, app.exception_handlers, _all_handlers(app._outer))  # noqa: SLF001  # as above
+
+
+def _answering(
+    found: _Handlers, mine: Mapping[Any, Handler], around: Mapping[Any, Handler]
+) -> dict[Any, Handler]:
+    """Add the handler for any exception of those around a part that has none itself."""
+    if not mine.keys().isdisjoint(_LAST):
+        return found.own
+    return {**found.own, **{key: around[key] for key in _LAST if key in around}}
+
+
+def _name_of(layer: Middleware) -> str:
+    """Return the import path of a layer that no manifest names."""
+    kind: Any = layer.cls if hasattr(layer.cls, "__qualname__") else type(layer.cls)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def scoped_stack(
     app: Application,
     inner: ASGIApp,
-    layers: list[Middleware],
+    layers: Layers,
     handlers: Mapping[Any, Handler],
-    failed: Failed,
 ) -> ASGIApp:
     """Build the stack of one route of `app` around `inner`, its layers and handlers inside the app's.
 
@@ -448,37 +579,27 @@ def scoped_stack(
     layers of the route, so that a 404 has their headers, too.
     """
     assert app._seal is not None  # noqa: SLF001, S101  # of this module, once the app is sealed
-    mine = dict(handlers)
-    classes = tuple(key for key in mine if isinstance(key, type) and key is not Exception)
-    theirs = {
-        key: handler
-        for key, handler in app.exception_handlers.items()
-        if key not in _LAST
-        and not _is_covered(key, classes, is_all=not mine.keys().isdisjoint(_LAST))
-    }
-    inside = {**theirs, **{key: handler for key, handler in mine.items() if key is not Exception}}
-    if 500 in app.exception_handlers:  # for an HTTPException of that status
-        inside.setdefault(500, app.exception_handlers[500])
-    stack = ExceptionMiddleware(inner, handlers=inside)
-    made = _Seal(failed, app._seal.scrub, raise_unhandled=app._seal.raise_unhandled)  # noqa: SLF001  # as above
-    around: ASGIApp = stack
-    for depth in range(len(layers), 0, -1):
-        layer = layers[depth - 1]
-        relay = _relay_for(layer.cls)
-        around = made.factory(layer)(_Waypoint(around, depth=SCOPED_DEPTH + depth, relay=relay))
+    found = _Handlers.within(_handlers_of(app), handlers)
+    made = _Seal(layers.failed, app._seal.scrub, raise_unhandled=app._seal.raise_unhandled)  # noqa: SLF001  # as above
+    base = app._level + SCOPED_DEPTH  # noqa: SLF001  # as above
+    around: ASGIApp = ExceptionMiddleware(inner, handlers=found.inside)
+    for depth in range(len(layers.stack), 0, -1):
+        layer = layers.stack[depth - 1]
+        relay, name = _relay_for(layer.cls), layers.names.get(layer)
+        place = _Waypoint(around, depth=base + depth, relay=relay, name=name)
+        around = made.factory(layer)(place)
     made.failed = _raised
     boundary = ScopeBoundary(
         around,
-        depth=SCOPED_DEPTH + len(layers),
-        handlers={**theirs, **mine},
-        last=mine.get(Exception) or mine.get(500),
+        base=base,
+        depth=base + len(layers.stack),
+        handlers=found.own,
+        last=found.last,
         scrub=app._seal.scrub,  # noqa: SLF001  # as above
         raise_unhandled=app._seal.raise_unhandled,  # noqa: SLF001  # as above
         debug=app.debug,
     )
-    last = {key: app.exception_handlers[key] for key in _LAST if key in app.exception_handlers}
-    answering = boundary.handlers if mine.keys() & set(_LAST) else {**boundary.handlers, **last}
-    boundary.parts = Stack(made.made, answering)
+    boundary.parts = Stack(made.made, _answering(found, handlers, _all_handlers(app)))
     return boundary
 
 
@@ -501,8 +622,9 @@ class ScopeBoundary(ExceptionBoundary):
     the application, whose boundary answers it through those of the route.
     """
 
-    def __init__(self, app: ASGIApp, *, last: Handler | None, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, *, base: int, last: Handler | None, **options: Any) -> None:
         super().__init__(app, **options)
+        self._base = base  # the depth of a place outside all layers of the part
         self._last = last
         self.parts = Stack((), self.handlers)
         """What the OpenAPI document of the route is told by."""
@@ -526,7 +648,7 @@ class ScopeBoundary(ExceptionBoundary):
         if is_gone or isinstance(error, GeneratorExit) or _is_own_cancellation(error):
             return False
         stops = exchange.stops if exchange.error is error else []
-        is_of_layer = self._depth > SCOPED_DEPTH and (not stops or stops[0].depth < self._depth)
+        is_of_layer = self._depth > self._base and (not stops or stops[0].depth < self._depth)
         handler = self._meant_for(error) if is_of_layer else None
         last = self._last if isinstance(error, Exception) else None
         if exchange.status or (handler is None and last is None):
@@ -694,15 +816,18 @@ class _Waypoint:
 
     is_transparent = True
 
-    def __init__(self, app: ASGIApp, *, depth: int, relay: "type[_Relay] | None") -> None:
+    def __init__(
+        self, app: ASGIApp, *, depth: int, relay: "type[_Relay] | None", name: str | None = None
+    ) -> None:
         self.app = app
+        self._name = name  # of the layer around it, where that is no layer of the whole
         self._depth = depth  # how many layers stand outside
         self._relay = relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         trail = scope.get(_TRAIL)
-        if trail is not None and self._depth < SCOPED_DEPTH:
-            trail.append((self._depth, dict(scope)))
+        if trail is not None:
+            trail.append((self._depth, dict(scope), self._name))
         if self._relay is not None and scope["type"] == "http":
             send = self._relay(send)
         try:

@@ -31,8 +31,12 @@ def operations_of(
     registry: Registry,
     store: Any,
     scopes: Sequence[tuple[Component, Any]],
+    mounted: Sequence[tuple[Plan, FastAPI]] = (),
 ) -> Operations:
-    """Return what operators ask; `store` is the scheduler's, or None."""
+    """Return what operators ask; `store` is the scheduler's, or None.
+
+    `mounted` are the plans of manifests that are mounted, each with its application.
+    """
 
     def explain() -> dict[str, Any]:
         from assembler.describe.explain import explanation  # noqa: PLC0415  # when somebody looks
@@ -49,7 +53,8 @@ def operations_of(
             (scope.stack, [item for item in part.scoped if item.role == "middleware"])
             for part, scope in scopes
         ]
-        return [(app.middleware_stack, plan.middleware), *inner]
+        apps = [(one.middleware_stack, part.middleware) for part, one in mounted]
+        return [(app.middleware_stack, plan.middleware), *apps, *inner]
 
     sources = Sources(explain, lambda: list(options_of(plan.document)), timetable, stacks)
     return Operations(plan, app.state.assembly, registry, store, sources)

@@ -18,7 +18,8 @@ import typer
 from assembler.cli.check import NoCache, own_manifests
 from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import ManifestError, UsageError
-from assembler.document.extends import DISK, read_chain
+from assembler.document.extends import DISK
+from assembler.document.merge import load_document
 from assembler.review import report as reports
 
 if TYPE_CHECKING:
@@ -127,12 +128,12 @@ def _all_audited(
 
 
 def _environments() -> list[Path]:
-    """Return the manifests that stand for an environment: what another one extends is none."""
+    """Return the manifests that stand for an environment: what another extends or mounts is none."""
     paths = own_manifests()
     bases: set[Path] = set()
     for path in paths:
         with suppress(ManifestError, UsageError):  # auditing it tells
-            *below, _ = (DISK.resolved(file) for file, _ in read_chain(path))
+            *below, _ = map(DISK.resolved, load_document(path).files)
             bases.update(below)
     return [path for path in paths if DISK.resolved(path) not in bases]
 

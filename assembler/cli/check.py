@@ -6,6 +6,7 @@ Refuses a file that cannot be read, and still checks the others.
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,9 @@ import typer
 
 from assembler.cli.output import INVALID, USAGE, complain, named, results_apart, show, wants_color
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
+from assembler.document.extends import DISK
+from assembler.document.merge import load_document
+from assembler.document.mounted import mounted_files
 from assembler.document.project import found_manifest
 from assembler.review import report as reports
 
@@ -56,7 +60,7 @@ def check(
     """Check manifests: text, shape, references, imports and options. Status 1 where one is wrong."""
     found: list[Diagnostic] = []
     unreadable: list[str] = []
-    paths = list(dict.fromkeys(files or own_manifests()))
+    paths = list(dict.fromkeys(files or not_mounted(own_manifests())))
     for path in paths:
         try:
             checked = _checked(path, static=static, anew=no_cache)
@@ -87,6 +91,15 @@ def own_manifests(*, with_expectations: bool = False) -> list[Path]:
     if not found:
         raise UsageError("there is no manifest in `manifests/`: name one")
     return [found_manifest(path) for path in found]
+
+
+def not_mounted(paths: list[Path]) -> list[Path]:
+    """Leave out manifests that another one of `paths` mounts: they are a part of that one."""
+    inside: set[Path] = set()
+    for path in paths:
+        with suppress(ManifestError, UsageError):  # checking it tells
+            inside.update(mounted_files(load_document(path).root))
+    return [path for path in paths if DISK.resolved(path) not in inside]
 
 
 def _checked(path: Path, *, static: bool, anew: bool) -> list[Diagnostic]:

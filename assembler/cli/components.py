@@ -93,7 +93,7 @@ def read_project() -> "tuple[SourceReader, dict[str, list[Use]]]":
 
 def shapes() -> "Iterator[tuple[Document, Manifest]]":
     """Yield the manifests of the project; one with faults is left to `check`."""
-    from assembler.plan.load import load_shape
+    from assembler.plan.load import read_document, shapes_of
 
     try:
         paths = own_manifests()
@@ -101,9 +101,10 @@ def shapes() -> "Iterator[tuple[Document, Manifest]]":
         return
     for path in paths:
         try:
-            yield load_shape(path)
+            parts = shapes_of(read_document(path))
         except (ManifestError, UsageError):
             continue
+        yield from ((document, manifest) for _, document, manifest in parts)
 
 
 def _packages() -> list[str]:

@@ -80,10 +80,16 @@ def _columns(named_paths: Iterable[tuple[Path, str]]) -> "tuple[list[Column], li
 def _column(path: Path, name: str) -> "Column":
     from assembler.plan.allow_list import read_import_list
     from assembler.plan.load import load_shape
+    from assembler.review.audit import subject_of
     from assembler.review.audit.literals import secret_test
     from assembler.review.audit.subject import Subject
     from assembler.review.matrix import Column
 
     document, manifest = load_shape(path)
-    subject = Subject(document, manifest, "prod", read_import_list(path))
-    return Column(name, document, secret_test(subject))
+    whole = subject_of(document, manifest, "prod", read_import_list(path))
+
+    def column(subject: Subject) -> Column:
+        inner = {subject.manifest.routes[one.mount].id: column(one) for one in subject.inner}
+        return Column(name, subject.document, secret_test(subject), inner)
+
+    return column(whole)

@@ -8,7 +8,7 @@ would ask them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
-from starlette.routing import Match, WebSocketRoute
+from starlette.routing import Match, Mount, WebSocketRoute
 from starlette.types import Scope
 
 from assembler.diagnostics.secrets import redact
@@ -28,7 +28,10 @@ from assembler.plan.load import Plan
 
 @dataclass(frozen=True, slots=True)
 class ListedRoute:
-    """One route of the application: the entry it came from, its path and what answers there."""
+    """One route of the application: the entry it came from, its path and what answers there.
+
+    `within` are the mounts of manifests around it, the outermost first, each with its application.
+    """
 
     id: str
     path: str
@@ -37,6 +40,16 @@ class ListedRoute:
     dependencies: tuple[str, ...]
     matches: Any
     scope: Component | None = None  # the entry whose own layers, handlers or host it has
+    within: "tuple[MountedApp, ...]" = ()
+    mounted: "MountedApp | None" = None  # what it is the mount of
+
+    @property
+    def layers(self) -> list[str]:
+        """The ids of the layers that a request passes to it inside those of the application."""
+        around = self.within if self.mounted is None else (*self.within, self.mounted)
+        own = _scope_of(self.scope)["middleware"] if self.scope is not None else []
+        inside = [layer for one in around for layer in one.as_dict()["middleware"]]
+        return [layer["id"] for layer in (*inside, *own)]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keys that programs read."""
@@ -47,19 +60,48 @@ class ListedRoute:
             "endpoint": self.endpoint,
             "dependencies": list(self.dependencies),
             **(_scope_of(self.scope) if self.scope is not None else {}),
+            **({"inner": self.mounted.as_dict()} if self.mounted is not None else {}),
+            **({"within": [one.as_dict() for one in self.within]} if self.within else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MountedApp:
+    """A manifest that is mounted: its mount, and the application that it makes."""
+
+    component: Component
+    app: FastAPI
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keys that programs read: what it has of its own, and what its mount has."""
+        plan: Plan = self.component.inner
+        around = _scope_of(self.component)
+        return {
+            "mount": self.component.entry.mount,
+            "manifest": self.component.target.path,
+            **around,
+            "middleware": [*around["middleware"], *list(_layers(plan, self.app))[::-1]],
+            "handlers": [*_handlers(plan, self.app), *around["handlers"]],
         }
 
 
 def routes_of(plan: Plan, app: FastAPI) -> list[ListedRoute]:
-    """List the routes in the order in which they are tried."""
+    """List the routes in the order in which they are tried.
+
+    Those of a manifest that is mounted come after their mount, which matches what none of them does.
+    """
     owners = app.state.assembly.owners
     mounts = {part.id: part.target.path for part in plan.routes if part.role == "mount"}
+    inner = {part.id: part for part in plan.routes if part.inner is not None}
     scopes = {part.id: part for part in plan.routes if part.scoped or part.entry.host}
     found = []
     for holder in app.router.routes:
         for owner in getattr(holder, ENTRIES, (holder,)):
             for context in iter_route_contexts([owner]):
                 entry = owners.get(id(owner))
+                if entry in inner and isinstance(owner, Mount):
+                    found += _mounted(inner[entry], holder, owner)
+                    continue
                 answering = context.endpoint or getattr(context.route, "app", context.route)
                 methods = tuple(sorted(context.methods or ()))
                 route = ListedRoute(
@@ -73,6 +115,46 @@ def routes_of(plan: Plan, app: FastAPI) -> list[ListedRoute]:
                 )
                 found.append(route)
     return found
+
+
+def _mounted(component: Component, holder: Any, mount: Mount) -> list[ListedRoute]:
+    """List a mount of a manifest, then the routes in it, each with its whole path."""
+    own = MountedApp(component, mount.app)  # type: ignore[arg-type]  # a FastAPI: we have made it
+    around = partial(_within, holder, mount.matches)
+    front = component.entry.mount.rstrip("/")
+    inside = [
+        replace(
+            route,
+            path=f"{front}{route.path}",
+            matches=partial(_inside, around, route.matches),
+            within=(own, *route.within),
+        )
+        for route in routes_of(component.inner, own.app)
+    ]
+    whole = ListedRoute(
+        id=component.id,
+        path=component.entry.mount,
+        methods=("MOUNT",),
+        endpoint=component.target.path,
+        dependencies=(),
+        matches=partial(_left_over, around, inside),
+        mounted=own,
+    )
+    return [whole, *inside]
+
+
+def _inside(around: Any, matches: Any, scope: Scope) -> Any:
+    """Ask a route of a mounted application, where the mount around it is the one for a request."""
+    match, child = around(scope)
+    return matches({**scope, **child}) if match is Match.FULL else (Match.NONE, {})
+
+
+def _left_over(around: Any, inside: list[ListedRoute], scope: Scope) -> Any:
+    """Ask a mount, which refuses what no route in it answers: a part of it is none of them."""
+    match, child = around(scope)
+    if match is not Match.FULL or any(_asked(route, scope)[0] is Match.FULL for route in inside):
+        return Match.NONE, {}
+    return match, child
 
 
 def explanation(
@@ -133,12 +215,12 @@ def _scope_of(component: Component) -> dict[str, Any]:
     if component.entry.host is not None:
         facts["host"] = component.entry.host
     layers = [_entry(item) for item in component.scoped if item.role == "middleware"]
-    handlers = [
-        {"id": item.id, "catch": item.entry.catch, "use": item.target.path}
-        for item in component.scoped
-        if item.role == "handler"
-    ]
+    handlers = [_scoped_handler(item) for item in component.scoped if item.role == "handler"]
     return {**facts, "middleware": layers, "handlers": handlers}
+
+
+def _scoped_handler(item: Component) -> dict[str, Any]:
+    return {"id": item.id, "catch": item.entry.catch, "use": item.target.path}
 
 
 def _kind(route: Any) -> str:
@@ -217,6 +299,15 @@ def _outcome(app: FastAPI, routes: list[ListedRoute], method: str, path: str) ->
         answer = _refusal(app, routes, scope, partial) + _refused_within(app, scope)
         return {"route": None, "shadowed": [], "answer": answer}
     (route, child), *others = full
+    if route.mounted is not None:
+        around = (*route.within, route.mounted)
+        inside = [one for one in routes if one.within[: len(around)] == around]
+        partial = [one for one in inside if _asked(one, scope)[0] is Match.PARTIAL]
+        answer = _refusal(route.mounted.app, inside, scope, partial, {**scope, **child})
+        answer += f", through the layers of `{route.endpoint}`"
+        shadowed = [other.as_dict() for other, _ in others]
+        within = [one.as_dict() for one in around]
+        return {"route": None, "shadowed": shadowed, "answer": answer, "within": within}
     won = route.as_dict()
     won["parameters"] = {name: str(value) for name, value in child.get("path_params", {}).items()}
     if route.methods == ("MOUNT",):
@@ -235,8 +326,13 @@ def _refused_within(app: FastAPI, scope: Scope) -> str:
 
 
 def _refusal(
-    app: FastAPI, routes: list[ListedRoute], scope: Scope, partial: list[ListedRoute]
+    app: FastAPI,
+    routes: list[ListedRoute],
+    scope: Scope,
+    partial: list[ListedRoute],
+    inside: Scope | None = None,
 ) -> str:
+    """Say how an application refuses a request; `inside` is what it is asked, where it is mounted."""
     if scope["type"] == "websocket":
         return "403: no websocket has this path"
     if partial:
@@ -255,7 +351,7 @@ def _refusal(
         return f"307: redirects to {other}{unless}"
     # FastAPI has no public way to ask for what it tries last.
     last = getattr(app.router, "_match_low_priority", None)
-    if last is not None and last(dict(scope))[0] is Match.FULL:
+    if last is not None and last(dict(inside or scope))[0] is Match.FULL:
         return "no route has this path: the files of a frontend may"
     return "404: no route has this path"
 

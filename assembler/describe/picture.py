@@ -40,6 +40,14 @@ def _drawn(facts: Facts) -> Iterator[str]:
         yield "  │"
         yield f"  ├─ {_named(layer)}"
         yield from (f"  │    {line}" for line in _options(layer["options"]))
+    within = _within(facts)
+    for one in within:
+        yield "  │"
+        yield f"  ├─ {one['mount']}: {one['manifest']}"
+        for layer in one["middleware"]:
+            yield "  │  │"
+            yield f"  │  ├─ {_named(layer)}"
+            yield from (f"  │  │    {line}" for line in _options(layer["options"]))
     yield "  │"
     if facts["dispatch"] != "indexed":
         yield f"  ├─ routes are tried one by one: {facts['dispatch'].partition(': ')[2]}"
@@ -47,11 +55,14 @@ def _drawn(facts: Facts) -> Iterator[str]:
     yield from _drawn_routes(facts)
     yield ""
     yield "  what is raised on the way is answered by"
-    rows = [_caught(one) for one in facts["handlers"]]
+    inside = [(one, each["manifest"]) for each in reversed(within) for one in each["handlers"]]
+    rows = [(*_caught(one), f"in {named}") for one, named in inside]
+    rows += [(*_caught(one), "") for one in facts["handlers"]]
     if not any(one["catch"] in ("Exception", 500) for one in facts["handlers"]):
-        rows.append(("Exception", "a plain 500, logged"))
+        rows.append(("Exception", "a plain 500, logged", ""))
     yield from (f"    {line}" for line in _aligned(rows))
-    if passed := [one for one in facts["middleware"] if one.get("passed_by")]:
+    layers = (*facts["middleware"], *(layer for one in within for layer in one["middleware"]))
+    if passed := [one for one in layers if one.get("passed_by")]:
         yield ""
         yield "  a 500 for what is raised inside them has nothing that these layers add"
         yield from (f"    {_named(layer)}" for layer in passed)
@@ -100,8 +111,15 @@ def _details(route: Facts, facts: Facts) -> Iterator[tuple[str, str]]:
         yield "shadows", f"{_title(other)}  {other['endpoint']}"
 
 
+def _within(facts: Facts) -> list[Facts]:
+    """Return the manifests that a request comes through, the outermost first."""
+    found: list[Facts] = facts.get("within") or (facts.get("route") or {}).get("within", [])
+    return found
+
+
 def _scope(route: Facts) -> Iterator[tuple[str, str]]:
     """Yield what a route has of its own: its host, its layers from outside in, its handlers."""
+    route = route.get("inner", route)
     if "host" in route:
         yield "host", route["host"]
     for layer in route.get("middleware", ()):
@@ -122,7 +140,8 @@ def _charted(facts: Facts) -> Iterator[str]:
     for index, route in enumerate(facts.get("routes") or filter(None, [facts["route"]])):
         yield f"route{index}[{_label(_title(route) + '  ' + route['endpoint'])}]"
         inner = last
-        for place, layer in enumerate(route.get("middleware", ())):
+        around = (layer for one in route.get("within", ()) for layer in one["middleware"])
+        for place, layer in enumerate((*around, *_own_layers(route))):
             yield f"scoped{index}_{place}[{_label(_named(layer))}]"
             yield f"{inner} --> scoped{index}_{place}"
             inner = f"scoped{index}_{place}"
@@ -140,6 +159,11 @@ def _charted(facts: Facts) -> Iterator[str]:
     for index, handler in enumerate(handlers):
         yield f"handler{index}[{_label(handler['use'])}]"
         yield f"raised -. {_label(str(handler['catch']))} .-> handler{index}"
+
+
+def _own_layers(route: Facts) -> list[Facts]:
+    found: list[Facts] = route.get("inner", route).get("middleware", [])
+    return found
 
 
 def _server(server: Facts) -> str:

@@ -87,15 +87,18 @@ def digest(path: Path, files: Mapping[str, bytes | str], *more: str) -> str:
     return found.hexdigest()
 
 
-def read_chain(path: Path, shelf: Shelf = DISK) -> list[tuple[Path, MappingNode]]:
+def read_chain(
+    path: Path, shelf: Shelf = DISK, project: Project | None = None
+) -> list[tuple[Path, MappingNode]]:
     """Read the file, then its base, then that one's: base first in the result.
 
+    The files lie in `project`, or in that of `path` itself.
     Raises `UsageError` where `path` cannot be read, `ManifestError` with every other fault.
     """
     chain: list[tuple[Path, MappingNode]] = []
     faults: list[Diagnostic] = []
     seen: set[Path] = set()
-    project = project_of(path)
+    project = project or project_of(path)
     here: Path | None = path
     named: Span | None = None
     while here is not None:

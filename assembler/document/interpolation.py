@@ -25,7 +25,7 @@ from assembler.document.provenance import (
     plain_of,
     text_of,
 )
-from assembler.document.sections import ENTRY_PATHS, list_at
+from assembler.document.sections import ENTRY_PATHS, inside, list_at
 
 _BODY = re.compile(
     r"(?P<object>settings|resources)\.(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
@@ -41,7 +41,7 @@ _PATHS_BY_NAME = {
     *("use", "id", "catch", "mount", "extends", "on_degraded"),
     *("default_response_class", "generate_unique_id_function", "webhooks"),
 }
-_OF_ROUTES = {"host", "path", "methods", "name", "frontend"}
+_OF_ROUTES = {"host", "path", "methods", "name", "frontend", "manifest"}
 _PATHS_IN_LISTS = {"dependencies", "callbacks"}
 
 
@@ -188,6 +188,7 @@ def is_empty(value: Any) -> bool:
 
 def is_literal(path: NodePath) -> bool:
     """Tell whether the value at `path` is read as it stands: paths of code, ids, SQL."""
+    path = inside(path)
     if not path or "with" in path[:-1] or (path[0] == "logging" and len(path) > 1):
         return False
     if path[:2] == STATE:
@@ -203,6 +204,7 @@ def is_literal(path: NodePath) -> bool:
 
 def is_sql(path: NodePath) -> bool:
     """Tell whether `path` leads to or into SQL, which is taken as it stands."""
+    path = inside(path)
     return path[:1] == ("startup",) and len(path) > 2 and path[2] == "sql"
 
 

@@ -22,6 +22,7 @@ from assembler.document.interpolation import (
 )
 from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, walk
 from assembler.document.provenance import plain_of, text_of
+from assembler.document.sections import inside
 
 _FORMS = (
     "write `${NAME}`, `${NAME:-default}`, `${settings.field}` or `${resources.id}`; "
@@ -86,10 +87,15 @@ def check_syntax(found: Iterable[Mention]) -> Iterator[Diagnostic]:
                 yield from _check_part(path, part, place, len(parts) == 1)
 
 
-def check_resources(found: Iterable[Mention], section: Node | None) -> Iterator[Diagnostic]:
-    """Find references to what `section`, the resources, lacks or has below the one that asks."""
+def check_resources(
+    found: Iterable[Mention], section: Node | None, above: Collection[str] = ()
+) -> Iterator[Diagnostic]:
+    """Find references to what `section`, the resources, lacks or has below the one that asks.
+
+    Those of `above` are there as well, before all of the section.
+    """
     members = section.members if isinstance(section, MappingNode) else {}
-    ranks = {name: rank for rank, name in enumerate(members)}
+    ranks = {name: rank for rank, name in enumerate([*above, *members])}
     told = 0
     for mention in found:
         path = mention.path
@@ -212,6 +218,7 @@ def _named(reference: Reference) -> str:
 
 
 def _takes_objects(path: NodePath) -> bool:
+    path = inside(path)
     is_of_state = path[:2] == STATE and len(path) > 2
     return (
         is_of_state

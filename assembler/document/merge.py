@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from assembler.diagnostics.errors import Diagnostic, raise_faults
+from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, raise_faults
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.extends import DISK, Shelf, read_chain
+from assembler.document.mounted import include, mounted_twice
 from assembler.document.nodes import (
+    Included,
     MappingNode,
     Member,
     Node,
@@ -30,7 +32,14 @@ from assembler.document.nodes import (
     walk,
 )
 from assembler.document.project import Project, project_of
-from assembler.document.sections import ENTRY_PATHS, SECTIONS, entry_id, list_at, whole_entry
+from assembler.document.sections import (
+    ENTRY_PATHS,
+    SECTIONS,
+    entry_id,
+    inside,
+    list_at,
+    whole_entry,
+)
 
 _Word = Literal["$before", "$after"]
 _DIRECTIVES = ("$remove", "$replace", "$before", "$after")
@@ -39,7 +48,10 @@ _NAMING = ("id", "catch", "mount", "use", "prefix")  # what an entry may be call
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The merged tree, the path it was read from, and every file that took part, base first."""
+    """The merged tree, the path it was read from, and every file that took part, base first.
+
+    Manifests that are mounted in it stand in the tree, and their files before its own.
+    """
 
     root: MappingNode
     path: Path
@@ -58,19 +70,13 @@ class Document:
 
 
 def load_document(path: Path, shelf: Shelf = DISK) -> Document:
-    """Read `path` and its bases from `shelf` and merge them.
+    """Read `path`, its bases and what is mounted in them from `shelf`, and merge them.
 
     Raises `ManifestError` with all faults of the texts, or else all of the merge.
     """
-    chain = read_chain(path, shelf)
-    merger = _Merger()
-    root = MappingNode({}, chain[-1][1].span)
-    for _, layer in chain:
-        root = merger.mapping(root, layer, ())
-    root = MappingNode(root.members, chain[-1][1].span)
-    merger.finish(root)
-    raise_faults(merger.faults)
-    return Document(root, path, tuple(file for file, _ in chain))
+    reader = _Reader(shelf, project_of(path))
+    root = reader.outermost(path)
+    return Document(root, path, tuple(reader.files))
 
 
 def duplicate_id(path: NodePath, name: str, first: Node, second: Node) -> Diagnostic:
@@ -82,6 +88,80 @@ def duplicate_id(path: NodePath, name: str, first: Node, second: Node) -> Diagno
         notes=(Note(_naming(first), "first here"),),
         help="give one of them an `id` of its own",
     )
+
+
+class _Reader:
+    """Reads one manifest with all that it extends and mounts; each file once."""
+
+    def __init__(self, shelf: Shelf, project: Project) -> None:
+        self.shelf = shelf
+        self.project = project
+        self.files: dict[Path, None] = {}
+        self.faults: list[Diagnostic] = []
+        self._open: list[Path] = []  # the manifests that are being read, each mounted in the last
+        self._known: dict[Path, MappingNode | None] = {}
+
+    def outermost(self, path: Path) -> MappingNode:
+        """Return the merged tree of the manifest that somebody named."""
+        self._open.append(self.shelf.resolved(path))
+        root = self.merged(path)
+        raise_faults(self.faults)
+        assert root is not None  # noqa: S101  # without faults there is one
+        raise_faults(mounted_twice(root))
+        return root
+
+    def merged(self, path: Path) -> MappingNode | None:
+        """Merge one manifest; None where one that is mounted in it could not be read."""
+        chain = read_chain(path, self.shelf, self.project)
+        before = len(self.faults)
+        layers = [include(layer, file.parent, self.inner) for file, layer in chain]
+        self.files.update(dict.fromkeys(file for file, _ in chain))
+        if len(self.faults) > before:
+            return None
+        merger = _Merger()
+        root = MappingNode({}, layers[-1].span)
+        for layer in layers:
+            root = merger.mapping(root, layer, ())
+        root = MappingNode(root.members, layers[-1].span)
+        merger.finish(root)
+        raise_faults(merger.faults)
+        return root
+
+    def inner(self, path: Path, node: ScalarNode) -> Node:
+        """Return the tree of a manifest that is mounted, or its path again after a fault."""
+        file = self.shelf.resolved(path)
+        if self._is_refused(path, node):
+            return node
+        if file not in self._known:
+            self._open.append(file)
+            self._known[file] = None
+            try:
+                self._known[file] = self.merged(path)
+            except UsageError as error:
+                remedy = did_you_mean(path.name, self.shelf.siblings(path))
+                fault = Diagnostic("extends-not-found", str(error), node.span, help=remedy)
+                self.faults.append(fault)
+            except ManifestError as error:
+                self.faults += error.diagnostics
+            self._open.pop()
+        root = self._known[file]
+        return node if root is None else Included(root.members, root.span, node, file)
+
+    def _is_refused(self, path: Path, node: ScalarNode) -> bool:
+        if "${" in str(node.value):
+            message, remedy = "`manifest` takes no reference", "write the value out"
+            self.faults.append(Diagnostic("misplaced-reference", message, node.span, help=remedy))
+            return True
+        why = self.shelf.refusal(self.project, path)
+        if why is not None:
+            message = f"cannot read `{node.value}`: {why}"
+            self.faults.append(Diagnostic("outside-project", message, node.span))
+            return True
+        if self.shelf.resolved(path) in self._open:
+            message = f"`{node.value}` is mounted in itself"
+            self.faults.append(Diagnostic("extends-cycle", message, node.span))
+            return True
+        return False
 
 
 @dataclass(slots=True)
@@ -107,9 +187,13 @@ class _Merger:
                 old = members[key]
                 merged = self.value(old.value, value, here)
                 members[key] = old if merged is old.value else Member(member.key, merged)
+        if isinstance(base, Included):
+            return base.having(members)
         return MappingNode(members, base.span if base.members else layer.span)
 
     def value(self, base: Node, layer: Node, path: NodePath) -> Node:
+        if isinstance(layer, Included):
+            return layer  # another manifest, not a change of the one that is there
         if isinstance(base, MappingNode) and isinstance(layer, MappingNode):
             return self.mapping(base, layer, path)
         if list_at(path) and isinstance(base, SequenceNode) and isinstance(layer, SequenceNode):
@@ -121,6 +205,8 @@ class _Merger:
 
     def onto_nothing(self, layer: Node, path: NodePath) -> Node:
         """Merge a new value onto nothing, so that directives inside it are judged as well."""
+        if isinstance(layer, Included):
+            return layer  # it was merged where it was read
         if isinstance(layer, MappingNode):
             merged = self.mapping(MappingNode({}, layer.span), layer, path)
             if all(merged.members.get(key) is member for key, member in layer.members.items()):
@@ -233,9 +319,10 @@ class _Merger:
 
 def _is_section(path: NodePath) -> bool:
     is_list = list_at(path) is not None
+    path = inside(path)
     return (
         is_list
-        or path[-1] == "with"
+        or path[-1:] == ("with",)
         or path in ENTRY_PATHS
         or (len(path) == 1 and path[0] in SECTIONS)
     )

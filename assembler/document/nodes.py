@@ -6,8 +6,9 @@ as it goes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from assembler.diagnostics.span import Span
 
@@ -48,6 +49,18 @@ class MappingNode:
         """Return the value of `key`, or None where the mapping has no such key."""
         member = self.members.get(key)
         return member.value if member else None
+
+    def having(self, members: dict[str, Member]) -> Self:
+        """Return the same mapping with other members."""
+        return replace(self, members=members)
+
+
+@dataclass(frozen=True, slots=True)
+class Included(MappingNode):
+    """A manifest that a mount of another one names: `written` is what names its `file` there."""
+
+    written: ScalarNode
+    file: Path
 
 
 Node = ScalarNode | SequenceNode | MappingNode

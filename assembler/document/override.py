@@ -15,6 +15,7 @@ from assembler.diagnostics.errors import Diagnostic, UsageError, raise_faults
 from assembler.diagnostics.span import File, Span
 from assembler.document.address import UnknownEntry, path_of
 from assembler.document.merge import Document, duplicate_id
+from assembler.document.mounted import each
 from assembler.document.nodes import (
     MappingNode,
     Member,
@@ -24,7 +25,13 @@ from assembler.document.nodes import (
     SequenceNode,
     locate,
 )
-from assembler.document.sections import ENTRY_LISTS, entry_id, whole_entry
+from assembler.document.sections import (
+    ENTRY_LISTS,
+    INNER,
+    entry_id,
+    inside,
+    whole_entry,
+)
 
 
 def override_document(document: Document, override: Mapping[str, Any]) -> Document:
@@ -49,10 +56,16 @@ def override_document(document: Document, override: Mapping[str, Any]) -> Docume
         except UnknownEntry as error:
             faults.append(Diagnostic("unknown-id", error.message, key, help=error.help))
             continue
+        if path[-1] == INNER and not inside(path) and not isinstance(value, Mapping):
+            message = "an override may change what a mounted manifest says, and not name another"
+            faults.append(Diagnostic("bad-value", message, key))
+            continue
         node = _whole(path, _node(value, where))
         root = cast("MappingNode", _put(root, path, Member(key, node)))
-    raise_faults([*faults, *_duplicates(root, file)])
-    return replace(document, root=root)
+    changed = replace(document, root=root)
+    faults += [fault for _, part in each(changed) for fault in _duplicates(part.root, file)]
+    raise_faults(faults)
+    return changed
 
 
 def _one_line(address: Any) -> str:
@@ -79,7 +92,9 @@ def _put(node: Node | None, path: NodePath, member: Member) -> Node:
     old = members.get(str(first))
     value = _put(old.value if old else None, rest, member)
     members[str(first)] = Member(old.key if old else member.key, value)
-    return MappingNode(members, node.span if isinstance(node, MappingNode) else member.key)
+    return (
+        node.having(members) if isinstance(node, MappingNode) else MappingNode(members, member.key)
+    )
 
 
 def _node(value: Any, span: Span) -> Node:

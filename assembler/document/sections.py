@@ -17,7 +17,8 @@ class EntrySection(NamedTuple):
 
     `in_order` says what is done to the entries one after the other; it is empty where their order
     has no meaning. `is_mapping` where the keys are the ids: all others are lists. `is_short` where a
-    text may stand for an entry that has it as its `use`, and no more.
+    text may stand for an entry that has it as its `use`, and no more. `is_of_process` where a process
+    has the entries once, whatever manifest says them, and else each application for itself.
     """
 
     path: NodePath
@@ -25,6 +26,7 @@ class EntrySection(NamedTuple):
     in_order: str
     is_mapping: bool = False
     is_short: bool = False
+    is_of_process: bool = False
 
     @property
     def name(self) -> str:
@@ -33,17 +35,17 @@ class EntrySection(NamedTuple):
 
 
 _TABLE = (
-    EntrySection(("resources",), "resource", "opened", is_mapping=True),
-    EntrySection(("lifespan",), "lifespan", "entered", is_short=True),
+    EntrySection(("resources",), "resource", "opened", is_mapping=True, is_of_process=True),
+    EntrySection(("lifespan",), "lifespan", "entered", is_short=True, is_of_process=True),
     EntrySection(("middleware",), "layer", "passed"),
     EntrySection(("exception_handlers",), "handler", ""),
     EntrySection(("configure",), "function", "called"),
     EntrySection(("routes",), "route", "matched"),
     EntrySection(("finish",), "function", "called"),
-    EntrySection(("startup",), "step of the start", "run"),
-    EntrySection(("scheduler", "jobs"), "job", ""),
-    EntrySection(("background",), "loop", ""),
-    EntrySection(("shutdown",), "step of the end", "run"),
+    EntrySection(("startup",), "step of the start", "run", is_of_process=True),
+    EntrySection(("scheduler", "jobs"), "job", "", is_of_process=True),
+    EntrySection(("background",), "loop", "", is_of_process=True),
+    EntrySection(("shutdown",), "step of the end", "run", is_of_process=True),
 )
 ENTRIES: Mapping[str, EntrySection] = MappingProxyType(
     {section.name: section for section in _TABLE}
@@ -63,6 +65,17 @@ SECTIONS = frozenset({str(section.path[0]) for section in _TABLE}) | {
 }
 
 
+INNER = "manifest"
+"""The key of a mount under which another manifest stands."""
+
+
+def inside(path: NodePath) -> NodePath:
+    """Return `path` as the innermost of the manifests says it that stand one in another."""
+    while len(path) > 2 and path[2] == INNER and path[0] == "routes":
+        path = path[3:]
+    return path
+
+
 def entry_id(path: NodePath, entry: Node) -> str | None:
     """Return the `id` of an entry of the list at `path`, or what stands for it.
 
@@ -77,7 +90,7 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
         return given
     if path[-1] == "exception_handlers":
         return _text(entry, "catch")
-    if path == ("routes",):
+    if inside(path) == ("routes",):
         prefix = _text(entry, "prefix")
         use = _text(entry, "use")
         return (
@@ -91,6 +104,7 @@ def entry_id(path: NodePath, entry: Node) -> str | None:
 
 def list_at(path: NodePath) -> NodePath | None:
     """Return the section whose entries the list at `path` has, a route's own included, or None."""
+    path = inside(path)
     if path in ENTRY_LISTS:
         return path
     is_scoped = len(path) == 3 and path[0] == "routes" and path[2] in SCOPED
@@ -99,7 +113,7 @@ def list_at(path: NodePath) -> NodePath | None:
 
 def whole_entry(path: NodePath, entry: Node) -> Node:
     """Return an entry of the list at `path`, where it is a text as the mapping that it stands for."""
-    if path in _SHORT and isinstance(entry, ScalarNode) and isinstance(entry.value, str):
+    if inside(path) in _SHORT and isinstance(entry, ScalarNode) and isinstance(entry.value, str):
         return MappingNode({"use": Member(entry.span, entry)}, entry.span)
     return entry
 

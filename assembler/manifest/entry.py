@@ -111,6 +111,7 @@ _SCOPE = ("host", "middleware", "exception_handlers")
 KEYS_OF = {
     "mount": ("a mount", ("mount", "use", "with", "name", "lazy", "warmup", "owned", *_SCOPE)),
     "path": ("an endpoint", ("path", "methods", "name", *_ROUTER[:2], *_ROUTER[3:], *_SCOPE)),
+    "manifest": ("a mounted manifest", ("mount", "manifest", "name", *_SCOPE)),
     "frontend": ("a frontend", ("frontend", "prefix")),
     "": ("a router", (*_ROUTER, *_SCOPE)),
 }
@@ -120,7 +121,7 @@ SWITCHES = {"lazy": False, "warmup": False, "owned": True}
 
 
 class Route(Section):
-    """A router, or with `mount` an ASGI application under a path, with `path` one endpoint."""
+    """A router, or with `mount` an ASGI application or a manifest under a path, with `path` one endpoint."""
 
     id: str = Field(
         "",
@@ -164,6 +165,12 @@ class Route(Section):
         None,
         description="Path under which `use` is an ASGI application of its own.",
         examples=["/mcp"],
+    )
+    manifest: str | None = Field(
+        None,
+        min_length=1,
+        description="Another manifest, relative to this one, which makes the application of `mount`: it has layers, handlers, settings and routes of its own. What it opens and runs is opened and run with the rest; it may name the resources of this manifest.",
+        examples=["api.yaml"],
     )
     name: str | None = Field(
         None,
@@ -216,7 +223,8 @@ class Route(Section):
 
     @model_validator(mode="after")
     def _has_keys_of_its_kind(self) -> "Route":
-        given = [key for key in ("mount", "path", "frontend") if getattr(self, key) is not None]
+        kinds = ("manifest", "mount", "path", "frontend")
+        given = [key for key in kinds if getattr(self, key) is not None]
         kind, allowed = KEYS_OF[given[0] if given else ""]
         for name in sorted(self.model_fields_set - {"id"}, key=list(Route.model_fields).index):
             key = "with" if name == "with_" else name
@@ -224,7 +232,9 @@ class Route(Section):
             if key not in allowed and not says_nothing and getattr(self, name) is not None:
                 takes = ", ".join(f"`{each}`" for each in allowed)
                 raise ValueError(f"`{key}` is no key of {kind}, which takes {takes}")
-        if self.use is None and "frontend" not in given:
+        if self.manifest is not None and self.mount is None:
+            raise ValueError("`manifest` needs `mount`, the path under which it answers")
+        if self.use is None and given[:1] not in (["frontend"], ["manifest"]):
             raise ValueError("takes `use`, or `frontend`")
         if self.warmup and not self.lazy:
             raise ValueError("`warmup` needs `lazy: true`")

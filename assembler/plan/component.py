@@ -8,7 +8,7 @@ function where nobody waits, a factory whose declared type is not what is wanted
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
@@ -62,9 +62,17 @@ class Component:
     scoped: "tuple[Component, ...]" = ()  # the layers and handlers that a route has of its own
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)  # FastAPI's, of a route
     caught: Any = None  # an exception class or a status, of a handler
+    home: NodePath = ()  # where its manifest stands in the document
+    inner: Any = field(default=None, repr=False)  # the `Plan` of a manifest that is mounted
     needs: Mapping[str, Need] = field(default_factory=dict)  # parameters that are given each time
     # Of a lazy mount that is not imported yet: imports and checks it; raises `ManifestError`.
     late: "Callable[[], Component] | None" = field(default=None, repr=False)
+
+    def of(self, home: NodePath) -> "Component":
+        """Return the same component as one of the manifest that stands at `home`."""
+        inner = (tuple(one.of(home) for one in each) for each in (self.dependencies, self.scoped))
+        dependencies, scoped = inner
+        return replace(self, home=home, dependencies=dependencies, scoped=scoped)
 
     @property
     def is_awaited(self) -> bool:
@@ -81,7 +89,7 @@ def entries(manifest: models.Manifest) -> Iterator[tuple[Role, NodePath, Any]]:
     """Yield every entry that names code, with its role and its path in the document."""
     for name, (_, role) in ENTRY_MODELS.items():
         for path, entry in entries_of(manifest, name):
-            if entry.use is not None:
+            if entry.use is not None or getattr(entry, "manifest", None) is not None:
                 yield (_kind(entry) if role == "router" else role), path, entry
     for index, item in enumerate(manifest.app.dependencies):
         yield "dependency", ("app", "dependencies", index), item
@@ -260,6 +268,8 @@ def resolve_entry(
 ) -> tuple[ResolvedEntry, list[Diagnostic]]:
     """Find what an entry names; return it, and every reason why it cannot stand there."""
     node, _ = locate(root, path)
+    if getattr(entry, "manifest", None) is not None:
+        return _mounted_manifest(role, path, entry, node), []
     use = node.get("use") if isinstance(node, MappingNode) else node
     span = (use or node).span
     has_options = isinstance(node, MappingNode) and "with" in node.members
@@ -288,6 +298,25 @@ def resolve_entry(
         tuple(dependencies),
     )
     return resolved, faults
+
+
+def _mounted_manifest(role: Role, path: NodePath, entry: Route, node: Node) -> ResolvedEntry:
+    """Return a mount whose application is made by another manifest."""
+    named = str(entry.manifest)
+    target = Target(named, None, "instance", is_callable=True, is_async=False, signature=_NOTHING)
+    place, _ = locate(node, ("manifest",))
+    return ResolvedEntry(
+        role,
+        entry,
+        path,
+        node,
+        place.span,
+        target,
+        has_options=False,
+        called=False,
+        caught=None,
+        dependencies=(),
+    )
 
 
 def declared_class(item: ResolvedEntry) -> type | None:

@@ -137,8 +137,12 @@ def loaded_modules(plan: "Plan") -> dict[str, str]:
     To be called when they have just been loaded: a source that changes later is not what runs.
     """
     components = (
-        *(*plan.resources, *plan.middleware, *plan.handlers, *plan.configure, *plan.routes),
-        *(*plan.startup, *plan.jobs, *plan.background, *plan.shutdown),
+        *(
+            component
+            for part in plan.parts
+            for component in (*part.middleware, *part.handlers, *part.configure, *part.routes)
+        ),
+        *(*plan.resources, *plan.startup, *plan.jobs, *plan.background, *plan.shutdown),
     )
     packages = {
         name.partition(".")[0].partition(":")[0]

@@ -20,8 +20,10 @@ from assembler.diagnostics.span import Note
 from assembler.document.extends import DISK, Recording, Shelf, shown_name
 from assembler.document.interpolation import STATE, Resolver
 from assembler.document.merge import Document, load_document
-from assembler.document.nodes import MappingNode, walk
+from assembler.document.mounted import apart
+from assembler.document.nodes import MappingNode, NodePath, walk
 from assembler.document.override import override_document
+from assembler.document.sections import INNER
 from assembler.manifest.sections import Role
 from assembler.manifest.validate import read_manifest
 from assembler.plan.allow_list import ImportList, read_import_list
@@ -40,11 +42,12 @@ from assembler.plan.deferred import LateTargets, with_late
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.app import AppOptions, check_app, code_options, unknown_app_keys
 from assembler.plan.sections.logging import check_logging
+from assembler.plan.sections.mounted import of_the_outermost, shared_ids
 from assembler.plan.sections.routes import Frontend, check_docs, check_frontends, check_routes
 from assembler.plan.sections.scheduler import check_scheduler
 from assembler.plan.sections.server import check_server, check_single_process, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
-from assembler.plan.settings import read_references
+from assembler.plan.settings import UNKNOWN, read_references
 from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets
 
@@ -55,6 +58,9 @@ _PLACES = 9  # further places of one fault that are told
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a build needs, and nothing that has happened yet.
+
+    Resources, steps, jobs, loops and functions of the end are those of all manifests that are mounted
+    in one another: a process has them once. Layers, handlers and routes are those of this one.
 
     A plan that was read by source alone (`is_static`) tells what the manifest says, and cannot be
     built; `warnings` hold what the source did not tell.
@@ -87,6 +93,13 @@ class Plan:
     warnings: tuple[Diagnostic, ...]
     is_static: bool
     digest: str  # SHA-256 of the texts that it was made of
+    home: NodePath = ()  # where the manifest stands in the document of the outermost
+    inner: "tuple[Plan, ...]" = ()  # of the manifests that are mounted, whose parts are above too
+
+    @property
+    def parts(self) -> "tuple[Plan, ...]":
+        """This plan, and those of the manifests that are mounted in it, in order."""
+        return (self, *(part for one in self.inner for part in one.parts))
 
     @property
     def hash(self) -> str:
@@ -129,10 +142,18 @@ def load_shape(
 ) -> tuple[Document, models.Manifest]:
     """Read and check text, shape and the syntax of references: no variables, no code."""
     document = read_document(Path(path), override, shelf)
+    return document, shapes_of(document)[0][2]
+
+
+def shapes_of(document: Document) -> list[tuple[NodePath, Document, models.Manifest]]:
+    """Check shape and syntax of references of each manifest, the outermost first.
+
+    The first of each is its path in the document, empty for the outermost.
+    """
     planner = _Planner(document, None)
-    manifest = planner.shape(Resolver(None, None, planner.secrets))
-    planner.references(manifest)
-    return document, manifest
+    planner.read_shapes()
+    planner.read_references()
+    return [(one.home, one.document, one.manifest) for one in planner.everyone]
 
 
 def read_document(
@@ -144,7 +165,10 @@ def read_document(
 
 
 class _Planner:
-    """The stages from shape to options over one document; without an environment, by source."""
+    """The stages from shape to options over one manifest, and over those that are mounted in it.
+
+    Without an environment it reads source. Each stage is done for all of them before the next.
+    """
 
     def __init__(
         self,
@@ -154,17 +178,51 @@ class _Planner:
         lazy: bool = False,
         shelf: Shelf = DISK,
         imports: ImportList | None = None,
+        outer: "_Planner | None" = None,
+        home: NodePath = (),
     ) -> None:
-        self.document = document
-        self.root = document.root
+        self.document, found = apart(document)
+        self.root = self.document.root
+        self.whole = document
         self.environment = environment
         self.lazy = lazy
-        self.secrets = Secrets()
+        self.outer = outer
+        self.home = home
+        self.secrets: Secrets = Secrets() if outer is None else outer.secrets
         self.shelf = shelf
         self.imports = read_import_list(document.path) if imports is None else imports
+        self.inner = {
+            index: _Planner(
+                one,
+                environment,
+                lazy=lazy,
+                shelf=shelf,
+                imports=self.imports,
+                outer=self,
+                home=(*home, "routes", index, INNER),
+            )
+            for index, one in found
+        }
+        self.manifest: models.Manifest
+        self.resolver = Resolver(None, None, self.secrets)
+        self.resolved: list[ResolvedEntry] = []
+        self.made: list[Component] = []
+        self.sql: list[SqlStep] = []
+        self.logging: dict[str, Any] | None = None
+
+    @cached_property
+    def everyone(self) -> "tuple[_Planner, ...]":
+        """This one, and those that are mounted in it, in order."""
+        return (self, *(each for one in self.inner.values() for each in one.everyone))
+
+    @cached_property
+    def outermost(self) -> "_Planner":
+        return self if self.outer is None else self.outer.outermost
 
     @cached_property
     def targets(self) -> Targets:
+        if self.outer is not None:
+            return self.outer.targets
         if self.environment is None:
             from assembler.plan.static import SourceReader  # noqa: PLC0415  # a start reads no source
 
@@ -178,89 +236,171 @@ class _Planner:
         that tells, so that faults of the text are told before any variable is missed; then with the
         values themselves.
         """
-        manifest = self.shape(Resolver(None, None, self.secrets))
-        resolver = self.references(manifest)
+        self.read_shapes()
+        self.read_references()
         if self.environment is not None:
-            manifest = self.shape(resolver)
-        resolved, faults = self.entries(manifest)
-        logging, found = self.logging(resolver)
-        sql, refused = read_sql(manifest, self.document, resolver, self.shelf)
-        self.refuse([*told_once(faults), *hidden(resolved), *found, *refused])
-        return self.options(manifest, resolver, resolved, logging, sql)
+            self.refuse(fault for one in self.everyone for fault in one.shape())
+        self.refuse(
+            [
+                *told_once(fault for one in self.everyone for fault in one.entries()),
+                *(fault for one in self.everyone for fault in one.texts()),
+            ]
+        )
+        faults = [fault for one in self.everyone for fault in one.options()]
+        self.refuse([*faults, *self.process()])
+        return self.whole_plan(arranged(fault for fault in faults if fault.severity == "warning"))
 
-    def entries(self, manifest: models.Manifest) -> tuple[list[ResolvedEntry], list[Diagnostic]]:
-        found: list[ResolvedEntry] = []
+    def read_shapes(self) -> None:
+        """Read the models of all manifests; refuse what is wrong with their shape."""
+        self.refuse(fault for one in self.everyone for fault in one.shape())
+        self.refuse(shared_ids([(one.root, one.manifest) for one in self.everyone]))
+
+    def read_references(self) -> None:
+        """Find what resolves the references of all manifests; refuse what cannot be."""
+        found = [fault for one in self.everyone for fault in one.references()]
+        self.refuse(told_once(found, "missing-variable"))
+
+    def shape(self) -> list[Diagnostic]:
+        manifest, faults = read_manifest(self.root, self.resolver)
+        if manifest is not None:
+            self.manifest = manifest
+        if self.outer is not None:
+            faults += of_the_outermost(self.root)
+        is_static = self.environment is None
+        server = unknown_keys(self.root, is_static=is_static)
+        return [*faults, *unknown_app_keys(self.root), *server]
+
+    def references(self) -> list[Diagnostic]:
+        above = self.outer
+        settings = None if above is None else above.resolver.settings
+        if above is not None and not above.has_values:
+            settings = UNKNOWN
+        self.resolver, faults = read_references(
+            self.manifest,
+            self.root,
+            self.environment,
+            self.imports,
+            self.secrets,
+            ids=() if above is None else above.resource_ids,
+            settings=settings,
+        )
+        return faults
+
+    @property
+    def has_values(self) -> bool:
+        """Tell whether the references were found right, as far as there is an environment."""
+        return self.environment is None or self.resolver.environment is not None
+
+    @cached_property
+    def resource_ids(self) -> tuple[str, ...]:
+        """The resources that this manifest may name, and those that are mounted in it."""
+        above = () if self.outer is None else self.outer.resource_ids
+        return (*above, *self.manifest.resources)
+
+    def entries(self) -> list[Diagnostic]:
+        """Find what the entries name."""
         faults: list[Diagnostic] = []
-        for role, path, entry in entries(manifest):
-            is_late = self.is_late(role, entry)
-            targets = LateTargets(self.imports) if is_late else self.targets
+        self.resolved = []
+        for role, path, entry in entries(self.manifest):
+            targets = LateTargets(self.imports) if self.is_late(role, entry) else self.targets
             resolved, refused = resolve_entry(self.root, targets, role, path, entry)
             faults += refused
             if path[0] == "routes":
                 scoped, refused = resolve_scope(self.root, self.targets, path, entry)
                 resolved = replace(resolved, scoped=scoped)
                 faults += refused
-            found.append(resolved)
-        return found, faults
+            self.resolved.append(resolved)
+        return faults
+
+    def texts(self) -> list[Diagnostic]:
+        """Read the SQL and the configuration of logging; find entries that hide others."""
+        faults = list(hidden(self.resolved))
+        node = self.root.get("logging")
+        if isinstance(node, MappingNode):
+            self.logging = self.resolver.data(node, ("logging",))
+            faults += check_logging(node, self.logging, self.targets)
+        self.sql, refused = read_sql(
+            self.manifest, self.document, self.resolver, self.shelf, above=self.above()
+        )
+        return [*faults, *refused]
+
+    def above(self) -> list[tuple[MappingNode, Resolver]]:
+        """Return the manifests around this one, the nearest first, each with its resolver."""
+        outer = self.outer
+        return [] if outer is None else [(outer.root, outer.resolver), *outer.above()]
 
     def is_late(self, role: Role, entry: Any) -> bool:
         """Tell whether an entry is imported and checked by its first request."""
         return self.lazy and role == "mount" and bool(entry.lazy)
 
-    def shape(self, resolver: Resolver) -> models.Manifest:
-        manifest, faults = read_manifest(self.root, resolver)
-        self.refuse(
-            [
-                *faults,
-                *unknown_app_keys(self.root),
-                *unknown_keys(self.root, is_static=self.environment is None),
-            ]
-        )
-        assert manifest is not None  # noqa: S101  # without faults there is one
-        return manifest
+    @cached_property
+    def declared(self) -> dict[str, type | None]:
+        """The classes of the resources that this manifest may name, as far as they are known."""
+        above = {} if self.outer is None else self.outer.declared
+        own = (item for item in self.resolved if item.role == "resource")
+        return {**above, **{item.entry.id: declared_class(item) for item in own}}
 
-    def references(self, manifest: models.Manifest) -> Resolver:
-        resolver, faults = read_references(
-            manifest, self.root, self.environment, self.imports, self.secrets
-        )
-        self.refuse(faults)
-        return resolver
-
-    def logging(self, resolver: Resolver) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
-        node = self.root.get("logging")
-        if not isinstance(node, MappingNode):
-            return None, []
-        data = resolver.data(node, ("logging",))
-        return data, list(check_logging(node, data, self.targets))
-
-    def options(
-        self,
-        manifest: models.Manifest,
-        resolver: Resolver,
-        resolved: list[ResolvedEntry],
-        logging: dict[str, Any] | None,
-        sql: list[SqlStep],
-    ) -> Plan:
-        declared = {
-            item.entry.id: declared_class(item) for item in resolved if item.role == "resource"
-        }
-        checker = OptionsChecker(declared, self.targets.target)
+    def options(self) -> list[Diagnostic]:
+        """Check the options of all entries, and the sections of the application."""
+        checker = OptionsChecker(self.declared, self.targets.target)
         faults: list[Diagnostic] = []
-        made: list[Component] = []
-        for item in resolved:
-            component, found = item.checked(checker, resolver)
+        self.made = []
+        for item in self.resolved:
+            component, found = item.checked(checker, self.resolver)
             faults += found
+            component = component.of(self.home)
             if item.role in {"router", "endpoint"}:
                 arguments, found = code_options(
-                    item.entry.id, item.entry, item.node, item.path, resolver, self.targets
+                    item.entry.id, item.entry, item.node, item.path, self.resolver, self.targets
                 )
                 component = replace(component, arguments=arguments)
                 faults += found
             if self.is_late(item.role, item.entry):
-                component = with_late(component, item, self.root, self.imports, declared, resolver)
-            made.append(component)
+                component = with_late(
+                    component, item, self.root, self.imports, self.declared, self.resolver
+                )
+            self.made.append(component)
+        is_static = self.environment is None
+        self.app_arguments, self.app_state, found = check_app(
+            self.manifest, self.root, self.resolver, self.targets
+        )
+        faults += found
+        self.frontends, found = check_frontends(self.manifest, self.document, is_static=is_static)
+        jobs = check_scheduler(
+            self.manifest,
+            self.root,
+            self.declared,
+            self.resolver.data,
+            is_static=is_static,
+            process=self.outermost.manifest,
+            has_inner_jobs=any(one.manifest.scheduler.jobs for one in self.everyone[1:]),
+        )
+        return [*faults, *found, *jobs, *check_engines(self.sql, self.declared)]
 
-        pairs = tuple(zip(resolved, made, strict=True))
+    def process(self) -> list[Diagnostic]:
+        """Check what all manifests have together: one server, and resources made in one order."""
+        is_static = self.environment is None
+        self.server, faults = check_server(
+            self.manifest, self.root, self.resolver, self.targets, is_static=is_static
+        )
+        for one in self.everyone:
+            faults += check_single_process(
+                self.manifest, self.root, one.manifest, one.root, one.is_single
+            )
+        made = [part for one in self.everyone for part in one.made]
+        scoped = (inner for part in made for inner in part.scoped)
+        faults += made_too_late((*made, *scoped))
+        return [*faults, *(late for one in self.everyone for late in one.sections_too_early(made))]
+
+    def whole_plan(self, advice: Iterable[Diagnostic] = ()) -> Plan:
+        """Join the parts, those of the manifests that are mounted after those of this one."""
+        plans: dict[str | int, Plan] = {
+            index: one.whole_plan() for index, one in self.inner.items()
+        }
+        pairs = [
+            (item, replace(one, inner=plans.get(item.path[1])) if item.role == "mount" else one)
+            for item, one in zip(self.resolved, self.made, strict=True)
+        ]
 
         def of(*roles: Role, at: str = "") -> tuple[Component, ...]:
             return tuple(
@@ -269,59 +409,51 @@ class _Planner:
                 if one.role in roles and at in ("", item.path[0]) and _is_on(one)
             )
 
-        arguments, state, found = check_app(manifest, self.root, resolver, self.targets)
-        faults += found
-        is_static = self.environment is None
-        frontends, found = check_frontends(manifest, self.document, is_static=is_static)
-        faults += found
-        server, found = check_server(
-            manifest, self.root, resolver, self.targets, is_static=is_static
-        )
-        jobs = tuple(
-            check_scheduler(manifest, self.root, declared, resolver.data, is_static=is_static)
-        )
-        alone = check_single_process(
-            manifest, self.root, lambda name: self.is_single(resolved, declared, name)
-        )
-        scoped = (inner for part in made for inner in part.scoped)
-        late = (*made_too_late((*made, *scoped)), *self.sections_too_early(made))
-        self.refuse([*faults, *found, *jobs, *alone, *late, *check_engines(sql, declared)])
-        advice = arranged(fault for fault in faults if fault.severity == "warning")
+        def with_inner(own: Iterable[Any], name: str) -> tuple[Any, ...]:
+            return (*own, *(part for plan in plans.values() for part in getattr(plan, name)))
+
+        routes = of("router", "mount", "endpoint")
         paths = (
-            *check_routes(of("router", "mount", "endpoint"), frontends),
-            *check_docs(of("middleware"), manifest.app, self.root),
+            *check_routes(routes, self.frontends),
+            *check_docs(of("middleware"), self.manifest.app, self.root),
         )
+        listeners = {str(item.path[1]): one for item, one in pairs if item.is_listener}
+        parts: tuple[Component | SqlStep, ...] = (*self.made, *self.sql)
+        off = [part for part in parts if not _is_on(part)]
+        warnings = (*self.warnings(), *advice, *paths, *self.unknown())
         return Plan(
             name=shown_name(self.document.path),
-            document=self.document,
-            manifest=manifest,
+            document=self.whole,
+            manifest=self.manifest,
             secrets=self.secrets,
-            settings=resolver.settings,
-            app=AppOptions(arguments, state, of("dependency", at="app")),
-            resources=of("resource"),
-            lifespan=of("lifespan"),
+            settings=self.resolver.settings,
+            app=AppOptions(self.app_arguments, self.app_state, of("dependency", at="app")),
+            resources=with_inner(of("resource"), "resources"),
+            lifespan=with_inner(of("lifespan"), "lifespan"),
             middleware=of("middleware"),
             handlers=of("handler"),
             configure=of("configure"),
-            routes=of("router", "mount", "endpoint"),
-            frontends=frontends,
+            routes=routes,
+            frontends=self.frontends,
             finish=of("finish"),
-            startup=of("startup"),
-            jobs=of("job"),
-            background=of("background"),
+            startup=with_inner(of("startup"), "startup"),
+            jobs=with_inner(of("job"), "jobs"),
+            background=with_inner(of("background"), "background"),
             job_context=next(iter(of("dependency", at="scheduler")), None),
-            shutdown=of("shutdown"),
-            listeners={str(item.path[1]): one for item, one in pairs if item.is_listener},
-            switched_off=(
-                *(component for component in made if not _is_on(component)),
-                *(step for step in sql if not _is_on(step)),
-            ),
-            sql=tuple(step for step in sql if _is_on(step)),
-            logging=logging,
-            server=server,
-            warnings=(*self.warnings(manifest), *advice, *jobs, *paths, *self.unknown(resolved)),
-            is_static=is_static,
+            shutdown=with_inner(of("shutdown"), "shutdown"),
+            listeners={
+                **listeners,
+                **{id_: one for plan in plans.values() for id_, one in plan.listeners.items()},
+            },
+            switched_off=with_inner(off, "switched_off"),
+            sql=with_inner([step for step in self.sql if _is_on(step)], "sql"),
+            logging=self.logging,
+            server=self.outermost.server,
+            warnings=with_inner(warnings, "warnings"),
+            is_static=self.environment is None,
             digest=self.imports.digest(self.document.path, getattr(self.shelf, "files", {})),
+            home=self.home,
+            inner=tuple(plans.values()),
         )
 
     def sections_too_early(self, made: list[Component]) -> Iterator[Diagnostic]:
@@ -333,25 +465,24 @@ class _Planner:
             if is_outside and "with" not in path and value in awaited:
                 yield too_late(awaited[value], node)
 
-    def is_single(
-        self, resolved: list[ResolvedEntry], declared: Mapping[str, type | None], name: str
-    ) -> bool:
+    def is_single(self, name: str) -> bool:
         """Tell whether the class of a resource says that each process has it for itself."""
         lineage = getattr(self.targets, "lineage", None)
         if lineage is None:
-            return getattr(declared.get(name), _SINGLE, False) is True
-        use = next(item.entry.use for item in resolved if item.entry.id == name)
+            return getattr(self.declared.get(name), _SINGLE, False) is True
+        use = next(item.entry.use for item in self.resolved if item.entry.id == name)
         return lineage(use, _SINGLE)[1] is True
 
-    def warnings(self, manifest: models.Manifest) -> Iterator[Diagnostic]:
+    def warnings(self) -> Iterator[Diagnostic]:
         """Say what takes too long."""
-        if self.environment is not None:
-            yield from check_termination(manifest, self.root)
+        if self.environment is not None and self.outer is None:
+            manifests = [one.manifest for one in self.everyone]
+            yield from check_termination(self.manifest, self.root, manifests)
 
-    def unknown(self, resolved: list[ResolvedEntry]) -> Iterator[Diagnostic]:
+    def unknown(self) -> Iterator[Diagnostic]:
         """Say where the source alone did not tell."""
         reasons = getattr(self.targets, "unknown", {})
-        for item in resolved:
+        for item in self.resolved:
             reason = reasons.get(item.target.path)
             if reason and item.has_options:
                 message = f"`{item.target.path}`: {reason}"
@@ -367,11 +498,16 @@ def _is_on(part: Component | SqlStep) -> bool:
     return getattr(part.entry, "__dict__", {}).get("enabled", True) is not False
 
 
-def told_once(faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    """Join what is told of several places in the same words, such as one module that fails."""
+def told_once(faults: Iterable[Diagnostic], *codes: str) -> Iterator[Diagnostic]:
+    """Join what is told of several places in the same words, such as one module that fails.
+
+    With `codes` only faults of these are joined.
+    """
     alike: dict[tuple[object, ...], list[Diagnostic]] = {}
-    for fault in faults:
-        key = (fault.code, fault.message, fault.trace, fault.help)
+    for number, fault in enumerate(faults):
+        key: tuple[object, ...] = (fault.code, fault.message, fault.trace, fault.help)
+        if codes and fault.code not in codes:
+            key = (number,)
         alike.setdefault(key, []).append(fault)
     for first, *others in alike.values():
         spans = {fault.span: None for fault in others if fault.span and fault.span != first.span}

@@ -9,7 +9,7 @@ values it was made from.
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -34,6 +34,9 @@ from assembler.plan.importer import import_object
 from assembler.plan.signature import Target, target_of
 
 _DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType, type(None))
+UNKNOWN = object()
+"""Settings that were refused where they are named."""
+
 _SHORTEST = 4  # characters of a value that could be a secret; `1` or `no` would be everywhere
 
 
@@ -43,16 +46,27 @@ def read_references(
     environment: Mapping[str, str] | None,
     imports: ImportList,
     secrets: Secrets,
+    *,
+    ids: Collection[str] = (),
+    settings: Any = None,
 ) -> tuple[Resolver, list[Diagnostic]]:
-    """Return what resolves the references; without an environment it knows no variable."""
+    """Return what resolves the references; without an environment it knows no variable.
+
+    `ids` are resources, and `settings` the settings, of the manifests around this one; `UNKNOWN`
+    where these were refused.
+    """
     found = mentions(root)
-    faults = [*check_syntax(found), *check_resources(found, root.get("resources"))]
+    faults = [*check_syntax(found), *check_resources(found, root.get("resources"), ids)]
     if faults or environment is None:
         return Resolver(None, None, secrets), faults
     faults = list(check_environment(found, environment))
-    settings, refused = _settings(manifest.settings, root, imports, environment)
-    faults += refused or check_settings(found, settings)
-    if faults:
+    if manifest.settings is not None:
+        node, _ = locate(root, ("settings",))
+        settings, refused = _build_settings(manifest.settings, imports, node.span, environment)
+    else:
+        refused = []
+    faults += refused or (() if settings is UNKNOWN else check_settings(found, settings))
+    if faults or settings is UNKNOWN:
         return Resolver(None, None, secrets), faults
     resolver = Resolver(environment, settings, secrets)
     for mention in found:  # what they hold is secret before others' code could show it
@@ -60,15 +74,6 @@ def read_references(
             resolver.value(reference)
     secrets.add_credentials(environment)
     return resolver, []
-
-
-def _settings(
-    path: str | None, root: MappingNode, imports: ImportList, environment: Mapping[str, str]
-) -> tuple[Any, list[Diagnostic]]:
-    if path is None:
-        return None, []
-    node, _ = locate(root, ("settings",))
-    return _build_settings(path, imports, node.span, environment)
 
 
 def _build_settings(

@@ -63,13 +63,15 @@ class Snapshot(Shelf):
 
     def document_and_sql(self) -> "tuple[Document, list[SqlStep]]":
         """Return the merged manifest and its SQL; imports nothing and reads no variable."""
-        from assembler.plan.load import load_shape  # noqa: PLC0415  # who takes one needs no models
+        from assembler.plan.load import read_document, shapes_of  # noqa: PLC0415  # who takes one needs no models
 
-        document, manifest = load_shape(self.path, shelf=self)
+        document = read_document(self.path, shelf=self)
+        parts = shapes_of(document)
         from assembler.plan.sql.statement import read_sql  # noqa: PLC0415  # as above
 
-        steps, _ = read_sql(manifest, document, Resolver(None, None, Secrets()), self)
-        return document, steps
+        resolver = Resolver(None, None, Secrets())
+        read = (read_sql(manifest, part, resolver, self)[0] for _, part, manifest in parts)
+        return document, [step for steps in read for step in steps]
 
     def load(self) -> "Plan":
         """Make the plan, with the variables of the snapshot. Raises as `load` does."""

@@ -261,8 +261,8 @@ CONTRACTS = (
         "key of a scope",
         ("assembler/testing/expect/exchange.py",),
         ("assembler/application/middleware.py",),
-        "a list to which each place between layers appends how many stand outside it, and the "
-        "scope as it came; who has it is given the answer to an exception, not the exception",
+        "a list to which each place between layers appends how many stand outside it, the scope as "
+        "it came, and the id of the layer around it where that is a route's or a mounted manifest's; who has it is given the answer to an exception, not the exception",
     ),
     Contract(
         "request_id",

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.exceptions import failure_of, frame_of
 from assembler.diagnostics.span import Span
-from assembler.document.nodes import locate
+from assembler.document.nodes import NodePath, locate
 from assembler.manifest.pydantic_errors import Fault
 from assembler.plan.component import TOLD, Component
 from assembler.plan.load import Plan
@@ -38,9 +38,12 @@ def needed_for(plan: Plan, names: Iterable[str]) -> set[str]:
 class Objects:
     """Makes objects; `resources` are those that options may name, `faults` what went wrong."""
 
-    def __init__(self, plan: Plan, app: FastAPI) -> None:
+    def __init__(
+        self, plan: Plan, app: FastAPI, apps: Mapping[NodePath, FastAPI] = MappingProxyType({})
+    ) -> None:
         self.plan = plan
         self.app = app
+        self.apps = apps  # of each manifest, by where it stands
         self.resources: dict[str, Any] = {}
         self.faults: list[Diagnostic] = []
         self.shared: list[dict[str, Any]] = []  # others that are to have what is made late
@@ -87,6 +90,10 @@ class Objects:
             shared[id_] = value
         self.kept(id_)
 
+    def app_of(self, component: Component) -> FastAPI:
+        """Return the application that the manifest of a component makes."""
+        return self.apps.get(component.home, self.app)
+
     def is_late(self, component: Component) -> bool:
         """Tell whether the options name a resource that is made when it is opened."""
         awaited = {part.id for part in self.plan.resources if part.is_awaited}
@@ -108,7 +115,7 @@ class Objects:
         for fault in faults:
             raise StepError(f"`{'.'.join(map(str, fault.path))}` {fault.reason}")
         if "app" in component.target.signature.parameters:
-            arguments.setdefault("app", self.app)
+            arguments.setdefault("app", self.app_of(component))
         return arguments
 
     def made(self, component: Component) -> Any:
@@ -134,7 +141,8 @@ class Objects:
             return None
 
         async def tell(reason: str | None) -> None:
-            said = dict(zip(TOLD, (self.app, component.id, reason), strict=True))
+            app = self.app_of(component)
+            said = dict(zip(TOLD, (app, component.id, reason), strict=True))
             taken = {k: v for k, v in said.items() if k in listener.target.signature.parameters}
             await call(listener.target.value, **taken)
 
@@ -167,7 +175,7 @@ class Objects:
             return None
         takes_app = component.role != "middleware" and component.called
         if takes_app and "app" in component.target.signature.parameters:
-            arguments.setdefault("app", self.app)
+            arguments.setdefault("app", self.app_of(component))
         return arguments
 
     def note(self, what: str, error: BaseException, span: Span) -> None:

@@ -125,7 +125,11 @@ def _options(plan: Plan) -> Iterator[str]:
         plan.background,
         plan.shutdown,
     )
-    for component in (one for section in sections for one in section):
+    apps = (
+        (part.middleware, part.handlers, part.configure, part.routes) for part in plan.parts[1:]
+    )
+    inner = (section for app in apps for section in app)
+    for component in (one for section in (*sections, *inner) for one in section):
         yield f"{component.role} {component.id}: {_arguments(component)}"
     if "server" in plan.document.root.members:
         yield f"server: {plan.server!r}"

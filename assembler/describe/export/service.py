@@ -7,6 +7,7 @@ the manifest's own bounds; a `Service`; a `Job` that applies the startup SQL.
 
 import hashlib
 import math
+from collections.abc import Iterator
 from datetime import timedelta
 
 from assembler.describe.export.bundle import BundledFile
@@ -121,10 +122,11 @@ def _selector(target: ClusterTarget) -> Spec:
 
 
 def _probes(plan: Plan) -> Spec:
-    start = sum((each.timeout for each in plan.manifest.resources.values()), _IMPORTS)
-    start += sum((step.timeout for step in plan.manifest.startup if step.enabled), timedelta())
+    start = sum((each.entry.timeout for each in plan.resources), _IMPORTS)
+    start += sum((step.entry.timeout for step in plan.startup), timedelta())
+    start += sum((step.entry.timeout for step in plan.sql), timedelta())
     starting = {"periodSeconds": seconds(_PROBE), "failureThreshold": math.ceil(start / _PROBE)}
-    prefix = next((route.entry.prefix for route in plan.routes if _is_health(route)), None)
+    prefix = next(_health_prefixes(plan), None)
     if prefix is None:
         asked = {"tcpSocket": {"port": "http"}}
         return {"startupProbe": asked | starting, "readinessProbe": asked}
@@ -138,6 +140,14 @@ def _probes(plan: Plan) -> Spec:
     }
     found["startupProbe"] |= starting
     return found
+
+
+def _health_prefixes(plan: Plan, front: str = "") -> Iterator[str]:
+    """Yield where probes may ask, first of all in the outermost manifest."""
+    yield from (f"{front}{route.entry.prefix}" for route in plan.routes if _is_health(route))
+    for route in plan.routes:
+        if route.inner is not None:
+            yield from _health_prefixes(route.inner, f"{front}{route.entry.mount.rstrip('/')}")
 
 
 def _is_health(route: Component) -> bool:

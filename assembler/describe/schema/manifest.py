@@ -73,6 +73,21 @@ def manifest_schema() -> Schema:
             0
         ]
         entries["items"] = {"anyOf": [path, entries["items"]]}
+    mounted = definitions["Route"]["properties"]["manifest"]["anyOf"]
+    mounted.insert(1, {"$ref": "#/$defs/Mounted"})
+    version = raw["properties"]["manifest"]
+    definitions["Mounted"] = {
+        "type": "object",
+        "description": "A manifest that is written out under its mount, or what changes of the one that stands there.",
+        "properties": {
+            "manifest": version,
+            **{
+                key: {"description": section["description"], "$ref": f"#/properties/{key}"}
+                for key, section in sections.items()
+            },
+        },
+        "additionalProperties": False,
+    }
     complete: Schema = {}
     for path, keys in shaper.required.items():
         _at(complete, path)["required"] = keys
@@ -84,7 +99,7 @@ def manifest_schema() -> Schema:
         "description": raw["description"],
         "type": "object",
         "properties": {
-            "manifest": raw["properties"]["manifest"],
+            "manifest": version,
             "extends": _EXTENDS,
             **sections,
         },
@@ -143,7 +158,7 @@ def _refine(models: dict[str, Schema]) -> None:
             for form in said.get("anyOf", [said]):
                 if form.get("type") == "string":
                     form["not"] = {"pattern": r"\$\{"}
-    for key in ("name", "frontend", "path", "host"):
+    for key in ("name", "frontend", "path", "host", "manifest"):
         text = models["Route"]["properties"][key]["anyOf"][0]
         text["not"] = {"pattern": r"\$\{"}
     app = models["App"]
@@ -161,6 +176,8 @@ def _given(key: str) -> Schema:
 
 def _only_kind(kind: str) -> Schema:
     """Return what is true of a route of one kind: for a router, that it is none of the others."""
+    if kind == "mount":  # of an application: a manifest has keys of its own
+        return {"allOf": [_given(kind), {"not": _given("manifest")}]}
     if kind:
         return _given(kind)
     return {"not": {"anyOf": [_given(other) for other in KEYS_OF if other]}}
@@ -177,7 +194,11 @@ def _closed_to(allowed: Collection[str]) -> Schema:
 
 _RULES: dict[NodePath, Schema] = {
     ("routes", ITEM): {
-        "anyOf": [_given("use"), _given("frontend")],
+        "anyOf": [
+            _given("use"),
+            _given("frontend"),
+            {"allOf": [_given("manifest"), _given("mount")]},
+        ],
         "allOf": [
             {"if": _only_kind(kind), "then": {"properties": _closed_to(allowed)}}
             for kind, (_, allowed) in KEYS_OF.items()
@@ -250,9 +271,16 @@ def _demands(required: dict[NodePath, list[str]]) -> Schema:
 
 def _components(plan: Plan) -> Iterator[Component]:
     """Yield what is called with options, dependencies after the router that names them."""
-    sections = (plan.resources, plan.middleware, plan.handlers, plan.configure, plan.routes)
-    steps = (plan.finish, plan.lifespan, plan.startup, plan.jobs, plan.background, plan.shutdown)
-    for component in chain(plan.app.dependencies, *sections, *steps):
+    of_all = (plan.resources, plan.lifespan, plan.startup, plan.jobs, plan.background)
+    apps = (
+        section
+        for part in plan.parts
+        for section in (
+            *(part.app.dependencies, part.middleware, part.handlers, part.configure, part.routes),
+            part.finish,
+        )
+    )
+    for component in chain(*apps, *of_all, plan.shutdown):
         for part in (component, *component.dependencies, *component.scoped):
             if part.called and type(part.entry).__name__ in _PLACES:
                 yield part

@@ -20,7 +20,7 @@ from assembler.document.nodes import MappingNode, Node, NodePath, locate
 from assembler.document.provenance import Held, Unknown, revealed
 from assembler.manifest import Manifest
 from assembler.manifest.duration import duration_text
-from assembler.manifest.step import Job
+from assembler.manifest.step import Job, Scheduler
 
 if TYPE_CHECKING:
     from assembler.manifest.schedule import Schedule
@@ -41,22 +41,44 @@ def check_scheduler(
     data: Data,
     *,
     is_static: bool,
+    process: Manifest | None = None,
+    has_inner_jobs: bool = False,
 ) -> Iterator[Diagnostic]:
     """Find what is wrong with the section; `types` are the resources' declared classes.
 
+    `process` is the outermost manifest, whose scheduler runs the jobs of all, `has_inner_jobs` tells
+    whether a manifest that is mounted in this one has any.
+
     `data` gives what a node says, its references resolved. Where variables are not read (`is_static`), what they tell is left alone.
     """
-    section = manifest.scheduler
-    yield from _loops(manifest, root)
-    yield from _fleet(manifest, root, types, data, is_static=is_static)
-    if section.store is not None:
-        yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
-    elif section.runs and not section.has_fleet and manifest.server.workers > 1:
-        yield _no_store(manifest.server.workers, root)
-    for number, job in enumerate(section.jobs):
+    own, section = manifest.scheduler, (process or manifest).scheduler
+    yield from _loops(manifest, root, section)
+    if not section.has_fleet:
+        yield from _only_of_a_fleet(manifest, root)
+    if process is None or manifest is process:
+        yield from _of_the_process(manifest, root, types, data, is_static, has_inner_jobs)
+    for number, job in enumerate(own.jobs):
         node, _ = locate(root, ("scheduler", "jobs", number))
         if job.jitter is not None and (_is_known(node) or not is_static):
             yield from _jitter(job, section.timezone, node)
+
+
+def _of_the_process(
+    manifest: Manifest,
+    root: MappingNode,
+    types: Mapping[str, type | None],
+    data: Data,
+    is_static: bool,
+    has_inner_jobs: bool,
+) -> Iterator[Diagnostic]:
+    """Judge the store and the queue, which all jobs of the process share."""
+    section = manifest.scheduler
+    runs = section.runs or (section.enabled and has_inner_jobs)
+    yield from _fleet(manifest, root, types, data, is_static=is_static)
+    if section.store is not None:
+        yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
+    elif runs and not section.has_fleet and manifest.server.workers > 1:
+        yield _no_store(manifest.server.workers, root)
 
 
 def service_name(manifest: Manifest) -> str:
@@ -75,14 +97,14 @@ def schedule_of(job: Job, zone: str) -> "Schedule":
     return parse(job.cron, place)
 
 
-def _loops(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
+def _loops(manifest: Manifest, root: MappingNode, section: Scheduler) -> Iterator[Diagnostic]:
     """Refuse `once` where nothing keeps its claim."""
     for number, loop in enumerate(manifest.background):
-        if not loop.once or (manifest.scheduler.store and not manifest.scheduler.has_fleet):
+        if not loop.once or (section.store and not section.has_fleet):
             continue
         node, _ = locate(root, ("background", number, "once"))
         message, remedy = "`once` and no `store`: a claim tells which process runs it", None
-        if manifest.scheduler.has_fleet:
+        if section.has_fleet:
             message = "`once` is not for `engine: procrastinate`, whose claims are for workers"
         else:
             remedy = "add `scheduler: {store: ${resources.…}}`, an engine or a cache"
@@ -99,7 +121,6 @@ def _fleet(
 ) -> Iterator[Diagnostic]:
     section = manifest.scheduler
     if not section.has_fleet:
-        yield from _only_of_a_fleet(manifest, root)
         return
     engine, _ = locate(root, ("scheduler", "engine"))
     if not is_static and importlib.util.find_spec("procrastinate") is None:

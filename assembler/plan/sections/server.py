@@ -61,18 +61,23 @@ def check_server(
 
 
 def check_single_process(
-    manifest: Manifest, root: MappingNode, is_single: Callable[[str], bool]
+    manifest: Manifest,
+    root: MappingNode,
+    owner: Manifest,
+    owners_root: MappingNode,
+    is_single: Callable[[str], bool],
 ) -> Iterator[Diagnostic]:
     """Refuse several workers beside a resource that is another one in each of them.
 
+    `manifest` has the server, `owner` the resources: it is the same one, or is mounted in it.
     `is_single` says by a resource's id whether its class has `single_process = True`.
     """
     if manifest.server.workers < 2:
         return
     workers, _ = locate(root, ("server", "workers"))
-    for id_ in manifest.resources:
+    for id_ in owner.resources:
         if is_single(id_):
-            node, key = locate(root, ("resources", id_))
+            node, key = locate(owners_root, ("resources", id_))
             yield Diagnostic(
                 "single-process",
                 f"`{id_}` serves one process, and {manifest.server.workers} workers are wanted",

@@ -5,7 +5,7 @@ the manifest writes are counted, and the bound of open requests; those it leaves
 are cut at the stop to what is left.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from assembler.diagnostics.errors import Diagnostic
@@ -20,8 +20,13 @@ _KEYS = ("termination_grace", "drain", "timeout_graceful_shutdown")
 _SECTIONS = {"hooks": "shutdown", "closes": "resources", "jobs": "scheduler"}  # others by name
 
 
-def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnostic]:
-    """Warn where the stop may take longer than `termination_grace`."""
+def check_termination(
+    manifest: Manifest, root: MappingNode, everyone: Sequence[Manifest]
+) -> Iterator[Diagnostic]:
+    """Warn where the stop may take longer than `termination_grace`.
+
+    `everyone` are the manifest and those that are mounted in it, all of which are stopped.
+    """
     server = manifest.server
     if server.timeout_graceful_shutdown is None:
         message = "one open stream can keep the process for ever, until the platform kills it"
@@ -35,12 +40,15 @@ def check_termination(manifest: Manifest, root: MappingNode) -> Iterator[Diagnos
         "jobs": _jobs(manifest),
         "hooks": _sum(
             hook.timeout
-            for hook in manifest.shutdown
+            for each in everyone
+            for hook in each.shutdown
             if hook.enabled and "timeout" in hook.model_fields_set
         ),
-        "closes": _closes(manifest.resources.values()),
-        "lifespan": _closes(manifest.lifespan),
-        "background": _closes([loop for loop in manifest.background if loop.enabled]),
+        "closes": _closes(one for each in everyone for one in each.resources.values()),
+        "lifespan": _closes(one for each in everyone for one in each.lifespan),
+        "background": _closes(
+            loop for each in everyone for loop in each.background if loop.enabled
+        ),
     }
     whole = _sum(parts.values())
     if whole <= server.termination_grace:
@@ -76,4 +84,4 @@ def _place(root: MappingNode, keys: tuple[str, ...], section: str = "server") ->
     for key in keys:
         if key in members:
             return members[key].key
-    return root.members[section].key
+    return root.members[section if section in root.members else "routes"].key

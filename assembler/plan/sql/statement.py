@@ -60,9 +60,18 @@ class SqlStep:
 
 
 def read_sql(
-    manifest: Manifest, document: Document, resolver: Resolver, shelf: Shelf = DISK
+    manifest: Manifest,
+    document: Document,
+    resolver: Resolver,
+    shelf: Shelf = DISK,
+    *,
+    above: Sequence[tuple[MappingNode, Resolver]] = (),
 ) -> tuple[list[SqlStep], list[Diagnostic]]:
-    """Read every statement of the manifest; return the steps, and what is refused."""
+    """Read every statement of the manifest; return the steps, and what is refused.
+
+    `above` are the manifests in which it is mounted, the nearest first: a database may be theirs.
+    """
+    around = [(document.root, resolver), *above]
     files = {shelf.name(path): path for path in document.files}
     project = document.project
     steps: list[SqlStep] = []
@@ -73,7 +82,7 @@ def read_sql(
         if entry.sql is None or not isinstance(database, ScalarNode):
             continue
         name = str(database.value).removeprefix("${resources.").removesuffix("}")
-        dialect = entry.dialect or _dialect_of(document.root, name, resolver)
+        dialect = entry.dialect or _dialect_of(around, name)
         found = []
         for index, said in enumerate(entry.sql):
             inside, _ = locate(node, ("sql", index))
@@ -123,8 +132,12 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _dialect_of(root: MappingNode, resource: str, resolver: Resolver) -> str:
+def _dialect_of(around: Iterable[tuple[MappingNode, Resolver]], resource: str) -> str:
     """Guess the dialect of an engine by its option `url`, as far as that is known by now."""
+    known = (pair for pair in around if locate(pair[0], ("resources", resource))[1] is not None)
+    root, resolver = next(known, (None, None))
+    if root is None or resolver is None:
+        return _GUESS
     node, _ = locate(root, ("resources", resource, "with", "url"))
     if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
         return _GUESS

@@ -18,10 +18,12 @@ from assembler.diagnostics.span import Span, one_line
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.extends import DISK, Shelf
 from assembler.document.merge import Document
-from assembler.document.nodes import locate
+from assembler.document.mounted import apart
+from assembler.document.nodes import NodePath, locate
 from assembler.manifest import Manifest
 from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList, read_import_list
+from assembler.plan.load import shapes_of
 from assembler.plan.static.module import EarlierTree
 from assembler.review.audit.item import first_line
 from assembler.review.audit.literals import secret_test
@@ -112,7 +114,7 @@ def audit(
         tree: where the code that it names is read from; None for the disk.
     """
     imports = imports or read_import_list(document.path)
-    subject = Subject(document, manifest, profile, imports, shelf, tree)
+    subject = subject_of(document, manifest, profile, imports, shelf, tree)
     holding = manifest.audit.suppress if suppressions is None else suppressions
     running = {one.rule: one for one in holding if one.until >= today}
     found = list(_found(subject, rules.values()))
@@ -130,10 +132,30 @@ def audit(
     return Report(shown, profile, tuple(findings), tuple(silenced))
 
 
+def subject_of(
+    document: Document,
+    manifest: Manifest,
+    profile: Profile,
+    imports: ImportList,
+    shelf: Shelf = DISK,
+    tree: EarlierTree | None = None,
+) -> Subject:
+    """Return what the rules look at: the manifest, with those that are mounted in it."""
+    own, found = apart(document)
+    whole = Subject(own, manifest, profile, imports, shelf, tree)
+    known: dict[NodePath, Subject] = {(): whole}
+    for path, part, models in shapes_of(document)[1:] if found else ():
+        outer = known[path[:-3]]
+        known[path] = Subject(part, models, profile, imports, shelf, tree, outer, int(path[-2]))
+        outer.inner.append(known[path])
+    return whole
+
+
 def _found(subject: Subject, rules: Iterable[AuditRule]) -> Iterator[tuple[AuditRule, Sighting]]:
     for rule in rules:
-        if subject.profile in rule.profiles:
-            yield from ((rule, sighting) for sighting in rule.find(subject))
+        for one in subject.everyone:
+            if one.profile in rule.profiles and not (rule.of_process and one.outer is not None):
+                yield from ((rule, sighting) for sighting in rule.find(one))
 
 
 def _of_suppressions(
@@ -161,7 +183,9 @@ def _of_suppressions(
 
 def _safe(subject: Subject, found: list[tuple[AuditRule, Sighting]]) -> list[Violation]:
     """Return findings, the worst first, whose words and lines show no credential."""
-    secrets = [node for _, node in secret_scalars(subject.root, secret_test(subject))]
+    secrets = [
+        node for one in subject.everyone for _, node in secret_scalars(one.root, secret_test(one))
+    ]
     files = veiled((sighting.span for _, sighting in found), secrets)
     findings = {
         Violation(

@@ -105,7 +105,8 @@ def _guarded(subject: Subject, item: Item) -> bool:
     if item.dependencies or (subject.section("app").dependencies and not is_mount):
         return True
     if any(
-        "resource_server" in layer.options.members and _is_protected(subject, layer, _path(item))
+        "resource_server" in layer.options.members
+        and _is_protected(subject, layer, item.seen_by(layer, _path(item)))
         for layer in subject.middleware
     ):
         return True
@@ -119,8 +120,9 @@ def _guarded(subject: Subject, item: Item) -> bool:
 
 def _is_protected(subject: Subject, layer: Item, path: str) -> bool:
     """Tell whether the resource server of a gate has that mount; unknown ones are believed."""
-    name = layer.resource("resource_server")
-    mounts, key = locate(subject.root, ("resources", name or "", "with", "mounts"))
+    server = subject.resource(layer.resource("resource_server"))
+    options = MappingNode({}, layer.span) if server is None else server.options
+    mounts, key = locate(options, ("mounts",))
     return key is None or not isinstance(mounts, MappingNode) or path in mounts.members
 
 
@@ -130,7 +132,7 @@ def _covers(layer: Item, item: Item) -> bool:
     Its `paths` and `exempt` say so; `paths: []` is all.
     """
     guarded, exempt = layer.texts("paths"), layer.texts("exempt")
-    paths = [_path(item)]
+    paths = [item.seen_by(layer, _path(item))]
     if item.node.get("mount"):
         paths.append(f"{paths[0].rstrip('/')}/x")
     return all(
@@ -149,7 +151,7 @@ def _path(item: Item) -> str:
 
 
 def _shown(item: Item) -> str:
-    return f"`{_path(item)}`" if _path(item) else item.called
+    return f"`{item.front}{_path(item)}`" if _path(item) else item.called
 
 
 RULES = (

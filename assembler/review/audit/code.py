@@ -65,6 +65,7 @@ RULES = (
         "who may edit the manifest may then run any function of any installed package",
         "add `imports = [...]` to `[tool.assembler]` in pyproject.toml",
         _no_list,
+        of_process=True,
     ),
     AuditRule(
         "import-list-runs-commands",
@@ -72,6 +73,7 @@ RULES = (
         "with these modules a manifest runs any command, so the list holds nothing back",
         "take them out of `imports` of [tool.assembler]",
         _wide_list,
+        of_process=True,
     ),
     AuditRule(
         "import-list-standard-library",
@@ -79,6 +81,7 @@ RULES = (
         "few modules of the standard library are parts of a service; most reach further",
         "list the packages of the service alone",
         _stdlib,
+        of_process=True,
     ),
     AuditRule(
         "unknown-code",

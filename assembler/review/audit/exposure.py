@@ -60,7 +60,7 @@ def _unsafe_csp(subject: Subject) -> Iterator[Sighting]:
 def _docs(subject: Subject) -> Iterator[Sighting]:
     openapi = subject.section("app", "openapi")
     pages = (openapi.value("docs", "/docs"), openapi.value("redoc", "/redoc"))
-    shown = [f"`{page}`" for page in pages if page and not isinstance(page, Unknown)]
+    shown = [f"`{subject.front}{page}`" for page in pages if page and not isinstance(page, Unknown)]
     if openapi.value("path", "/openapi.json") and shown:
         message = f"anyone may read the documentation at {' and '.join(shown)}"
         yield Sighting(subject.place("app", "openapi"), message)

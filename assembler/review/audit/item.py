@@ -36,6 +36,11 @@ class Item:
     span: Span  # of `use`, or of the section's key
     id: str = ""
     use: str = ""
+    front: str = ""  # the path under which its manifest is mounted
+
+    def seen_by(self, layer: "Item", path: str) -> str:
+        """Return a path of this entry as a layer reads it: below the mount of the layer's manifest."""
+        return f"{self.front}{path}".removeprefix(layer.front)
 
     @property
     def name(self) -> str:
@@ -95,8 +100,8 @@ class Item:
         return text[len("${resources.") : -1] if text.startswith("${resources.") else None
 
 
-def item_of(section: str, path: NodePath, node: Node, name: str) -> Item:
-    """Return the entry at a path; `name` is its id."""
+def item_of(section: str, path: NodePath, node: Node, name: str, front: str = "") -> Item:
+    """Return the entry at a path; `name` is its id, `front` where its manifest is mounted."""
     entry = node if isinstance(node, MappingNode) else MappingNode({}, node.span)
     options = entry.get("with")
     use = entry.get("use")
@@ -108,6 +113,7 @@ def item_of(section: str, path: NodePath, node: Node, name: str) -> Item:
         first_line((use or entry).span),
         name,
         str(use.value) if isinstance(use, ScalarNode) else "",
+        front,
     )
 
 

@@ -34,8 +34,9 @@ def _drain(subject: Subject) -> Iterator[Sighting]:
 
 
 def _budget(subject: Subject) -> Iterator[Sighting]:
+    everyone = [one.manifest for one in subject.everyone]
     if subject.manifest.server.timeout_graceful_shutdown is not None:
-        for fault in check_termination(subject.manifest, subject.root):
+        for fault in check_termination(subject.manifest, subject.root, everyone):
             yield Sighting(fault.span or subject.top, fault.message)
 
 
@@ -73,7 +74,8 @@ def _clients(subject: Subject) -> Iterator[Sighting]:
 
 
 def _no_probe(subject: Subject) -> Iterator[Sighting]:
-    texts = (f"{item.id} {item.use}" for item in subject.routes)
+    routes = (item for one in subject.everyone for item in one.routes)
+    texts = (f"{item.id} {item.use}" for item in routes)
     if subject.manifest.routes and not any(PROBE.search(text) for text in texts):
         yield Sighting(subject.place("routes"), "no route tells whether the service is ready")
 
@@ -130,6 +132,7 @@ RULES = (
         "lower the times, or raise `termination_grace` of `server` to what the platform waits",
         _budget,
         PROD,
+        of_process=True,
     ),
     AuditRule(
         "needed-resource-warns",
@@ -170,5 +173,6 @@ RULES = (
         "add a router with the states live and ready",
         _no_probe,
         PROD,
+        of_process=True,
     ),
 )

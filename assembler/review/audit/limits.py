@@ -27,11 +27,15 @@ def _no_limit(subject: Subject) -> Iterator[Sighting]:
 
 
 def _logins(subject: Subject) -> Iterator[Sighting]:
-    rules = [text for item in subject.each_layer("limiter") for text in _matches(item)]
+    rules = [(one, text) for one in subject.each_layer("limiter") for text in _matches(one)]
     for item in subject.routes:
         paths = [] if _own_limit(subject, item) else _login_paths(subject, item)
-        open_paths = [path for path in paths if not any(_within(text, path) for text in rules)]
-        if open_paths and not any(_LOGIN.search(text) for text in rules):
+        open_paths = [
+            path
+            for path in paths
+            if not any(_within(text, item.seen_by(layer, path)) for layer, text in rules)
+        ]
+        if open_paths and not any(_LOGIN.search(text) for _, text in rules):
             message = (
                 f"{item.called} logs users in at `{open_paths[0]}`, without a limit of its own"
             )

@@ -20,7 +20,7 @@ def in_memory(subject: Subject, item: Item) -> bool:
     name = item.resource("store")
     if name is None:
         return item.value("store") is None
-    store = next((one for one in subject.resources if one.id == name), None)
+    store = subject.resource(name)
     return store is not None and store.is_a(MEMORY)
 
 
@@ -60,7 +60,7 @@ def _pools(subject: Subject) -> Iterator[Sighting]:
     """Add up the pools of one database: those whose address is the same text."""
     sums: dict[str, int] = {}
     last: dict[str, Item] = {}
-    for item in engines(subject):
+    for item in (item for one in subject.everyone for item in engines(one)):
         if not is_sqlite(item):
             address = _address(item)
             sums[address] = sums.get(address, 0) + connections(item)
@@ -115,6 +115,7 @@ RULES = (
         "lower `pool_size`, `max_overflow` or `workers`, or put PgBouncer between",
         _pools,
         SERVED,
+        of_process=True,
     ),
     AuditRule(
         "sqlite-with-workers",

@@ -37,7 +37,10 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditRule:
-    """One thing to think twice about: `why` is one sentence, `fix` is what to write instead."""
+    """One thing to think twice about: `why` is one sentence, `fix` is what to write instead.
+
+    One that is `of_process` looks at the outermost manifest alone, others at each that is mounted, too.
+    """
 
     id: str
     severity: Severity
@@ -45,6 +48,7 @@ class AuditRule:
     fix: str
     find: "Callable[[Subject], Iterable[Sighting]]"
     profiles: frozenset[Profile] = EVERYWHERE
+    of_process: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,11 @@ from assembler.review.roles import role_of
 
 @dataclass(frozen=True)
 class Subject:
-    """One manifest under one profile."""
+    """One manifest under one profile; `outer` is the one in which it is mounted, by `mount`.
+
+    Its layers are those of all manifests around it and its own: a request passes them in that order.
+    What says how the process runs is the outermost's.
+    """
 
     document: Document = field(repr=False)
     manifest: Manifest = field(repr=False)  # where a variable would tell, a sample stands
@@ -42,6 +46,41 @@ class Subject:
     imports: ImportList
     shelf: Shelf = DISK  # where its files are read from
     tree: EarlierTree | None = None  # where its code is read from, if not from the disk
+    outer: "Subject | None" = field(default=None, repr=False)
+    mount: int = 0  # the index of the route in the outer one
+    inner: "list[Subject]" = field(default_factory=list, repr=False)
+
+    @property
+    def everyone(self) -> "Iterator[Subject]":
+        """This manifest, and those that are mounted in it."""
+        yield self
+        for one in self.inner:
+            yield from one.everyone
+
+    @property
+    def outermost(self) -> "Subject":
+        return self if self.outer is None else self.outer.outermost
+
+    @cached_property
+    def front(self) -> str:
+        """The path under which it is mounted, empty for the outermost."""
+        if self.outer is None:
+            return ""
+        return f"{self.outer.front}{str(self.outer.manifest.routes[self.mount].mount).rstrip('/')}"
+
+    @cached_property
+    def around(self) -> tuple[Item, ...]:
+        """The layers of the manifests around it, and of its mount."""
+        if self.outer is None:
+            return ()
+        place = ("routes", self.mount)
+        scope = (one for one in self.outer.scoped if one.path[:2] == place)
+        return (*self.outer.middleware, *(one for one in scope if one.section == "middleware"))
+
+    def resource(self, name: str | None) -> Item | None:
+        """Return a resource that it may name: its own, or one of a manifest around it."""
+        found = next((one for one in self.resources if one.id == name), None)
+        return found or (None if self.outer is None else self.outer.resource(name))
 
     @property
     def root(self) -> MappingNode:
@@ -63,7 +102,7 @@ class Subject:
 
     @property
     def middleware(self) -> tuple[Item, ...]:
-        return self.sections["middleware"]
+        return (*self.around, *self.sections["middleware"])
 
     @property
     def routes(self) -> tuple[Item, ...]:
@@ -84,7 +123,7 @@ class Subject:
                 for at, model in enumerate(getattr(route, key)):
                     path = ("routes", index, key, at)
                     node, _ = locate(self.root, path)
-                    found.append(item_of(key, path, node, str(model.id)))
+                    found.append(item_of(key, path, node, str(model.id), self.front))
         return tuple(found)
 
     def scope_of(self, route: Item) -> list[Item]:
@@ -99,7 +138,11 @@ class Subject:
     def sql(self) -> tuple[list[SqlStep], list[Diagnostic]]:
         """The statements of the start, and what is wrong with their texts and files."""
         resolver = Resolver(None, None, Secrets())
-        steps, faults = read_sql(self.manifest, self.document, resolver, self.shelf)
+        above, outer = [], self.outer
+        while outer is not None:
+            above.append((outer.root, resolver))
+            outer = outer.outer
+        steps, faults = read_sql(self.manifest, self.document, resolver, self.shelf, above=above)
         return [step for step in steps if step.entry.enabled], faults
 
     @cached_property
@@ -119,6 +162,8 @@ class Subject:
 
     def section(self, *path: str) -> Item:
         """Return a section as an item; one that is not there is empty, at the top of the file."""
+        if self.outer is not None and path[0] in ("server", "scheduler"):
+            return self.outermost.section(*path)
         node, key = locate(self.root, path)
         if key is None or not isinstance(node, MappingNode):
             node = MappingNode({}, self.root.span)
@@ -151,10 +196,17 @@ class Subject:
 
     def lacking(self, role: str, message: str) -> Iterator[Sighting]:
         """Yield that what has routes has no layer of a role."""
-        if self.manifest.routes and not self.layers(role):
+        if self._lacks(role):
             is_unsaid = any(not self.role(item) for item in self.middleware)
             more = f'; a class of your own says that it does so by `layer_role = "{role}"`'
             yield Sighting(self.place("middleware"), message, "", more if is_unsaid else "")
+
+    def _lacks(self, role: str) -> bool:
+        """Tell whether something answers without a layer; where all do, the outermost says so."""
+        if self.outer is not None and self.outer._lacks(role):  # noqa: SLF001  # of this class
+            return False
+        answers = any(route.manifest is None for route in self.manifest.routes)
+        return answers and not self.layers(role)
 
     def role(self, item: Item) -> str:
         """Return the id of what the code of an entry is for, empty where nobody has said it."""
@@ -215,7 +267,7 @@ class Subject:
     @cached_property
     def _users(self) -> dict[str, Item]:
         found: dict[str, Item] = {}
-        for item in self.items:
+        for item in (item for one in self.everyone for item in one.items):
             for text in texts_of(item.node):
                 found.setdefault(text, item)
         return found
@@ -251,4 +303,4 @@ class Subject:
         for path, model in self._running(section):
             node, _ = locate(self.root, path)
             name = str(model.id or getattr(model, "use", "") or "")
-            yield item_of(str(path[0]), path, node, name)
+            yield item_of(str(path[0]), path, node, name, self.front)

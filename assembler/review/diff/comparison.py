@@ -9,10 +9,11 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from assembler.diagnostics.secrets import redact
 from assembler.document.nodes import NodePath
-from assembler.document.sections import ENTRIES
+from assembler.document.sections import ENTRIES, INNER
 from assembler.review.diff.change import Change, change
 from assembler.review.diff.entries import Judge, compare_presence, guarding
 from assembler.review.diff.knowledge import Knowledge
@@ -31,25 +32,62 @@ def compare_sides(
     if old is None or new is None:
         return _whole(name, old, new)
     names = old.name, new.name
-    old = _following_renames(old, new)
-    matchings = {
-        section.path: match(*(entries_at(side.root, section.path) for side in (old, new)))
-        for section in ENTRIES.values()
-    }
-    chains = _chains(old, new, matchings["middleware",])
-    behind = [_finding(name, *one) for one in _changed_code(old, new, knowledge)]
+    parts = list(_parts(old, new))
+    whole = parts[0][1]
+    chains = _chains(whole.old, whole.new, whole.matchings["middleware",])
+    seen: set[str] = set()
+    behind = [
+        _finding(name, *one, at)
+        for at, part in parts
+        for one in _changed_code(part.old, part.new, knowledge, seen)
+    ]
     if old.hash == new.hash:
         same = [] if old.texts == new.texts else [_same_meaning(name, old, new)]
         return Comparison(name, *names, (*same, *behind), *chains)
-    judge = Judge(old, new, knowledge, FireTeller(now))
-    found = [_finding(name, None, item) for item in compare_sections(old, new, knowledge)]
-    for path, matching in matchings.items():
-        found += [_finding(name, *one) for one in _of_list(path, matching, judge)]
+    fires = FireTeller(now)
+    found = [
+        finding for at, part in parts for finding in _of_part(name, at, part, knowledge, fires)
+    ]
     if not found:
         message = "the manifest says something else, and no rule knows what that means"
         told = change(Grade.review, "section-changed", message, old.root, new.root)
         found = [_finding(name, None, told)]
     return Comparison(name, *names, tuple(dict.fromkeys([*found, *behind])), *chains)
+
+
+class _Part(NamedTuple):
+    """One manifest of both sides by itself, the outermost or one that is mounted."""
+
+    matchings: dict[NodePath, Matching]
+    old: Side
+    new: Side
+
+
+def _parts(old: Side, new: Side, at: str = "") -> Iterator[tuple[str, _Part]]:
+    """Yield the manifests that both sides have, each with its address; others their mounts tell."""
+    old = _following_renames(old, new)
+    (before, old_inner), (after, new_inner) = old.apart(), new.apart()
+    matchings = {
+        section.path: match(*(entries_at(side.root, section.path) for side in (before, after)))
+        for section in ENTRIES.values()
+    }
+    yield at, _Part(matchings, before, after)
+    for one, other in matchings["routes",].pairs:
+        if one.index in old_inner and other.index in new_inner:
+            sides = old_inner[one.index], new_inner[other.index]
+            yield from _parts(*sides, f"{at}{other.address}.{INNER}.")
+
+
+def _of_part(
+    name: str, at: str, part: _Part, knowledge: Knowledge, fires: FireTeller
+) -> Iterator[Finding]:
+    """Yield what differs in one manifest, without those that are mounted in it."""
+    judge = Judge(part.old, part.new, knowledge, fires)
+    for item in compare_sections(part.old, part.new, knowledge):
+        yield _finding(name, None, item, at)
+    for path, matching in part.matchings.items():
+        for one in _of_list(path, matching, judge):
+            yield _finding(name, *one, at)
 
 
 def with_rename(found: Comparison) -> Comparison:
@@ -106,17 +144,16 @@ def _following_renames(old: Side, new: Side) -> Side:
     if not names:
         return old
     root = renamed(old.root, names)
-    return Side(dataclasses.replace(old.document, root=root), old.shelf)
+    return dataclasses.replace(old, document=dataclasses.replace(old.document, root=root))
 
 
 def _changed_code(
-    old: Side, new: Side, knowledge: Knowledge
+    old: Side, new: Side, knowledge: Knowledge, seen: set[str]
 ) -> Iterator[tuple[EntryNode | None, Change]]:
     """Yield once each module of the project that stands between callers and routes, and differs.
 
     What a router does is the change itself; what guards it is not seen in a manifest.
     """
-    seen: set[str] = set()
     for side in (new, old):
         for entry, use, node in guarding(side.root, knowledge):
             for module in knowledge.changed_modules(use):
@@ -211,9 +248,9 @@ def _chains(
     return chains[0], chains[1]
 
 
-def _finding(manifest: str, entry: EntryNode | None, item: Change) -> Finding:
-    """Place a change; what a text may still hold of a URL's password is covered last of all."""
-    address = "" if entry is None else redact(entry.address)
+def _finding(manifest: str, entry: EntryNode | None, item: Change, at: str = "") -> Finding:
+    """Place a change below `at`; what a text may still hold of a URL's password is covered last."""
+    address = redact(at[:-1] if entry is None else f"{at}{entry.address}")
     return Finding(
         manifest=manifest,
         grade=item.grade,

@@ -21,7 +21,7 @@ from assembler.document.nodes import (
     as_written,
     walk,
 )
-from assembler.document.sections import ENTRIES, SCOPED
+from assembler.document.sections import ENTRIES, INNER, SCOPED
 from assembler.manifest.section import Section
 from assembler.manifest.sections import ENTRY_MODELS
 from assembler.plan.sql.lint import ParserBudget
@@ -57,6 +57,7 @@ _JUDGED_APART = _CLOCK | {
 }
 _MEANINGS = MappingProxyType(
     {
+        "manifest": "other code makes the application",
         "mount": "the application answers under another path",
         "prefix": "the routes answer under another path",
         "host": "the routes answer for other hosts",
@@ -112,6 +113,8 @@ class Judge:
         yield from self._code(before, after)
         model = ENTRY_MODELS[after.section].model
         for key in {**before.node.members, **after.node.members}:
+            if key == INNER and before.text(key) and after.text(key):
+                continue  # what they say is compared, whatever their files are called
             if key not in _JUDGED_APART:
                 yield from _plain_key(model, key, before.node.get(key), after.node.get(key))
         sides = before.node.get("dependencies"), after.node.get("dependencies")
@@ -253,7 +256,7 @@ def _plain_key(
             yield item
             continue
         message = f"{item.message} ({meaning})"
-        grade = Grade.review if key == "frontend" else item.grade
+        grade = Grade.review if key in ("frontend", INNER) else item.grade
         yield Change(grade, "section-changed", message, item.at, item.old, item.new)
 
 
@@ -302,7 +305,7 @@ def _value(value: Any) -> str:
 
 
 def _clock(entry: EntryNode, side: Side) -> JobClock:
-    zone = entry.text("timezone") or side.text(("scheduler", "timezone")) or "UTC"
+    zone = entry.text("timezone") or side.outermost.text(("scheduler", "timezone")) or "UTC"
     keys = ("cron", "every", "timezone")
     node = next((entry.node.get(key) for key in keys if entry.node.get(key)), None)
     return JobClock(entry.text("cron"), entry.text("every"), zone, node)
@@ -357,6 +360,8 @@ def compare_presence(
     else:
         grade = Grade.review if is_new or entry.section in _WITH_THE_APP else Grade.behaviour
     code = f": it {'runs' if is_new else 'ran'} `{entry.use}`" if entry.use else ""
+    if entry.text(INNER):
+        code = f": all of `{entry.text(INNER)}` is {'to be read' if is_new else 'gone with it'}"
     message = (
         f"{ENTRIES[entry.section].singular} `{entry.id}` is {'new' if is_new else 'gone'}{code}"
     )

@@ -143,7 +143,7 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
     if isinstance(node, MappingNode):
         members = node.members.items()
         inside = {key: Member(item.key, _renamed(item.value, names)) for key, item in members}
-        return MappingNode(inside, node.span)
+        return node.having(inside)
     if isinstance(node, SequenceNode):
         return SequenceNode(tuple(_renamed(item, names) for item in node.items), node.span)
     is_named = isinstance(node.value, str) and node.value in names
@@ -176,6 +176,7 @@ _KEYS: tuple[Callable[[EntryNode], object], ...] = (
     _by_use_and(_path),
     _by_use_and(_options),
     lambda entry: entry.use,
+    lambda entry: entry.text("manifest"),
     _path,
     _by_name_and_options,
 )

@@ -7,12 +7,15 @@ nothing to compare, and `ManifestError` where a side is no valid manifest.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from assembler.diagnostics.errors import ManifestError, UsageError
-from assembler.document.extends import DISK, Shelf, read_chain, shown_name
+from assembler.document.extends import DISK, Shelf, shown_name
+from assembler.document.merge import load_document
+from assembler.document.mounted import mounted_files
 from assembler.document.project import found_manifest
 from assembler.plan.snapshot import Snapshot
 from assembler.review.diff.comparison import compare_sides, with_rename
@@ -91,11 +94,32 @@ def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[PathP
             raise UsageError(message)
     if files:
         paths += [path for path in _extending(paths) if path not in paths]
+    paths = _not_mounted(paths, shelf)
     pairs = [
         PathPair(path if shelf.has(path) else None, path if path.is_file() else None)
         for path in paths
     ]
     return shelf, list(_with_renames(pairs, shelf))
+
+
+def _not_mounted(paths: list[Path], base: Commit) -> list[Path]:
+    """Leave out what another one of `paths` mounts, on each side that has it: that one tells of it."""
+    before, now = _mounted_on(base, paths), _mounted_on(DISK, paths)
+    return [
+        path
+        for path in paths
+        if (base.has(path) and base.resolved(path) not in before)
+        or (path.is_file() and DISK.resolved(path) not in now)
+        or not (base.has(path) or path.is_file())
+    ]
+
+
+def _mounted_on(shelf: Shelf, paths: Sequence[Path]) -> set[Path]:
+    found: set[Path] = set()
+    for path in paths:
+        with suppress(ManifestError, UsageError):  # comparing it tells
+            found.update(mounted_files(load_document(path, shelf).root))
+    return found
 
 
 def _all_manifests(shelf: Commit) -> list[Path]:
@@ -113,7 +137,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _extending(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield the manifests beside the given ones that extend one of them."""
+    """Yield the manifests beside the given ones that extend or mount one of them."""
     wanted = {DISK.resolved(path) for path in paths}
     for folder in dict.fromkeys(path.parent for path in paths):
         for path in sorted(folder.glob("*")):
@@ -121,7 +145,7 @@ def _extending(paths: Sequence[Path]) -> Iterator[Path]:
                 continue
             found_manifest(path)
             try:
-                chain = [file for file, _ in read_chain(path)]
+                chain = list(load_document(path).files)
             except UsageError:
                 continue
             except ManifestError:  # this change may have broken it: comparing it tells

@@ -6,7 +6,7 @@ and checking the shape of a manifest raise. Needs no environment and no code.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK, Shelf
 from assembler.document.merge import Document
+from assembler.document.mounted import apart, each
 from assembler.document.nodes import (
     MappingNode,
     Node,
@@ -27,10 +28,11 @@ from assembler.plan.load import load_shape
 
 @dataclass(frozen=True)
 class Side:
-    """A manifest as one side has it."""
+    """A manifest as one side has it; `outer` is the one in which it is mounted."""
 
     document: Document
     shelf: Shelf
+    outer: "Side | None" = None
 
     @property
     def name(self) -> str:
@@ -48,9 +50,11 @@ class Side:
 
         The order of resources and the text of SQL files count as well, comments and quotes do not.
         """
-        resources = self.root.get("resources")
-        order = list(resources.members) if isinstance(resources, MappingNode) else []
-        said = [as_written(self.root), order, self._file_texts()]
+        said: list[Any] = [as_written(self.root)]
+        for _, part in each(self.document):
+            resources = part.root.get("resources")
+            order = list(resources.members) if isinstance(resources, MappingNode) else []
+            said += [order, self._file_texts(part.root)]
         text = json.dumps(said, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -90,8 +94,19 @@ class Side:
     def _folders(self) -> dict[str, Path]:
         return {self.shelf.name(path): path.parent for path in self.document.files}
 
-    def _file_texts(self) -> list[Any]:
-        startup = self.root.get("startup")
+    @property
+    def outermost(self) -> "Side":
+        """The manifest of the process, which has the scheduler of all."""
+        return self if self.outer is None else self.outer.outermost
+
+    def apart(self) -> "tuple[Side, dict[int, Side]]":
+        """Return the manifest by itself, and those mounted in it by the indices of their routes."""
+        document, found = apart(self.document)
+        own = replace(self, document=document)
+        return own, {index: Side(inner, self.shelf, own) for index, inner in found}
+
+    def _file_texts(self, root: MappingNode) -> list[Any]:
+        startup = root.get("startup")
         steps = startup.items if isinstance(startup, SequenceNode) else ()
         lists = [step.get("sql") for step in steps if isinstance(step, MappingNode)]
         return [

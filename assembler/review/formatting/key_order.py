@@ -13,7 +13,9 @@ from functools import cache
 from itertools import chain
 from typing import Any, get_args, get_origin
 
+from assembler.document.sections import INNER
 from assembler.manifest import Manifest
+from assembler.manifest.entry import Route
 from assembler.manifest.section import Section
 from assembler.review.formatting.written import (
     WrittenCollection,
@@ -58,7 +60,10 @@ def _facts(model: type[Section]) -> tuple[dict[str, int], dict[str, tuple[Any, b
     middle = [name for name in fields if name not in _FIRST and name not in _LAST]
     order = {name: place for place, name in enumerate((*_FIRST, *middle, *_LAST))}
     found = {name: next(_models(field.annotation), None) for name, field in fields.items()}
-    return order, {name: models for name, models in found.items() if models is not None}
+    inside = {name: models for name, models in found.items() if models is not None}
+    if model is Route:  # of a manifest that is written out under its mount
+        inside[INNER] = (Manifest, False)
+    return order, inside
 
 
 def _models(annotation: Any, *, is_keyed: bool = False) -> Iterator[tuple[Any, bool]]:

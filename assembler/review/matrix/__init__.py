@@ -7,8 +7,8 @@ for people and programs are in `pages`.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from assembler.document.merge import Document
@@ -22,7 +22,7 @@ from assembler.document.nodes import (
     locate,
 )
 from assembler.document.parser import plain_value
-from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, entry_id
+from assembler.document.sections import ENTRY_LISTS, ENTRY_PATHS, INNER, entry_id
 from assembler.manifest import Manifest
 from assembler.review.credentials import (
     IsSecret,
@@ -38,16 +38,17 @@ State = Literal["same", "differs", "gap"]
 HIDDEN = "(written out)"
 _STARS = re.compile(r"\*{2,}")
 _LONGEST = 200  # characters of a value that is shown
-_NAMING = frozenset({"id", "use", "catch", "mount"})
+_NAMING = frozenset({"id", "use", "catch", "mount", INNER})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One environment."""
+    """One environment: its own manifest, and by the ids of their mounts those inside it."""
 
     name: str
     document: Document
     is_secret: IsSecret
+    inner: "Mapping[str, Column]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,27 @@ def matrix(
 
     `failures` are sentences that say which environment could not be read.
     """
-    rows: list[Row] = []
-    for section in Manifest.model_fields:
-        if section not in {"manifest", "extends"}:
-            rows += _section(columns, section)
+    rows = list(_rows(columns))
     kept = (row for row in rows if whole or row.state != "same" or row.is_entry)
     return Matrix(tuple(column.name for column in columns), tuple(kept), tuple(failures))
+
+
+def _rows(columns: Sequence[Column], at: str = "") -> Iterator[Row]:
+    """Yield the rows of one manifest, then those of the manifests that are mounted in it."""
+    for section in Manifest.model_fields:
+        if section not in {"manifest", "extends"}:
+            yield from (
+                replace(row, section=f"{at}{section}") for row in _section(columns, section)
+            )
+    for name in _merged([list(column.inner) for column in columns]):
+        nothing = (
+            replace(column.document, root=column.document.root.having({})) for column in columns
+        )
+        inside = [
+            column.inner.get(name) or Column(column.name, empty, column.is_secret)
+            for column, empty in zip(columns, nothing, strict=True)
+        ]
+        yield from _rows(inside, f"{at}routes.{name}.{INNER}.")
 
 
 def _section(columns: Sequence[Column], section: str) -> Iterator[Row]:
@@ -224,7 +240,10 @@ def _use(column: Column, path: NodePath | None) -> str | None:
     node, _ = locate(column.document.root, path)
     use = node.get("use") if isinstance(node, MappingNode) else None
     text = str(use.value) if isinstance(use, ScalarNode) else "SQL" if path[0] == "startup" else "—"
-    mount = node.get("mount") if isinstance(node, MappingNode) else None
+    mount, inner = (
+        node.get(key) if isinstance(node, MappingNode) else None for key in ("mount", INNER)
+    )
+    text = str(inner.value) if isinstance(inner, ScalarNode) else text
     return f"{text} at {mount.value}" if isinstance(mount, ScalarNode) else text
 
 

@@ -23,12 +23,13 @@ _STARTS = {"http.response.start", "websocket.http.response.start"}
 class Answer:
     """What came back: a status (101 for an accepted websocket), headers in lower case.
 
-    `trail` has the depth and the scope of each guard that the request reached, outermost first.
+    `trail` has the depth and the scope of each guard that the request reached, outermost first, and
+    the name of the layer around it where that is a route's own.
     """
 
     status: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
-    trail: list[tuple[int, Scope]] = field(default_factory=list)
+    trail: list[tuple[int, Scope, str | None]] = field(default_factory=list)
     fault: str | None = None
 
 

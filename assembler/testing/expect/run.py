@@ -4,7 +4,8 @@ In: a plan, its application, what is expected. Out: a `Result` for each, whose f
 line that is not met. Nothing is imitated: each request travels the application that `build` made,
 and the guard inside each layer tells how far it came.
 
-A layer is passed by a request that it hands on; one that answers itself is not. The route is asked
+A layer is passed by a request that it hands on; one that answers itself is not. The layers of a route
+and of a manifest that is mounted come after those of the application. The route is asked
 of the routes for the scope that came through the layers, so a path that one of them rewrites is the
 path that counts.
 
@@ -70,7 +71,7 @@ async def run(
     `state` is what its start gave to requests; `timeout_seconds` bounds each answer.
     """
     layers = [layer["id"] for layer in explanation(plan, app)["middleware"]]
-    entries = [component.id for component in plan.routes]
+    entries = [component.id for part in plan.parts for component in part.routes]
     results = []
     for expectation, node in expected:
         method, _, target = expectation.request.partition(" ")
@@ -84,8 +85,8 @@ async def run(
             timeout_seconds=timeout_seconds,
         )
         milliseconds = round((time.perf_counter() - begun) * 1000, 1)
-        passed, route = _way(plan, app, answer, layers)
-        faults = _faults(_Met(expectation, node, answer, layers, passed, route, entries))
+        passed, route, everything = _way(plan, app, answer, layers)
+        faults = _faults(_Met(expectation, node, answer, everything, passed, route, entries))
         scrubbed = tuple(fault.scrubbed(plan.secrets.scrub) for fault in faults)
         request = plan.secrets.scrub(expectation.request)
         result = Result(
@@ -97,12 +98,22 @@ async def run(
 
 def _way(
     plan: Plan, app: FastAPI, answer: Answer, layers: list[str]
-) -> tuple[list[str], str | None]:
-    """Return the layers that the request passed, and the entry that answered it."""
-    own = [(depth, scope) for depth, scope in answer.trail if scope.get("app") is app]
+) -> tuple[list[str], str | None, list[str]]:
+    """Return the layers that the request passed, the entry that answered it, and all on its way.
+
+    Those of a route, and of a manifest that is mounted, stand inside those of the application.
+    """
+    own = [
+        (depth, scope)
+        for depth, scope, name in answer.trail
+        if name is None and scope.get("app") is app
+    ]
     depth, scope = max(own, key=lambda reached: reached[0], default=(0, {}))
     route = answering(routes_of(plan, app), scope) if own and depth == len(layers) else None
-    return layers[:depth], route.id if route else None
+    passed = [*layers[:depth], *(name for _, _, name in answer.trail if name is not None)]
+    everything = [*layers, *route.layers] if route else layers
+    is_reached = route is not None and len(passed) >= len(everything)
+    return passed, route.id if route and is_reached else None, everything
 
 
 @dataclass(frozen=True, slots=True)

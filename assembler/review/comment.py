@@ -51,7 +51,7 @@ def as_markdown(
     failures: Sequence[str] = (),
     *,
     limit_bytes: int = LONGEST_BYTES,
-    marker: str = "",
+    marker: str | None = None,
     subject: Subject = MANIFESTS,
 ) -> str:
     """Write the comment, of at most `limit_bytes` (4096 at least), with `marker` in its first line.
@@ -66,7 +66,7 @@ def as_markdown(
     """
     if limit_bytes < _SHORTEST_BYTES:
         raise ValueError(f"`limit_bytes` is at least {_SHORTEST_BYTES}, not {limit_bytes}")
-    marker = marker or subject.marker
+    marker = subject.marker if marker is None else marker
     if not re.fullmatch(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*", marker):
         raise ValueError("`marker` takes letters and digits, with single hyphens between them")
     findings = findings_of(comparisons)

@@ -89,6 +89,13 @@ CONTRACTS = (
         "it only pretends, for development and tests: `audit` reports it anywhere else",
     ),
     Contract(
+        "shows_documentation",
+        "attribute of a class of routers or of applications, written `True` in its source",
+        ("components/docs/__init__.py",),
+        ("assembler/review/audit/exposure.py",),
+        "it shows the OpenAPI document to whoever asks: `audit` reports it where strangers may ask",
+    ),
+    Contract(
         "single_process",
         "attribute of a class, written `True` in its source",
         ("components/channels/__init__.py",),

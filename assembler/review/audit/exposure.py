@@ -64,6 +64,10 @@ def _docs(subject: Subject) -> Iterator[Sighting]:
     if openapi.value("path", "/openapi.json") and shown:
         message = f"anyone may read the documentation at {' and '.join(shown)}"
         yield Sighting(subject.place("app", "openapi"), message)
+    for item in subject.routes:
+        guards = {subject.role(layer) for layer in subject.scope_of(item)}
+        if subject.says(item, "shows_documentation") and not guards & {"auth", "allow-list"}:
+            yield Sighting(item.span, f"anyone may read the documentation that {item.called} shows")
 
 
 def _debug(subject: Subject) -> Iterator[Sighting]:
@@ -187,8 +191,8 @@ RULES = (
     AuditRule(
         "docs-in-production",
         "medium",
-        "the pages tell strangers every route and model, and load scripts from elsewhere",
-        "write `openapi: {docs: null, redoc: null}`, or `path: null` as well",
+        "the pages tell strangers every route and model, and FastAPI's own load scripts from elsewhere",
+        "write `openapi: {docs: null, redoc: null}`, or `path: null` as well; leave out what else shows it",
         _docs,
         SERVED,
     ),

@@ -15,6 +15,7 @@ CALLS = {"Diagnostic", "ImportFault", "fault"}
 ELSEWHERE = {
     "more-faults",
     "too-large",
+    "json-syntax",
     "static-unknown",
     "build-failed",
     "startup-failed",

@@ -24,7 +24,8 @@ from assembler.review.finding import RULES, Comparison, Finding, Grade, Layer, a
 
 def test_every_rule_is_used_and_every_used_rule_is_in_the_table() -> None:
     folder = Path(assembler.review.diff.__file__).parent
-    text = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
+    folders = (folder, folder.parent / "openapi")
+    text = "".join(path.read_text("utf-8") for each in folders for path in each.glob("*.py"))
     prefixes = {rule.partition("-")[0] for rule in RULES}
     named = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', text))
     assert {rule for rule in RULES if f'"{rule}"' not in text} == set()

@@ -1,0 +1,123 @@
+"""The page in a real browser: it loads from nowhere else, logs in at the dev issuer, and tries out."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.servers import free_port, start_uvicorn
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+if CHROMIUM is None and os.environ.get("CI") != "true":
+    pytest.skip("no chromium is installed", allow_module_level=True)
+
+from playwright.sync_api import (  # noqa: E402  # after the skip
+    Browser,
+    BrowserContext,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+PATIENCE = 20_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "no chromium is installed, and CI needs one"
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The service of `manifests/dev.yaml`; gives its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    database = tmp_path_factory.mktemp("docs") / "estate.db"
+    environment = {
+        "ASSEMBLY": "manifests/dev.yaml",
+        "PUBLIC_BASE_URL": url,
+        "DATABASE_URL": f"sqlite+aiosqlite:///{database}",
+    }
+    with start_uvicorn("assembler:app", environment=environment, port=port):
+        yield url
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 1200, "height": 900})
+    made.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield made
+    made.close()
+
+
+def watched(context: BrowserContext) -> tuple[list[str], list[str]]:
+    """The hosts that are asked, and what the console complains of, both as they come."""
+    hosts: list[str] = []
+    complaints: list[str] = []
+    context.on("request", lambda request: hosts.append(urlsplit(request.url).netloc))
+    # Of features that one browser knows and another does not, each complains.
+    context.on(
+        "console",
+        lambda message: (
+            None if "Permissions-Policy" in message.text else complaints.append(message.text)
+        ),
+    )
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    return hosts, complaints
+
+
+def opened(page: Page, service: str) -> None:
+    page.goto(f"{service}/api/v1/docs")
+    expect(page.get_by_role("heading", name="Estate API")).to_be_visible()
+
+
+def test_an_administrator_logs_in_by_clicking_and_creates_a_listing(
+    service: str, context: BrowserContext, tmp_path: Path
+) -> None:
+    hosts, complaints = watched(context)
+    page = context.new_page()
+    opened(page, service)
+    page.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/page.png")
+    page.get_by_role("button", name="Authorize").first.click()
+    dialog = page.locator(".dialog-ux")
+    expect(dialog.get_by_label("client_id")).to_have_value(f"{service}/api/v1/docs/client.json")
+    page.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/dialog.png")
+    with context.expect_page() as popup:
+        dialog.get_by_role("button", name="Apply given OAuth2 credentials").click()
+    consent = popup.value
+    expect(consent.get_by_role("heading", level=1)).to_contain_text("Estate API: documentation")
+    consent.get_by_role("radio", name="An administrator").check()
+    consent.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/consent.png")
+    with consent.expect_event("close"):
+        consent.get_by_role("button", name="Approve").click()
+    expect(dialog.get_by_role("button", name="Remove authorization")).to_be_visible()
+    page.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/authorized.png")
+    dialog.get_by_role("button", name="Close", exact=True).click()
+    operation = page.locator("#operations-listings-create_listing_api_v1_listings_post")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response .response-col_status")
+    expect(answer).to_contain_text("201")
+    answer.scroll_into_view_if_needed()
+    page.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/created.png")
+    assert set(hosts) == {urlsplit(service).netloc}
+    assert complaints == []

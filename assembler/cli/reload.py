@@ -11,12 +11,12 @@ import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.diff import Gate
 from assembler.cli.output import INVALID, complain, named, show, wants_color, warn
 from assembler.diagnostics.errors import UsageError
 
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     from assembler.plan.snapshot import Snapshot
     from assembler.review.finding import Comparison
     from assembler.runtime.supervision.control import Client
+
+
+class ReloadGate(StrEnum):
+    """The mildest grade of a change that is refused."""
+
+    loosened = "loosened"
+    review = "review"
+    behaviour = "behaviour"
+    tightened = "tightened"
+    cosmetic = "cosmetic"
+    never = "never"
 
 
 def reload(
@@ -36,8 +47,8 @@ def reload(
         typer.Option(metavar="DIGEST", help="Go back to what was live before."),
     ] = None,
     fail_on: Annotated[
-        Gate, typer.Option(help="Refuse a change from this grade on, with status 1.")
-    ] = Gate.never,
+        ReloadGate, typer.Option(help="Refuse a change from this grade on, with status 1.")
+    ] = ReloadGate.never,
     socket: Annotated[
         Path | None, typer.Option(help="The server's socket, instead of looking for it.")
     ] = None,
@@ -50,7 +61,7 @@ def reload(
     comparison = _compared(running, wanted)
     _show(comparison)
     worst = comparison.worst
-    if worst is not None and fail_on is not Gate.never and worst >= _grade(fail_on):
+    if worst is not None and fail_on is not ReloadGate.never and worst >= _grade(fail_on):
         complain(f"error: not reloaded: `--fail-on {fail_on.value}`")
         raise typer.Exit(INVALID)
     _refuse_environment(client, wanted)
@@ -136,10 +147,10 @@ def _show(comparison: "Comparison") -> None:
     show(as_text([comparison], [], color=wants_color(sys.stdout), width=width))
 
 
-def _grade(gate: Gate) -> int:
+def _grade(gate: ReloadGate) -> int:
     from assembler.review.finding import Grade
 
-    return Grade.named(gate.value)
+    return Grade[gate.value]
 
 
 def _refuse_environment(client: "Client", wanted: "Snapshot") -> None:

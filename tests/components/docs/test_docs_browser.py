@@ -27,6 +27,7 @@ if CHROMIUM is None and os.environ.get("CI") != "true":
 from playwright.sync_api import (  # noqa: E402  # after the skip
     Browser,
     BrowserContext,
+    ConsoleMessage,
     Page,
     expect,
     sync_playwright,
@@ -73,15 +74,17 @@ def watched(context: BrowserContext) -> tuple[list[str], list[str]]:
     hosts: list[str] = []
     complaints: list[str] = []
     context.on("request", lambda request: hosts.append(urlsplit(request.url).netloc))
-    # Of features that one browser knows and another does not, each complains.
     context.on(
         "console",
-        lambda message: (
-            None if "Permissions-Policy" in message.text else complaints.append(message.text)
-        ),
+        lambda message: complaints.append(message.text) if is_complaint(message) else None,
     )
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     return hosts, complaints
+
+
+def is_complaint(message: ConsoleMessage) -> bool:
+    """Whether something was refused or failed; what a browser advises besides is its own affair."""
+    return message.type == "error" or "Content Security Policy" in message.text
 
 
 def opened(page: Page, service: str) -> None:

@@ -114,22 +114,28 @@ class Operations:
         self._parsed: dict[str, tuple[str, Any]] = {}
         self._resources: tuple[float, dict[str, str]] = (0.0, {})
         self._beaten = asyncio.Event()
+        self._leaving = asyncio.Event()
 
     # --- this process, and what it tells the others
 
     async def open(self) -> None:
         """Begin to tell the others, and to look at the orders; nobody waits for the store."""
         if not self._tasks:
-            self._beaten = asyncio.Event()
+            self._beaten, self._leaving = asyncio.Event(), asyncio.Event()
             self._tasks = [asyncio.create_task(work()) for work in (self._beat, self._watch)]
 
     async def aclose(self) -> None:
-        """End it; runs that were ordered are the scheduler's to end."""
-        tasks, self._tasks = [*self._tasks, *self._running], []
-        for task in tasks:
-            task.cancel()
+        """End it, once the store has answered; runs that were ordered are the scheduler's to end."""
+        tasks, self._tasks = self._tasks, []
+        self._leaving.set()
+        self._beaten.set()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=_ANSWER_SECONDS)
+        rest = [task for task in (*tasks, *self._running) if not task.done()]
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest)
         self._levels.end(())
         if self._store is not None and self._away is None and tasks:
             with contextlib.suppress(Exception):
@@ -680,7 +686,7 @@ class Operations:
 
     async def _beat(self) -> None:
         """Tell the others, every ten seconds and after each order."""
-        while True:
+        while not self._leaving.is_set():
             self._beaten.clear()
             if self._store is not None:
                 with contextlib.suppress(Exception):  # pages say that the store is away
@@ -693,12 +699,11 @@ class Operations:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_BEAT_SECONDS):
                     await self._beaten.wait()
-                    await asyncio.sleep(0.2)  # several at once are one
 
     async def _watch(self) -> None:
         """Look at the orders, and keep levels for as long as they hold."""
         upgrade_at = 0.0
-        while True:
+        while not self._leaving.is_set():
             try:
                 if not (self._tables and self._tables.is_current) and time.monotonic() > upgrade_at:
                     upgrade_at = time.monotonic() + _UPGRADE_PAUSE_SECONDS
@@ -711,7 +716,9 @@ class Operations:
             except Exception:  # a store of one's own may answer anything
                 logging.getLogger("assembler").exception("the orders could not be read")
             self._levels.end()
-            await asyncio.sleep(_LOOK_SECONDS * random.uniform(0.75, 1))  # noqa: S311  # no secret
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS * random.uniform(0.75, 1)):  # noqa: S311  # no secret
+                    await self._leaving.wait()
 
     async def _nothing(self) -> None:
         return None

@@ -78,6 +78,7 @@ class Jobs:
         With `holds_clock` the clock stands until `take_over`.
         """
         self._closed.clear()
+        self._keeper.stopping.clear()
         if self._clock is not None:
             if not holds_clock:
                 self._start_clock(self._clock)
@@ -88,8 +89,7 @@ class Jobs:
         """Pause, let runs end for a bounded time, cancel the rest; a stuck one is left behind."""
         self._closed.set()
         self.pause()
-        if self._keeping is not None:
-            self._keeping.cancel()
+        self._keeper.stopping.set()
         if self._clock is not None:
             self._clock.stop()
         tasks = set(self._tasks)
@@ -102,6 +102,14 @@ class Jobs:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=END_SECONDS)
+            await self._end_keeping()
+
+    async def _end_keeping(self) -> None:
+        """Let a question to the store be answered: one that is cut off leaves its connection behind."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await asyncio.wait({keeping}, timeout=min(self.setting.link.limit_seconds, END_SECONDS))
+            keeping.cancel()
 
     def hand_over(self) -> dict[str, int]:
         """Stop the clock for good; return the last tick of each job, or since when there was none."""

@@ -7,6 +7,7 @@ that is away is asked again in the next round.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -39,6 +40,7 @@ class Reaper:
     retention: timedelta
     now: Callable[[], datetime]
     rerun: Callable[[Lost], Any]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: dict[str, set[int]] = field(default_factory=dict)
 
     async def keep(
@@ -46,10 +48,10 @@ class Reaper:
         due: Callable[[str, list[datetime]], Any] | None = None,
         wake: Callable[[], Any] = lambda: None,
     ) -> None:
-        """Go on for ever, three times a lease; `due` takes ticks that are caught up."""
+        """Go on three times a lease, until `stopping`; `due` takes ticks that are caught up."""
         pruned = time.monotonic()
         is_caught_up = due is None or not self.setting.link.store.shared
-        while True:
+        while not self.stopping.is_set():
             try:
                 if due is not None and not is_caught_up:
                     await self._catch_up(due)
@@ -65,7 +67,9 @@ class Reaper:
                 logger.exception("the claims could not be put in order")
             wake()
             third = self.setting.lease.total_seconds() / 3
-            await asyncio.sleep(third * random.uniform(0.8, 1))  # noqa: S311  # no secret
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(third * random.uniform(0.8, 1)):  # noqa: S311  # no secret
+                    await self.stopping.wait()
 
     async def sweep(self) -> None:
         """Mark runs whose processes died, and begin second attempts. May raise `StoreAwayError`."""

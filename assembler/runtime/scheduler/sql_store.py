@@ -28,13 +28,15 @@ from assembler.runtime.scheduler.run import Ending, Run, RunQuery, State
 from assembler.runtime.scheduler.sql_tables import (
     CREATE,
     CREATE_INSTANCES,
-    INSTANCES_ARE_THERE,
+    INSTANCES,
     IS_THERE,
     LOCK_TO_CREATE,
     LOCK_TO_REPLACE,
+    POSTGRES_TABLE,
+    SQLITE_TABLE,
     VERSION,
     VERSION_NOW,
-    VERSIONS_ARE_THERE,
+    VERSIONS,
     statements,
 )
 
@@ -192,15 +194,7 @@ class SqlStore:
     async def version(self) -> tuple[int, int]:
         """Return the version of the tables, and the one that is wanted; 1 has no orders."""
         if not self._has_orders:
-            is_there = True
-            if not self._is_sqlite:
-                is_there = await self._value(VERSIONS_ARE_THERE) is not None
-            else:
-                async with self._committing.connect() as connection:
-                    listed = await connection.exec_driver_sql(
-                        "SELECT 1 FROM sqlite_master WHERE name = 'assembler_versions'"
-                    )
-                    is_there = listed.first() is not None
+            is_there = await self._has_table(VERSIONS)
             found = int(await self._value(VERSION_NOW) or 1) if is_there else 1
             self._has_orders = found >= VERSION
             return found, VERSION
@@ -257,12 +251,18 @@ class SqlStore:
 
     async def instances(self, service: str) -> list[tuple[int, str]]:
         """Return how many milliseconds ago each instance spoke, and what it said."""
+        if not self._has_instances and not await self._has_table(INSTANCES):
+            return []  # nobody has spoken yet
         async with self._committing.connect() as connection:
             rows = (await connection.execute(self._sql.instances, {"service": service})).all()
         return [(int(age), said) for age, said in rows]
 
+    async def _has_table(self, name: str) -> bool:
+        look = SQLITE_TABLE if self._is_sqlite else POSTGRES_TABLE
+        return await self._value(look, {"name": name}) is not None
+
     async def _make_instances(self) -> None:
-        if self._is_sqlite or await self._value(INSTANCES_ARE_THERE) is None:
+        if not await self._has_table(INSTANCES):
             async with self._transaction() as connection:
                 if not self._is_sqlite:
                     await connection.execute(LOCK_TO_CREATE)

@@ -94,7 +94,6 @@ UPGRADE: tuple[tuple[str, str], ...] = (
 )
 """By label, in order; each may be run again."""
 
-VERSIONS_ARE_THERE = text(f"SELECT to_regclass('{VERSIONS}')")
 VERSION_NOW = text(f"SELECT version FROM {VERSIONS} WHERE part = 'scheduler'")  # noqa: S608  # our own text
 
 
@@ -107,7 +106,8 @@ def upgrade_statements(dialect: str) -> list[tuple[str, str]]:
     return every
 
 
-INSTANCES_ARE_THERE = text(f"SELECT to_regclass('{INSTANCES}')")
+POSTGRES_TABLE = text("SELECT to_regclass(CAST(:name AS TEXT))")
+SQLITE_TABLE = text("SELECT 1 FROM sqlite_master WHERE name = :name")
 IS_THERE = text(f"SELECT to_regclass('{TABLE}_leases')")  # the last thing that is made
 LOCK_TO_CREATE = text(f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'))")
 # two that replace each other at the same moment would not see one another's rows

@@ -440,7 +440,7 @@ def test_orders_stand_until_others_end_them(on_shared: Callable[[Test], None]) -
 
         async def standing() -> list[tuple[str, str]]:
             now, orders = await store.open_orders("shop")
-            return [(each.kind, each.target) for each in orders if each.holds(now)]
+            return sorted((each.kind, each.target) for each in orders if each.holds(now))
 
         pause = await store.give("shop", new_order("pause", "a", "Ann"))
         await store.give("shop", new_order("pause", "b", "Ann"))
@@ -448,7 +448,7 @@ def test_orders_stand_until_others_end_them(on_shared: Callable[[Test], None]) -
         level = new_order("level", "a", "Bob", "DEBUG", 3_600_000)
         assert (await store.give("shop", level)).until_ms is not None
         assert pause.at_ms > 0
-        assert await standing() == [("pause", "a"), ("pause", "b"), ("level", "a")]
+        assert await standing() == [("level", "a"), ("pause", "a"), ("pause", "b")]
         await store.give("shop", new_order("resume", "a", "Ann"))
         await store.give("shop", new_order("level", "a", "Bob", "INFO", 1))
         await asyncio.sleep(0.01)

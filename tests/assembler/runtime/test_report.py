@@ -57,6 +57,7 @@ def test_the_report_is_json() -> None:
                 "error": "away",
                 "label": None,
                 "detail": None,
+                "began": None,
             }
         ],
         "instance": None,

@@ -97,11 +97,11 @@ def test_a_paused_run_that_comes_back_writes_nothing(url_of: Urls, tmp_path: Pat
     url = url_of("postgresql")
 
     async def prepare() -> None:
-        async with opened("postgresql", url) as store, store._engine.begin() as connection:
+        async with opened("postgresql", url) as store, store.engine.begin() as connection:
             await connection.execute(text("CREATE TABLE effects (number integer)"))
 
     async def effects() -> int:
-        async with opened("postgresql", url) as store, store._engine.begin() as connection:
+        async with opened("postgresql", url) as store, store.engine.begin() as connection:
             count: int = (await connection.execute(text("SELECT count(*) FROM effects"))).scalar()
             return count
 

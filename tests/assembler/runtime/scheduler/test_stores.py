@@ -379,9 +379,11 @@ def test_eight_processes_may_prepare_at_once(url_of: Callable[[str], str]) -> No
 def test_runs_are_found_by_state_and_time(on_store: Callable[[Test], None]) -> None:
     async def test(store: Store) -> None:
         now = await store.now()
-        endings = [("ok", 3000), ("failed", 2000), ("timeout", 1000), ("failed", 500)]
+        hour = 3_600_000
+        hours = [("ok", 9), ("failed", 7), ("timeout", 5), ("failed", 3)]
+        endings = [(state, since * hour) for state, since in hours]
         for state, since in endings:
-            run, _ = await claim(store, fire=now - since, overlap="allow")
+            run, _ = await claim(store, fire=now - since, overlap="allow", grace_ms=24 * hour)
             assert await store.finish(run, Ending(state, 1, 2, f"{state}!"))  # type: ignore[arg-type]  # a state
         await claim(store, job="other", fire=now - 100)
 
@@ -394,11 +396,11 @@ def test_runs_are_found_by_state_and_time(on_store: Callable[[Test], None]) -> N
         assert await found(states=("failed",)) == [every[0], every[2]]
         assert await found(states=("failed", "timeout")) == every[:3]
         assert await found(states=("failed", "timeout"), limit=2) == every[:2]
-        assert await found(since_ms=now - 2000, until_ms=now - 500) == every[1:3]
+        assert await found(since_ms=now - 7 * hour, until_ms=now - 3 * hour) == every[1:3]
         assert await found(states=("lost",)) == []
         assert await store.runs(RunQuery("nobody")) == []
-        assert await store.failures(["job", "other", "nobody"], 60_000) == {"job": 3}
-        assert await store.failures(["job"], 1500) == {"job": 2}
+        assert await store.failures(["job", "other", "nobody"], 8 * hour) == {"job": 3}
+        assert await store.failures(["job"], 6 * hour) == {"job": 2}
         first = (await store.runs(RunQuery("job")))[0]
         assert await store.run(first.run_id) == first
         assert await store.run("nobody") is None

@@ -51,7 +51,7 @@ class Worker:
             await asyncio.sleep(0.02)
         if self.options.get("fenced"):
             try:
-                async with self.store._engine.begin() as connection:
+                async with self.store.engine.begin() as connection:
                     await job.fence(connection)
                     await connection.execute(text("INSERT INTO effects VALUES (1)"))
             except NotMineError:

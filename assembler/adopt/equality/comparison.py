@@ -26,7 +26,7 @@ PARTS: tuple[Part, ...] = (
     *("routes", "openapi", "requests", "lifespan"),
 )
 ABSENT = "nothing"
-_MOST = 160  # characters of one side
+_MOST = 120  # characters of one side
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ def compare(
     """
     compared = Compared()
     _applications(left["facts"], again["facts"], right["facts"], "", compared)
-    _requests(left["answers"], again["answers"], right["answers"], left["probes"], compared)
+    answers = left["answers"], again["answers"], right["answers"]
+    extended = set(_extended(right["facts"]))
+    _requests(*answers, left["probes"], extended, compared)
     _starts(left, again, right, compared)
     return compared
 
@@ -107,14 +109,17 @@ def _applications(left: Any, again: Any, right: Any, place: str, compared: Compa
         _values(part, where, (left[part], again[part], right[part]), compared)
     _layers(where, left["layers"], right["layers"], compared)
     compared.counts["handlers"] += len(left["handlers"])
-    for key, mine, theirs in _pairs(left["handlers"], right["handlers"]):
-        if mine != theirs:
-            compared.add("handlers", f"{where}{key.rpartition('.')[2]}", mine, theirs)
+    for path, mine, theirs in differing(left["handlers"], right["handlers"]):
+        place = ".".join([path[0].rpartition(".")[2], *map(str, path[1:])])
+        compared.add("handlers", f"{where}{place}", mine, theirs)
     _routes(left, again, right, where, compared)
     if "openapi" in left and "openapi" in right:
         compared.counts["openapi"] += len(left["openapi"].get("paths", ()))
         for path, mine, theirs in differing(left["openapi"], right["openapi"]):
             compared.add("openapi", where + _pointer(path), mine, theirs)
+        if right.get("openapi_extended"):
+            sides = _Text("FastAPI's"), _Text("with what the layers, handlers and dependencies add")
+            compared.add("openapi", f"{where}the document", *sides, {"extended": True})
 
 
 def _values(part: Part, where: str, sides: tuple[Any, Any, Any], compared: Compared) -> None:
@@ -279,11 +284,19 @@ class _Text(str):
     __slots__ = ()
 
 
+_EMPTY = _Text("an empty body")
+
+
 # --- requests
 
 
 def _requests(
-    left: list[Any], again: list[Any], right: list[Any], probes: Sequence[Any], compared: Compared
+    left: list[Any],
+    again: list[Any],
+    right: list[Any],
+    probes: Sequence[Any],
+    extended: set[str],
+    compared: Compared,
 ) -> None:
     varying = {
         name
@@ -294,17 +307,30 @@ def _requests(
         compared.uncompared[f"values of the header `{name}`, which change from run to run"] = None
     for probe, mine, once_more, theirs in zip(probes, left, again, right, strict=True):
         compared.counts["requests"] += 1
-        if probe.get("force") and not (mine.get("forced") or theirs.get("forced")):
+        if probe.get("force") and not (mine.get("forced") and theirs.get("forced")):
             compared.counts["requests"] -= 1
             continue
         place = f"{probe['method']} {_short(probe['target'])} ({probe['label']})"
-        detail = {"probe": probe, "left": mine, "right": theirs}
+        detail = {
+            "probe": probe,
+            "left": mine,
+            "right": theirs,
+            "extended": probe["target"] in extended,
+        }
         if mine.get("stream"):
             compared.uncompared["what stands in answers that are streams"] = None
         if mine == theirs:
             continue
         for what, here, there in _answers(mine, once_more, theirs, varying, compared):
             compared.add("requests", f"{place}: {what}", here, there, {**detail, "what": what})
+
+
+def _extended(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths of OpenAPI documents to which the parts of a stack add something."""
+    for app in (facts, *inner_applications(facts)):
+        path = app["attributes"].get("openapi_url")
+        if app.get("openapi_extended") and path:
+            yield app["place"] + path
 
 
 def _short(target: str) -> str:
@@ -349,6 +375,8 @@ def _answers(
 
 def _bodies(left: str, right: str) -> tuple[Any, Any]:
     """Return the first part of two bodies that is not the same."""
+    if not left or not right:
+        return left or _EMPTY, right or _EMPTY
     parsed = _parsed(left), _parsed(right)
     if None not in parsed:
         for path, mine, theirs in differing(*parsed):

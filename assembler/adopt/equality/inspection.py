@@ -135,7 +135,7 @@ def _application(app: Starlette, place: str, found: InspectedApp) -> dict[str, A
         ],
     }
     if isinstance(app, FastAPI):
-        facts["openapi"] = _openapi(app)
+        facts |= _openapi(app)
     return facts
 
 
@@ -204,7 +204,19 @@ def _attributes(app: Starlette) -> Iterator[tuple[str, Any]]:
             yield f"router.{name}", describe(getattr(app.router, name), name)
 
 
-def _openapi(app: FastAPI) -> Any:
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return FastAPI's document, and whether that which is served has more in it."""
+    document = _document(app)
+    if not getattr(app, "extends_openapi", False):
+        return {"openapi": document}
+    own: Any = app
+    own.extends_openapi = False  # what the parts of the stack add is the assembler's
+    plain = _document(app)
+    own.extends_openapi = True
+    return {"openapi": plain, "openapi_extended": plain != document}
+
+
+def _document(app: FastAPI) -> Any:
     try:
         document = app.openapi()
     except Exception as error:  # noqa: BLE001  # models of anybody, told as what it gives

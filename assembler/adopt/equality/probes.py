@@ -93,7 +93,8 @@ class ProbeList:
                 continue
             for number, (target, headers, body) in enumerate(requests):
                 more = {"Origin": around.origin, "Accept-Encoding": "gzip"} if number == 1 else {}
-                self._add(method, target, around, "a request", headers | more, body)
+                label = f"request {number + 1}"
+                self._add(method, target, around, label, headers | more, body)
             self._refused(route, method, path, around)
             if "inputs" not in route:
                 continue  # no endpoint of FastAPI's, such as a page of the documentation
@@ -117,7 +118,7 @@ class ProbeList:
         for origin in (around.origin, _FOREIGN):
             method = next(iter(route["methods"]), "GET")
             headers = {"Origin": origin, "Access-Control-Request-Method": method}
-            self._add("OPTIONS", plain, around, "a preflight", headers)
+            self._add("OPTIONS", plain, around, f"a preflight from {origin}", headers)
 
     def _refused(self, route: Facts, method: str, path: str, around: "_Around") -> None:
         """Send what the schemas refuse, where there is anything that they do."""
@@ -135,7 +136,8 @@ class ProbeList:
             target = _filled(path, self._values(inputs.get("path", ()), 0))
             headers = {"Content-Type": "application/json"}
             for body in ("{", "{}", "[]", '"text"'):
-                self._add(method, target, around, "a body that is refused", headers, body)
+                label = f"the body {body}"
+                self._add(method, target, around, label, headers, body)
 
     def _requests(
         self, route: Facts, path: str
@@ -186,8 +188,10 @@ class ProbeList:
     def _strays(self, facts: Facts, around: "_Around") -> None:
         """Ask an application for what it does not have, and in ways that are unusual."""
         nowhere = f"{around.prefix}/nothing-is-here"
-        for headers in ({}, {"Origin": around.origin}, {"Origin": _FOREIGN}):
-            self._add("GET", nowhere, around, "a path that nobody has", headers)
+        label = "a path that nobody has"
+        self._add("GET", nowhere, around, label)
+        for origin in (around.origin, _FOREIGN):
+            self._add("GET", nowhere, around, f"{label}, from {origin}", {"Origin": origin})
         some = _some_path(facts)
         target = nowhere if some is None else around.prefix + some
         self._add("GET", target, around, "an oversized header", {"X-Oversized": _LONG})

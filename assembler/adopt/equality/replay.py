@@ -64,15 +64,15 @@ async def _answer(
     caller = _Exchanged(probe.get("body", "").encode())
     force = probe.get("force")
     scope = _scope(probe, state, number)
-    try:
-        with _forced(force, inspected) if force else _unforced() as reached:
+    with _forced(force, inspected) if force else _unforced() as reached:
+        try:
             async with asyncio.timeout(SECONDS) as limit:
                 await app(scope, caller.receive, caller.send)
-    except Exception as error:  # noqa: BLE001  # an application may raise anything
-        late = f"gives no whole answer within {SECONDS:g} s"
-        caller.raised = late if limit.expired() else failure_of(error)
-    except (SystemExit, asyncio.CancelledError) as error:
-        caller.raised = failure_of(error)
+        except Exception as error:  # noqa: BLE001  # an application may raise anything
+            late = f"gives no whole answer within {SECONDS:g} s"
+            caller.raised = late if limit.expired() else failure_of(error)
+        except (SystemExit, asyncio.CancelledError) as error:
+            caller.raised = failure_of(error)
     answer = caller.as_dict()
     if force:
         answer["forced"] = bool(reached)
@@ -257,7 +257,10 @@ def _raising_inside(
 def _holder(app: Starlette, depth: int) -> Any:
     """Return the object of the built stack that passes requests on from inside a layer."""
     if app.middleware_stack is None:
-        app.middleware_stack = app.build_middleware_stack()
+        try:
+            app.middleware_stack = app.build_middleware_stack()
+        except Exception:  # noqa: BLE001  # a layer that cannot be made: every request has told of it
+            return None
     wanted = [layer.cls for layer in app.user_middleware]
     if depth >= len(wanted):
         return None

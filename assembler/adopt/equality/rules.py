@@ -97,6 +97,15 @@ def _layer_order(difference: Difference) -> bool:
     return difference.part == "layers" and "order" in difference.detail
 
 
+def _openapi_extended(difference: Difference) -> bool:
+    """What the document says of layers, besides FastAPI's own, which is compared by itself."""
+    if not _is_request(difference):
+        return bool(difference.detail.get("extended"))
+    probe, left, right = _sides(difference)
+    is_document = difference.detail["extended"] and "force" not in probe
+    return is_document and left["status"] == right["status"] == 200
+
+
 RULES: Mapping[str, IntendedDifference] = {
     rule.name: rule
     for rule in (
@@ -134,6 +143,11 @@ RULES: Mapping[str, IntendedDifference] = {
             "made-once",
             "what each start made is made once, when the application is built",
             _made_once,
+        ),
+        IntendedDifference(
+            "openapi-extended",
+            "the OpenAPI document tells what layers, handlers and dependencies do",
+            _openapi_extended,
         ),
         IntendedDifference(
             "layer-order",

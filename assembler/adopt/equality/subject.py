@@ -22,6 +22,7 @@ from assembler.adopt.guarded_process import Guard
 from assembler.adopt.target import compose
 from assembler.diagnostics.errors import AssemblerError, ManifestError
 from assembler.diagnostics.exceptions import failure_of
+from assembler.diagnostics.span import one_line
 from assembler.runtime.lifespan_client import LifespanClient
 
 _STARTS = 2
@@ -76,7 +77,9 @@ def _built(argument: Mapping[str, Any]) -> tuple[Any, list[str]]:
         try:
             return build(load(argument["target"], {"logging": None})), built
         except ManifestError as error:
-            raise AssemblerError(as_text(error.diagnostics)) from None
+            name = one_line(argument["target"])
+            text = as_text(error.diagnostics)
+            raise AssemblerError(f"`{name}` is no valid manifest\n\n{text}") from None
 
 
 def _inspected(app: Any, argument: Mapping[str, Any]) -> InspectedApp:

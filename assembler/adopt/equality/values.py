@@ -70,9 +70,10 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         if value.keys() == {"secret"}:
             return "a secret"
-        for key in ("function", "object"):
-            if key in value:
-                return f"`{value[key]}`"
+        if "object" in value:
+            return f"a `{value['object']}`"
+        if "function" in value:
+            return f"`{value['function']}` of its own"
         return written({key: _readable(item) for key, item in value.items()})
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"

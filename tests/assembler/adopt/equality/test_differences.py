@@ -231,7 +231,7 @@ CHANGES = {
     "layers of a route alone": (
         "{use: app.main.secret}",
         "{use: app.main.secret, middleware: [{use: app.parts.Stamp, with: {text: own}}]}",
-        "requests | GET /secret (a request): header `x-stamp` | outer | outer, own",
+        "requests | GET /secret (request 1): header `x-stamp` | outer | outer, own",
     ),
     "a lifespan that is missing": (
         "lifespan: [app.main.lifespan]\n",
@@ -271,13 +271,28 @@ def test_what_is_the_same_is_equal_but_for_what_is_meant(tmp_path: Path) -> None
     assert not found.uncompared
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Any, Any]]:
+    """What is seen of the application as it is written, with and without starts, twice."""
+    folder = folder_of(tmp_path_factory.mktemp("written"))
+    found = {}
+    for lifespan in (False, True):
+        left = seen(by_hand, folder, lifespan=lifespan)
+        found[lifespan] = left, seen(by_hand, folder, left, lifespan=lifespan)
+    return found
+
+
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_the_manifest_is_found(tmp_path: Path, change: str) -> None:
+def test_a_change_of_the_manifest_is_found(
+    tmp_path: Path, written: dict[bool, tuple[Any, Any]], change: str
+) -> None:
     before, after, said = CHANGES[change]
     assert before in MANIFEST
     folder = folder_of(tmp_path, MANIFEST.replace(before, after, 1))
-    found = unexplained(compared(folder, lifespan="lifespan |" in said))
-    assert said in found
+    lifespan = said.startswith("lifespan |")
+    left, again = written[lifespan]
+    right = seen(assembled, folder, left, lifespan=lifespan)
+    assert said in unexplained(compare(left, again, right))
 
 
 def test_layers_in_another_order_are_one_difference_that_can_be_accepted(tmp_path: Path) -> None:
@@ -345,8 +360,8 @@ def test_beside_what_changes_all_else_is_compared(tmp_path: Path) -> None:
     whole = MANIFEST[: MANIFEST.index("  - {use: app.main.router}")] + routes
     manifest = whole.replace("routes:", "configure: [{use: app.main.set_fixed}]\nroutes:")
     found = unexplained(compared(folder_of(tmp_path, manifest, "import asyncio\n" + APP + VARYING)))
-    assert "requests | GET /random (a request): body | 2 at /fixed/1 | 3 at /fixed/1" in found
-    assert "requests | GET /random (a request): header `x-id` |" in "\n".join(found)
+    assert "requests | GET /random (request 1): body | 2 at /fixed/1 | 3 at /fixed/1" in found
+    assert "requests | GET /random (request 1): header `x-id` |" in "\n".join(found)
 
 
 def test_what_each_start_made_may_be_made_once(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi import FastAPI, routing
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Router, WebSocketRoute
 
@@ -206,19 +205,23 @@ def _attributes(app: Starlette) -> Iterator[tuple[str, Any]]:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """Return FastAPI's document, and whether that which is served has more in it."""
-    document = _document(app)
-    if not getattr(app, "extends_openapi", False):
-        return {"openapi": document}
+    served = _document(app.openapi)
     own: Any = app
-    own.extends_openapi = False  # what the parts of the stack add is the assembler's
-    plain = _document(app)
-    own.extends_openapi = True
-    return {"openapi": plain, "openapi_extended": plain != document}
+    plain = getattr(vars(app).get("openapi"), "plain", None)  # of an application that is mounted
+    if plain is not None:
+        document = _document(plain)
+    elif getattr(app, "extends_openapi", False):
+        own.extends_openapi = False  # what the parts of the stack add is the assembler's
+        document = _document(app.openapi)
+        own.extends_openapi = True
+    else:
+        document = served
+    return {"openapi": document, "openapi_extended": document != served}
 
 
-def _document(app: FastAPI) -> Any:
+def _document(make: Callable[[], Any]) -> Any:
     try:
-        document = app.openapi()
+        document = make()
     except Exception as error:  # noqa: BLE001  # models of anybody, told as what it gives
         return {"raises": failure_of(error)}
     return _operations(_json(document))
@@ -265,9 +268,15 @@ def _routes(
         elif isinstance(route, Host):
             yield from _hosted(route, place, found)
         else:
-            for context in iter_route_contexts([route]):
+            for context in _contexts(route):
                 facts = _route(context, place, found)
                 yield facts | ({"host": host} if host else {})
+
+
+def _contexts(route: BaseRoute) -> Iterable[Any]:
+    """Return the routes that one stands for: a newer FastAPI keeps included routers as one."""
+    contexts = getattr(routing, "iter_route_contexts", None)  # not there before FastAPI 0.140
+    return [route] if contexts is None else contexts([route])
 
 
 def _hosted(route: Host, place: str, found: InspectedApp) -> Iterator[dict[str, Any]]:
@@ -286,21 +295,20 @@ def _hosted(route: Host, place: str, found: InspectedApp) -> Iterator[dict[str, 
 
 
 def _route(context: Any, place: str, found: InspectedApp) -> dict[str, Any]:
-    original = context.original_route
-    path = context.path or ""
-    facts: dict[str, Any] = {"path": path, "name": context.name, "methods": []}
+    original = getattr(context, "original_route", context)
+    path = getattr(context, "path", None) or ""
+    facts: dict[str, Any] = {"path": path, "name": getattr(context, "name", None), "methods": []}
     if isinstance(original, Mount):
         inner = getattr(original, "_base_app", None) or original.app
         facts |= {"kind": "mount", **_mounted(inner, place + path, found)}
         return facts
-    if context.endpoint is None and not hasattr(original, "endpoint"):
-        frontend = getattr(context, "frontend_prefix", None)
-        kind = "frontend" if frontend is not None else path_of(type(original))
-        return facts | {"kind": kind, "details": describe(original)}
+    endpoint = getattr(context, "endpoint", None)
+    if endpoint is None:
+        return facts | {"kind": path_of(type(original)), "details": describe(original)}
     is_socket = isinstance(original, WebSocketRoute)
-    methods = sorted(context.methods or ())
+    methods = sorted(getattr(context, "methods", None) or ())
     facts |= {"kind": "websocket" if is_socket else "route", "methods": methods}
-    facts["endpoint"] = describe(context.endpoint)
+    facts["endpoint"] = describe(endpoint)
     facts["details"] = {
         name: describe(value, name)
         for name in _ROUTE_ATTRIBUTES

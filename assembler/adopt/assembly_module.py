@@ -5,6 +5,7 @@ beside the module that composed the application: routers whose routes say more t
 as `old`, the application itself, from which layers, handlers and routes without a name are taken.
 """
 
+import keyword
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ class AssemblyModule:
     def fresh(self, wanted: str) -> str:
         """Return a name that the module does not have yet, made of `wanted`."""
         base = re.sub(r"\W+", "_", wanted).strip("_").lower() or "part"
-        base = f"part_{base}" if base[0].isdigit() else base
+        if base[0].isdigit() or keyword.iskeyword(base):
+            base = f"part_{base}"
         name, number = base, 1
         while name in self._taken:
             number += 1

@@ -17,7 +17,7 @@ from typing import Any
 
 from assembler.adopt import environment, expressions, triggers
 from assembler.adopt.guarded_process import Guard
-from assembler.adopt.lifting import Lifter, UnliftedError, is_local
+from assembler.adopt.lifting import Lifter, UnliftedError, is_local, uses_of
 from assembler.adopt.naming import (
     NAME,
     ImportPaths,
@@ -175,13 +175,9 @@ class _Inventory:
         self.of_calls[id(call)] = item
         entry: dict[str, Value] = {}
         for attribute, (key, default) in _FACTS.items():
-            found = getattr(self.app, attribute, default)
-            if found != default and not (default is None and not found):
-                entry[key] = self.names.value(found)
+            entry[key] = self.fact(getattr(self.app, attribute, default) or default, default)
         for attribute, default in _ROUTER_FACTS.items():
-            found = getattr(self.app.router, attribute, default)
-            if found != default:
-                entry[attribute] = self.names.value(found)
+            entry[attribute] = self.fact(getattr(self.app.router, attribute, default), default)
         entry |= self.pages()
         entry |= self.code_facts()
         for name, found in call.arguments.items():
@@ -197,6 +193,11 @@ class _Inventory:
         self.refuse_subclass(item)
         self.take_dependencies(call.place)
 
+    def fact(self, value: Any, default: Any) -> Value:
+        """Write a fact; one that FastAPI has by itself needs no saying where it is always the same."""
+        said = self.names.value(value)
+        return {**said, "default": True} if value == default else said
+
     def refuse_subclass(self, item: dict[str, Any]) -> None:
         from fastapi import FastAPI  # noqa: PLC0415  # the process alone needs it
 
@@ -210,11 +211,10 @@ class _Inventory:
 
     def pages(self) -> dict[str, Value]:
         pages = {
-            key: self.names.value(getattr(self.app, attribute))
+            key: self.fact(getattr(self.app, attribute), default)
             for attribute, (key, default) in _PAGES.items()
-            if getattr(self.app, attribute) != default
         }
-        found: dict[str, Value] = {"openapi": mapping(pages)} if pages else {}
+        found: dict[str, Value] = {"openapi": mapping(pages)}
         docs = self.app.docs_url
         redirect = self.app.swagger_ui_oauth2_redirect_url
         if docs and self.app.openapi_url and redirect != f"{docs}/oauth2-redirect":
@@ -318,14 +318,22 @@ class _Inventory:
         for name, value in vars(self.app).items():
             if name in known or name.startswith("__") or name == "_assembly":
                 continue
-            item = self.item("attribute", NOWHERE, f"app.{name}", "configure")
+            place = self.recording.state.get((id(self.app), name), NOWHERE)
+            item = self.item("attribute", place, f"app.{name}", "configure")
             item["bridge"] = {"is": "attribute", "name": name}
             item["note"] = described(value)
         for key in self.app.dependency_overrides:
-            item = self.item(
-                "override", NOWHERE, f"dependency_overrides[{_short(key)}]", "configure"
-            )
-            item["bridge"] = {"is": "overrides"}
+            place = self.recording.state.get((id(self.app), f"override {id(key)}"), NOWHERE)
+            what = f"dependency_overrides[{_short(key)}]"
+            self.item("override", place, what, "configure")["bridge"] = {"is": "overrides"}
+        self.take_uses()
+
+    def take_uses(self) -> None:
+        """Find functions that name the application: they see the one that there was."""
+        for file, line, function in uses_of(self.app, self.names):
+            item = self.item("share", UserPlace(file, line), function, "configure")
+            item["bridge"] = {"is": "share"}
+            item["note"] = "it names the application, and has its state from now on"
 
     # --- layers and handlers
 
@@ -333,6 +341,7 @@ class _Inventory:
         calls = list(self.calls("layer"))
         made = {id(each): call for call in calls for each in call.added}
         constructed = next(self.calls("app"), None)
+        count = len(self.app.user_middleware)
         for index, layer in enumerate(self.app.user_middleware):
             call = made.get(id(layer)) or constructed
             place = call.place if call else NOWHERE
@@ -344,10 +353,11 @@ class _Inventory:
                 layer.args,
                 layer.kwargs,
                 leading=1,
-                of=(f"old.user_middleware[{index}]", place, item),
+                of=(f"old.user_middleware[{index - count}]", place, item),
             )
             code = self.names.code(layer.cls)
-            item["bridge"] = {"is": "layer", "index": index}
+            # Counted from the innermost: a switch adds layers outside.
+            item["bridge"] = {"is": "layer", "index": index - count}
             if code["is"] == "path" and isinstance(said, dict):
                 item["entry"] = {"use": code} | ({"with": mapping(said)} if said else {})
             else:
@@ -403,7 +413,8 @@ class _Inventory:
 
     def part(self, value: Any, name: str, code: str) -> Value:
         """Write what the application as it was has, by the code that takes it from there."""
-        called = getattr(value, "__name__", name)
+        own = getattr(value, "__name__", name)
+        called = name if "<" in own else own
         line = f"{NAME} = {code}"
         return made(str(id(value)), called, line, value, uses_old=True)
 
@@ -429,7 +440,9 @@ class _Inventory:
             if code["is"] != "path" or code["form"] == "class":
                 item["note"] = f"it is {_why(code)}"
                 text = expressions.plain_text(self.names, key)
-                part = self.part(handler, _short(handler), f"old.exception_handlers[{text}]")
+                part = self.part(
+                    handler, f"handle_{_caught(key)}", f"old.exception_handlers[{text}]"
+                )
                 code = self.lifted(handler, place, item) or part
                 item["note"] = "" if code is not part else item["note"]
             item["entry"] = {"catch": caught, "use": code, **_options_of(code)}
@@ -680,13 +693,12 @@ class _Inventory:
         item = self.item("mount", call.place, path or "/", "routes")
         entry: dict[str, Value] = {"mount": literal(path.rstrip("/") or "/")}
         code = self.names.code(app)
-        if code["is"] == "path":
-            entry["use"] = code
-        else:
+        entry["use"] = code
+        if code["is"] != "path":
             made = self.made_by_a_call(call, "app", 1)
             if made is None:
                 item["note"] = f"it is {_why(code)}"
-                return item
+                made = {"use": self.mounted(call, app)}
             entry |= made
         if call.arguments.get("name"):
             entry["name"] = literal(call.arguments["name"])
@@ -696,6 +708,12 @@ class _Inventory:
         if all(is_said(each) for each in entry.values()):
             item["entry"] = entry
         return item
+
+    def mounted(self, call: Call, app: Any) -> Value:
+        """Take a mounted application from the route that has it."""
+        index = next(n for n, route in enumerate(self.app.router.routes) if route is call.added[0])
+        name = call.arguments.get("name") or str(call.arguments["path"]).strip("/") or "mounted"
+        return self.part(app, name, f"old.router.routes[{index}].app")
 
     def is_opened_elsewhere(self, app: Any) -> bool:
         """Tell whether the application's own lifespan runs that of a mounted application."""

@@ -10,7 +10,9 @@ in the same function, a variable that is assigned anew.
 
 import ast
 import builtins
+import contextlib
 import functools
+import gc
 import importlib.util
 import inspect
 import symtable
@@ -19,12 +21,14 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from assembler.adopt import expressions
 from assembler.adopt.assembly_module import TABLE
 from assembler.adopt.naming import NAME, ImportPaths, Value, described, form_of, is_said
 from assembler.adopt.recording import Call, Composition, UserPlace
+from assembler.diagnostics.exceptions import is_users, short_path
 from assembler.review.credentials import holds_secret, looks_secret
 
 if TYPE_CHECKING:
@@ -432,6 +436,35 @@ def _written_there(origin: str) -> str | None:
         if found is not None and found.origin:
             return _written_at(found.origin, ".".join(parts[length:]))
     return None
+
+
+def uses_of(app: Any, names: ImportPaths) -> Iterator[tuple[str, int, str]]:
+    """Yield the place and name of each function that has the application from around it."""
+    for module, name in names.places_of(app):
+        tree = expressions.parsed(str(module.__file__))
+        for node in () if tree is None else ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                code = ast.unparse(ast.Module([_bare(node)], []))
+                with contextlib.suppress(UnliftedError):
+                    if name in free_names(code)[0]:
+                        yield short_path(str(module.__file__)), node.lineno, node.name
+    for function in _holders(app):
+        held = function.__code__
+        if is_users(held.co_filename):
+            yield short_path(held.co_filename), held.co_firstlineno, held.co_name
+
+
+def _holders(value: Any) -> Iterator[FunctionType]:
+    """Yield the functions that hold an object in a cell."""
+    for cell in gc.get_referrers(value):
+        for cells in gc.get_referrers(cell) if isinstance(cell, types.CellType) else ():
+            if isinstance(cells, tuple):
+                yield from (f for f in gc.get_referrers(cells) if isinstance(f, FunctionType))
+
+
+def _bare(node: Any) -> Any:
+    """Return a function without its decorators, which ran when it was defined."""
+    return type(node)(**{**dict(ast.iter_fields(node)), "decorator_list": []}, lineno=node.lineno)
 
 
 def _written_at(file: str, name: str) -> str | None:

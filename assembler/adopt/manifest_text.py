@@ -168,7 +168,7 @@ class ManifestWriter:
         for item in self.merged.items:
             if item.section != "routes":
                 continue
-            is_coded = item.entry is None and item.kind != "mount" and item.outcome != "refused"
+            is_coded = item.entry is None and item.outcome != "refused"
             if is_coded and (item.bridge or {}).get("is") != "whole":
                 waiting.append(item)
                 continue
@@ -183,12 +183,6 @@ class ManifestWriter:
                 folder = os.path.relpath(entry["frontend"]["path"], self.folder)
                 entry["frontend"] = Path(folder).as_posix()
             self.add("routes", entry, item)
-        elif item.kind == "mount":
-            name = self.module.fresh(f"mounted_{item.what}")
-            index = (item.bridge or {})["first"]
-            line = f"{name} = old.router.routes[{index}].app  # {item.place}"
-            self.module.add(line, uses_old=True)
-            self.add("routes", {"mount": item.what, "use": self.module.path(name)}, item)
         elif (item.bridge or {}).get("is") == "whole":
             self.module.needs_old = True
             self.module.add("whole = old", uses_old=True)
@@ -257,9 +251,11 @@ class ManifestWriter:
         lines.append('    """Set on the application what stood on the one that there was."""')
         for item in waiting:
             bridge = item.bridge or {}
-            lines.append(f"    {_SET[bridge['is']].format(**bridge)}  # {item.place}")
+            line = f"    {_SET[bridge['is']].format(**bridge)}"
+            if line not in lines:
+                lines += [f"    # {item.place}", line]
             item.outcome = "bridged"
-        self.module.add(*dict.fromkeys(lines), uses_old=True)
+        self.module.add(*lines, uses_old=True)
         places = ", ".join(dict.fromkeys(item.place for item in waiting))
         self.sections.setdefault("configure", []).append(({"use": self.module.path(name)}, places))
 
@@ -332,18 +328,30 @@ class ManifestWriter:
             for switch in item.overlays:
                 switches.setdefault(switch, []).append(item)
         for switch, items in switches.items():
-            sections: dict[str, list[dict[str, Any]]] = {}
+            sections: dict[str, Any] = {}
             for item in items:
-                change = item.overlays[switch]
-                section = item.section
-                if change is None and item.entry:
-                    called = item.entry.get("id") or _called(section, item.entry)
-                    sections.setdefault(section, []).append({"id": called, "$remove": True})
-                elif change:
-                    sections.setdefault(section, []).append(change)
+                self.overlay(item, item.overlays[switch], sections)
             if sections:
                 data = {"manifest": 1, "extends": "BASE", **sections}
                 yield switch, formatted(File("overlay", dump([data])))
+
+    def overlay(
+        self, item: AdoptedCall, change: dict[str, Any] | None, sections: dict[str, Any]
+    ) -> None:
+        """Add to an overlay what one call is where a switch is turned; None is gone."""
+        change = self.renamed(change)
+        section = item.section or item.only_in
+        if section == "app":
+            sections.setdefault("app", {}).update(change or {})
+            return
+        entries = sections.setdefault(section, [])
+        if item.only_in:
+            place = item.before.entry if item.before is not None else None
+            called = _called(section, place) if place else ""
+            entries.append({**(change or {}), **({"$before": called} if called else {})})
+        elif item.entry:
+            said = change if change is not None else {"$remove": True}
+            entries.append({"id": _called(section, item.entry), **said})
 
 
 _SET = {

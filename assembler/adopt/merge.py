@@ -13,7 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assembler.adopt.environment import ValueSource, Variation, reference_for, sources
+from assembler.adopt.environment import (
+    ValueSource,
+    Variation,
+    default_at,
+    reference_for,
+    sources,
+)
 from assembler.adopt.expressions import is_of_this_machine
 from assembler.adopt.naming import Value, parts
 from assembler.diagnostics.secrets import is_secret
@@ -27,7 +33,11 @@ _TOLD_PLAINLY = frozenset({"title", "description", "summary", "version"})
 
 
 class UnsaidError(Exception):
-    """A value that changes with the environment as no reference does."""
+    """A value that changes with the environment as no reference does; `run` is where it differs."""
+
+    def __init__(self, message: str, run: int | None = None) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class AdoptedCall:
     proposed: str = ""
     source: Mapping[str, Any] | None = None
     scheduler: str = ""
+    only_in: str = ""  # the section of what stands in an overlay alone
+    before: "AdoptedCall | None" = None  # which such an entry stands before
     overlays: dict[str, dict[str, Any] | None] = field(
         default_factory=dict
     )  # by switch; None: gone
@@ -134,13 +146,44 @@ class _RunMerger:
         for key, value in entry.items():
             values = [None if other is None else other.get(key) for other in others]
             try:
-                found[key] = self.said(value, values, (key,))
+                found[key] = self.key(made, key, value, values)
+                if _is_default(value, found[key]):
+                    del found[key]
             except UnsaidError as error:
                 made.note = str(error)
                 if made.section != "app":
                     return None
                 made.outcome = "refused"
         return found
+
+    def key(self, made: AdoptedCall, key: str, value: Value, values: list[Value | None]) -> Any:
+        """Return what one key of an entry says; another value under a switch goes to its overlay."""
+        while True:
+            try:
+                return self.said(value, values, (key,))
+            except UnsaidError as error:
+                switch = "" if error.run is None else self.others[error.run].variation.switch
+                if not switch or error.run is None:
+                    raise
+                theirs = values[error.run]
+                assert theirs is not None  # noqa: S101  # it was found to differ
+                change = made.overlays.setdefault(switch, {})
+                if change is not None:
+                    change[key] = self.differing(value, theirs, key)
+                values[error.run] = None
+                made.proposed = f"`{key}` is another one where `{switch}` is turned"
+
+    def differing(self, value: Value, theirs: Value, key: str) -> Any:
+        """Return what a key says in another run; of a mapping, what differs."""
+        if value["is"] != "mapping" or theirs["is"] != "mapping":
+            return self.said(theirs, [], (key,))
+        mine = value["items"]
+        return {
+            name: self.said(each, [], (key, name))
+            for name, each in theirs["items"].items()
+            if mine.get(name) != each
+            and {**each, "default": 0} != {**mine.get(name, {}), "default": 0}
+        }
 
     def settle(self, made: AdoptedCall, item: Mapping[str, Any]) -> None:
         """Say how the item ends, as far as its own parts tell."""
@@ -189,8 +232,20 @@ class _RunMerger:
         made.overlays[switch or "other"] = made.entry
         made.outcome = "written" if made.entry else "refused"
         made.proposed = f"only where `{switch}` is turned"
-        made.entry = None
+        made.entry, made.only_in, made.section = None, made.section, ""
+        made.before = self.next_of(item, run, items)
         return made
+
+    def next_of(
+        self, item: Mapping[str, Any], run: VariedRun, items: list[AdoptedCall]
+    ) -> AdoptedCall | None:
+        """Return what comes next in the same section, of what stands in every environment."""
+        known = {(each.kind, each.place, each.what): each for each in items if each.section}
+        theirs = run.taken["items"]
+        after = theirs[theirs.index(item) + 1 :]
+        same = (each for each in after if each["section"] == item["section"])
+        found = (known.get((each["kind"], each["place"], each["what"])) for each in same)
+        return next((each for each in found if each is not None), None)
 
     def switch_of(self, run: VariedRun) -> ValueSource | None:
         """Return the setting that a switch is."""
@@ -225,10 +280,12 @@ class _RunMerger:
                 self.said(each, [_at(other, n) for other in others], (*path, str(n)))
                 for n, each in enumerate(value["items"])
             ]
-        return {
+        found = {
             key: self.said(each, [_at(other, key) for other in others], (*path, key))
             for key, each in value["items"].items()
         }
+        items = value["items"]
+        return {key: each for key, each in found.items() if not _is_default(items[key], each)}
 
     def path(self, value: Value, path: tuple[str, ...]) -> str:
         is_code = path[-1] in {"use", "catch"} or value["form"] != "object"
@@ -262,19 +319,20 @@ class _RunMerger:
 
     def literal(self, value: Value, others: list[Value | None], path: tuple[str, ...]) -> Any:
         mine = plain(value)
-        is_same = True
+        differs: int | None = None
         for place, other in enumerate(others):
             if other is None:
                 continue
             theirs = plain(other) if _is_plain(other) else None
             if theirs == mine and type(theirs) is type(mine):
                 continue
-            is_same = False
+            differs = place
             reference = reference_for(mine, theirs, self.known[place])
             if reference is not None:
                 self.uses_settings = self.uses_settings or "${settings" in reference
+                self.need_what_is_unset(reference)
                 return reference
-        if not is_same:
+        if differs is not None:
             if value["is"] == "list" and all(
                 other is None or (_is_plain(other) and len(_items(other)) == len(value["items"]))
                 for other in others
@@ -283,11 +341,21 @@ class _RunMerger:
                     self.said(each, [_at(other, n) for other in others], (*path, str(n)))
                     for n, each in enumerate(value["items"])
                 ]
-            raise UnsaidError(f"`{path[-1]}` changes with the environment as no reference does")
+            raise UnsaidError(
+                f"`{path[-1]}` changes with the environment as no reference does", differs
+            )
         hidden = self.hidden(mine)
         if hidden is not None:
             return hidden
         return self.open_literal(mine, path)
+
+    def need_what_is_unset(self, reference: str) -> None:
+        """Have a secret variable be set whose default stands in the source, and nowhere else."""
+        read = self.first.taken["environment"]
+        for name in re.findall(r"\$\{(\w+)\}", reference):
+            default = default_at(name, read[name]) if name in read else None
+            if name not in self.first.environment and default is not None:
+                self.needs[name] = default, read[name]
 
     def hidden(self, value: Any) -> str | None:
         """Return the reference for a secret that did not change, as it could not be varied."""
@@ -380,6 +448,13 @@ def _may_be_secret(names: list[str], text: str) -> bool:
     if any(is_secret(name, "option") for name in names):
         return True
     return holds_secret(text) or (names[0] not in _TOLD_PLAINLY and looks_secret(text))
+
+
+def _is_default(value: Value, said: Any) -> bool:
+    """Tell whether a fact needs no saying: FastAPI has it by itself, in every environment."""
+    if value["is"] == "mapping" and said == {}:
+        return all(each.get("default") for each in value["items"].values())
+    return bool(value.get("default")) and not (isinstance(said, str) and "${" in said)
 
 
 def _escaped(value: Any) -> Any:

@@ -215,6 +215,11 @@ class ImportPaths:
             name,
         )
 
+    def places_of(self, value: Any) -> list[tuple[ModuleType, str]]:
+        """Return the user's modules that have an object, each with its name there."""
+        found = self._index().get(id(value), [])
+        return [(sys.modules[module], name) for module, name in found]
+
     def _index(self) -> dict[int, list[tuple[str, str]]]:
         if self._own is None:
             self._own = {}

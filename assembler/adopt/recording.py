@@ -47,7 +47,7 @@ class UserPlace:
     @property
     def text(self) -> str:
         """Write it as comments and reports do."""
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 NOWHERE = UserPlace("an unknown place", 0)
@@ -123,6 +123,7 @@ def recorded() -> Iterator[Composition]:
     _record_environment(recording)
     _record_settings(recording)
     _record_state(recording)
+    _record_attributes(recording)
     _record_jobs(recording)
     yield recording
 
@@ -276,6 +277,35 @@ def _record_state(recording: Composition) -> None:
         original(self, key, value)
 
     State.__setattr__ = noted  # type: ignore[method-assign]  # meant to be seen
+
+
+def _record_attributes(recording: Composition) -> None:
+    """Note who sets what on an application, its overrides of dependencies among it."""
+    from fastapi import FastAPI  # noqa: PLC0415  # the process alone needs it
+
+    original = FastAPI.__setattr__
+
+    def noted(self: Any, key: str, value: Any) -> None:
+        place = user_place(2)
+        recording.state[id(self), key] = place
+        if key == "dependency_overrides" and type(value) is dict:
+            value = _Overrides(recording, id(self), value)
+        original(self, key, value)
+
+    FastAPI.__setattr__ = noted  # type: ignore[method-assign]  # meant to be seen
+
+
+class _Overrides(dict[Any, Any]):
+    """Overrides of dependencies that remember who sets them."""
+
+    def __init__(self, recording: Composition, owner: int, given: dict[Any, Any]) -> None:
+        super().__init__(given)
+        self._recording = recording
+        self._owner = owner
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._recording.state[self._owner, f"override {id(key)}"] = user_place(2)
+        super().__setitem__(key, value)
 
 
 def _record_jobs(recording: Composition) -> None:

@@ -32,6 +32,9 @@ _LEAST = 3  # characters of a value that is looked for inside a text
 _UNTOUCHED = re.compile(
     r"(?:PATH|HOME|USER|SHELL|PWD|OLDPWD|LANG|TERM|TZ|TMPDIR|LC_.*|PYTHON.*|LD_.*|VIRTUAL_ENV|XDG_.*|SSL_.*)\Z"
 )
+_OF_FILES = re.compile(
+    r"(?:dir|directory|folder|path|file|root|static|templates?)s?\Z", re.IGNORECASE
+)
 _PLAIN = (str, int, float, bool, type(None))
 _DEEPEST = 6
 
@@ -176,7 +179,7 @@ def variations(taken: Mapping[str, Any], environment: Mapping[str, str]) -> Iter
         elif current.lower() in (*_TRUE[:3], *_FALSE[:3]):
             switches[name] = turned(current)
         else:
-            other = varied_text(current)
+            other = varied_text(current, name)
             if other is not None:
                 varied[name] = other
     yield Variation(varied)
@@ -234,9 +237,9 @@ def turned(text: str) -> str:
     return text
 
 
-def varied_text(text: str) -> str | None:
+def varied_text(text: str, name: str = "") -> str | None:
     """Return another text of the same form, or None where none is sure to be as good."""
-    if not text or (len(text) > 1 and Path(text).exists()):
+    if not text or ((_OF_FILES.search(name) or "/" in text) and Path(text).exists()):
         return None
     if text.startswith("[") or ("," in text and "://" not in text.partition(",")[0][:4]):
         return _varied_list(text)

@@ -616,8 +616,10 @@ class _Inventory:
             item["entry"] = entry
             return item
         names = ", ".join(f"`{name}`" for name in sorted(others))
-        item["note"] = f"a manifest has no {names} there" if others else _first_reason(entry)
-        item["code"] = expressions.call_text(self.names, "add_api_route", given)
+        why = f"a manifest has no {names} there" if others else _first_reason(entry)
+        item["note"] = item["note"] or why
+        if item["code"] is None and code["is"] == "made":
+            self.lift_route(call, item)
         return item
 
     def lift_route(self, call: Call, item: dict[str, Any]) -> None:
@@ -626,8 +628,9 @@ class _Inventory:
         try:
             code = self.lifter.routes(call, {}, [call], call.place, name)
         except UnliftedError as error:
-            item["note"] = str(error)
+            item["note"] = f"it stays where it is: {error}"
             return
+        item["note"] = ""
         item["entry"] = {"use": code, **_options_of(code)}
 
     def take_websocket(self, call: Call) -> dict[str, Any]:

@@ -214,7 +214,9 @@ class Lifter:
     def give(self, name: str, value: Any, group: _Group) -> None:
         """Have the entry give a value of the factory's own as an option."""
         written = self.names.value(value)
-        if not is_said(written) or written["is"] not in {"literal", "list", "settings", "mapping"}:
+        # A list or a mapping may be shared by functions, and changed by one of them.
+        is_fixed = isinstance(value, tuple) or written["is"] in {"literal", "settings", "setting"}
+        if not is_said(written) or not is_fixed:
             raise UnliftedError(f"`{name}` is {described(value)}, made in the same function")
         group.parameters[name] = written, value
 
@@ -482,8 +484,8 @@ def _written_at(file: str, name: str) -> str | None:
 def _annotation(value: Any) -> str:
     if type(value) in _TYPES:
         return f": {type(value).__name__}"
-    if isinstance(value, list | tuple):
-        return ": list[str]" if all(isinstance(each, str) for each in value) else ": list"
+    if isinstance(value, tuple):
+        return ": tuple[str, ...]" if all(isinstance(each, str) for each in value) else ""
     return ""
 
 

@@ -344,7 +344,7 @@ class ManifestWriter:
         if section == "app":
             sections.setdefault("app", {}).update(change or {})
             return
-        entries = sections.setdefault(section, [])
+        entries: list[dict[str, Any]] = []
         if item.only_in:
             place = item.before.entry if item.before is not None else None
             called = _called(section, place) if place else ""
@@ -352,6 +352,9 @@ class ManifestWriter:
         elif item.entry:
             said = change if change is not None else {"$remove": True}
             entries.append({"id": _called(section, item.entry), **said})
+        if entries:
+            where = sections.setdefault("scheduler", {}) if section == "jobs" else sections
+            where.setdefault(section, []).extend(entries)
 
 
 _SET = {

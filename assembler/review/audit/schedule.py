@@ -1,10 +1,11 @@
-"""Rules about jobs.
+"""Rules about jobs and loops.
 
 In: a `Subject`. Out: sightings. A scheduler that is off is not judged.
 """
 
 from collections.abc import Iterator
 
+from assembler.review.audit.item import Item
 from assembler.review.audit.rule import SERVED, AuditRule, Sighting
 from assembler.review.audit.subject import Subject
 
@@ -40,6 +41,23 @@ def _crowded(subject: Subject) -> Iterator[Sighting]:
                 subject.place(*item.path, "overlap"),
                 f"runs of {item.called} may pile up without an end",
             )
+
+
+def _loops(subject: Subject) -> Iterator[Item]:
+    """Yield the loops that each process runs for itself."""
+    pairs = zip(subject.sections["background"], subject.models("background"), strict=True)
+    yield from (item for item, loop in pairs if not loop.once)
+
+
+def _looping_workers(subject: Subject) -> Iterator[Sighting]:
+    for item in _loops(subject) if subject.workers > 1 else ():
+        message = f"{subject.workers} workers, and each of them runs the loop {item.called}"
+        yield Sighting(item.span, message)
+
+
+def _looping_replicas(subject: Subject) -> Iterator[Sighting]:
+    for item in _loops(subject) if subject.workers == 1 else ():
+        yield Sighting(item.span, f"each replica runs the loop {item.called}")
 
 
 def _dropped_store(subject: Subject) -> Iterator[Sighting]:
@@ -81,6 +99,21 @@ RULES = (
         "`overlap: allow` without a `timeout` starts another run however many hang",
         "add a `timeout`, or leave out `overlap`",
         _crowded,
+    ),
+    AuditRule(
+        "loop-in-every-worker",
+        "medium",
+        "what it reads from a queue or sends is read and sent by each of them, unless it is made for that",
+        "write `once: true`, which needs a `store` in `scheduler`; where each process needs its own, say so in `audit`",
+        _looping_workers,
+    ),
+    AuditRule(
+        "loop-in-every-replica",
+        "low",
+        "a second replica, or the old one during a rollout, does the same work at the same time",
+        "write `once: true`, which needs a `store` in `scheduler`; where each process needs its own, say so in `audit`",
+        _looping_replicas,
+        SERVED,
     ),
     AuditRule(
         "store-may-be-away",

@@ -486,3 +486,75 @@ def test_what_is_live_is_no_probe_by_that_word(tmp_path: Path, use: str, is_prob
     found = broken(audited(tmp_path, text))
     assert ("limiter-counts-probes" in found) is is_probe
     assert ("no-health-route" in found) is not is_probe
+
+
+MOUNTED = {
+    "prod.yaml": """
+manifest: 1
+resources: {shared: {use: stack.memory_store}}
+middleware: [{use: stack.Proxy}, {use: stack.Headers}, {use: stack.Gate}]
+routes: [{mount: /api, manifest: api.yaml}, {mount: /admin, manifest: admin.yaml}]
+server: {workers: 2, drain: 5s}
+audit: {suppress: [{rule: docs-in-production, reason: they are public, until: "2028-01-01"}]}
+""",
+    "api.yaml": """
+manifest: 1
+app: {openapi: {docs: null, redoc: null}}
+middleware: [{id: limit, use: stack.Limit, with: {store: "${resources.shared}"}}]
+routes: [{use: stack.router}]
+scheduler: {jobs: [{id: daily, use: stack.job, every: 24h}]}
+background: [{id: poll, use: stack.job}]
+""",
+    "admin.yaml": """
+manifest: 1
+resources: {own: {use: stack.engine, with: {url: "postgresql://u:canary@db/x", pool_size: 60}}}
+routes: [{mount: /mcp, use: stack.tools}, {use: stack.router}]
+""",
+    "stack.py": """
+from typing import Any
+class Proxy:
+    layer_role = "proxy"
+    def __init__(self, app): ...
+class Headers:
+    layer_role = "security-headers"
+    def __init__(self, app): ...
+class Gate:
+    layer_role = "auth"
+    def __init__(self, app): ...
+class Limit:
+    layer_role = "limiter"
+    def __init__(self, app, *, store=None): ...
+def memory_store(): ...
+def engine(url: str, pool_size: int): ...
+def router(): ...
+def tools(): ...
+def job(): ...
+""",
+}
+
+
+def mounted(folder: Path) -> list[tuple[str, str, str]]:
+    with project(folder, MOUNTED):
+        document, manifest = load_shape("prod.yaml")
+        report = audit(document, manifest, "prod", today=TODAY, imports=EVERYTHING)
+    assert "canary" not in "".join(map(render, report.findings))
+    return [(one.rule, one.span.file.name, one.message) for one in report.findings]
+
+
+def test_a_manifest_that_is_mounted_is_judged_inside_the_one_around_it(tmp_path: Path) -> None:
+    found = mounted(tmp_path)
+    assert ("literal-secret", "admin.yaml") in {one[:2] for one in found}
+    assert (
+        "limiter-in-memory",
+        "api.yaml",
+        "2 workers, and `limit` counts in each of them",
+    ) in found
+    assert ("pools-exceed-database", "admin.yaml", "the pools of one database may open 140 connections") in found  # fmt: skip
+    assert ("loop-in-every-worker", "api.yaml", "2 workers, and each of them runs the loop `poll`") in found  # fmt: skip
+    assert [one[1] for one in found if one[0] == "jobs-in-every-worker"] == ["api.yaml"]
+    # A layer outside counts for all, one inside for its own manifest.
+    assert [one[1] for one in found if one[0] == "no-rate-limit"] == ["admin.yaml"]
+    rules = {one[0] for one in found}
+    assert rules.isdisjoint({"no-security-headers", "open-mount", "limiter-without-proxy"})
+    assert rules.isdisjoint({"docs-in-production", "no-drain"})
+    assert [one[1] for one in found if one[0] == "no-health-route"] == ["prod.yaml"]

@@ -115,6 +115,25 @@ routes:
   - {mount: /in, use: shop.inner}
   - {id: two, use: shop.two, prefix: /two}
 """
+SCOPED = """
+  - id: own
+    use: shop.one
+    prefix: /own
+    middleware: [{id: mine, use: shop.Mark, with: {name: m}}]
+  - id: closed
+    use: shop.one
+    prefix: /closed
+    middleware: [{id: before, use: shop.Mark, with: {name: b}}, {id: shut, use: shop.Gate, with: {key: never}}]
+  - mount: /inner
+    middleware: [{id: around, use: shop.Mark, with: {name: a}}]
+    manifest:
+      manifest: 1
+      middleware: [{id: within, use: shop.Mark, with: {name: w}}]
+      routes:
+        - {id: inside, use: shop.one, middleware: [{id: deepest, use: shop.Mark, with: {name: d}}]}
+        - mount: /shut
+          manifest: {manifest: 1, middleware: [{id: door, use: shop.Gate, with: {key: never}}], routes: [{id: far, use: shop.one}]}
+"""
 KEY = {"x-key": "sesame-open"}
 ALL = ["outer", "gate", "strip"]
 
@@ -128,7 +147,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def results(*expected: dict[str, Any], timeout_seconds: float = 30) -> list[Result]:
-    text = f"{MANIFEST}expect:\n" + "".join(f"  - {json.dumps(one)}\n" for one in expected)
+    text = f"{MANIFEST}{SCOPED}expect:\n" + "".join(f"  - {json.dumps(one)}\n" for one in expected)
     Path("m.yaml").write_text(text, "utf-8")
 
     async def gathered() -> list[Result]:
@@ -165,6 +184,13 @@ def met(request: str, **wanted: Any) -> dict[str, Any]:
         {"request": "GET /books", "status": 401, "passes": ["outer"]},
         {"request": "GET /books", "headers": {"X-Key": "${KEY}"}, "status": 200},
         met("GET /books"),
+        met("GET /own/books", route="own", passes=[*ALL, "mine"]),
+        met("GET /own/gone", status=404, passes=[*ALL, "mine"]),
+        met("GET /closed/books", status=401, passes=[*ALL, "before"]),
+        met("GET /inner/books", route="inside", passes=[*ALL, "around", "within", "deepest"]),
+        met("GET /inner/gone", status=404, route="/inner", passes=[*ALL, "around", "within"]),
+        met("GET /inner/shut/books", status=401, passes=[*ALL, "around", "within"]),
+        met("WEBSOCKET /inner/ws", status=101, route="inside"),
     ],
     ids=str,
 )
@@ -176,7 +202,7 @@ def test_a_result_tells_what_the_request_gave(shop: Path) -> None:
     (result,) = results(met("GET /books"))
     assert (result.request, result.status, result.route) == ("GET /books", 200, "one")
     assert result.passes == tuple(ALL)
-    assert result.span.place == "m.yaml:14:17"
+    assert result.span.place == "m.yaml:32:17"
     (early,) = results({"request": "GET /books"})
     assert (early.status, early.route, early.passes) == (401, None, ("outer",))
 
@@ -194,6 +220,14 @@ def test_a_result_tells_what_the_request_gave(shop: Path) -> None:
         (
             {"request": "GET /books", "passes": ALL},
             "`GET /books` passes `outer`, and `gate` answers it",
+        ),
+        (
+            met("GET /closed/books", route="closed"),
+            "`GET /closed/books` is answered by no route, not by `closed`",
+        ),
+        (
+            met("GET /closed/books", passes=ALL),
+            "`GET /closed/books` passes `outer`, `gate`, `strip`, `before`, and `shut` answers it",
         ),
         (met("GET /books", response_headers={"X-A": "b"}), "`X-A` is not in the answer"),
         (met("GET /books", response_headers={"X-Mark": "b"}), "`X-Mark` is `o`, not `b`"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,9 +27,11 @@ manifest: 1
 app: {title: TITLE, openapi: {path: null}}
 resources:
   note: {use: parts.Note, with: {word: WORD}}
+middleware: [{id: metrics, use: components.metrics.MetricsMiddleware}]
 routes:
   - {use: components.health.router, prefix: /health}
   - {use: tests.integration.streaming.router}
+  - {use: components.metrics.router, with: {public: true, others: false}}
   - {use: parts.router}
 startup: [{id: step, use: parts.step}]
 server: {port: PORT, workers: WORKERS, reload_timeout: 20s, runtime_dir: run, MORE}
@@ -116,6 +119,13 @@ class Service:
             return answer.partition(b"\r\n\r\n")[2]
 
         return asyncio.run(ask())
+
+    def reloads(self) -> dict[str, int]:
+        """How many there were, by outcome, as a worker tells it."""
+        found = re.findall(
+            r'app_reloads_total\{outcome="(\w+)"\} (\d+)', self.get("/metrics").decode()
+        )
+        return {outcome: int(number) for outcome, number in found}
 
     def until(self, text: str, times: int = 1) -> None:
         end = time.monotonic() + 40
@@ -281,6 +291,7 @@ def test_what_was_live_before_comes_back_by_its_digest(service: Service) -> None
     assert told.returncode == 0, told.stderr
     before = told.stdout.rpartition("live, ")[2].split()[0]
     assert service.words(6) == {"third"}
+    assert service.reloads()["ok"] >= 1
     service.edit("word: third", "word: first")
     assert service.words(6) == {"third"}
     told = service.reload("--to", before)
@@ -328,31 +339,47 @@ def test_a_worker_that_hangs_is_given_up_and_nothing_changes(tmp_path: Path) -> 
         assert service.log.count("step runs") == 1
 
 
-def test_streams_end_whole_and_websockets_with_1012(tmp_path: Path) -> None:
-    """An event stream has its last chunk, and a download that is not over is not ended as if."""
-    with serving(tmp_path, more="drain: 1s, timeout_keep_alive: 1") as service:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_streams_end_whole_and_websockets_with_1012(workers: int, tmp_path: Path) -> None:
+    """An event stream has its last chunk, and a download that is not over is not ended as if.
 
-        async def main() -> tuple[bytes, int]:
+    With two workers eight connections are open, so that each worker has some.
+    """
+    more = "drain: 1s, timeout_keep_alive: 1"
+    with serving(tmp_path, workers, more) as service:
+
+        async def streamed(opened: asyncio.Barrier) -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
             writer.write(b"GET /events HTTP/1.1\r\nhost: here\r\n\r\n")
             await reader.readuntil(b"data: on")
+            await opened.wait()
+            rest = await reader.read()
+            writer.close()
+            return rest
+
+        async def talked(opened: asyncio.Barrier) -> int | None:
             async with connect(f"ws://127.0.0.1:{service.port}/echo") as websocket:
                 await websocket.send("word")
                 assert await websocket.recv() == "word"
-                reloading = asyncio.to_thread(service.reload)
-                told, rest = await asyncio.gather(reloading, reader.read())
-                assert told.returncode == 0, told.stderr
-                async with asyncio.timeout(20):
-                    await websocket.wait_closed()
-            writer.close()
-            code = websocket.close_code
-            assert code is not None
-            return rest, code
+                await opened.wait()
+                await websocket.wait_closed()
+            return websocket.close_code
 
-        rest, code = asyncio.run(main())
-        assert rest.endswith(b"\r\n0\r\n\r\n")
-        assert code == 1012
-        service.until("stopped m.yaml")
+        async def main() -> tuple[list[bytes], list[int | None]]:
+            count = 1 if workers == 1 else 4
+            opened = asyncio.Barrier(2 * count + 1)
+            async with asyncio.timeout(60):
+                streams = [asyncio.create_task(streamed(opened)) for _ in range(count)]
+                sockets = [asyncio.create_task(talked(opened)) for _ in range(count)]
+                await opened.wait()
+                told = await asyncio.to_thread(service.reload)
+                assert told.returncode == 0, told.stderr
+                return await asyncio.gather(*streams), await asyncio.gather(*sockets)
+
+        rests, codes = asyncio.run(main())
+        assert {rest[-7:] for rest in rests} == {b"\r\n0\r\n\r\n"}
+        assert set(codes) == {1012}
+        service.until("stopped m.yaml", workers)
         assert "Traceback" not in service.log
 
 

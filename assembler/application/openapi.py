@@ -92,7 +92,7 @@ def extended(
     shown: dict[tuple[str, str], tuple[Any, Sequence[Stack]]] = {}
     for route, stacks in routes:
         for each in _operations([route]):
-            for method in each.methods or ():
+            for method in sorted(each.methods or ()):  # a set: names are given in one order
                 shown[each.path_format, method] = (each, stacks)  # the last one, as FastAPI does
     for (path, method), (route, stacks) in shown.items():
         operation = document.get("paths", {}).get(path, {}).get(method.lower())

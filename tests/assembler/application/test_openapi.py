@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
+from assembler.application.openapi import Stack, extended
 from tests.assembler.sample_app.world import built
 
 WHOLE = """
@@ -249,3 +252,66 @@ def test_an_assembled_application_in_another_tells_of_both(tmp_path: Path) -> No
     app.outside = lambda: outer.stacks_for_documents(outer.routes[-1], "/shop")
     found = operation(app.openapi(), "post", "/items")
     assert found["x-guards"] == ["inside", "scoped", "outer"]
+
+
+STATUSES = st.sampled_from(["200", "401", "404", "422", "429", "4XX", "500", "default"])
+CONTENT = st.sampled_from(["One", "Two", None])
+ANSWERS = st.dictionaries(STATUSES, CONTENT, max_size=3)
+
+
+def _answers(found: dict[str, str | None], text: str) -> dict[str, Any]:
+    def content(name: str | None) -> dict[str, Any]:
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        return {} if name is None else {"content": {"application/json": {"schema": schema}}}
+
+    return {status: {"description": text, **content(name)} for status, name in found.items()}
+
+
+class _Layer:
+    def __init__(self, number: int, answers: dict[str, str | None], header: str, *, named: bool):
+        self.number, self.answers, self.header, self.named = number, answers, header, named
+
+    def openapi_operation(self, method: str, path: str) -> dict[str, Any]:
+        titles = (f"{each} of {self.number if self.named else 'all'}" for each in ("One", "Two"))
+        schemas = {
+            name: {"title": title} for name, title in zip(("One", "Two"), titles, strict=True)
+        }
+        return {
+            "responses": _answers(self.answers, f"by layer {self.number}"),
+            "headers": {self.header: {"X-Seen": {"schema": {"type": "string"}}}},
+            "components": {"schemas": schemas},
+        }
+
+
+LAYERS = st.lists(st.tuples(ANSWERS, STATUSES, st.booleans()), max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(ANSWERS, LAYERS)
+def test_whatever_is_offered_the_whole_is_valid_and_the_route_is_kept(
+    declared: dict[str, str | None], layers: list[tuple[dict[str, str | None], str, bool]]
+) -> None:
+    app = FastAPI()
+    schemas = {"One": {"title": "One of the route"}, "Two": {"title": "Two of the route"}}
+    said = _answers(declared, "of the route")
+    app.get("/{number}", openapi_extra={"responses": said})(_numbered)
+    plain = app.openapi()
+    plain.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+    before = json.loads(json.dumps(plain))["paths"]["/{number}"]["get"]["responses"]
+    made = [_Layer(number, *each[:2], named=each[2]) for number, each in enumerate(layers)]
+    document = extended(plain, [(app.routes[-1], [Stack(made, {})])])
+    OpenAPIV31SpecValidator(document).validate()
+    after = document["paths"]["/{number}"]["get"]["responses"]
+    for status, response in before.items():
+        assert after[status]["description"].startswith(response["description"])
+        assert after[status].get("content", {}).items() >= response.get("content", {}).items() or (
+            status == "422" and "422" not in declared
+        )
+    assert after.keys() == before.keys() | {status for each in layers for status in each[0]}
+    for number, layer in enumerate(made):
+        for status in layer.answers.keys() - before.keys():
+            assert f"layer {number}" in after[status]["description"]
+
+
+def _numbered(number: int) -> str:
+    return str(number)

@@ -72,6 +72,13 @@ def router(
             "logins; what the request says if none"
         ),
     ] = None,
+    client_id: Annotated[
+        str | None,
+        Field(
+            description="what the issuer knows the page by; the URL of `client.json`, which an issuer "
+            "may read, if none"
+        ),
+    ] = None,
     scopes: Annotated[
         Sequence[str], Field(description="what a login asks for unless its user picks otherwise")
     ] = (),
@@ -89,7 +96,7 @@ def router(
         ModuleNotFoundError: fastapi-swagger, which has the files of Swagger UI, is not installed.
     """
     _check_installed()
-    page = _Page(document, title, base_url, " ".join(scopes), connect_to)
+    page = _Page(document, title, base_url, client_id, " ".join(scopes), connect_to)
     made = DocsRouter()
     shown: dict[str, Any] = {"": page.show, _REDIRECT: page.redirect, _CLIENT: page.client}
     for name, endpoint in shown.items():
@@ -116,12 +123,14 @@ class _Page:
         document: str | None,
         title: str | None,
         base_url: str | None,
+        client_id: str | None,
         scopes: str,
         connect_to: Sequence[str],
     ) -> None:
         self._document = document
         self._title = title
         self._base_url = base_url
+        self._client_id = client_id
         self._scopes = scopes
         self._policy = "; ".join(
             [
@@ -141,7 +150,7 @@ class _Page:
         public = self._public(request) + page
         settings = {
             "document": root + document,
-            "client": public + _CLIENT,
+            "client": self._client_id or public + _CLIENT,
             "redirect": public + _REDIRECT,
             "page": public,
             "scopes": self._scopes,

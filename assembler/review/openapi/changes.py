@@ -18,6 +18,7 @@ from assembler.review.openapi.document import ApiDocument, pointer, resolved
 ANNOTATIONS = frozenset(
     {"title", "description", "summary", "example", "examples", "externalDocs", "$comment", "tags"}
 )
+_APART = frozenset({"api-path", "api-operation"})  # each is told, however many there are
 _NAMED = 8  # places of one change that are told
 _HOPS = 100  # references that lead to one another
 _T = TypeVar("_T", dict[str, Any], list[Any])
@@ -101,7 +102,7 @@ class Changes:
 
         `users` gives the operations that share a part which has a name of its own.
         """
-        key = (grade, rule, text, where if users else None)
+        key = (grade, rule, text, where if users or rule in _APART else None)
         change = self._changes.setdefault(key, _ApiChange(grade, rule, text, pair, {}, users))
         change.wheres[where] = None
 

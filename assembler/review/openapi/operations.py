@@ -59,7 +59,7 @@ class Operations:
                 text = f"is new: {_methods(self._changes.followed(pair.at(name)).new)}"
                 self._changes.add(Grade.compatible, "api-path", where, text, pair.at(name))
         self._changes.rest(
-            pair, "paths", [name for name in (*old, *new) if not name.startswith("x-")]
+            pair, "paths", {name for name in (*old, *new) if not name.startswith("x-")}
         )
 
     def _gone(self, pair: PartPair, where: str, kind: str, *, sends: bool) -> None:

@@ -98,6 +98,11 @@ def test_the_page_knows_where_a_proxy_has_put_it(
     assert told["redirect_uris"] == [said["redirect"]] == [f"{public}{prefix}/a/b/oauth2-redirect"]
 
 
+def test_an_issuer_that_reads_no_documents_knows_the_page_by_a_name_of_its_own() -> None:
+    with client(client_id="docs page") as http:
+        assert facts(http.get("/api/docs").text)["client"] == "docs page"
+
+
 def test_origins_that_the_page_may_ask_are_in_its_policy() -> None:
     with client(connect_to=["https://login.example", "http://[::1]:9"]) as http:
         policy = http.get("/api/docs").headers["content-security-policy"]

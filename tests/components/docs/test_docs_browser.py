@@ -33,7 +33,7 @@ from playwright.sync_api import (  # noqa: E402  # after the skip
     sync_playwright,
 )
 
-PATIENCE = 20_000
+PATIENCE = 45_000  # milliseconds: the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,14 @@ def opened(page: Page, service: str) -> None:
     expect(page.get_by_role("heading", name="Estate API")).to_be_visible()
 
 
+def asked(context: BrowserContext, page: Page) -> Page:
+    """The issuer's question, in the window that `Authorize` opens."""
+    with context.expect_page() as popup:
+        page.get_by_role("button", name="Apply given OAuth2 credentials").click()
+    expect(popup.value.get_by_role("heading", level=1)).to_contain_text("Estate API: documentation")
+    return popup.value
+
+
 def test_an_administrator_logs_in_by_clicking_and_creates_a_listing(
     service: str, context: BrowserContext, tmp_path: Path
 ) -> None:
@@ -103,10 +111,7 @@ def test_an_administrator_logs_in_by_clicking_and_creates_a_listing(
     dialog = page.locator(".dialog-ux")
     expect(dialog.get_by_label("client_id")).to_have_value(f"{service}/api/v1/docs/client.json")
     page.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/dialog.png")
-    with context.expect_page() as popup:
-        dialog.get_by_role("button", name="Apply given OAuth2 credentials").click()
-    consent = popup.value
-    expect(consent.get_by_role("heading", level=1)).to_contain_text("Estate API: documentation")
+    consent = asked(context, page)
     consent.get_by_role("radio", name="An administrator").check()
     consent.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/consent.png")
     with consent.expect_event("close"):
@@ -124,3 +129,28 @@ def test_an_administrator_logs_in_by_clicking_and_creates_a_listing(
     page.screenshot(path=os.environ.get("DOCS_SCREENSHOTS", str(tmp_path)) + "/created.png")
     assert set(hosts) == {urlsplit(service).netloc}
     assert complaints == []
+
+
+def test_a_login_that_is_denied_is_told_on_the_page(service: str, context: BrowserContext) -> None:
+    _, complaints = watched(context)
+    page = context.new_page()
+    opened(page, service)
+    page.get_by_role("button", name="Authorize").first.click()
+    consent = asked(context, page)
+    with consent.expect_event("close"):
+        consent.get_by_role("button", name="Deny").click()
+    expect(page.locator(".dialog-ux .errors")).to_contain_text("access_denied: the user said no")
+    assert complaints == []
+
+
+def test_under_another_name_the_page_says_where_logins_work(
+    service: str, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    opened(page, service)
+    expect(page.locator("#elsewhere")).to_be_hidden()
+    opened(page, service.replace("127.0.0.1", "localhost"))
+    link = page.get_by_role("link", name=f"{service}/api/v1/docs")
+    expect(link).to_be_visible()
+    link.click()
+    expect(page).to_have_url(f"{service}/api/v1/docs")

@@ -122,7 +122,7 @@ def changed(path: tuple[str | int, ...], other: Any) -> dict[str, Any]:
     return made
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.sampled_from(PATHS), st.sampled_from([..., *OTHERS]))
 def test_whatever_differs_is_told(path: tuple[str | int, ...], other: Any) -> None:
     new = changed(path, other)

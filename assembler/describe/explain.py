@@ -7,16 +7,16 @@ so no secret can appear. Sends no request: the routes are asked whether they mat
 would ask them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
+import fastapi.routing
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
-from starlette.routing import Match, Mount, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Mount, WebSocketRoute
 from starlette.types import Scope
 
 from assembler.diagnostics.secrets import redact
@@ -97,7 +97,7 @@ def routes_of(plan: Plan, app: FastAPI) -> list[ListedRoute]:
     found = []
     for holder in app.router.routes:
         for owner in getattr(holder, ENTRIES, (holder,)):
-            for context in iter_route_contexts([owner]):
+            for context in _contexts(owner):
                 entry = owners.get(id(owner))
                 if entry in inner and isinstance(owner, Mount):
                     found += _mounted(inner[entry], holder, owner)
@@ -196,6 +196,24 @@ def answering(routes: list[ListedRoute], scope: Scope) -> ListedRoute | None:
     """Return the route that takes a request in full, as the application asks them, in order."""
     matching = (route for route in routes if _asked(route, scope)[0] is Match.FULL)
     return next(matching, None)
+
+
+class _Flat:
+    """A route that stands for itself, as FastAPI before 0.137 has none else."""
+
+    def __init__(self, route: BaseRoute) -> None:
+        self.route = self.original_route = route
+        for name in ("path", "name", "methods", "endpoint"):
+            setattr(self, name, getattr(route, name, None))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.route, name)
+
+
+def _contexts(owner: BaseRoute) -> Iterable[Any]:
+    """Return the routes that stand in one route of the application."""
+    every = getattr(fastapi.routing, "iter_route_contexts", None)
+    return (_Flat(owner),) if every is None else every([owner])
 
 
 _SERVER = ("host", "port", "workers")

@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator
 
 _TEXT = re.compile(r"([0-9]{1,12})(ms|s|m|h)\Z")
 _SIZES = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # in milliseconds
@@ -44,4 +44,4 @@ def duration_text(duration: timedelta) -> str:
 
 
 DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9]+(ms|s|m|h)$", "examples": ["10s", "5m"]}
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), WithJsonSchema(DURATION_SCHEMA)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -247,7 +247,8 @@ def _adapter(annotations: Mapping[str, Any]) -> TypeAdapter[Any]:
     shape = make("Options", fields)
     shape.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="allow")
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
-    if not adapter.pydantic_complete:
+    # pydantic before 2.10 raises by itself where a hint inside is not defined.
+    if not getattr(adapter, "pydantic_complete", True):
         raise TypeError("a hint inside names what is not defined")
     return adapter
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -23,6 +24,7 @@ from components.middleware.header_layer import Fields, HeaderLayer, Rule, Step
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _REMEMBERED_ORIGINS = 256
 _More = Field(json_schema_extra={"looser": "longer"})
+_KNOWS_PRIVATE_NETWORK = "allow_private_network" in signature(StarletteCORSMiddleware).parameters
 _HOST_END = re.compile(r"[/?#]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -124,6 +126,8 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
     ) -> None:
         if isinstance(allow_origins, str) or isinstance(allow_methods, str):
             raise TypeError("`allow_origins` and `allow_methods` are lists, not one text")
+        if allow_private_network and not _KNOWS_PRIVATE_NETWORK:
+            raise ValueError("`allow_private_network` needs Starlette 0.51")
         StarletteCORSMiddleware.__init__(
             self,
             app,
@@ -132,7 +136,7 @@ class CORSMiddleware(HeaderLayer, StarletteCORSMiddleware):
             allow_headers=allow_headers,
             allow_credentials=allow_credentials,
             allow_origin_regex=allow_origin_regex,
-            allow_private_network=allow_private_network,
+            **({"allow_private_network": True} if allow_private_network else {}),
             expose_headers=expose_headers,
             max_age=max_age,
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from assembler.document.nodes import NodePath
 from assembler.document.sections import list_at
@@ -60,6 +60,11 @@ class SchemaGenerator(GenerateJsonSchema):
     """pydantic's generator in the format's words: `10s` is a duration, an object is a reference."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012  # the base's type
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
+        """Return the schema, in the same words under every version of pydantic."""
+        flat: Schema = _flat(super().generate(schema, mode))
+        return flat
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Set none: a key needs no second name."""
@@ -184,6 +189,27 @@ class Shaper:
         """Demand nothing where one of several mappings may stand."""
         for known in [known for known in self.required if known[: len(path)] == path]:
             del self.required[known]
+
+
+def _flat(value: Any) -> Any:
+    """Say what older versions of pydantic say as the newest does.
+
+    Before 2.9 a reference with more beside it stands in an `allOf` of one.
+    """
+    if isinstance(value, list):
+        return [_flat(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    items = {key: _flat(item) for key, item in value.items()}
+    match items.get("allOf"):
+        case [{"$ref": str(target), **others}] if not others:
+            del items["allOf"]
+            items["$ref"] = target
+    if items.get("enum") == [items.get("const")]:
+        del items["enum"]
+    if items.get("type") == "object" and "properties" not in items:
+        items.setdefault("additionalProperties", True)
+    return items
 
 
 def _about(schema: Schema) -> Schema:

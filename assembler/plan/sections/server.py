@@ -134,8 +134,10 @@ def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterat
         return
     from uvicorn import config  # noqa: PLC0415  # as above
 
+    # uvicorn before 0.36 keeps them under another name.
+    loops = getattr(config, "LOOP_FACTORIES", None) or getattr(config, "LOOP_SETUPS", {})
     names: dict[str, Any] = {
-        "loop": config.LOOP_FACTORIES,
+        "loop": loops,
         "http": config.HTTP_PROTOCOLS,
         "ws": config.WS_PROTOCOLS,
     }

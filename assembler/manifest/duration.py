@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _TEXT = re.compile(r"([0-9]{1,12})(ms|s|m|h)\Z")
 _SIZES = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # in milliseconds
@@ -44,4 +44,13 @@ def duration_text(duration: timedelta) -> str:
 
 
 DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9]+(ms|s|m|h)$", "examples": ["10s", "5m"]}
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class _DurationSchema(WithJsonSchema):
+    """A new one each time: pydantic before 2.9 writes what is said of a field into what it gets."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return dict(DURATION_SCHEMA)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _DurationSchema(DURATION_SCHEMA)]

@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NotRequired, Union, cast, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
+from pydantic_core import PydanticCustomError, SchemaValidator
 from typing_extensions import TypedDict, get_type_hints, is_protocol, is_typeddict
 
 from assembler.manifest.duration import Duration
@@ -250,7 +251,44 @@ def _adapter(annotations: Mapping[str, Any]) -> TypeAdapter[Any]:
     # pydantic before 2.10 raises by itself where a hint inside is not defined.
     if not getattr(adapter, "pydantic_complete", True):
         raise TypeError("a hint inside names what is not defined")
+    if not _refuses_json():
+        adapter.validator = SchemaValidator(_refusing(adapter.core_schema))
     return adapter
+
+
+@functools.cache
+def _refuses_json() -> bool:
+    """Tell whether pydantic has a fault for JSON in place of an object, as it has from 2.10 on."""
+    try:
+        config = ConfigDict(arbitrary_types_allowed=True)
+        TypeAdapter(inspect.Signature, config=config).validate_json("0")
+    except NotImplementedError:
+        return False
+    except ValueError:
+        pass
+    return True
+
+
+def _refusing(schema: Any) -> Any:
+    """Return a schema of pydantic's core in which JSON in place of an object is a fault."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_refusing, schema))
+    if not isinstance(schema, dict) or schema.get("type") == "json-or-python":
+        return schema
+    asked = _ASKED.get(schema.get("type", ""))
+    if asked is None:
+        return {key: _refusing(value) for key, value in schema.items()}
+
+    def refuse(_: Any) -> Any:
+        raise PydanticCustomError(
+            "needs_python_object", "JSON has no objects", {"method_name": asked}
+        )
+
+    function = {"type": "function-plain", "function": {"type": "no-info", "function": refuse}}
+    return {"type": "json-or-python", "json_schema": function, "python_schema": schema}
+
+
+_ASKED: Mapping[Any, str] = {"is-instance": "isinstance", "is-subclass": "issubclass"}
 
 
 def _checkable(annotation: Any) -> Any:

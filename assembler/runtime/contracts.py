@@ -92,8 +92,9 @@ CONTRACTS = (
         "shows_documentation",
         "attribute of a class of routers or of applications, written `True` in its source",
         ("components/docs/__init__.py",),
-        ("assembler/review/audit/exposure.py",),
-        "it shows the OpenAPI document to whoever asks: `audit` reports it where strangers may ask",
+        ("assembler/review/audit/exposure.py", "assembler/review/diff/knowledge.py"),
+        "it shows the OpenAPI document to whoever asks: `audit` reports it where strangers may ask, "
+        "and `diff` where it comes or goes",
     ),
     Contract(
         "single_process",

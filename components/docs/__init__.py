@@ -90,7 +90,7 @@ def router(
         ),
     ] = (),
 ) -> DocsRouter:
-    """The page at `path`, and what it loads below.
+    """The page that shows the OpenAPI document with Swagger UI, and what it loads.
 
     Raises:
         ModuleNotFoundError: fastapi-swagger, which has the files of Swagger UI, is not installed.

@@ -366,6 +366,11 @@ def compare_presence(
         f"{ENTRIES[entry.section].singular} `{entry.id}` is {'new' if is_new else 'gone'}{code}"
     )
     yield change(grade, "entry-added" if is_new else "entry-removed", message, *nodes)
+    if entry.section == "routes" and entry.use and knowledge.shows_documentation(entry.use):
+        rule = "documentation-exposed" if is_new else "documentation-hidden"
+        verb = "now shows" if is_new else "no longer shows"
+        message = f"route `{entry.id}` {verb} the OpenAPI document"
+        yield change(direction(is_new), rule, message, *nodes)
     yield from _switches(entry, knowledge, is_new=is_new)
     if is_sql:
         old, new = (node and node.get("sql") for node in nodes)

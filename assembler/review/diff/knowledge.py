@@ -129,6 +129,10 @@ class Knowledge:
         """Return what a layer is for: by the base, and by the change only where that has none."""
         return (self.before(use).role or self.now(use).role) if use else None
 
+    def shows_documentation(self, use: str) -> bool:
+        """Tell whether what `use` names, or gives, says on either side that it does."""
+        return any(_says(reader, use, "shows_documentation") for reader in self._read_by())
+
     def changed_modules(self, use: str) -> tuple[str, ...]:
         """Return the modules behind `use` that have another text, or are other files, than before."""
         readers = self._read_by()
@@ -169,6 +173,13 @@ def _read(reader: SourceReader, use: str) -> CallableFacts:
         name: replace(fact, looser=fact.looser or known.get(name)) for name, fact in options.items()
     }
     return CallableFacts(defined=defined, options=merged, role=role)
+
+
+def _says(reader: SourceReader, use: str, attribute: str) -> bool:
+    try:
+        return reader.lineage(use, attribute)[1] is True
+    except (ImportFault, UsageError, RecursionError):
+        return False
 
 
 def _modules(reader: SourceReader, use: str) -> dict[str, tuple[str | None, str | None]]:

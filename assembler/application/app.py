@@ -5,7 +5,6 @@ an `AppBuilder` with the application as far as it has come; `seal` builds the st
 functions of the manifests have seen it. What cannot be made is noted with the manifest's line.
 """
 
-import copy
 from collections.abc import Iterable, Iterator
 from functools import partial
 from importlib import metadata
@@ -13,9 +12,9 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from assembler.application.application_router import parts
 from assembler.application.middleware import Application, Layers, scoped_stack, seal, seal_inside
 from assembler.application.mount import SlashMount
 from assembler.application.route_index import IndexReport, index_routes
@@ -256,7 +255,11 @@ class AppBuilder:
         try:
             prefix = component.entry.prefix
             said = self.said_of(component)
-            self.app.include_router(_without_documents(router), prefix=prefix, **said)
+            for part in parts(router, prefix):
+                if isinstance(part, APIRouter):
+                    self.app.include_router(part, prefix=prefix, **said)
+                else:
+                    self.app.router.routes.append(part)
         except Exception as error:  # noqa: BLE001  # FastAPI asserts on odd routers
             message = f"`{component.target.name}` cannot be included"
             self.objects.note(message, error, component.span)
@@ -315,27 +318,6 @@ class AppBuilder:
             return root.members[name].key
         return root.span._replace(end_line=root.span.line, end_column=root.span.column + 1)
 
-
-def _without_documents(router: APIRouter) -> APIRouter:
-    """Return the router of an application without the pages on which that one describes itself.
-
-    The manifest says where those of the whole are, or that they are off; others would still be served.
-    """
-    kept = [route for route in router.routes if not _is_document(route)]
-    if len(kept) == len(router.routes):
-        return router
-    router = copy.copy(router)
-    router.routes = kept
-    return router
-
-
-def _is_document(route: BaseRoute) -> bool:
-    endpoint = getattr(route, "endpoint", None)
-    name = f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__qualname__', '')}"
-    return name.startswith(_SETUP)
-
-
-_SETUP = f"{FastAPI.__module__}.{FastAPI.setup.__qualname__}."
 
 CONSOLE = "console"
 """What a router of pages for operators says of itself, by its attribute `layer_role`."""

@@ -205,7 +205,8 @@ def _tell_mounted(app: Application, route: BaseRoute, mount: Any) -> None:
     """Have the document of what is mounted show what stands around it."""
     inner = getattr(mount, "app", None)
     if isinstance(inner, FastAPI):
-        outside = partial(app.stacks_for_documents, route, mount.path)
+        path = getattr(mount, "path", "")  # a host has none
+        outside = partial(app.stacks_for_documents, route, path)
         if isinstance(inner, Application):
             inner.outside = outside
         else:

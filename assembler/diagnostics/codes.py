@@ -60,6 +60,7 @@ CODES = MappingProxyType(
         "static-unknown": "the source alone does not tell; check without `--static`",
         "short-secret": "a secret that may be guessed; use 16 random characters or more",
         "path-hidden": "a path that a mount above it answers, or a documentation page that a layer's policy keeps blank",
+        "left-behind": "the router of an application brings neither its layers nor its handlers nor its state",
         "stop-too-long": "the times of the stop exceed what the platform waits before it kills",
         # of startup SQL:
         "sql-not-found": "the file that a statement names cannot be read",

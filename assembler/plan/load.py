@@ -43,7 +43,13 @@ from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.app import AppOptions, check_app, code_options, unknown_app_keys
 from assembler.plan.sections.logging import check_logging
 from assembler.plan.sections.mounted import of_the_outermost, shared_ids
-from assembler.plan.sections.routes import Frontend, check_docs, check_frontends, check_routes
+from assembler.plan.sections.routes import (
+    Frontend,
+    check_docs,
+    check_frontends,
+    check_left_behind,
+    check_routes,
+)
 from assembler.plan.sections.scheduler import check_scheduler
 from assembler.plan.sections.server import check_server, check_single_process, unknown_keys
 from assembler.plan.sections.shutdown_budget import check_termination
@@ -416,6 +422,7 @@ class _Planner:
         paths = (
             *check_routes(routes, self.frontends),
             *check_docs(of("middleware"), self.manifest.app, self.root),
+            *self.left_behind(routes, of("middleware"), of("handler"), of("configure", "finish")),
         )
         listeners = {str(item.path[1]): one for item, one in pairs if item.is_listener}
         parts: tuple[Component | SqlStep, ...] = (*self.made, *self.sql)
@@ -472,6 +479,17 @@ class _Planner:
             return getattr(self.declared.get(name), _SINGLE, False) is True
         use = next(item.entry.use for item in self.resolved if item.entry.id == name)
         return lineage(use, _SINGLE)[1] is True
+
+    def left_behind(
+        self,
+        routes: Sequence[Component],
+        layers: Sequence[Component],
+        handlers: Sequence[Component],
+        functions: Sequence[Component],
+    ) -> Iterator[Diagnostic]:
+        """Say what the router of an application does not bring, unless functions may bring it."""
+        if self.environment is not None and not functions:
+            yield from check_left_behind(routes, layers, handlers, self.manifest.app.state.keys())
 
     def warnings(self) -> Iterator[Diagnostic]:
         """Say what takes too long."""

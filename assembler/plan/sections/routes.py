@@ -2,14 +2,17 @@
 
 In: the layers and routes of a plan, and the `app` section. Out: the folders of frontends; `path-hidden` for a router or mount
 that stands below a mount which answers its path, and for a documentation page that a layer sends
-under a policy which keeps it blank.
+under a policy which keeps it blank; `left-behind` for the router of an application whose layers, handlers
+or state nothing here has.
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from fastapi import FastAPI
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.span import Note, Span
@@ -91,6 +94,49 @@ def check_routes(
             break
         if component.role == "mount" and component.entry.host is None:
             mounts.append(component)
+
+
+def application_of(router: object) -> FastAPI | None:
+    """Return the application whose own router this is."""
+    owner = getattr(router, "dependency_overrides_provider", None)
+    return owner if isinstance(owner, FastAPI) and owner.router is router else None
+
+
+def check_left_behind(
+    routers: Iterable[Component],
+    layers: Sequence[Component],
+    handlers: Sequence[Component],
+    state: Collection[str],
+) -> Iterator[Diagnostic]:
+    """Warn of what an application has that its router does not bring, and the manifest has not."""
+    for component in routers:
+        app = application_of(component.target.value) if component.role == "router" else None
+        if app is None:
+            continue
+        named = [(part.target.value, _option(part, "dispatch")) for part in layers]
+        caught = {part.caught for part in handlers}
+        behind = [
+            getattr(layer.kwargs.get("dispatch") or layer.cls, "__name__", "a layer")
+            for layer in app.user_middleware
+            if (layer.cls, layer.kwargs.get("dispatch")) not in named
+        ]
+        behind += [
+            f"the handler of {getattr(key, '__name__', key)}"
+            for key, handler in app.exception_handlers.items()
+            if key not in caught and not str(getattr(handler, "__module__", "")).startswith(_OWN)
+        ]
+        behind += [f"state.{name}" for name in sorted(app.state._state.keys() - state)]  # noqa: SLF001  # Starlette shows no names
+        if behind:
+            kept = ", ".join(f"`{name}`" for name in behind[:_SHOWN])
+            more = f" and {len(behind) - _SHOWN} more" if len(behind) > _SHOWN else ""
+            message = f"`{component.target.path}` brings no more than routes and lifespan: {kept}{more} stay behind"
+            remedy = "write them into `middleware`, `exception_handlers` and `app: {state: …}`"
+            span = component.span
+            yield Diagnostic("left-behind", message, span, help=remedy, severity="warning")
+
+
+_OWN = ("fastapi.", "starlette.")
+_SHOWN = 5
 
 
 def check_docs(layers: Iterable[Component], app: App, root: MappingNode) -> Iterator[Diagnostic]:

@@ -5,11 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from assembler.application.build import build
 from assembler.describe.explain import routes_of
 from assembler.diagnostics.errors import ManifestError
-from assembler.plan.load import load
-from tests.assembler.project import project
 from tests.assembler.sample_app.world import built, planned
 
 TEXT = """
@@ -93,50 +90,3 @@ def test_what_fastapi_refuses_has_its_line(tmp_path: Path) -> None:
     (fault,) = caught.value.diagnostics
     assert fault.code == "build-failed"
     assert fault.message.startswith("`odd` cannot answer at `/x`: ")
-
-
-OTHER = """
-from contextlib import asynccontextmanager
-
-from fastapi import FastAPI
-
-
-@asynccontextmanager
-async def lifespan(app):
-    app.state.opened = getattr(app.state, "opened", 0) + 1
-    yield {"of": "the other"}
-
-
-app = FastAPI(title="Other", docs_url="/reference", openapi_url="/other.json", lifespan=lifespan)
-
-
-@app.get("/hello")
-async def hello(): ...
-
-
-@app.get("/docs")
-async def docs_of_its_own():
-    return "its own"
-"""
-
-
-def test_the_router_of_an_application_brings_all_but_the_pages_that_describe_it(
-    tmp_path: Path,
-) -> None:
-    manifest = """
-manifest: 1
-app: {title: Whole, openapi: {path: /api.json, docs: null, redoc: null}}
-routes:
-  - {use: "other:app.router"}
-  - {use: "other:app.router", prefix: /again}
-"""
-    with project(tmp_path, {"other.py": OTHER, "manifest.yaml": manifest}):
-        app = build(load("manifest.yaml"))
-        with TestClient(app) as client:
-            document = client.get("/api.json").json()
-            gone = ["/other.json", "/reference", "/redoc", "/again/other.json", "/again/reference"]
-            assert [client.get(path).status_code for path in gone] == [404] * 5
-            assert client.get("/again/docs").json() == "its own"
-        assert document["info"]["title"] == "Whole"
-        assert sorted(document["paths"]) == ["/again/docs", "/again/hello", "/docs", "/hello"]
-        assert app.state.opened == 2  # once for each entry that includes it

@@ -10,7 +10,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 

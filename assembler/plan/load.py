@@ -7,7 +7,7 @@ settings class. This is the one way to a plan for every command and for `assembl
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -489,7 +489,7 @@ class _Planner:
     ) -> Iterator[Diagnostic]:
         """Say what the router of an application does not bring, unless functions may bring it."""
         if self.environment is not None and not functions:
-            yield from check_left_behind(routes, layers, handlers, self.manifest.app.state.keys())
+            yield from check_left_behind(routes, layers, handlers, self.app_state.data.keys())
 
     def warnings(self) -> Iterator[Diagnostic]:
         """Say what takes too long."""

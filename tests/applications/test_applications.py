@@ -122,6 +122,7 @@ def test_its_manifest_is_checked_and_in_canonical_form(name: str) -> None:
     for words in ("check", "check --static", "format --check"):
         outcome = run(*words.split(), "manifest.yaml", folder=FOLDER / name)
         assert outcome.status == 0, outcome.out + outcome.err
+        assert words != "check" or outcome.out == "manifest.yaml: ok\n"
 
 
 def test_jobs_of_a_modules_scheduler_fire_when_its_triggers_did() -> None:

@@ -134,6 +134,8 @@ class _Inventory:
             item["entry"] = {"mount": literal("/"), "use": self.names.code(self.app)}
             item["bridge"] = None
         item["bridged"] = True
+        pages = self.item("app", place, "the pages of FastAPI, which it does not have", "app")
+        pages["entry"] = {"openapi": mapping({"path": literal(None)})}
 
     def take_app(self) -> None:
         """Take a FastAPI application apart, section by section."""
@@ -584,7 +586,8 @@ class _Inventory:
         entry = {"use": code, **self.said_of_routes(given, call.place)}
         if code["is"] != "path":
             entry |= self.made_by_a_call(call, "router", 0) or self.lifted_router(call, item)
-            item["what"] = f"{entry['use'].get('path', what)} {given.get('prefix', '')}".rstrip()
+            path = entry["use"].get("path")
+            item["what"] = f"{path} {given.get('prefix', '')}".rstrip() if path else item["what"]
         others = sorted(given.keys() - _OF_ROUTER)
         if others:
             item["note"] = f"a manifest has no {', '.join(f'`{name}`' for name in others)} there"
@@ -672,8 +675,10 @@ class _Inventory:
         try:
             code = self.lifter.router(router, call.place, names[0] if names else "router")
         except UnliftedError as error:
-            item["reason"] = f"its router stays where it is: {error}"
+            item["note"] = f"it stays where it is: {error}"
             return {}
+        if names:
+            item["what"] = f"{names[0]} {call.arguments.get('prefix', '')}".rstrip()
         return {"use": code, **_options_of(code)}
 
     def said_of_routes(self, given: Mapping[str, Any], place: UserPlace) -> dict[str, Value]:

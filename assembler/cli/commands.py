@@ -227,6 +227,8 @@ COMMANDS: Mapping[str, Command] = {
             "--output": (),
             "--factory": (),
             "--env-file": (),
+            "--write-main": (),
+            "--apply": (),
             "--format": ("text", "json"),
         },
     ),

@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from assembler.application.openapi import Stack, extended
-from tests.assembler.sample_app.world import built
+from tests.assembler.sample_app.world import built, write
 
 WHOLE = """
 app: {openapi: {extend: %s}}
@@ -242,16 +242,42 @@ def test_a_mounted_application_tells_what_stands_around_it(tmp_path: Path) -> No
     assert "x-guards" not in operation(plain, "post", "/items")
 
 
-def test_an_assembled_application_in_another_tells_of_both(tmp_path: Path) -> None:
-    text = """
-    middleware: [{use: $parts.documented.Guard, with: {name: inside, below: /items}}]
-    routes: [{use: $parts.documented.router}]
+def test_a_mounted_manifest_tells_of_its_own_stack_and_of_those_around_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """
+        middleware: [{use: $parts.documented.Guard, with: {name: inside, status: 418, below: /items}}]
+        exception_handlers:
+          - {catch: ValueError, use: $parts.documented.handler, with: {name: Odd, statuses: [409]}}
+        routes: [{use: $parts.documented.router}]
+        """,
+    ).rename(tmp_path / "inner.yaml")
+    outer = """
+    middleware: [{use: $parts.documented.Guard, with: {name: outer, status: 413, below: /shop}}]
+    exception_handlers:
+      - {catch: starlette.exceptions.HTTPException, use: $parts.documented.handler, with: {name: Failure}}
+      - {catch: ValueError, use: $parts.documented.handler, with: {name: Hidden, statuses: [410]}}
+      - {catch: KeyError, use: $parts.documented.handler, with: {name: Keyless, statuses: [400]}}
+    routes:
+      - mount: /shop
+        manifest: inner.yaml
+        middleware: [{use: $parts.documented.Guard, with: {name: scoped, status: 411}}]
     """
-    app: Any = built(tmp_path, text)
-    outer: Any = built(tmp_path, MOUNTED % "true")
-    app.outside = lambda: outer.stacks_for_documents(outer.routes[-1], "/shop")
-    found = operation(app.openapi(), "post", "/items")
-    assert found["x-guards"] == ["inside", "scoped", "outer"]
+    with TestClient(built(tmp_path, outer)) as client:
+        document = client.get("/shop/openapi.json").json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert operation(document, "post", "/items")["x-guards"] == ["inside", "scoped", "outer"]
+    assert operation(document, "get", "/counted")["x-guards"] == ["scoped", "outer"]
+    found = titles(document, "post", "/items")
+    assert found["409"] == "Odd"
+    assert "410" not in found  # the manifest's own handler comes first
+    assert found["400"] in {"Keyless", "Failure"}
+    assert (
+        found["404"] == "Failure"
+    )  # which the outer application answers, as the inner one has none
+    assert (found["411"], found["413"], found["418"]) == (
+        *("Said by scoped", "Said by outer", "Said by inside"),
+    )
 
 
 STATUSES = st.sampled_from(["200", "401", "404", "422", "429", "4XX", "500", "default"])

@@ -8,7 +8,6 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from assembler.application.openapi import Stack, extended
@@ -48,6 +47,11 @@ def _app(tmp_path: Path) -> FastAPI:
 @pytest.fixture(name="document")
 def _document(app: FastAPI) -> dict[str, Any]:
     return app.openapi()
+
+
+def check(document: dict[str, Any]) -> None:
+    """Raise where the document is no OpenAPI 3.1."""
+    pytest.importorskip("openapi_spec_validator").OpenAPIV31SpecValidator(document).validate()
 
 
 def operation(document: dict[str, Any], method: str, path: str) -> Any:
@@ -143,7 +147,7 @@ def test_parts_of_one_name_and_another_content_get_names_of_their_own(
 
 
 def test_the_whole_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
-    OpenAPIV31SpecValidator(json.loads(json.dumps(document))).validate()
+    check(json.loads(json.dumps(document)))
     text = json.dumps(document)
     assert "HTTPValidationError" not in text  # nobody gives it any more
     assert "/hidden" not in text
@@ -232,7 +236,7 @@ def test_a_mounted_application_tells_what_stands_around_it(tmp_path: Path) -> No
     assert schema_of(document, made["responses"]["418"]) == "Said by scoped"
     assert operation(document, "post", "/items")["x-guards"] == ["scoped", "outer"]
     assert operation(document, "get", "/counted")["x-guards"] == ["scoped"]
-    OpenAPIV31SpecValidator(document).validate()
+    check(document)
     again = built(tmp_path, MOUNTED % "true")  # the same application in another one
     with TestClient(again) as client:
         assert client.get("/shop/openapi.json").json() == document
@@ -265,7 +269,7 @@ def test_a_mounted_manifest_tells_of_its_own_stack_and_of_those_around_it(tmp_pa
     """
     with TestClient(built(tmp_path, outer)) as client:
         document = client.get("/shop/openapi.json").json()
-    OpenAPIV31SpecValidator(document).validate()
+    check(document)
     assert operation(document, "post", "/items")["x-guards"] == ["inside", "scoped", "outer"]
     assert operation(document, "get", "/counted")["x-guards"] == ["scoped", "outer"]
     found = titles(document, "post", "/items")
@@ -326,7 +330,7 @@ def test_whatever_is_offered_the_whole_is_valid_and_the_route_is_kept(
     before = json.loads(json.dumps(plain))["paths"]["/{number}"]["get"]["responses"]
     made = [_Layer(number, *each[:2], named=each[2]) for number, each in enumerate(layers)]
     document = extended(plain, [(app.routes[-1], [Stack(made, {})])])
-    OpenAPIV31SpecValidator(document).validate()
+    check(document)
     after = document["paths"]["/{number}"]["get"]["responses"]
     for status, response in before.items():
         assert after[status]["description"].startswith(response["description"])

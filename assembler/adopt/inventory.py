@@ -134,8 +134,6 @@ class _Inventory:
             item["entry"] = {"mount": literal("/"), "use": self.names.code(self.app)}
             item["bridge"] = None
         item["bridged"] = True
-        pages = self.item("app", place, "the pages of FastAPI, which it does not have", "app")
-        pages["entry"] = {"openapi": mapping({"path": literal(None)})}
 
     def take_app(self) -> None:
         """Take a FastAPI application apart, section by section."""
@@ -586,8 +584,7 @@ class _Inventory:
         entry = {"use": code, **self.said_of_routes(given, call.place)}
         if code["is"] != "path":
             entry |= self.made_by_a_call(call, "router", 0) or self.lifted_router(call, item)
-            path = entry["use"].get("path")
-            item["what"] = f"{path} {given.get('prefix', '')}".rstrip() if path else item["what"]
+            item["what"] = f"{entry['use'].get('path', what)} {given.get('prefix', '')}".rstrip()
         others = sorted(given.keys() - _OF_ROUTER)
         if others:
             item["note"] = f"a manifest has no {', '.join(f'`{name}`' for name in others)} there"
@@ -675,10 +672,8 @@ class _Inventory:
         try:
             code = self.lifter.router(router, call.place, names[0] if names else "router")
         except UnliftedError as error:
-            item["note"] = f"it stays where it is: {error}"
+            item["reason"] = f"its router stays where it is: {error}"
             return {}
-        if names:
-            item["what"] = f"{names[0]} {call.arguments.get('prefix', '')}".rstrip()
         return {"use": code, **_options_of(code)}
 
     def said_of_routes(self, given: Mapping[str, Any], place: UserPlace) -> dict[str, Value]:

@@ -227,8 +227,6 @@ COMMANDS: Mapping[str, Command] = {
             "--output": (),
             "--factory": (),
             "--env-file": (),
-            "--write-main": (),
-            "--apply": (),
             "--format": ("text", "json"),
         },
     ),

@@ -157,6 +157,10 @@ class _Comparison:
         routes = [each for app in (facts, *inner_applications(facts)) for each in app["routes"]]
         if not self.options.lifespan:
             yield "the start and the stop: `--lifespan` asks for them"
+        if any(each["start"]["raises"] for each in runs[0].value["starts"]):
+            yield "what comes after a start that succeeds: it fails here"
+        if any(each.get("late") for each in runs[0].value["answers"]):
+            yield "what requests to paths give that do not answer in time"
         writing = sum(not _SAFE.issuperset(each["methods"]) for each in routes)
         if writing and not self.options.replay_writes:
             yield f"what {_counted(writing, 'route')} that may write answer: `--replay-writes` asks"

@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
@@ -358,19 +358,24 @@ def _answers(
         if name not in varying or len(sides[0]) != len(sides[1]):
             mine, theirs = (_Text(", ".join(s)) if s else _NOTHING for s in sides)
             yield f"header `{name}`", mine, theirs
+    if left["status"] is not None and right["status"] is not None:
+        yield from _what_is_sent(left, again, right, compared)
+
+
+def _what_is_sent(
+    left: Any, again: Any, right: Any, compared: Compared
+) -> Iterator[tuple[str, Any, Any]]:
     if left.get("stream") or right.get("stream"):
         if left.get("stream") != right.get("stream"):
             mine, theirs = (
                 _Text("a stream" if e.get("stream") else "a body") for e in (left, right)
             )
             yield "body", mine, theirs
-        return
-    if left["body"] == again["body"]:
-        if (left["body"], left.get("hash")) != (right["body"], right.get("hash")):
-            mine, theirs = _bodies(left["body"], right["body"])
-            yield "body", mine, theirs
-        return
-    yield from _varying_bodies(left["body"], again["body"], right["body"], compared)
+    elif left["body"] != again.get("body"):
+        yield from _varying_bodies(left["body"], again.get("body", ""), right["body"], compared)
+    elif (left["body"], left.get("hash")) != (right["body"], right.get("hash")):
+        mine, theirs = _bodies(left["body"], right["body"])
+        yield "body", mine, theirs
 
 
 def _bodies(left: str, right: str) -> tuple[Any, Any]:
@@ -421,14 +426,15 @@ def _starts(left: Any, again: Any, right: Any, compared: Compared) -> None:
     mounted = {
         f"calls `{name}`" for app in inner_applications(right["facts"]) for name in app["lifespan"]
     }
-    meant = _Meant(frozenset(right["built"]), frozenset(mounted), bool(right["loops"]))
+    meant = _Meant(frozenset(right["built"]), bool(right["loops"]))
     for number, name in enumerate(("first", "second")[: len(left["starts"])]):
         runs = [each["starts"][number] for each in (left, again, right)]
+        meant = replace(meant, is_mounted=bool(mounted & _more(runs[0], runs[2])))
         for phase in ("start", "stop"):
             sides = [each[phase] for each in runs]
             place = f"{name} {phase}"
             raised = [each.get("raises") for each in sides]
-            if raised[0] != raised[2]:
+            if not _is_same_failure(raised[0], raised[2]):
                 mine, theirs = (_NOTHING if e is None else _Text(e) for e in raised[::2])
                 compared.add("lifespan", f"{place}: raises", mine, theirs)
             _effects(place, [each["effects"] for each in sides], meant, compared)
@@ -441,6 +447,18 @@ def _starts(left: Any, again: Any, right: Any, compared: Compared) -> None:
             compared.add("lifespan", place, _Text("is there"), _NOTHING, detail)
 
 
+def _is_same_failure(left: str | None, right: str | None) -> bool:
+    """Tell whether both steps fail alike: that of a manifest says its line as well."""
+    return left == right or (left is not None and right is not None and left in right)
+
+
+def _more(left: Any, right: Any) -> set[str]:
+    """Return what the right start does and the left one does not, or less often."""
+    effects = Counter(right["start"]["effects"])
+    effects.subtract(left["start"]["effects"])
+    return {line for line, count in effects.items() if count > 0}
+
+
 @dataclass(frozen=True, slots=True)
 class _Meant:
     """Effects that may be missing, since the build has them, and lifespans that ran nowhere before.
@@ -449,8 +467,8 @@ class _Meant:
     """
 
     built: frozenset[str]
-    mounted: frozenset[str]
     has_jobs: bool
+    is_mounted: bool = False  # such a lifespan has begun
 
 
 def _effects(place: str, sides: list[list[str]], meant: _Meant, compared: Compared) -> None:
@@ -460,7 +478,7 @@ def _effects(place: str, sides: list[list[str]], meant: _Meant, compared: Compar
     for line in sorted(varying):
         compared.uncompared[f"how often a start {line}, which changes from run to run"] = None
     missing, more = left - right, right - left
-    is_mounted = not missing and bool(meant.mounted & more.keys())
+    is_mounted = not missing and meant.is_mounted
     for line in (missing + more).keys() - varying.keys():
         detail = {
             "built": line in missing and line in meant.built,

@@ -264,7 +264,9 @@ def _routes(
     for route in routes:
         entries = getattr(route, "entries", None)
         if isinstance(entries, tuple):  # a scope of the assembler's, or what is left of one
-            yield from _routes(entries, place, found, getattr(route, "host", None) or host)
+            name = getattr(route, "host", None)
+            inner = f"{place}//{name}" if name else place
+            yield from _routes(entries, inner, found, name or host)
         elif isinstance(route, Host):
             yield from _hosted(route, place, found)
         else:
@@ -280,18 +282,14 @@ def _contexts(route: BaseRoute) -> Iterable[Any]:
 
 
 def _hosted(route: Host, place: str, found: InspectedApp) -> Iterator[dict[str, Any]]:
+    """Yield what a host has: the routes of a plain router, or an application as if it were mounted."""
     inner: Any = getattr(route, "app", None)
-    if isinstance(inner, Router):
+    place = f"{place}//{route.host}"
+    if type(inner) is Router:
         yield from _routes(inner.routes, place, found, route.host)
         return
-    facts: dict[str, Any] = {
-        "kind": "host",
-        "path": "",
-        "name": route.name,
-        "host": route.host,
-        "methods": [],
-    }
-    yield facts | _mounted(inner, f"{place}//{route.host}", found)
+    facts: dict[str, Any] = {"kind": "mount", "path": "", "name": route.name or "", "methods": []}
+    yield {**facts, "host": route.host, **_mounted(inner, place, found)}
 
 
 def _route(context: Any, place: str, found: InspectedApp) -> dict[str, Any]:
@@ -300,8 +298,9 @@ def _route(context: Any, place: str, found: InspectedApp) -> dict[str, Any]:
     facts: dict[str, Any] = {"path": path, "name": getattr(context, "name", None), "methods": []}
     if isinstance(original, Mount):
         inner = getattr(original, "_base_app", None) or original.app
-        facts |= {"kind": "mount", **_mounted(inner, place + path, found)}
-        return facts
+        return {**facts, "kind": "mount", "name": facts["name"] or ""} | _mounted(
+            inner, place + path, found
+        )
     endpoint = getattr(context, "endpoint", None)
     if endpoint is None:
         return facts | {"kind": path_of(type(original)), "details": describe(original)}

@@ -10,7 +10,7 @@ alone, unless writes are asked for.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -54,9 +54,6 @@ class ProbeList:
         for route in facts["routes"]:
             if route["kind"] == "mount":
                 self._mount(route, around)
-            elif route["kind"] == "host":
-                if "application" in route:
-                    self._application(route["application"], around.at_host(route["host"]))
             elif route["kind"] in {"route", "websocket"}:
                 self._route(route, around, seen)
         for frontend in facts.get("frontends", ()):
@@ -66,7 +63,10 @@ class ProbeList:
 
     def _mount(self, route: Facts, around: "_Around") -> None:
         path = route["path"]
-        self._add("GET", around.prefix + _filled(path, {}), around, BARE_MOUNT)
+        if route.get("host"):
+            around = around.at_host(route["host"])
+        if path:
+            self._add("GET", around.prefix + _filled(path, {}), around, BARE_MOUNT)
         if "application" in route:
             self._application(route["application"], around.below(path))
         elif "router" in route:
@@ -236,7 +236,7 @@ class ProbeList:
             "method": method,
             "target": target or "/",
             "headers": list(given.items()),
-            "label": label,
+            "label": f"{label}, at {around.named_host}" if around.named_host else label,
             "layers": around.layers,
         }
         if body is not None and method not in _SAFE:
@@ -256,6 +256,7 @@ class _Around:
     host: str = "localhost"
     origin: str = _HERE
     layers: int = 0
+    named_host: str = ""  # that the route asks for
 
     def within(self, facts: Facts) -> "_Around":
         """Return the same with what the layers of the application let pass."""
@@ -266,17 +267,18 @@ class _Around:
         origin = next((name for name in origins if "*" not in name), self.origin)
         place = facts.get("place")
         place = self.place if place is None else place
-        return _Around(self.prefix, place, host, origin, self.layers + len(options))
+        return replace(
+            self, place=place, host=host, origin=origin, layers=self.layers + len(options)
+        )
 
     def below(self, path: str) -> "_Around":
         """Return the place below a mount."""
-        filled = _filled(path, {})
-        return _Around(self.prefix + filled, self.place, self.host, self.origin, self.layers)
+        return replace(self, prefix=self.prefix + _filled(path, {}))
 
     def at_host(self, pattern: str) -> "_Around":
         """Return the same for requests to a host."""
-        host = _filled(pattern, {}) if pattern else self.host
-        return _Around(self.prefix, self.place, host, self.origin, self.layers)
+        host = _filled(pattern, {})
+        return replace(self, host=host, named_host=host)
 
 
 def _texts(value: Any) -> list[str]:

@@ -14,7 +14,7 @@ import gzip
 import hashlib
 import inspect
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -30,6 +30,7 @@ from assembler.adopt.equality.values import path_of
 from assembler.diagnostics.exceptions import failure_of
 
 SECONDS = 5.0
+_LATE = f"gives no whole answer within {SECONDS:g} s"
 _MOST_BYTES = 1 << 20  # of one answer that does not end
 _MOST_SHOWN = 20_000  # characters of a body that are kept; a hash tells the rest
 _FORCED: ContextVar[BaseException | None] = ContextVar("assembler.forced", default=None)
@@ -46,12 +47,24 @@ async def replay(
     *,
     state: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Send the probes one after the other, and return what each gives."""
+    """Send the probes one after the other, and return what each gives.
+
+    Who waits for an answer that does not come leaves, and asks that path no more: such answers are
+    `late`, and what makes them goes on for as long as the process.
+    """
+    answers = []
+    hanging: set[tuple[str, str]] = set()
     with _forcing_endpoints():
-        return [
-            await _answer(app, probe, inspected, state, number)
-            for number, probe in enumerate(probes)
-        ]
+        for number, probe in enumerate(probes):
+            place = probe["method"], probe["target"].partition("?")[0]
+            if place in hanging:
+                answers.append(_Exchanged(b"", _LATE).as_dict())
+                continue
+            answer = await _answer(app, probe, inspected, state, number)
+            if answer["raises"] == _LATE:
+                hanging.add(place)
+            answers.append(answer)
+    return answers
 
 
 async def _answer(
@@ -65,25 +78,34 @@ async def _answer(
     force = probe.get("force")
     scope = _scope(probe, state, number)
     with _forced(force, inspected) if force else _unforced() as reached:
-        try:
-            async with asyncio.timeout(SECONDS) as limit:
-                await app(scope, caller.receive, caller.send)
-        except Exception as error:  # noqa: BLE001  # an application may raise anything
-            late = f"gives no whole answer within {SECONDS:g} s"
-            caller.raised = late if limit.expired() else failure_of(error)
-        except (SystemExit, asyncio.CancelledError) as error:
-            caller.raised = failure_of(error)
+        caller.raised = await _failure(app(scope, caller.receive, caller.send))
     answer = caller.as_dict()
     if force:
         answer["forced"] = bool(reached)
     return answer
 
 
+async def _failure(answering: Awaitable[None]) -> str | None:
+    """Wait for an application, and say what it raises."""
+    task = asyncio.ensure_future(answering)
+    done, _ = await asyncio.wait({task}, timeout=SECONDS)
+    if not done:
+        task.cancel()  # a thread that it waits for cannot be
+        return _LATE
+    try:
+        task.result()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # an application may raise anything
+        return failure_of(error)
+    return None
+
+
 class _Exchanged:
     """The other side of one request: gives the body, reads the answer, leaves when it may."""
 
-    def __init__(self, body: bytes) -> None:
-        self.raised: str | None = None
+    def __init__(self, body: bytes, raised: str | None = None) -> None:
+        self.raised = raised
         self._body = body
         self._is_given = False
         self._left = asyncio.Event()
@@ -130,6 +152,10 @@ class _Exchanged:
             "headers": sorted(self._headers),
             "raises": self.raised,
         }
+        if self.raised == _LATE:
+            answer["late"] = True
+        if self._status is None:
+            return answer
         if self._is_stream() or not self._has_ended:
             answer["stream"] = True
             return answer

@@ -38,10 +38,15 @@ def _is_request(difference: Difference) -> bool:
 
 
 def _error_answers(difference: Difference) -> bool:
-    """The answer to what nobody has handled: same status and body, and more headers."""
+    """The answer to what nobody has handled: same status and body, and more headers.
+
+    What ends a server, such as `SystemExit`, had no answer at all.
+    """
     if not _is_request(difference):
         return False
     _, left, right = _sides(difference)
+    if left["status"] is None and left["raises"] is not None and right["status"] == 500:
+        return bool(difference.detail["what"] != "raises")
     if left["status"] != 500 or right["status"] != 500 or left["raises"] is None:
         return False
     if left["raises"] != right["raises"] or left.get("body") != right.get("body"):
@@ -67,7 +72,7 @@ def _layer_exceptions(difference: Difference) -> bool:
 
 def _mount_slash(difference: Difference) -> bool:
     """The bare path of a mount: answered by others before, and now by what is mounted."""
-    return _is_request(difference) and _sides(difference)[0]["label"] == BARE_MOUNT
+    return _is_request(difference) and _sides(difference)[0]["label"].startswith(BARE_MOUNT)
 
 
 def _control_characters(difference: Difference) -> bool:

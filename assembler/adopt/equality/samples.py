@@ -8,10 +8,12 @@ values that may be refused: a refusal is an answer that can be compared as well.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
 
 Schema = Mapping[str, Any]
 
@@ -19,6 +21,7 @@ _DEPTH = 6
 _PRINTABLE = st.characters(
     min_codepoint=32, max_codepoint=0x2FFF, blacklist_categories=("Cs", "Cc")
 )
+_ASCII = st.characters(min_codepoint=32, max_codepoint=126)
 _FORMATS: Mapping[str, Sequence[str]] = {
     "uuid": ("00000000-0000-4000-8000-000000000001", "6fa459ea-ee8a-4ca4-894e-db77e160355e"),
     "date": ("2024-02-29", "1999-12-31"),
@@ -54,10 +57,9 @@ class Samples:
         given_ = [*_stated(schema)]
         found: dict[str, Any] = {_key(value): value for value in given_}
         if len(found) < self._count:
-            strategy = strategy_of(schema)
-            for value in _drawn(strategy, self._count * 2):
+            for value in _drawn(schema, self._count * 2):
                 found.setdefault(_key(value), value)
-        return list(found.values())[: self._count] or [None]
+        return list(found.values())[: self._count] or ["sample"]
 
 
 def _key(value: Any) -> str:
@@ -72,7 +74,8 @@ def _stated(schema: Schema) -> list[Any]:
     return stated
 
 
-def _drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+def _drawn(schema: Schema, count: int) -> list[Any]:
+    """Draw values; none of a schema that contradicts itself."""
     found: list[Any] = []
 
     @seed(0)
@@ -84,11 +87,12 @@ def _drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(strategy)
+    @given(strategy_of(schema))
     def draw(value: Any) -> None:
         found.append(value)
 
-    draw()
+    with suppress(HypothesisException):  # nothing is like that
+        draw()
     return found
 
 
@@ -148,8 +152,9 @@ def _bounds(schema: Schema, gap: int) -> tuple[int | None, int | None]:
 def _numbers(schema: Schema, root: Schema, depth: int) -> Any:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    low = 0 if low is None and (high is None or high >= 0) else low
-    high = (low or 0) + 1000 if high is None else high
+    if low is None:
+        low = 0 if high is None or high > 0 else high - 1000
+    high = low + 1000 if high is None else high
     return st.integers(0, 8).map(lambda part: low + (high - low) * (part + 1) / 10)
 
 
@@ -159,14 +164,15 @@ def _strings(schema: Schema, root: Schema, depth: int) -> Any:
     least, most = schema.get("minLength") or 0, schema.get("maxLength")
     if "pattern" in schema:
         try:
-            pattern = re.compile(schema["pattern"])
+            pattern = re.compile(schema["pattern"], re.ASCII)
         except re.error:
             return st.just("sample")
-        matching = st.from_regex(pattern, fullmatch=not schema["pattern"].startswith("^"))
+        whole = not schema["pattern"].startswith("^")
+        matching = st.from_regex(pattern, fullmatch=whole, alphabet=_ASCII)
         return matching.filter(
             lambda text: least <= len(text) <= (most or 10_000) and text.isprintable()
         )
-    most = min(most if most is not None else 12, max(least, 12))
+    most = max(least, 12) if most is None else min(most, max(least, 12))
     return st.text(_PRINTABLE, min_size=max(least, min(1, most)), max_size=most)
 
 

@@ -7,6 +7,7 @@ alone; `run_subject` sends the probes as well, within two starts and stops where
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from assembler.adopt.equality.effects import effects_of
@@ -62,7 +63,16 @@ def observe(
 
     `within` names the functions whose calls in a start are no effect of it.
     """
-    return asyncio.run(_observe(app, inspected, probes, within))
+    runner = asyncio.Runner()
+    task = runner.get_loop().create_task(_observe(app, inspected, probes, within))
+    while not task.done():
+        # What ends a process leaves the loop, out of a task that a request has started.
+        with suppress(SystemExit):
+            runner.get_loop().run_until_complete(task)
+    found = task.result()
+    if not any(each.get("late") for each in found["answers"]):  # else their threads are waited for
+        runner.close()
+    return found
 
 
 def _built(argument: Mapping[str, Any]) -> tuple[Any, list[str]]:

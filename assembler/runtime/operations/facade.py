@@ -115,6 +115,7 @@ class Operations:
         self._resources: tuple[float, dict[str, str]] = (0.0, {})
         self._beaten = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._carrying = asyncio.Lock()
 
     # --- this process, and what it tells the others
 
@@ -122,6 +123,7 @@ class Operations:
         """Begin to tell the others, and to look at the orders; nobody waits for the store."""
         if not self._tasks:
             self._beaten, self._leaving = asyncio.Event(), asyncio.Event()
+            self._carrying = asyncio.Lock()
             self._tasks = [asyncio.create_task(work()) for work in (self._beat, self._watch)]
 
     async def aclose(self) -> None:
@@ -342,7 +344,7 @@ class Operations:
         await self._check(order)
         await self._look_at_tables()
         if self._is_behind():
-            raise OperationsAwayError("the tables of the store have no place for orders yet")
+            raise OperationsAwayError("its tables have no place for orders yet")
         given = await self._ask(partial(self._orders.give, self.service, order))
         log(
             logging.INFO,
@@ -593,6 +595,10 @@ class Operations:
 
     async def _carry_out(self) -> None:
         """Look at the orders, and do here what is new. Raises `OperationsAwayError`."""
+        async with self._carrying:  # an older answer must not undo what a newer one brought
+            await self._do_all()
+
+    async def _do_all(self) -> None:
         now_ms, orders = await self._ask(partial(self._orders.open_orders, self.service))
         held = {order.target for order in orders if order.kind == "level" and order.holds(now_ms)}
         self._levels.end(held)
@@ -661,7 +667,8 @@ class Operations:
         if self._store is None or engine is None:
             return
         if self._tasks:
-            self._tables = await self._ask(partial(look_at_tables, self._store)) or self._tables
+            if self._tables is None:  # else it is looked after in the background
+                self._tables = await self._ask(partial(look_at_tables, self._store))
         else:
             await self._ask(self._store.now)
             self._tables = await upgrade(self._store, engine)

@@ -78,10 +78,18 @@ def test_a_link_of_another_page_leads_there() -> None:
     assert see(Site().client(), "", **headers) == 200
 
 
+@pytest.fixture(scope="module")
+def closed() -> TestClient:
+    """A console that asks for a token: this machine needs it, too."""
+    return Site(token=TOKEN, actions=True).client()
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
-def test_with_a_token_nothing_is_there_without_it(path: str, method: str) -> None:
-    client = Site(token=TOKEN, actions=True).client()  # this machine needs it, too
+def test_with_a_token_nothing_is_there_without_it(
+    path: str, method: str, closed: TestClient
+) -> None:
+    client = closed
     for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": f"{COOKIE}=1.2.3"}):
         response = client.request(method, f"/_assembly{path}", headers=headers)
         assert response.status_code == 404, (method, path)

@@ -5,7 +5,6 @@ status 0 where they are equal, 1 where not, 2 where they could not be compared. 
 otherwise: requests that only read, no start, no connection but to this machine.
 """
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from assembler.cli.adopt import environment_with
 from assembler.cli.output import INVALID, complain, show
 from assembler.diagnostics.errors import UsageError
 
@@ -59,7 +59,7 @@ def equal(
     from assembler.adopt.equality.report import as_json, as_text
     from assembler.diagnostics.secrets import Secrets
 
-    environment = {**os.environ, **_variables(env_file)}
+    environment = environment_with(env_file)
     secrets = Secrets()
     secrets.add_credentials(environment)
     options = EqualityOptions(
@@ -90,13 +90,3 @@ def _progress(what: str) -> None:
     """Say at a terminal what takes long."""
     if sys.stderr is not None and sys.stderr.isatty():
         complain(f"{what} …")
-
-
-def _variables(file: Path | None) -> dict[str, str]:
-    if file is None:
-        return {}
-    from dotenv import dotenv_values
-
-    if not file.is_file():
-        raise UsageError(f"`{file}` is no file")
-    return {name: value for name, value in dotenv_values(file).items() if value is not None}

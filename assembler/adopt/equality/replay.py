@@ -29,7 +29,7 @@ from assembler.adopt.equality.inspection import InspectedApp, inner_name
 from assembler.adopt.equality.values import path_of
 from assembler.diagnostics.exceptions import failure_of
 
-SECONDS = 5.0
+SECONDS = 10.0
 _LATE = f"gives no whole answer within {SECONDS:g} s"
 _MOST_BYTES = 1 << 20  # of one answer that does not end
 _MOST_SHOWN = 20_000  # characters of a body that are kept; a hash tells the rest

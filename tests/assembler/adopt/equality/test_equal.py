@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assembler.adopt.equality.rules import RULES
 from tests.assembler.adopt.equality.test_differences import APP, MANIFEST, folder_of
 from tests.assembler.command import Outcome, run, write
 
@@ -98,7 +99,7 @@ def test_json_has_all_and_no_secret(tmp_path: Path) -> None:
         ),
         (
             ["app.main:app", "manifest.yaml", "--env-file", "no.env"],
-            "error: `no.env` is no file",
+            "error: there is no file `no.env`",
         ),
     ],
 )
@@ -164,3 +165,9 @@ def create():
     assert outcome.status == 0, outcome.out + outcome.err
     refused = "what it was refused a connection to db.example.com (app/main.py:7)"
     assert f"  what the code does once it has {refused}" in outcome.out.splitlines()
+
+
+def test_the_readme_has_every_rule() -> None:
+    readme = (Path(__file__).parents[4] / "README.md").read_text("utf-8")
+    told = re.findall(r"(?m)^\| `([a-z-]+)` \|", readme)
+    assert [name for name in RULES if name not in told] == []

@@ -69,9 +69,9 @@ class Adoption:
     def accepted(self) -> tuple[str, ...]:
         """The rules of `equal` that cover what the manifest means to do otherwise."""
         kinds = {item.kind for item in self.items if item.outcome != "refused"}
-        rules = ["control-characters"]
+        rules = ["control-characters", "error-answers"]
         if kinds & {"layer", "mount"}:
-            rules += ["error-answers", "layer-exceptions"]
+            rules.append("layer-exceptions")
         if "mount" in kinds:
             rules += ["mount-slash", "mounted-lifespans"]
         if any(item.section == "jobs" and item.entry for item in self.items):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from assembler.adopt import environment, expressions, triggers
+from assembler.adopt import environment, expressions, lifespans, triggers
 from assembler.adopt.guarded_process import Guard
 from assembler.adopt.lifting import Lifter, UnliftedError, is_local, uses_of
 from assembler.adopt.naming import (
@@ -134,6 +134,8 @@ class _Inventory:
             item["entry"] = {"mount": literal("/"), "use": self.names.code(self.app)}
             item["bridge"] = None
         item["bridged"] = True
+        pages = self.item("app", place, "the pages of FastAPI, which it does not have", "app")
+        pages["entry"] = {"openapi": mapping({"path": literal(None)})}
 
     def take_app(self) -> None:
         """Take a FastAPI application apart, section by section."""
@@ -494,7 +496,7 @@ class _Inventory:
                 item["note"] = "" if lifted is not None else item["note"]
                 code = lifted or code
         item["entry"] = {"use": code, **_options_of(code)}
-        item["source"] = _source_of(given)
+        item["pieces"] = lifespans.pieces(given, self.names)
 
     def lifted_lifespan(self, given: Any, place: UserPlace, item: dict[str, Any]) -> Value | None:
         try:
@@ -584,7 +586,8 @@ class _Inventory:
         entry = {"use": code, **self.said_of_routes(given, call.place)}
         if code["is"] != "path":
             entry |= self.made_by_a_call(call, "router", 0) or self.lifted_router(call, item)
-            item["what"] = f"{entry['use'].get('path', what)} {given.get('prefix', '')}".rstrip()
+            path = entry["use"].get("path")
+            item["what"] = f"{path} {given.get('prefix', '')}".rstrip() if path else item["what"]
         others = sorted(given.keys() - _OF_ROUTER)
         if others:
             item["note"] = f"a manifest has no {', '.join(f'`{name}`' for name in others)} there"
@@ -672,8 +675,10 @@ class _Inventory:
         try:
             code = self.lifter.router(router, call.place, names[0] if names else "router")
         except UnliftedError as error:
-            item["reason"] = f"its router stays where it is: {error}"
+            item["note"] = f"it stays where it is: {error}"
             return {}
+        if names:
+            item["what"] = f"{names[0]} {call.arguments.get('prefix', '')}".rstrip()
         return {"use": code, **_options_of(code)}
 
     def said_of_routes(self, given: Mapping[str, Any], place: UserPlace) -> dict[str, Value]:
@@ -831,13 +836,3 @@ def _is_page_call(call: Call) -> bool:
 
 def _has_words(methods: Iterable[str]) -> bool:
     return set(methods) <= {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-
-
-def _source_of(function: Any) -> dict[str, Any] | None:
-    """Return where the source of a function stands."""
-    inner = inspect.unwrap(function) if callable(function) else function
-    code = getattr(inner, "__code__", None)
-    module = sys.modules.get(getattr(inner, "__module__", "") or "")
-    if code is None or module is None:
-        return None
-    return {"file": code.co_filename, "line": code.co_firstlineno, "module": module.__name__}

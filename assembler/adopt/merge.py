@@ -63,7 +63,7 @@ class AdoptedCall:
     outcome: str = "written"
     code: str | None = None
     proposed: str = ""
-    source: Mapping[str, Any] | None = None
+    pieces: list[dict[str, Any]] = field(default_factory=list)  # of a lifespan: proposals
     scheduler: str = ""
     only_in: str = ""  # the section of what stands in an overlay alone
     before: "AdoptedCall | None" = None  # which such an entry stands before
@@ -130,11 +130,31 @@ class _RunMerger:
         if item["entry"] is not None:
             entries = [None if other is None else other["entry"] for other in others]
             made.entry = self.entry(made, item["entry"], entries)
+        made.pieces = [self.piece(each) for each in item.get("pieces", ())]
         self.settle(made, item)
         for run, other in zip(self.others, others, strict=True):
             if other is None:
                 self.gone(made, run)
         return made
+
+    def piece(self, piece: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a proposal for a piece of a lifespan; what is used by it alone is no resource yet."""
+        before = dict(self.resources), self.uses_settings, dict(self.needs), self.imports
+        why = piece["why"]
+        for imports in (self.imports, ImportList(None, None)):
+            self.imports = imports
+            try:
+                entry = {key: self.said(each, [], (key,)) for key, each in piece["entry"].items()}
+                more = {
+                    name: path for name, path in self.resources.items() if name not in before[0]
+                }
+            except UnsaidError as error:
+                why = str(error)
+                continue
+            finally:
+                self.resources, self.uses_settings, self.needs, self.imports = before
+            return {**piece, "entry": entry, "more": more, "why": why}
+        return {**piece, "entry": {}, "section": "", "why": f"it stays: {why}", "more": {}}
 
     def entry(
         self,
@@ -266,6 +286,8 @@ class _RunMerger:
         if kind == "settings":
             self.uses_settings = True
             return "${settings}"
+        if kind == "resource":
+            return f"${{resources.{value['name']}}}"
         if kind == "setting":
             self.uses_settings = True
             return f"${{settings.{value['path']}}}"
@@ -439,7 +461,6 @@ def _item(item: Mapping[str, Any]) -> AdoptedCall:
         note=item["note"],
         code=item.get("code"),
         proposed=item.get("proposed", ""),
-        source=item.get("source"),
         scheduler=item.get("scheduler", ""),
     )
 

@@ -5,11 +5,13 @@ with their places and reasons, what to set, what to do next; or all of it as JSO
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from assembler.adopt.adoption import Adoption
 from assembler.adopt.merge import AdoptedCall
 from assembler.diagnostics.span import one_line
+from assembler.document.dump import dump
 
 _SHOWN = 8  # lines of each list on a screen
 _KINDS = {
@@ -41,6 +43,42 @@ def as_text(adoption: Adoption) -> str:
     return "\n".join(_lines(adoption))
 
 
+def as_proposals(adoption: Adoption) -> str:
+    """Return the lifespans piece by piece: the source, and beside it what could stand in its place."""
+    return "\n".join(_proposals(adoption))
+
+
+def _proposals(adoption: Adoption) -> Iterator[str]:
+    number = 0
+    for item in adoption.items:
+        if item.pieces:
+            yield ""
+            yield f"  `{item.what}` stays whole until a piece of it stands in the manifest and is taken out of it"
+        for piece in item.pieces:
+            number += 1
+            yield ""
+            yield f"  {number:>2}  {piece['place']}  {one_line(piece['source'])}"
+            yield from (f"        {line}" for line in _proposal(piece))
+
+
+def _proposal(piece: Mapping[str, Any]) -> list[str]:
+    if not piece["section"]:
+        return [f"→ {piece['why']}"]
+    entry, section = piece["entry"], piece["section"]
+    data: dict[str, Any] = {section: [entry]}
+    if section == "resources":
+        data = {section: {piece["name"]: entry}}
+    elif section == "state":
+        data = {"app": {"state": entry}}
+    more = {name: {"use": path, "owned": False} for name, path in piece["more"].items()}
+    if more:
+        data["resources"] = {**more, **data.get("resources", {})}
+    lines = dump([data]).splitlines()
+    head = [f"→ {piece['why']}"] if piece["why"] else []
+    rest = [f"  {line}" if head or n else f"→ {line}" for n, line in enumerate(lines)]
+    return [*head, *rest]
+
+
 def as_json(adoption: Adoption) -> str:
     """Return all that is known of an adoption, for a program."""
     data = {
@@ -56,6 +94,7 @@ def as_json(adoption: Adoption) -> str:
                 "place": item.place,
                 "reason": item.note,
                 "proposed": item.proposed,
+                "pieces": item.pieces,
             }
             for item in adoption.items
         ],

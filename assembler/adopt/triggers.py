@@ -28,6 +28,7 @@ _COMPARED = 400  # fires of a clock that are compared
 _BEGIN = datetime(
     2026, 1, 1, 0, 0, 30, tzinfo=UTC
 )  # leap years, both changes of the clock lie after it
+_ABOUT = timedelta(hours=3)
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FIELDS = ("minute", "hour", "day", "month", "day_of_week")
 
@@ -114,11 +115,20 @@ def clock_of(trigger: Any, *, read_again: str) -> dict[str, Value]:
     if trigger.end_date is not None or trigger.start_date is not None or trigger.jitter:
         raise ValueError("its clock begins, ends or jitters")
     line = _line(trigger)
-    fires = list(islice(_fires(trigger), _COMPARED))
+    fires = [fire.astimezone(UTC) for fire in islice(_fires(trigger), _COMPARED)]
     ours = parse(line, zone).fires(_BEGIN, len(fires))
-    if not fires or [fire.astimezone(UTC) for fire in fires] != ours:
+    common = min(fires[-1], ours[-1]) if fires and ours else _BEGIN
+    differing = {fire for fire in {*fires} ^ {*ours} if fire <= common}
+    if not fires or not all(_is_at_a_change(fire, zone) for fire in differing):
         raise ValueError(f"no line of a crontab fires as `{trigger}` does")
     return {"cron": literal(line), "timezone": literal(zone)}
+
+
+def _is_at_a_change(fire: datetime, zone: str) -> bool:
+    """Tell whether the zone's clock is set forward or back about then: cron has rules for that."""
+    local = read_zone(zone)
+    before, after = (fire + sign * _ABOUT for sign in (-1, 1))
+    return before.astimezone(local).utcoffset() != after.astimezone(local).utcoffset()
 
 
 def _zone_name(zone: Any) -> str:
@@ -135,6 +145,8 @@ def _line(trigger: Any) -> str:
     if fields.get("year", "*") != "*" or fields.get("week", "*") != "*":
         raise ValueError("its clock has a year or a week")
     line = [_field(name, fields[name]) for name in _FIELDS]
+    if any(" " in each for each in line):
+        raise ValueError("its clock counts weekdays of a month")
     if line[2] != "*" and line[4] != "*":
         raise ValueError("it fires where both the day and the weekday fit, and cron where one does")
     second = fields.get("second", "0")

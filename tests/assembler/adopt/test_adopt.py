@@ -1,0 +1,194 @@
+"""One application with a call of every kind: what is written, what is told, what never is."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.assembler.command import in_folder, run
+
+SHOP = Path(__file__).parent / "shop"
+EXPECTED = SHOP / "expected"
+CANARIES = {"CANARY_TOKEN": "canary-of-the-environment"}
+
+
+def shop(folder: Path) -> Path:
+    """Write the application into a folder."""
+    (folder / "shop" / "static").mkdir(parents=True)
+    (folder / "files").mkdir()
+    (folder / "shop" / "__init__.py").touch()
+    for name in ("main", "settings"):
+        (folder / "shop" / f"{name}.py").write_text((SHOP / f"{name}.txt").read_text())
+    return folder
+
+
+def test_every_kind_of_call_is_written_or_bridged_and_no_secret_is(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    folder = shop(tmp_path)
+    outcome = run("adopt", "shop.main:app", "-o", "m.yaml", folder=folder, environment=CANARIES)
+    assert outcome.status == 0, outcome.out + outcome.err
+    found = {path.name: path.read_text() for path in sorted(folder.glob("m*.yaml"))}
+    found["assembly.py"] = (folder / "shop" / "assembly.py").read_text()
+    found["report"] = outcome.out
+    for name, text in found.items():
+        expected = EXPECTED / f"{name}.txt"
+        if pytestconfig.getoption("--update"):
+            expected.write_text(text)
+        assert text == expected.read_text(), name
+        assert "canary" not in text.lower().replace("canary_token", "")
+    assert sorted(each.name for each in EXPECTED.iterdir()) == sorted(f"{n}.txt" for n in found)
+    again = run("adopt", "shop.main:app", "-o", "m.yaml", folder=folder, environment=CANARIES)
+    assert again.status == 2
+    assert "`m.yaml` is there already, and nothing is written over" in again.err
+    assert (folder / "m.yaml").read_text() == found["m.yaml"]
+
+
+FACTORY = """
+from fastapi import APIRouter, Depends, FastAPI, Request
+
+LIMIT = 3
+
+
+def create_app(title: str = "Plain") -> FastAPI:
+    app = FastAPI(title=title)
+    names = ["a list that functions share"]
+    count = 0
+
+    def who() -> str:
+        return title
+
+    def double(number: int) -> int:
+        return number * 2 + LIMIT
+
+    @app.get("/title", tags=["a"])
+    def read_title(name: str = Depends(who)) -> str:
+        return name + title
+
+    @app.get("/double", status_code=202)
+    def read_double(number: int) -> int:
+        return double(number)
+
+    @app.get("/names")
+    def read_names() -> list[str]:
+        return names
+
+    @app.get("/count")
+    def read_count() -> int:
+        nonlocal count
+        count += 1
+        return count
+
+    @app.get("/app")
+    def read_app() -> str:
+        return app.title
+
+    @app.exception_handler(KeyError)
+    async def missing(request: Request, error: KeyError):
+        raise error
+
+    router = APIRouter(prefix="/inner")
+
+    @router.get("/x")
+    def read_inner() -> int:
+        return LIMIT
+
+    app.include_router(router, tags=["inner"])
+    return app
+"""
+
+
+def test_what_a_factory_has_in_closures_is_lifted_where_that_is_safe(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "main.py").write_text(FACTORY)
+    words = ("adopt", "own.main:create_app", "--factory", "--format", "json", "-o")
+    first = run(*words, "one.yaml", folder=tmp_path)
+    assert first.status == 0, first.out + first.err
+    report = json.loads(first.out)
+    ends = {call["what"]: (call["outcome"], call["reason"]) for call in report["calls"]}
+    assert ends == {
+        "FastAPI": ("written", ""),
+        "KeyError": ("written", ""),
+        "GET /title": ("written", ""),
+        "GET /double": ("written", ""),
+        "GET /names": (
+            "bridged",
+            "`read_names` stays where it is: `names` is an object of `list`, made in the same function",
+        ),
+        "GET /count": (
+            "bridged",
+            "`read_count` stays where it is: it assigns a variable of the function around it",
+        ),
+        "GET /app": (
+            "bridged",
+            "`read_app` stays where it is: it uses the application itself",
+        ),
+        "router": ("written", ""),
+        "read_app": ("bridged", "it names the application, and has its state from now on"),
+    }  # fmt: skip
+    text = (tmp_path / "one.yaml").read_text()
+    assert "use: own.assembly.make_read_title" in text
+    rules = [word for rule in report["accept"] for word in ("--accept", rule)]
+    equal = run("equal", "own.main:create_app", "one.yaml", "--factory", *rules, folder=tmp_path)
+    assert equal.status == 0, equal.out + equal.err
+    second = run(*words, "two.yaml", folder=tmp_path)
+    assert second.status == 0, second.out + second.err
+    assert (tmp_path / "two.yaml").read_text() == text
+    assert not (tmp_path / "own" / "assembly_2.py").exists()  # it would be the same
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "told"),
+    [
+        ("import sys\nsys.exit(3)", "own:app", "error: `own:app` exits: `sys.exit(3)` (own.py:2)"),
+        (
+            "import os\napp = os.environ['SHOP_KEY']",
+            "own:app",
+            "error: `own:app` needs the variable `SHOP_KEY` (own.py:2): set it, or name a file that does by `--env-file`",
+        ),
+    ],
+)
+def test_an_application_that_cannot_be_recorded_is_told_and_nothing_is_written(
+    text: str, target: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(text)
+    outcome = run("adopt", target, folder=tmp_path)
+    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"{told}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.py"]
+
+
+def test_variables_come_from_a_file_too(tmp_path: Path) -> None:
+    missing = run("adopt", "own:app", "--env-file", "nowhere", folder=tmp_path)
+    assert (missing.status, missing.err) == (2, "error: there is no file `nowhere`\n")
+    text = "import os\nfrom fastapi import FastAPI\napp = FastAPI(title=os.environ['TITLE_OF'])\n"
+    (tmp_path / "own.py").write_text(text)
+    (tmp_path / "variables").write_text("TITLE_OF=of the file\n")
+    outcome = run("adopt", "own:app", "--env-file", "variables", folder=tmp_path)
+    assert outcome.status == 0, outcome.out + outcome.err
+    assert (tmp_path / "manifests" / "app.yaml").read_text() == (
+        'manifest: 1\napp: {title: "${TITLE_OF}"}  # own.py:3\n'
+    )
+
+
+def test_what_is_no_fastapi_application_is_mounted_as_a_whole(tmp_path: Path) -> None:
+    text = """
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+app = Starlette(routes=[Route("/x", lambda request: PlainTextResponse("x"))])
+"""
+    (tmp_path / "own.py").write_text(text)
+    outcome = run("adopt", "own:app", "-o", "m.yaml", folder=tmp_path)
+    assert outcome.status == 0, outcome.out + outcome.err
+    assert "{mount: /, use: own.app}" in (tmp_path / "m.yaml").read_text()
+    with in_folder(tmp_path):
+        from starlette.testclient import TestClient  # noqa: PLC0415  # as above
+
+        import assembler  # noqa: PLC0415  # within the folder
+
+        with TestClient(assembler.build(assembler.load("m.yaml"))) as client:
+            assert client.get("/x").text == "x"
+            assert client.get("/docs").status_code == 404
+    assert os.environ.get("CANARY_TOKEN") is None

@@ -1,0 +1,99 @@
+"""Other values of the same form, and the references that two runs tell."""
+
+from pathlib import Path
+
+import pytest
+
+from assembler.adopt.environment import ValueSource, default_at, reference_for, turned, varied_text
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("Shop", "Shopb"),
+        ("8000", "8001"),
+        ("65535", "1024"),
+        ("500/minute", "501/minute"),
+        ("10s", "11s"),
+        ("0 3 * * *", "1 3 * * *"),
+        ("*/5 * * * *", None),
+        ("https://api.example.com/v1?x=1", "https://b-api.example.com/v1?x=1"),
+        ("postgresql://u:p@db:5432/x", "postgresql://u:p@b-db:5432/x"),
+        ("redis://localhost:6379/0", "redis://localhost:6380/0"),
+        ("sqlite+aiosqlite:///data.db", "sqlite+aiosqlite:///data.dbb"),
+        ("Asia/Kolkata", "Europe/Paris"),
+        ("INFO", "WARNING"),
+        ("warning", "info"),
+        ("a@example.com", "ba@example.com"),
+        ('["a", "b"]', '["ab", "bb"]'),
+        ("a,b", "ab,bb"),
+        ("", None),
+    ],
+)
+def test_another_value_has_the_same_form(text: str, other: str | None) -> None:
+    assert varied_text(text) == other
+
+
+def test_a_folder_that_is_there_stays(tmp_path: Path) -> None:
+    assert varied_text(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [("true", "false"), ("False", "True"), ("yes", "no"), ("off", "on"), ("1", "0")],
+)
+def test_a_switch_is_turned_in_its_own_words(text: str, other: str) -> None:
+    assert turned(text) == other
+
+
+KNOWN = [
+    ValueSource("settings.title", "Shop", "Shopb"),
+    ValueSource("settings.origins", ["a", "b"], ["ab", "bb"]),
+    ValueSource("settings.port", 8000, 8001),
+    ValueSource("settings.secret", "s3cret", "s3cret", is_hidden=True),
+    ValueSource("NAME:-x y", "x y", "x yb", is_variable=True),
+    ValueSource("LIMIT", "5", "6", is_variable=True),
+    ValueSource("HOSTS", "a, b", "ab,bb", is_variable=True),
+    ValueSource("DEBUG", "true", "false", is_variable=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reference"),
+    [
+        ("Shop", "Shopb", "${settings.title}"),
+        (8000, 8001, "${settings.port}"),
+        ("8000", "8001", "${settings.port}"),  # inside a text
+        (["a", "b"], ["ab", "bb"], "${settings.origins}"),
+        ("x y", "x yb", "${NAME:-x y}"),
+        (5, 6, "${LIMIT}"),
+        (True, False, "${DEBUG}"),
+        ("The Shop at 8000", "The Shopb at 8001", "The ${settings.title} at ${settings.port}"),
+        ("a $ and ${X} of Shop", "a $ and ${X} of Shopb", "a $ and $${X} of ${settings.title}"),
+        ("key s3cret", "key s3cret", "key ${settings.secret}"),
+        ("shop", "shopb", None),
+        ("Shop", "other", None),
+        (1, 2, None),
+    ],
+)
+def test_a_reference_gives_both_values(
+    first: object, second: object, reference: str | None
+) -> None:
+    assert reference_for(first, second, KNOWN) == reference
+
+
+@pytest.mark.parametrize(
+    ("line", "default"),
+    [
+        ('X = os.getenv("PORT", "80")', "80"),
+        ("X = int(os.environ.get('PORT', 80))", "80"),
+        ('X = config("PORT", default="80")', "80"),
+        ('X = os.environ["PORT"]', None),
+        ('X = os.getenv("PORT", other())', None),
+    ],
+)
+def test_the_default_of_a_variable_is_read_where_it_stands(
+    line: str, default: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "m.py").write_text(f"\n{line}\n")
+    assert default_at("PORT", f"{tmp_path}/m.py:2") == default

@@ -28,6 +28,7 @@ from assembler.plan.injection import (
     resources_of,
     resources_of_endpoint,
     resources_of_routes,
+    resources_of_source,
 )
 from assembler.plan.options import Options, OptionsChecker
 from assembler.plan.signature import Target, class_of, job_parameters, may_be, signature_of
@@ -254,7 +255,12 @@ class ResolvedEntry:
 
     def _asked(self, types: Mapping[str, type | None]) -> Iterator[Diagnostic]:
         """Find resources that routes ask for and that are not there, or of another type."""
-        if self.called or self.target.value is None:
+        if self.called:
+            return
+        if self.target.value is None:
+            if self.role in {"endpoint", "dependency"}:
+                needs = resources_of_source(self.target)
+                yield from unfit(((self.target.name, need) for need in needs), types, self.span)
             return
         if self.role == "router":
             yield from unfit(resources_of_routes(self.target.value), types, self.span)

@@ -3,8 +3,7 @@
 In: a function, and where it runs. Out: a `Need` for each parameter that `Annotated[…]` or a default
 marks: one with a `resource_id` is given that resource, a `Depends` of FastAPI what its function
 returns, whose parameters are given in the same way. Outside of routes, refuses what only a request
-can give. Reads signatures, calls nothing; of a function that is known by its source, the first
-level alone.
+can give. Reads signatures, calls nothing.
 """
 
 import inspect
@@ -15,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 from assembler.plan.signature import Target, class_of, hints_of
 
 _MARK = "resource_id"
+_INNER = "inner"  # what a mark that was read from source has of a dependency's parameters
 _OF_A_REQUEST = ("HTTPConnection", "Response", "BackgroundTasks", "SecurityScopes")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -74,6 +74,11 @@ def resources_of_routes(router: Any) -> Iterator[tuple[str, ResourceNeed]]:
                     yield getattr(route.endpoint, "__name__", "endpoint"), need
 
 
+def resources_of_source(target: Target) -> Iterator[ResourceNeed]:
+    """Yield what a function of routes needs that is known by its source alone."""
+    yield from resources_of(_DependencyReader(has_request=True).marked(target).values())
+
+
 def resources_of_endpoint(function: Any) -> Iterator[ResourceNeed]:
     """Yield what a function of routes needs; a request gives it all else."""
     yield from resources_of(_DependencyReader(has_request=True).of(function).values())
@@ -100,8 +105,6 @@ class _DependencyReader:
             need = self._need(parameter.annotation, None)
             if need is not None:
                 found[name] = need
-            elif any(hasattr(mark, _MARK) for mark in get_args(parameter.annotation)):
-                found[name] = CallNeed(None, is_shared=False)  # a dependency, which was not read
         return found
 
     def of(self, function: Any, *, is_outer: bool = False) -> dict[str, Need]:
@@ -131,6 +134,9 @@ class _DependencyReader:
             name = getattr(mark, _MARK, None)
             if isinstance(name, str):
                 return ResourceNeed(name, class_of(inner))
+            if (known := getattr(mark, _INNER, None)) is not None:  # a dependency's source
+                pairs = ((each, self._need(hint, None)) for each, hint in known.items())
+                return CallNeed(None, False, {each: need for each, need in pairs if need})
             if _is_depends(mark):
                 function = mark.dependency or inner
                 return CallNeed(function, mark.use_cache, self.of(function))

@@ -37,8 +37,10 @@ from assembler.plan.component import (
     resolve_entry,
     resolve_scope,
     too_late,
+    unfit,
 )
 from assembler.plan.deferred import LateTargets, with_late
+from assembler.plan.injection import ResourceNeed
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.app import AppOptions, check_app, code_options, unknown_app_keys
 from assembler.plan.sections.logging import check_logging
@@ -365,6 +367,7 @@ class _Planner:
                 component = with_late(
                     component, item, self.root, self.imports, self.declared, self.resolver
                 )
+            faults += self.asked_by_source(item)
             self.made.append(component)
         is_static = self.environment is None
         self.app_arguments, self.app_state, found = check_app(
@@ -382,6 +385,13 @@ class _Planner:
             has_inner_jobs=any(one.manifest.scheduler.jobs for one in self.everyone[1:]),
         )
         return [*faults, *found, *jobs, *check_engines(self.sql, self.declared)]
+
+    def asked_by_source(self, item: ResolvedEntry) -> Iterator[Diagnostic]:
+        """Find resources that the routes of a router ask for, as far as its source tells."""
+        asked = getattr(self.targets, "asked_resources", None)
+        if asked is not None and item.role == "router" and not item.called:
+            needs = ((name, ResourceNeed(id_, None)) for name, id_ in asked(item.entry.use))
+            yield from unfit(needs, self.declared, item.span)
 
     def process(self) -> list[Diagnostic]:
         """Check what all manifests have together: one server, and resources made in one order."""

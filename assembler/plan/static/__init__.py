@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import BEHIND, module_not_found, names_class
+from assembler.plan.injection import resources_of_source
 from assembler.plan.signature import Target
 from assembler.plan.static import cache
 from assembler.plan.static.documentation import Documentation, Page, modules_of
@@ -140,6 +141,27 @@ class SourceReader:
         source = self._names.load(item.module.path)
         return () if source is None else tuple(_posted(source.code or "", item))
 
+    def asked_resources(self, path: str) -> tuple[tuple[str, str], ...]:
+        """Return what the functions ask for that the module of a router decorates with it.
+
+        Each is the name of a function and the id of a resource. Raises `ImportFault` as `target` does.
+        """
+        found = self._told(lambda: self._asked_resources(path), "asked resources", path)
+        return tuple((name, id_) for name, _, id_ in (one.partition(" ") for one in found))
+
+    def _asked_resources(self, path: str) -> tuple[str, ...]:
+        item = shown(self._found(path))
+        source = self._names.load(item.module.path) if item and item.is_attribute else None
+        if item is None or source is None or source.tree is None:
+            return ()
+        found: dict[str, None] = {}
+        for name in sorted(self._names.members(source)):
+            function = shown(self._names.lookup(source.tree, name))
+            if function is not None and function.is_function and _is_route_of(item, function):
+                needs = resources_of_source(self._signatures.routed(name, function))
+                found |= dict.fromkeys(f"{name} {need.id}" for need in needs)
+        return tuple(found)
+
     def modules(self, path: str) -> tuple[Source, ...]:
         """Return the modules that `path` names, its packages too, and those that define what it is.
 
@@ -237,6 +259,15 @@ class SourceReader:
             yield item.module.path
         elif item:
             yield from self._definers(self._names.wrapped(item))
+
+
+def _is_route_of(router: Any, function: Any) -> bool:
+    """Tell whether one of the decorators of a function is a method of `router`."""
+    made = (callee(decorator.value) for decorator in function.decorators)
+    return any(
+        kind(one) == "ExprAttribute" and str(one.values[0]) == router.name and len(one.values) == 2
+        for one in made
+    )
 
 
 def _posted(code: str, router: Any) -> Iterator[str]:

@@ -25,7 +25,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from assembler.plan.signature import Parameter, Signature, Target
-from assembler.plan.static.hints import Limits, limited
+from assembler.plan.static.hints import Limits, Mark, limited
 from assembler.plan.static.looseness import UNTOLD, OptionFacts
 from assembler.plan.static.vocabulary import TYPES
 
@@ -40,6 +40,7 @@ _MARKS: dict[Any, str] = {
     NoneType: "none",
     ...: "...",
 }
+_MARKED = {text: kind for kind, text in _MARKS.items()}
 _PLAIN = (NoneType, bool, int, float, str)
 _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Target, Signature, Parameter, OptionFacts)
@@ -257,6 +258,9 @@ def _encoded_hint(hint: Any) -> Any:
         for item in hint.__metadata__:
             if isinstance(item, Limits):
                 told = ["limited", told, _encoded(dict(item.given))]
+            elif isinstance(item, Mark):
+                inner = [[name, _encoded_hint(each)] for name, each in item.inner.items()]
+                told = ["marked", told, item.resource_id, inner]
         return told
     inner = [_encoded_hint(item) for item in arguments]
     if origin in (Union, UnionType):
@@ -268,20 +272,17 @@ def _encoded_hint(hint: Any) -> Any:
 
 def _decoded_hint(told: Any) -> Any:
     match told:
-        case ["any"]:
-            return Any
-        case ["untold"]:
-            return None
-        case ["none"]:
-            return NoneType
-        case ["..."]:
-            return ...
+        case [str(mark)]:
+            return _MARKED[mark]
         case ["type", path]:
             return TYPES[path]
         case ["literal", values]:
             return Literal[tuple(_decoded(item) for item in values)]
         case ["limited", inner, given]:
             return limited(_decoded_hint(inner), _decoded(given))
+        case ["marked", hint, id_, needs]:
+            needed = {name: _decoded_hint(each) for name, each in needs}
+            return Annotated[_decoded_hint(hint), Mark(id_, needed)]
         case ["union", arms]:
             return Union[tuple(_decoded_hint(item) for item in arms)]  # noqa: UP007  # built from a tuple
         case ["generic", path, arguments]:

@@ -9,7 +9,7 @@ import ast
 import datetime as dt
 from collections import abc
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
@@ -31,11 +31,15 @@ class Limits:
     given: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mark:
-    """What is given to a parameter: the resource of that id, or what a dependency returns."""
+    """What is given to a parameter: the resource of that id, or what a dependency returns.
+
+    `inner` has the types of the dependency's own parameters, as far as its source tells.
+    """
 
     resource_id: str | None
+    inner: Mapping[str, Any] = field(default_factory=dict)
 
 
 def limited(hint: Any, given: Mapping[str, Any]) -> Any:
@@ -125,15 +129,40 @@ class Hints:
                 facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
                 facts |= self._advised(named.get("json_schema_extra"), scope)
             elif found in _MARKS:
-                given = arguments(call)[0]
-                marks.append(
-                    Mark(str(self._literal(given[0], scope)) if found == _RESOURCE else None)
-                )
+                marks.append(self._mark(call, found, items[0], scope))
             elif not (isinstance(item, str) or found == _AFTER or _describes(found)):
                 return Any  # a validator may take other values than the type does
         if marks:
             return Annotated[hint, marks[-1]]
         return limited(hint, facts) if facts and hint is not Any else hint
+
+    def of_parameter(self, parameter: Any, scope: Any) -> Any:
+        """Return the type of a parameter, with what its default marks it with."""
+        hint = self.of(parameter.annotation, scope)
+        try:
+            found = self._names.resolve(callee(parameter.default), scope)
+            if found not in _MARKS:
+                return hint
+            return Annotated[hint, self._mark(parameter.default, found, None, scope)]
+        except (Unreadable, TypeError, ValueError, SyntaxError, RecursionError):
+            return hint
+
+    def _mark(self, call: Any, found: Any, declared: Any, scope: Any) -> Mark:
+        """Read `Resource("id")`, or `Depends(function)` with what that function needs itself."""
+        given = arguments(call)[0]
+        if found == _RESOURCE:
+            return Mark(str(self._literal(given[0], scope)))
+        function = shown(self._names.resolve(given[0] if given else declared, scope))
+        if function is None or not function.is_function:
+            return Mark(None)
+        inner: dict[str, Any] = self._names.once(
+            (id(function), "needs"),
+            lambda: {
+                item.name: self.of_parameter(item, function.parent) for item in function.parameters
+            },
+            {},
+        )
+        return Mark(None, inner)
 
     def _advised(self, extra: Any, scope: Any) -> dict[str, Any]:
         """Return what `Parameter.advised_length` reads of a `Field`."""

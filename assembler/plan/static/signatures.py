@@ -58,6 +58,17 @@ class Signatures:
             why = str(error)
         return Target(path, None, form, is_callable, is_async, signature, is_generator), why
 
+    def routed(self, name: str, function: Any) -> Target:
+        """Describe a function that a router's decorator gives back as it is."""
+        parameters = self._parameters(function)
+
+        def stand_in() -> None: ...
+
+        stand_in.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as below
+        stand_in.__annotations__ = {}
+        signature = signature_of(stand_in, name)
+        return Target(name, None, "function", True, False, signature)
+
     def _stand_in(self, item: Any) -> Any:
         """Return a function that shows the same parameters."""
 
@@ -100,11 +111,14 @@ class Signatures:
 
     def _of_function(self, function: Any) -> list[Parameter]:
         self._check_decorators(function, NEUTRAL)
+        return self._parameters(function)
+
+    def _parameters(self, function: Any) -> list[Parameter]:
         return [
             _parameter(
                 item.name,
                 getattr(Parameter, item.kind.name.upper()),
-                self._hints.of(item.annotation, function.parent),
+                self._hints.of_parameter(item, function.parent),
                 is_required=item.default is None or "variadic" in item.kind,
             )
             for item in function.parameters

@@ -8,7 +8,10 @@ from starlette.testclient import TestClient
 
 from assembler.application.build import build_for_jobs
 from assembler.diagnostics.errors import ManifestError
+from assembler.plan.load import load
+from assembler.plan.static import cache
 from assembler.runtime import task
+from tests.assembler.project import project
 from tests.assembler.sample_app.injected import OtherStore
 from tests.assembler.sample_app.journal import events
 from tests.assembler.sample_app.world import built, cycle, failing_start, planned
@@ -113,3 +116,54 @@ def test_each_run_of_a_job_has_its_own(tmp_path: Path, job: str, said: list[str]
     outcome = asyncio.run(once())
     assert outcome == ("timeout" if job == "hangs" else "ok")
     assert events == ["session opened", *said, "session closed"]
+
+
+ASKING = """
+from typing import Annotated
+from fastapi import APIRouter, Depends, Request
+import assembler
+class Engine: ...
+def make() -> Engine: return Engine()
+Bd = Annotated[Engine, assembler.Resource("bd")]
+def session(db: Bd): ...
+def ok(db: Annotated[Engine, assembler.Resource("db")]): ...
+def user(s: Annotated[str, Depends(session)], request: Request): ...
+def inner(s=Depends(session)): ...
+def guard(u=Depends(user)): ...
+def endpoint(q: int, db: Engine = assembler.Resource("bd")): ...
+def deep(n: Annotated[str, Depends(inner)]): ...
+def by_default(n=Depends(inner)): ...
+def fine(size: int, n=Depends(ok)): ...
+router = APIRouter()
+other = APIRouter()
+@router.get("/a")
+async def route(s: Annotated[str, Depends(session)], q: int = 3): ...
+@router.get("/ok")
+async def right(s=Depends(ok)): ...
+@other.get("/b")
+async def elsewhere(db: Bd): ...
+"""
+ASKED = """
+manifest: 1
+resources: {db: {use: askingshop.make}}
+app: {dependencies: [askingshop.guard]}
+routes: [{use: askingshop.router}, {path: /x, use: askingshop.endpoint}]
+startup:
+  - {id: a, use: askingshop.deep}
+  - {id: b, use: askingshop.by_default}
+  - {id: c, use: askingshop.fine, with: {size: 3}}
+"""
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_what_dependencies_of_dependencies_ask_for_is_proven_by_source_as_well(
+    tmp_path: Path, static: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with project(tmp_path / "shop", {"m.yaml": ASKED, "askingshop.py": ASKING}):
+        for _ in range(2):  # the second time by what the first one was told
+            with pytest.raises(ManifestError) as caught, cache.kept(anew=False):
+                load("m.yaml", environment={}, static=static)
+            messages = [fault.message for fault in caught.value.diagnostics]
+            asking = [text.partition("`")[2].partition("`")[0] for text in messages]
+            assert asking == ["guard", "route", "endpoint", "deep", "by_default"]

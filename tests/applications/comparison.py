@@ -13,6 +13,7 @@ from typing import Any
 import fastapi.routing
 from fastapi import FastAPI
 from starlette.datastructures import Secret
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 # Before FastAPI 0.140 routers are copied into the application, and there is nothing to iterate.
@@ -34,7 +35,26 @@ def answering(route: Any) -> str:
     """Say which function answers, or the class of the application that does."""
     app = getattr(getattr(route, "route", route), "app", None)
     found = getattr(route, "endpoint", None) or app
+    if isinstance(found, FastAPI):
+        return "an application"  # whose own facts are compared
     return place_of(found if hasattr(found, "__qualname__") else type(found))
+
+
+def facts(app: FastAPI) -> dict[str, Any]:
+    """Say what an application is, and those that are mounted in it."""
+    return {
+        "title": app.title,
+        "routes": routes(app),
+        "openapi": app.openapi(),
+        "layers": layers(app),
+        "handlers": handlers(app),
+        "state": sorted(set(app.state._state) - {"assembly"}),
+        "mounts": [
+            facts(route.app)
+            for route in app.routes
+            if isinstance(route, Mount) and isinstance(route.app, FastAPI)
+        ],
+    }
 
 
 def place_of(value: Any) -> str:

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 import assembler
 from assembler.plan.sections.scheduler import schedule_of
-from tests.applications.comparison import answers, handlers, layers, logged, routes
+from tests.applications.comparison import answers, facts, logged
 from tests.assembler.command import in_folder, run
 
 FOLDER = Path(__file__).parent
@@ -42,18 +42,6 @@ def assembled(name: str) -> Iterator[FastAPI]:
     """Build the application of the manifest; its modules are forgotten at the end."""
     with in_folder(FOLDER / name):
         yield assembler.build(assembler.load("manifest.yaml"))
-
-
-def facts(app: FastAPI) -> dict[str, Any]:
-    """Say what an application is."""
-    return {
-        "routes": routes(app),
-        "openapi": app.openapi(),
-        "layers": layers(app),
-        "handlers": handlers(app),
-        "title": app.title,
-        "state": sorted(set(app.state._state) - {"assembly"}),
-    }
 
 
 def trip(name: str, app: FastAPI) -> tuple[list[tuple[Any, ...]], list[list[str]]]:

@@ -110,8 +110,10 @@ def _applications(left: Any, again: Any, right: Any, place: str, compared: Compa
     _layers(where, left["layers"], right["layers"], compared)
     compared.counts["handlers"] += len(left["handlers"])
     for path, mine, theirs in differing(left["handlers"], right["handlers"]):
+        is_around = bool(where) and str(mine).startswith("fastapi.exception_handlers.")
         place = ".".join([path[0].rpartition(".")[2], *map(str, path[1:])])
-        compared.add("handlers", f"{where}{place}", mine, theirs)
+        detail = {"around": is_around and path[0] not in right["handlers"]}
+        compared.add("handlers", f"{where}{place}", mine, theirs, detail)
     _routes(left, again, right, where, compared)
     if "openapi" in left and "openapi" in right:
         compared.counts["openapi"] += len(left["openapi"].get("paths", ()))

@@ -83,6 +83,11 @@ def _control_characters(difference: Difference) -> bool:
     return "control character" in probe["label"] and right["status"] == 400
 
 
+def _mounted_manifests(difference: Difference) -> bool:
+    """A handler of FastAPI's own that a mounted manifest leaves to the application around it."""
+    return difference.part == "handlers" and bool(difference.detail.get("around"))
+
+
 def _mounted_lifespans(difference: Difference) -> bool:
     """What the lifespan of a mounted application does, which did not run before."""
     return difference.part == "lifespan" and bool(difference.detail.get("mounted"))
@@ -133,6 +138,11 @@ RULES: Mapping[str, IntendedDifference] = {
             "control-characters",
             "a path with a control character is refused with 400",
             _control_characters,
+        ),
+        IntendedDifference(
+            "mounted-manifests",
+            "what a mounted manifest has no handler for goes to those of the application around it",
+            _mounted_manifests,
         ),
         IntendedDifference(
             "mounted-lifespans",

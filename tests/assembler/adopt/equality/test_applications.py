@@ -13,7 +13,7 @@ MEANT = {
     "reports": {"control-characters", "error-answers", "manifest-jobs"},
     "storefront": {
         *("control-characters", "error-answers", "layer-exceptions"),
-        *("mount-slash", "mounted-lifespans"),
+        *("mount-slash", "mounted-lifespans", "mounted-manifests"),
     },
 }
 

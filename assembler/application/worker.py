@@ -12,6 +12,7 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from socket import socket
 from typing import Any
@@ -31,6 +32,7 @@ from assembler.runtime.asgi_lifespan import LifespanProtocol
 from assembler.runtime.listener import ListeningServer, configured
 from assembler.runtime.recorder import Running
 from assembler.runtime.report import Assembly, Supervision
+from assembler.runtime.scheduler.engine import HandedOver
 from assembler.runtime.supervision.process import Failure, Parent, Planned, WorkerOrder
 from assembler.runtime.supervision.retirement import retire
 
@@ -194,14 +196,22 @@ class _Server(ListeningServer):
             counted, last = said
             self._assembly.supervision.reloads.update(counted)
             self._assembly.supervision.last_reload = last
-        elif word == "clock-off":
-            jobs = self._assembly.jobs
-            self._parent.tell("clock", None if jobs is None else jobs.hand_over())
-        elif word == "clock":
+        elif word in {"clock-off", "clock", "idle"}:
+            self._hear_of_the_clock(word, said)
+
+    def _hear_of_the_clock(self, word: str, said: Any) -> None:
+        jobs = self._assembly.jobs
+        if word == "clock-off":
+            idle = partial(self._parent.tell, "idle")
+            self._parent.tell("clock", None if jobs is None else jobs.hand_over(idle))
+        elif word == "idle":
+            if jobs is not None:
+                jobs.give_back(said)
+        else:
             if self._assembly.supervision is not None:
                 self._assembly.supervision.holds_clock = False
-            if self._assembly.jobs is not None:
-                self._assembly.jobs.take_over(said or {})
+            if jobs is not None:
+                jobs.take_over(said or HandedOver({}, {}))
 
     async def _retire(self) -> None:
         self._assembly.tell_resources("on_drain", self._kept_seconds)

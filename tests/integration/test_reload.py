@@ -76,6 +76,14 @@ def noted(*, place: str) -> None:
         file.write(f"{os.getpid()}\\n")
 
 
+async def slow(*, place: str) -> None:
+    with open(place, "a") as file:
+        file.write(f"begins {os.getpid()}\\n")
+    await asyncio.sleep(1.5)
+    with open(place, "a") as file:
+        file.write(f"ends {os.getpid()}\\n")
+
+
 @router.get("/word")
 async def word(request: Request) -> str:
     return request.state.note.word
@@ -387,6 +395,7 @@ JOBS = """
 scheduler:
   jobs:
     - {id: tick, use: parts.noted, with: {place: PLACE}, every: 1s, grace: 30s}
+    - {id: slow, use: parts.slow, with: {place: PLACE.slow}, every: 1s, grace: 30s}
 """
 
 
@@ -409,6 +418,12 @@ def test_no_tick_is_lost_or_doubled_across_reloads_without_a_store(tmp_path: Pat
         assert abs(len(ticks) - before - expected) <= 1
         assert len(set(ticks)) >= 3
         assert "another worker runs the jobs" not in service.log
+    runs = [line.split() for line in Path(f"{place}.slow").read_text().splitlines()]
+    begun, ended = runs[::2], runs[1::2]
+    assert len(begun) >= 3
+    assert {word for word, _ in begun} == {"begins"}, runs
+    # None begins while one of another worker goes on; the last may be cut off by the stop.
+    assert [pid for _, pid in begun][: len(ended)] == [pid for _, pid in ended]
 
 
 SHARED = """

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Retrial
@@ -36,6 +37,18 @@ _ENDS = ("ok", "failed", "timeout", "skipped", "missed", "lost")  # told at once
 _MOST_CAUGHT_UP = 100  # ticks of a job
 _PAUSES_SECONDS = 2.0  # for which what the store says of pauses is believed
 END_SECONDS = 4.0  # for cancelled runs to end and to be recorded
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What the next process must know of a clock that stands: ticks by job, in ms since 1970.
+
+    `since` has the last tick, or when the clock was started where there was none; `running` those
+    whose runs go on, of a store that only this process has.
+    """
+
+    since: Mapping[str, int]
+    running: Mapping[str, int]
 
 
 class Jobs:
@@ -67,10 +80,11 @@ class Jobs:
         self._keeping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._closed.set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], tuple[str, int]] = {}  # with job and tick
         self._runs: set[Execution] = set()
         self._began_ms: int | None = None  # when the clock was started
         self._last_ms: dict[str, int] = {}  # the last tick of each job that the clock told
+        self._idle: Callable[[str], None] | None = None  # of a clock that was handed over
 
     async def open(self, *, holds_clock: bool = False) -> None:
         """Start the clock, and what looks after the store; one that is away is waited for.
@@ -111,27 +125,43 @@ class Jobs:
             await asyncio.wait({keeping}, timeout=min(self.setting.link.limit_seconds, END_SECONDS))
             keeping.cancel()
 
-    def hand_over(self) -> dict[str, int]:
-        """Stop the clock for good; return the last tick of each job, or since when there was none."""
+    def hand_over(self, idle: Callable[[str], None]) -> "HandedOver":
+        """Stop the clock for good; return what the next process must know of it.
+
+        `idle` is told the job of each run that goes on, once that has ended.
+        """
         self.pause()
-        if self._began_ms is None:
-            return {}
-        return {job: self._last_ms.get(job, self._began_ms) for job in self.jobs}
+        self._idle = idle
+        began = self._began_ms
+        since = {} if began is None else {job: self._last_ms.get(job, began) for job in self.jobs}
+        if self.setting.link.store.shared:
+            return HandedOver(since, {})
+        return HandedOver(since, dict(sorted(self._tasks.values(), key=itemgetter(1))))
 
-    def take_over(self, since: Mapping[str, int]) -> None:
-        """Start a clock that was held, and run the ticks that came since those of `since`.
+    def take_over(self, told: "HandedOver") -> None:
+        """Start a clock that was held, and run the ticks that came since.
 
-        Of several ticks of a job the latest runs, where its grace is not over. A job that `since`
-        does not have is new.
+        Of several ticks of a job the latest runs, where its grace is not over. A job of which
+        nothing is told is new. What runs elsewhere counts as a run of this process, until
+        `give_back`.
         """
         if self._clock is None or self._began_ms is not None or self._closed.is_set():
             return
+        store, since = self.setting.link.store, told.since
+        if told.running and hasattr(store, "borrow"):
+            store.borrow(told.running)
         self._start_clock(self._clock)
         now = self._now()
         for job_id, job in self.jobs.items():
             fires = _between(job, since[job_id], now) if job_id in since else []
             if fires and now - fires[-1] <= job.grace:
                 self.due(job_id, fires)
+
+    def give_back(self, job_id: str | None) -> None:
+        """Hear that the run elsewhere of a job, or of all, has ended."""
+        store = self.setting.link.store
+        if not store.shared and hasattr(store, "give_back"):
+            store.give_back(job_id)
 
     def _start_clock(self, clock: Clock) -> None:
         self._began_ms = milliseconds(self._now())
@@ -151,7 +181,7 @@ class Jobs:
         self._last_ms[job_id] = latest
         for fire in older:
             self._keeper.give_up(job_id, fire)
-        self._spawn(self._tick(self.jobs[job_id], latest, is_patient=True))
+        self._spawn(self._tick(self.jobs[job_id], latest, is_patient=True), (job_id, latest))
 
     async def tick(
         self, job_id: str, at: datetime | None = None, *, waits: bool = False
@@ -206,7 +236,9 @@ class Jobs:
             return TickResult(job.id, moment(run.fire_ms), "queued", fresh)
         since_ms = milliseconds(self._now()) - got.fire_ms
         execution = Execution(setting, job, got.fire_ms, fresh, got.attempt)
-        return await asyncio.shield(self._spawn(self.run(execution, since_ms)))
+        return await asyncio.shield(
+            self._spawn(self.run(execution, since_ms), (job.id, got.fire_ms))
+        )
 
     def watch(self, watcher: Callable[[str, str, int], Any]) -> None:
         """Tell `watcher` the job, the outcome and the number of all that is counted here."""
@@ -221,19 +253,23 @@ class Jobs:
 
     async def _told(self, job: ScheduledJob, fire_ms: int) -> TickResult:
         # a caller who goes away does not take the run along
-        return await asyncio.shield(self._spawn(self._tick(job, fire_ms)))
+        return await asyncio.shield(self._spawn(self._tick(job, fire_ms), (job.id, fire_ms)))
 
-    def _spawn(self, tick: Coroutine[Any, Any, TickResult]) -> "asyncio.Task[TickResult]":
+    def _spawn(
+        self, tick: Coroutine[Any, Any, TickResult], what: tuple[str, int]
+    ) -> "asyncio.Task[TickResult]":
         if self._closed.is_set():
             tick.close()
             raise RuntimeError("the scheduler is closed")
         task = asyncio.create_task(tick)
-        self._tasks.add(task)
+        self._tasks[task] = what
         task.add_done_callback(self._forget)
         return task
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
+        job_id, _ = self._tasks.pop(task)
+        if self._idle is not None and all(other != job_id for other, _ in self._tasks.values()):
+            self._idle(job_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.debug("a tick was not claimed: %s", type(error).__name__)
 
@@ -332,7 +368,8 @@ class Jobs:
         assert lost.rerun_id is not None  # noqa: S101  # this is what it is called for
         job = self.jobs[lost.job]
         run = Execution(self.setting, job, lost.fire_ms, lost.rerun_id, lost.attempt + 1)
-        task = self._spawn(self.run(run, milliseconds(self._now()) - lost.fire_ms))
+        since_ms = milliseconds(self._now()) - lost.fire_ms
+        task = self._spawn(self.run(run, since_ms), (job.id, lost.fire_ms))
         self._outside.note(lost, task)
 
 

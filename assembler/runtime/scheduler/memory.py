@@ -28,6 +28,7 @@ from assembler.runtime.scheduler.run import (
 )
 
 _KEPT = 100  # runs of each job
+_ELSEWHERE = "elsewhere "
 
 
 class MemoryStore:
@@ -48,6 +49,20 @@ class MemoryStore:
     async def now(self) -> int:
         """Return this process's time."""
         return int(self._clock() * 1000)
+
+    def borrow(self, running: Mapping[str, int]) -> None:
+        """Count runs that go on in another process, by job and tick, as if they were here."""
+        now = int(self._clock() * 1000)
+        for job, fire_ms in running.items():
+            run_id = f"{_ELSEWHERE}{job}"
+            run = Run(job, fire_ms, 1, run_id, _ELSEWHERE, "running", now, None)
+            self._running[run_id] = run
+
+    def give_back(self, job: str | None) -> None:
+        """Let the borrowed run of a job go, or with None all of them."""
+        for run in [run for run in self._running.values() if run.owner == _ELSEWHERE]:
+            if job in (None, run.job):
+                del self._running[run.run_id]
 
     async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
@@ -172,7 +187,7 @@ class MemoryStore:
         if ending is not None:
             lag, took, error = ending.lag_ms, ending.duration_ms, ending.error
             ended = replace(ended, lag_ms=lag, duration_ms=took, error=error)
-        runs = self._runs[run.job]
+        runs = self._runs.get(run.job, deque())
         if run in runs:
             runs[runs.index(run)] = ended
         return True

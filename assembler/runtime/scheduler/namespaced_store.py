@@ -33,6 +33,16 @@ class NamedStore:
         """Take the tick, where it is due and free."""
         return await self.store.claim(replace(claim, job=self._prefix + claim.job))
 
+    def borrow(self, running: Mapping[str, int]) -> None:
+        """Count runs of another process, where the store is a process's own."""
+        if hasattr(self.store, "borrow"):
+            self.store.borrow({self._prefix + job: fire_ms for job, fire_ms in running.items()})
+
+    def give_back(self, job: str | None) -> None:
+        """Let the run of a job go that was borrowed, or all of them."""
+        if hasattr(self.store, "give_back"):
+            self.store.give_back(None if job is None else self._prefix + job)
+
     async def sweep(self, owner: str, lease_ms: int, jobs: Mapping[str, bool]) -> list[Lost]:
         """Mark runs of these jobs whose lease ran out."""
         known = {self._prefix + job: again for job, again in jobs.items()}

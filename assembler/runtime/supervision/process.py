@@ -121,6 +121,8 @@ class WorkerProcess:
         self.is_serving = False
         self.is_retiring = False
         self.failure: Failure | None = None
+        self.on_idle: Callable[[str | None], None] | None = None
+        """Is told the job of a run that went on after the clock was handed over; None: all of them."""
         self.heard_at = time.monotonic()
         self.has_spoken = False
         self._ended = ended
@@ -215,6 +217,9 @@ class WorkerProcess:
         if word == "failed":
             self.failure = said
             self._fail()
+        elif word == "idle":
+            if self.on_idle is not None:
+                self.on_idle(said)
         elif word != "pong":
             if word == "serving":
                 self.is_serving = True
@@ -230,6 +235,8 @@ class WorkerProcess:
         self._channel.close()
         self._gone.set()
         self.is_serving = False
+        if self.on_idle is not None:
+            self.on_idle(None)
         self._fail()
         self._ended(self)
 

@@ -494,7 +494,7 @@ class Supervisor:
             raise
         old, self.workers[number] = self.workers[number], fresh
         self._retiring.discard(fresh)
-        fresh.tell("clock", await self._clock_of(old))
+        await self._pass_clock(old, fresh)
         self._retire(old)
         return planned
 
@@ -538,13 +538,19 @@ class Supervisor:
         await worker.end(_CLOCK_SECONDS)
         self._retiring.discard(worker)
 
-    async def _clock_of(self, old: WorkerProcess) -> Any:
-        """Stop the clock of a worker; return the last tick of each of its jobs."""
+    async def _pass_clock(self, old: WorkerProcess, fresh: WorkerProcess) -> None:
+        """Stop the clock of a worker, and let the other one go on with it."""
+        idle: list[str | None] = []
+        old.on_idle = idle.append
         old.tell("clock-off")
+        told = None
         with suppress(TimeoutError, WorkerError):
             async with asyncio.timeout(_CLOCK_SECONDS):
-                return await old.reached("clock")
-        return None
+                told = await old.reached("clock")
+        fresh.tell("clock", told)
+        old.on_idle = partial(fresh.tell, "idle")
+        for job in idle:  # it ended while nobody had the clock
+            fresh.tell("idle", job)
 
     def _keep(self, snapshot: Snapshot) -> None:
         self.history.pop(snapshot.digest, None)

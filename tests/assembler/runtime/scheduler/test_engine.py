@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from assembler.runtime.scheduler.engine import Jobs
 from assembler.runtime.scheduler.execution import Setting
 from assembler.runtime.scheduler.job import ScheduledJob
 from assembler.runtime.scheduler.memory import MemoryStore
+from assembler.runtime.scheduler.namespaced_store import named
 from assembler.runtime.scheduler.run import milliseconds, moment
 from assembler.runtime.scheduler.store_client import StoreAwayError, StoreClient
 
@@ -455,3 +456,55 @@ def test_the_records_of_a_jobs_logger_say_which_run_it_is(caplog: pytest.LogCapt
     run_id = asyncio.run(test())
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert (record.__dict__["job"], record.__dict__["request_id"]) == ("job", run_id)
+
+
+class Standing:
+    """A clock that never tells of a tick."""
+
+    def start(self, jobs: object, due: object) -> None:
+        """Do nothing."""
+
+    def pause(self) -> None:
+        """Do nothing."""
+
+    wake = stop = pause
+
+
+def test_a_run_that_goes_on_in_another_process_keeps_the_next_one_from_beginning() -> None:
+    """Without a store the clock is handed over with what runs, until that has ended."""
+
+    async def main() -> None:
+        release = asyncio.Event()
+        begun: list[str] = []
+
+        async def waits(context: JobContext) -> None:
+            begun.append("old")
+            await release.wait()
+
+        async def notes(context: JobContext) -> None:
+            begun.append("new")
+
+        old, new = (
+            jobs(job(waits)),
+            jobs(job(notes), cast("Any", named(MemoryStore(), "shop")), clock=Standing()),
+        )
+        await old.open()
+        await new.open(holds_clock=True)
+        running = asyncio.create_task(old.tick("job"))
+        await asyncio.sleep(0)  # it is asked for, and not yet claimed
+        idle: list[str] = []
+        new.take_over(old.hand_over(idle.append))
+        await until(lambda: begun)
+        assert (await new.run_now("job")).outcome == "skipped"
+        assert idle == []
+        release.set()
+        assert (await running).outcome == "ok"
+        await until(lambda: idle)
+        new.give_back(idle[0])
+        await asyncio.sleep(0.002)  # each millisecond is a tick of its own
+        assert (await new.run_now("job")).outcome == "ok"
+        assert begun == ["old", "new"]
+        await old.aclose()
+        await new.aclose()
+
+    asyncio.run(main())

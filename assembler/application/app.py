@@ -23,7 +23,7 @@ from assembler.diagnostics.errors import Diagnostic, raise_faults
 from assembler.diagnostics.span import Span
 from assembler.manifest.section import Section
 from assembler.plan.component import Component, unfit
-from assembler.plan.injection import resources_of_routes
+from assembler.plan.injection import resources_of_application, resources_of_routes
 from assembler.plan.load import Plan
 from assembler.runtime.instances import MISSING, Objects
 from assembler.runtime.report import Assembly, LazyState
@@ -169,8 +169,13 @@ class AppBuilder:
         """Return what answers at an entry, or `MISSING`."""
         if component.inner is not None:
             return self.mounted(component).app
-        is_lazy = component.role == "mount" and component.entry.lazy
-        return self.lazy_mount(component) if is_lazy else self.objects.made(component)
+        if component.role == "mount" and component.entry.lazy:
+            return self.lazy_mount(component)
+        value = self.objects.made(component)
+        if component.role == "mount" and component.called:  # what it asks for is known only now
+            asked = resources_of_application(value)
+            self.objects.faults += unfit(asked, self.objects.classes(), component.span)
+        return value
 
     def mounted(self, component: Component) -> "AppBuilder":
         """Build the application of a manifest that is mounted."""

@@ -26,6 +26,7 @@ from assembler.plan.injection import (
     ResourceNeed,
     needs_of,
     resources_of,
+    resources_of_application,
     resources_of_endpoint,
     resources_of_routes,
     resources_of_source,
@@ -262,7 +263,9 @@ class ResolvedEntry:
                 needs = resources_of_source(self.target)
                 yield from unfit(((self.target.name, need) for need in needs), types, self.span)
             return
-        if self.role == "router":
+        if self.role == "mount":
+            yield from unfit(resources_of_application(self.target.value), types, self.span)
+        elif self.role == "router":
             yield from unfit(resources_of_routes(self.target.value), types, self.span)
         elif self.role in {"endpoint", "dependency"}:
             needs = resources_of_endpoint(self.target.value)

@@ -6,8 +6,10 @@ returns, whose parameters are given in the same way. Outside of routes, refuses 
 can give. Reads signatures, calls nothing.
 """
 
+import ast
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
 
@@ -15,6 +17,8 @@ from assembler.plan.signature import Target, class_of, hints_of
 
 _MARK = "resource_id"
 _INNER = "inner"  # what a mark that was read from source has of a dependency's parameters
+_ASKED = "asked_resources"
+_MOST_FUNCTIONS = 50  # of a factory, that are read
 _OF_A_REQUEST = ("HTTPConnection", "Response", "BackgroundTasks", "SecurityScopes")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -74,6 +78,91 @@ def resources_of_routes(router: Any) -> Iterator[tuple[str, ResourceNeed]]:
                     yield getattr(route.endpoint, "__name__", "endpoint"), need
 
 
+def resources_of_application(value: Any) -> Iterator[tuple[str, ResourceNeed]]:
+    """Yield what an application says that it asks for: names of tools, and resources by id."""
+    for name, id_, declared in getattr(value, _ASKED, ()):
+        yield name, ResourceNeed(id_, class_of(declared))
+
+
+def resources_of_factory(function: Any) -> Iterator[tuple[str, ResourceNeed]]:
+    """Yield what the functions ask for that a factory defines or hands over, such as tools.
+
+    Its source is read, and that of the functions of its package that it calls; nothing is called.
+    """
+    package = str(getattr(function, "__module__", "")).partition(".")[0]
+    waiting: list[Any] = [function]
+    seen: set[Any] = set()
+    while waiting and len(seen) < _MOST_FUNCTIONS:
+        factory = waiting.pop()
+        if factory in seen:
+            continue
+        seen.add(factory)
+        known = getattr(factory, "__globals__", {})
+        for node in _nodes_of(factory):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from ((node.name, need) for need in _asked_in_source(node, known))
+            elif isinstance(node, ast.Call):
+                called = _named(node.func, known)
+                if inspect.isfunction(called) and called.__module__.partition(".")[0] == package:
+                    waiting.append(called)
+                for each in (_named(argument, known) for argument in node.args):
+                    if inspect.isfunction(each):
+                        needs = resources_of_endpoint(each)
+                        yield from ((each.__name__, need) for need in needs)
+
+
+def _nodes_of(function: Any) -> Iterator[ast.AST]:
+    """Yield what stands in the body of a function, as far as its source can be read."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return
+    for outer in tree.body:
+        for statement in getattr(outer, "body", ()):
+            yield from ast.walk(statement)
+
+
+def _asked_in_source(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, known: Mapping[str, Any]
+) -> Iterator[ResourceNeed]:
+    """Yield the resources that the annotations of a nested function name."""
+    reader = _DependencyReader(has_request=True)
+    arguments = node.args
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        if argument.annotation is None:
+            continue
+        hint = _named(argument.annotation, known)
+        need = reader.need_of(hint if hint is not None else _annotated(argument.annotation, known))
+        yield from resources_of([need] if need is not None else [])
+
+
+def _annotated(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    """Return `Annotated[kind, mark("id")]`, of names that are known and a text; else None."""
+    match node:
+        case ast.Subscript(slice=ast.Tuple(elts=[kind, *marks])) if (
+            _named(node.value, known) is Annotated
+        ):
+            for mark in marks:
+                match mark:
+                    case ast.Call(args=[ast.Constant(value=str(id_))], keywords=[]):
+                        made = _named(mark.func, known)
+                        if isinstance(made, type) and hasattr(made, _MARK):
+                            make: Callable[[str], Any] = made
+                            return Annotated[_named(kind, known) or Any, make(id_)]
+    return None
+
+
+def _named(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    """Return what a dotted name stands for in a module; None for all else."""
+    match node:
+        case ast.Name(id=name):
+            return known.get(name)
+        case ast.Attribute(value=inner, attr=name):
+            owner = _named(inner, known)
+            return inspect.getattr_static(owner, name, None) if owner is not None else None
+    return None
+
+
 def resources_of_source(target: Target) -> Iterator[ResourceNeed]:
     """Yield what a function of routes needs that is known by its source alone."""
     yield from resources_of(_DependencyReader(has_request=True).marked(target).values())
@@ -127,6 +216,10 @@ class _DependencyReader:
         self._path.pop()
         return found
 
+    def need_of(self, annotation: Any) -> Need | None:
+        """Return what a type with a mark asks for."""
+        return self._need(annotation, None)
+
     def _need(self, annotation: Any, default: Any) -> Need | None:
         inner = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
         said = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
@@ -134,7 +227,8 @@ class _DependencyReader:
             name = getattr(mark, _MARK, None)
             if isinstance(name, str):
                 return ResourceNeed(name, class_of(inner))
-            if (known := getattr(mark, _INNER, None)) is not None:  # a dependency's source
+            known = getattr(mark, _INNER, None) if hasattr(mark, _MARK) else None
+            if isinstance(known, Mapping):  # a dependency's source
                 pairs = ((each, self._need(hint, None)) for each, hint in known.items())
                 return CallNeed(None, False, {each: need for each, need in pairs if need})
             if _is_depends(mark):

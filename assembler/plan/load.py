@@ -40,7 +40,7 @@ from assembler.plan.component import (
     unfit,
 )
 from assembler.plan.deferred import LateTargets, with_late
-from assembler.plan.injection import ResourceNeed
+from assembler.plan.injection import ResourceNeed, resources_of_factory
 from assembler.plan.options import OptionsChecker
 from assembler.plan.sections.app import AppOptions, check_app, code_options, unknown_app_keys
 from assembler.plan.sections.logging import check_logging
@@ -387,7 +387,12 @@ class _Planner:
         return [*faults, *found, *jobs, *check_engines(self.sql, self.declared)]
 
     def asked_by_source(self, item: ResolvedEntry) -> Iterator[Diagnostic]:
-        """Find resources that the routes of a router ask for, as far as its source tells."""
+        """Find resources that routes and tools ask for, as far as source tells.
+
+        A factory's is read where nothing is to be built of the plan: the build sees what it makes.
+        """
+        if item.called and not self.lazy and item.role in {"router", "mount"}:
+            yield from unfit(resources_of_factory(item.target.value), self.declared, item.span)
         asked = getattr(self.targets, "asked_resources", None)
         if asked is not None and item.role == "router" and not item.called:
             needs = ((name, ResourceNeed(id_, None)) for name, id_ in asked(item.entry.use))

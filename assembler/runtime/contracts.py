@@ -27,7 +27,7 @@ CONTRACTS = (
     Contract(
         "assembly",
         "attribute of `app.state`",
-        ("assembler/application/build.py",),
+        ("assembler/application/app.py",),
         (
             "components/health/__init__.py",
             "components/metrics/exposition.py",
@@ -126,6 +126,14 @@ CONTRACTS = (
         "what the page of details says of it, such as that it is off",
     ),
     Contract(
+        "asked_resources",
+        "attribute of an application that is mounted",
+        ("components/mcp/server.py",),
+        ("assembler/plan/injection.py",),
+        "what its parts ask for, as tuples of a name, the id of a resource and a type: `check`, or the "
+        "build where a factory makes it, proves that they are there and fit",
+    ),
+    Contract(
         "resource_id",
         "attribute of what stands in an `Annotated[…]`, a text",
         ("assembler/runtime/injection.py",),
@@ -175,7 +183,7 @@ CONTRACTS = (
             "components/mcp/gate.py",
             "components/console/__init__.py",
         ),
-        ("assembler/review/roles.py", "assembler/application/build.py"),
+        ("assembler/review/roles.py", "assembler/application/app.py"),
         "what the layer is for, by which `diff` and `audit` judge its presence and its place: "
         "`limiter`, `auth`, `allow-list`, `signature`, `csrf`, `cors`, `proxy`, `host`, `https`, "
         "`body-limit`, `timeout`, `security-headers`, `session`, `request-id`, `logging`, "

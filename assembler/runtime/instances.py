@@ -132,7 +132,8 @@ class Objects:
 
     def classes(self) -> dict[str, type | None]:
         """Return the classes of the resources by id."""
-        return {id_: type(value) for id_, value in self.resources.items()}
+        later: dict[str, type | None] = {part.id: None for part in self.plan.resources}
+        return later | {id_: type(value) for id_, value in self.resources.items()}
 
     def _listener(self, component: Component) -> Callable[[str | None], Awaitable[Any]] | None:
         """Return what is told the state of a resource, as far as it takes it."""

@@ -28,7 +28,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from assembler.diagnostics.errors import ManifestError, raise_faults
 from assembler.diagnostics.exceptions import failure_of, frame_of
 from assembler.diagnostics.render import render
-from assembler.plan.component import Component
+from assembler.plan.component import Component, unfit
+from assembler.plan.injection import resources_of_application
 from assembler.plan.load import Plan
 from assembler.runtime.instances import Objects
 from assembler.runtime.lifespan_client import LifespanClient
@@ -55,7 +56,8 @@ def maker(
         objects = Objects(plan, app)
         objects.resources.update(resources)
         made: ASGIApp = objects.made(component.late() if component.late else component)
-        raise_faults(objects.faults)
+        asked = resources_of_application(made)
+        raise_faults([*objects.faults, *unfit(asked, objects.classes(), component.span)])
         return made
 
     return make

@@ -92,7 +92,10 @@ def http_app(
             yield
 
     endpoint = transport.guarded(StreamableHTTPASGIApp(manager), for_roles=for_roles)
-    return Router([Route("/", endpoint)], redirect_slashes=False, lifespan=lifespan)
+    router: Any = Router([Route("/", endpoint)], redirect_slashes=False, lifespan=lifespan)
+    router.asked_resources = getattr(server, "asked_resources", ())
+    application: ASGIApp = router
+    return application
 
 
 def answer(text: str, content: BaseModel) -> CallToolResult:
@@ -107,11 +110,30 @@ def answer(text: str, content: BaseModel) -> CallToolResult:
 
 
 class _GivingServer(MCPServer[Any]):
-    """Gives tools the resources that they ask for; a model sees no parameter of these."""
+    """Gives tools the resources that they ask for; a model sees no parameter of these.
+
+    `asked_resources` has the name of each such tool, the id and the type of the resource.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.asked_resources: list[tuple[str, str, Any]] = []
+        super().__init__(*arguments, **options)
 
     def add_tool(self, fn: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """Add a tool, as the SDK does."""
+        name = getattr(fn, "__name__", "tool")
+        for hint in _hints_of(fn).values():
+            id_ = _resource_id(hint)
+            if id_ is not None:
+                self.asked_resources.append((name, id_, hint.__origin__))
         super().add_tool(_with_resources(fn), *arguments, **options)
+
+
+def _hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return {}
 
 
 def _with_resources(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,10 +141,7 @@ def _with_resources(function: Callable[..., Any]) -> Callable[..., Any]:
 
     They are given from the state of the request, where the resources of an application stand.
     """
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):
-        return function
+    hints = _hints_of(function)
     marks = {name: mark for name, hint in hints.items() if (mark := _resource_id(hint)) is not None}
     if not marks:
         return function

@@ -46,6 +46,7 @@ class AdoptionRequest:
     output: Path
     environment: Mapping[str, str] = field(repr=False)
     is_factory: bool = False
+    prefer: str | None = None  # the package whose components replace layers of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Adoption:
     needs: Mapping[str, str]  # the place of each literal that a variable stands for now
     notes: tuple[Observation, ...]
     remarks: tuple[str, ...]
+    claims: tuple[str, ...] = ()  # comments that say another order than the layers have
     faults: str = ""  # what `check` says, drawn
 
     @property
@@ -106,6 +108,7 @@ def adopt(request: AdoptionRequest, progress: Progress = lambda text: None) -> A
         needs={name: place for name, (_, place) in merged.needs.items()},
         notes=outcome.notes,
         remarks=(*remarks, *merged.remarks),
+        claims=tuple(outcome.value["claims"]),
         faults=faults,
     )
 
@@ -122,7 +125,11 @@ def refuse_to_overwrite(output: Path) -> None:
 
 
 def _recorded(request: AdoptionRequest, environment: Mapping[str, str]) -> Outcome:
-    argument = {"target": request.target, "factory": request.is_factory}
+    argument = {
+        "target": request.target,
+        "factory": request.is_factory,
+        "prefer": request.prefer,
+    }
     return run_guarded("assembler.adopt.inventory:take", argument, environment=environment)
 
 

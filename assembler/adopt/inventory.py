@@ -8,6 +8,7 @@ nothing is dropped in silence.
 
 import builtins
 import functools
+import importlib
 import inspect
 import os
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler.adopt import environment, expressions, lifespans, triggers
+from assembler.adopt.claims import claims
 from assembler.adopt.guarded_process import Guard
 from assembler.adopt.lifting import Lifter, UnliftedError, is_local, uses_of
 from assembler.adopt.naming import (
@@ -34,6 +36,8 @@ from assembler.adopt.naming import (
 from assembler.adopt.recording import NOWHERE, Call, Composition, UserPlace, recorded
 from assembler.adopt.target import compose
 from assembler.manifest.app import OTHER_WORDS
+from assembler.plan.allow_list import ImportList
+from assembler.plan.importer import import_object
 
 _FACTS = {
     "title": ("title", "FastAPI"),
@@ -74,7 +78,8 @@ _OF_ENDPOINT = {"path", "endpoint", "methods", "name", "response_class", "includ
 _OF_ROUTER = {"router", "prefix", "tags", "dependencies", "responses", "deprecated"} | {
     *("include_in_schema", "default_response_class"),
 }
-_OWN_ATTRIBUTES = ("openapi", "build_middleware_stack", "setup")
+REPLACEMENTS = "replacements"
+"""The module of a package of components that tells what of it does the same as a layer of others."""
 
 
 def take(argument: Mapping[str, Any], guard: Guard) -> dict[str, Any]:
@@ -117,9 +122,14 @@ class _Inventory:
             "file": str(getattr(sys.modules[self.names.root], "__file__", "")),
             "items": self.items,
             "settings": found,
+            "claims": [claim.text() for claim in claims(self.layer_places())],
             "environment": {name: place.text for name, place in self.recording.environment.items()},
             "values": {name: os.environ.get(name) for name in self.recording.environment},
         }
+
+    def layer_places(self) -> list[tuple[str, str]]:
+        """Return the layers as they run, each with its place."""
+        return [(item["what"], item["place"]) for item in self.items if item["kind"] == "layer"]
 
     def take_whole(self) -> None:
         """Take an application of another make as it is, under `/`."""
@@ -362,8 +372,38 @@ class _Inventory:
             item["bridge"] = {"is": "layer", "index": index - count}
             if code["is"] == "path" and isinstance(said, dict):
                 item["entry"] = {"use": code} | ({"with": mapping(said)} if said else {})
+                self.prefer(item, str(code["path"]), layer.kwargs, said)
             else:
                 item["note"] = said if isinstance(said, str) else f"it is {code.get('what')}"
+
+    def prefer(
+        self,
+        item: dict[str, Any],
+        path: str,
+        options: Mapping[str, Any],
+        said: Mapping[str, Value],
+    ) -> None:
+        """Note what of another package does the same as a layer, where one is preferred."""
+        package = self.argument.get("prefer")
+        if not package:
+            return
+        table = importlib.import_module(f"{package}.{REPLACEMENTS}")
+        found = table.replacement(path, options, vars(self.app.state).get("_state", {}))
+        if found is None:
+            return
+        target = import_object(found.use, ImportList(None, None))
+        given = {name: options[name] for name in found.kept} | dict(found.options)
+        written = {
+            name: said[name] if name in found.kept else self.names.value(value)
+            for name, value in given.items()
+        }
+        if all(
+            expressions.is_read_back(target, name, given[name], each, leading=1)
+            for name, each in written.items()
+        ):
+            code = {"is": "path", "path": found.use, "form": "class", "definer": None}
+            item["preferred"] = {"use": code, **({"with": mapping(written)} if written else {})}
+            item["differs"] = f"in place of `{path}`: {'; '.join(found.differs)}"
 
     def with_of(
         self,

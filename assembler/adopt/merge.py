@@ -127,9 +127,12 @@ class _RunMerger:
         """Merge one item with what it is in other runs; None where it is not there."""
         made = _item(item)
         self.item = item
-        if item["entry"] is not None:
-            entries = [None if other is None else other["entry"] for other in others]
-            made.entry = self.entry(made, item["entry"], entries)
+        for kind in ("preferred", "entry"):
+            if made.entry is None and item.get(kind) is not None:
+                entries = [None if other is None else other.get(kind) for other in others]
+                made.entry = self.entry(made, item[kind], entries)
+                if made.entry is not None and kind == "preferred":
+                    made.note = item["differs"]
         made.pieces = [self.piece(each) for each in item.get("pieces", ())]
         self.settle(made, item)
         for run, other in zip(self.others, others, strict=True):

@@ -101,6 +101,7 @@ def as_json(adoption: Adoption) -> str:
         "variables": dict(adoption.needs),
         "accept": list(adoption.accepted),
         "notes": [note.text() for note in adoption.notes],
+        "claims": list(adoption.claims),
         "remarks": list(adoption.remarks),
         "check": adoption.faults,
     }
@@ -120,6 +121,7 @@ def _lines(adoption: Adoption) -> Iterator[str]:
         yield from _listed(name, lines)
     proposed = [item for item in adoption.items if item.proposed]
     yield from _listed("proposed", (f"{i.place}  {i.what}: {i.proposed}" for i in proposed))
+    yield from _listed("claimed otherwise, and not put in order for it", adoption.claims)
     noted = [i for i in adoption.items if i.note and i.outcome == "written" and i.entry is not None]
     yield from _listed("noted", (_told(item) for item in noted))
     needs = (

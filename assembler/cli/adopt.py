@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from assembler.adopt.adoption import AdoptionRequest
 
 
+_OURS = "components"
+
+
+class Preference(StrEnum):
+    """Whose layers are taken where both do the same."""
+
+    ours = "ours"
+
+
 class AdoptFormat(StrEnum):
     """How `adopt` prints its report."""
 
@@ -43,6 +52,13 @@ def adopt(
         typer.Option(
             "--env-file",
             help="Variables for the recording, beside the environment's.",
+            show_default=False,
+        ),
+    ] = None,
+    prefer: Annotated[
+        Preference | None,
+        typer.Option(
+            help="Take components of this package in place of layers of others, where they do the same.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +88,8 @@ def adopt(
 
     if apply and not write_main:
         raise UsageError("`--apply` is for `--write-main`")
-    request = AdoptionRequest(target, output, environment_with(env_file), factory)
+    package = _OURS if prefer is Preference.ours else None
+    request = AdoptionRequest(target, output, environment_with(env_file), factory, package)
     if write_main and output.is_file():
         _reduce(request, apply=apply)
         return

@@ -227,6 +227,7 @@ COMMANDS: Mapping[str, Command] = {
             "--output": (),
             "--factory": (),
             "--env-file": (),
+            "--prefer": ("ours",),
             "--split": (),
             "--write-main": (),
             "--apply": (),

@@ -37,6 +37,14 @@ CONTRACTS = (
         "the `Assembly` of `assembler.runtime.report`: state, steps, checks, jobs of the process",
     ),
     Contract(
+        "replacements",
+        "module of a package of components, with `replacement(path, options, state)`",
+        ("components/replacements.py",),
+        ("assembler/adopt/inventory.py",),
+        "which component of the package does the same as a layer of others: `use`, the options that "
+        "are `kept`, `options` of its own, and what `differs`; None where the meaning would change",
+    ),
+    Contract(
         "operations",
         "attribute of `app.state.assembly`, where a router has the `layer_role` `console`",
         ("assembler/application/build.py",),

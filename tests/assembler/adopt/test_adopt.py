@@ -171,6 +171,34 @@ def test_variables_come_from_a_file_too(tmp_path: Path) -> None:
     )
 
 
+def test_layers_are_replaced_where_asked_and_what_is_lost_gives_status_1(tmp_path: Path) -> None:
+    text = """
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+ORIGINS = ["https://a.example"]
+
+class Own(FastAPI):
+    def build_middleware_stack(self):
+        return super().build_middleware_stack()
+
+app = Own()
+app.add_middleware(CORSMiddleware, allow_origins=ORIGINS)
+app.add_middleware(CORSMiddleware, allow_origins=["https://A.example"])  # no browser sends that
+"""
+    (tmp_path / "own.py").write_text(text)
+    outcome = run("adopt", "own:app", "-o", "m.yaml", "--prefer", "ours", folder=tmp_path)
+    assert outcome.status == 1
+    assert "  3 calls: 2 written, 0 bridged, 1 refused" in outcome.out
+    assert (
+        "own.py:11  Own: `Own` is a class of its own, with `build_middleware_stack`" in outcome.out
+    )
+    assert "in place of `starlette.middleware.cors.CORSMiddleware`: `Vary` has" in outcome.out
+    manifest = (tmp_path / "m.yaml").read_text()
+    ours, theirs = "components.middleware.cors", "starlette.middleware.cors"
+    assert (manifest.count(f"use: {ours}"), manifest.count(f"use: {theirs}")) == (1, 1)
+
+
 def test_what_is_no_fastapi_application_is_mounted_as_a_whole(tmp_path: Path) -> None:
     text = """
 from starlette.applications import Starlette

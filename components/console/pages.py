@@ -37,6 +37,14 @@ HEADERS: Mapping[str, str] = {
 }
 
 
+_KINDS = {
+    **dict.fromkeys(("ok", "open", "started", "ready", "given"), "good"),
+    **dict.fromkeys(("running", "queued", "starting", "draining", "building"), "busy"),
+    **dict.fromkeys(("failed", "timeout", "lost", "missed", "away", "crashed"), "bad"),
+    **dict.fromkeys(("degraded", "cancelled", "replaced", "skipped", "waiting", "paused"), "warn"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of the console: its name in the path, its title, whether it changes by itself."""
@@ -96,6 +104,7 @@ class Templates:
             "ago": ago,
             "when": when,
             "clock": clock,
+            "kind": kind,
             "took": took,
             "many": many,
             "rate": rate,
@@ -125,6 +134,11 @@ def ago(milliseconds: float | None, now_ms: float) -> str:
     seconds = (now_ms - milliseconds) / 1000
     word = _span(abs(seconds))
     return f"{word} ago" if seconds >= 0 else f"in {word}"
+
+
+def kind(state: str) -> str:
+    """Return how a state is marked: `good`, `busy`, `warn`, `bad`, or `calm`."""
+    return _KINDS.get(state, "calm")
 
 
 def clock(moment: str | float | None) -> str:

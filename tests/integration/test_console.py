@@ -250,6 +250,7 @@ def test_no_secret_is_told(start: Start, tmp_path: Path, caplog: pytest.LogCaptu
             seen.append(client.get(f"/_assembly/api/{name}").text)
         operations: Operations = client.app.state.assembly.operations  # type: ignore[attr-defined]  # of FastAPI
         seen.append(json.dumps(client.portal.call(operations.this_instance)))  # type: ignore[union-attr]  # started
+        seen.append(json.dumps(operations.own_figures()))
         page = "".join(seen)
         assert "nobody answers at" in page  # so that the text of errors is among it
         assert "cannot reach" in page

@@ -145,7 +145,7 @@ class Operations:
                     await self._store.withdraw(self._figures_name, self._registry.instance)
 
     async def this_instance(self) -> dict[str, Any]:
-        """Return how this process is, and what it has counted."""
+        """Return how this process is; what it has counted is in `own_figures`."""
         assembly, plan = self._assembly, self._plan
         supervision = assembly.supervision
         return {
@@ -179,8 +179,11 @@ class Operations:
             "last_reload": None if supervision is None else supervision.last_reload,
             "levels": self._levels.as_dict(),
             "done": dict(self._done),
-            "figures": counted.own_figures(self._sources.stacks(), self._key),
         }
+
+    def own_figures(self) -> dict[str, Any]:
+        """Return what this process has counted."""
+        return counted.own_figures(self._sources.stacks(), self._key)
 
     async def instances(self) -> list[dict[str, Any]]:
         """Return each process of the service as it was some seconds ago (`age_ms`), this one as it is."""
@@ -434,7 +437,8 @@ class Operations:
         return told if {"host", "pid", "figures", "digest"} <= told.keys() else None
 
     async def _merged(self) -> dict[str, Any]:
-        return counted.merged([each["figures"] for each in await self.instances()])
+        others = [each["figures"] for each in await self.instances() if "figures" in each]
+        return counted.merged([self.own_figures(), *others])
 
     async def _explanation(self) -> dict[str, Any]:
         if self._explained is None:
@@ -697,7 +701,8 @@ class Operations:
             self._beaten.clear()
             if self._store is not None:
                 with contextlib.suppress(Exception):  # pages say that the store is away
-                    text = json.dumps(await self.this_instance(), ensure_ascii=False)
+                    said = {**await self.this_instance(), "figures": self.own_figures()}
+                    text = json.dumps(said, ensure_ascii=False)
                     async with asyncio.timeout(_ANSWER_SECONDS):
                         await self._prepare()
                         await self._store.announce(

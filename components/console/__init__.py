@@ -21,6 +21,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -72,8 +73,10 @@ def router(
 ) -> Console:
     """The pages of the console, to be included with a prefix such as `/_assembly`.
 
-    Raises ValueError where `token` is empty or not plain ASCII.
+    Raises ValueError where `token` is empty or not plain ASCII, ModuleNotFoundError without jinja2.
     """
+    if find_spec("jinja2") is None:  # imported by the first page
+        raise ModuleNotFoundError("the console needs jinja2: install fastapi-assembler[pages]")
     pages = _Pages(Access(token), with_actions=actions)
     made = Console(include_in_schema=False)
 

@@ -109,6 +109,39 @@ def test_the_manifest_of_a_laptop_needs_nothing(assembled: Assembled, tmp_path: 
     assert "access-control-allow-credentials" not in answer.headers
 
 
+def test_a_developer_begins_at_the_console(assembled: Assembled, tmp_path: Path) -> None:
+    environment = {
+        **dict.fromkeys(variables()),
+        "ESTATE_DATABASE_URL": f"sqlite:///{tmp_path}/e.db",
+    }
+    here = {"base_url": "http://127.0.0.1:8000", "client": ("127.0.0.1", 5000)}
+    client = assembled(
+        "manifests/dev.yaml", environment=environment, follow_redirects=False, **here
+    )
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/_assembly")
+    for path in (
+        "/_assembly",
+        "/_assembly/",
+        "/_assembly/explain",
+        "/_assembly/static/console.css",
+    ):
+        assert client.get(path).status_code == 200
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    assert not [path for path in paths if path == "/" or "_assembly" in path]
+    for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
+        assert client.get("/_assembly/api/overview", headers=headers).status_code == 404
+
+
+def test_consoles_of_production_ask_for_the_token(tmp_path: Path) -> None:
+    prod, serverless = (assembler.load(f"manifests/{name}.yaml") for name in ("prod", "serverless"))
+    (console,) = (part for part in prod.routes if part.id == "console")
+    assert "token" in console.options.data
+    assert "actions" not in console.options.data
+    assert not [part for part in (*prod.routes, *serverless.routes) if part.id == "home"]
+    assert "console" not in {part.id for part in serverless.routes}
+
+
 def test_no_host_that_a_client_names_is_redirected_to() -> None:
     memory = "sqlite+aiosqlite://"
     override = {"resources.db.with.url": memory}

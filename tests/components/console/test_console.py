@@ -200,3 +200,9 @@ def test_an_application_that_nobody_assembled_has_no_console() -> None:
 
 def test_a_console_is_in_no_schema() -> None:
     assert list(Site().client().get("/openapi.json").json()["paths"]) == []
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components.console, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"fastapi-assembler\[pages\]"):
+        router()

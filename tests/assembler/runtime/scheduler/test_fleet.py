@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from assembler.runtime.scheduler.claims import Claim, Retrial
 from assembler.runtime.scheduler.fleet.connector import EngineConnector
 from assembler.runtime.scheduler.fleet.store import FleetStore, Retry
-from assembler.runtime.scheduler.run import State
+from assembler.runtime.scheduler.run import Ending, State
 from tests.assembler.command import run
 from tests.assembler.runtime.scheduler.fleet_world import PATIENCE_SECONDS, Fleet, fleet
 from tests.assembler.runtime.scheduler.processes import doubles
@@ -207,6 +208,35 @@ def test_news_of_the_queue_are_heard_outside_the_pool(
                 await asyncio.sleep(0.05)
         listening.cancel()
         await asyncio.wait({listening})
+        await db.dispose()
+
+    asyncio.run(go())
+
+
+def test_a_run_that_is_to_be_tried_once_more_waits_for_a_worker(
+    url_of: Callable[[str], str],
+) -> None:
+    async def go() -> None:
+        db = create_async_engine(url_of("postgresql"))
+        store = FleetStore(db, queue="q", retries={})
+        await store.prepare()
+        now = await store.now()
+        claim = Claim("job", now, "first", "me", 60_000, 30_000, "forbid", rerun=False)
+        assert (await store.claim(claim)).verdict == "queued"
+        assert await store.begin("first", "worker", 30_000) is not None
+        assert await store.finish("first", Ending("failed", 1, 2, "no"))
+        tries = [Retrial("first", f"again {n}", "me", 30_000, "forbid", rerun=False) for n in "ab"]
+        given = [each for each in [await store.again(each) for each in tries] if each is not None]
+        assert [(each.attempt, each.is_queued) for each in given] == [(2, True)]
+        kept = await store.run("again a")
+        assert kept is not None
+        assert kept.state == "queued"
+        begun = await store.begin("again a", "worker", 30_000)
+        assert begun is not None
+        assert begun[:2] == (now, 2)
+        async with db.connect() as connection:
+            queued = "SELECT count(*) FROM procrastinate_jobs WHERE queueing_lock = 'again a'"
+            assert (await connection.execute(text(queued))).scalar() == 1
         await db.dispose()
 
     asyncio.run(go())

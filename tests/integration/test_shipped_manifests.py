@@ -1,6 +1,7 @@
 """The manifests of this repository: what they say, and what is served of them by real servers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -114,7 +115,7 @@ def test_a_developer_begins_at_the_console(assembled: Assembled, tmp_path: Path)
         **dict.fromkeys(variables()),
         "ESTATE_DATABASE_URL": f"sqlite:///{tmp_path}/e.db",
     }
-    here = {"base_url": "http://127.0.0.1:8000", "client": ("127.0.0.1", 5000)}
+    here: dict[str, Any] = {"base_url": "http://127.0.0.1:8000", "client": ("127.0.0.1", 5000)}
     client = assembled(
         "manifests/dev.yaml", environment=environment, follow_redirects=False, **here
     )

@@ -101,6 +101,7 @@ def adopt(request: AdoptionRequest, progress: Progress = lambda text: None) -> A
     _write(files)
     progress("checking")
     faults = _checked(request, merged)
+    progress("")
     return Adoption(
         request=request,
         files=files,

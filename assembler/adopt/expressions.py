@@ -244,7 +244,7 @@ def _type_text(names: ImportPaths, value: Any) -> str:
     if origin in (Union, types.UnionType):
         return " | ".join("None" if a is type(None) else _text(names, a) for a in arguments)
     if origin is Literal:
-        return f"{marked('typing.Literal')}[{', '.join(map(repr, arguments))}]"
+        return f"{marked('typing.Literal')}[{', '.join(quoted(a) if isinstance(a, str) else repr(a) for a in arguments)}]"
     if origin is Annotated:
         raise UnwrittenError
     inside = ", ".join("..." if a is ... else _text(names, a) for a in arguments)

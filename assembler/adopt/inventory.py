@@ -241,7 +241,10 @@ class _Inventory:
         for name in ("default_response_class", "generate_unique_id_function"):
             given = getattr(router, name)
             if not isinstance(given, DefaultPlaceholder):
-                found[name] = self.names.code(given)
+                code = self.names.code(given)
+                found[name] = (
+                    code if is_said(code) else self.part(given, name, f"old.router.{name}")
+                )
         if router.responses:
             found["responses"] = self.responses(router.responses)
         if router.callbacks:
@@ -313,7 +316,10 @@ class _Inventory:
             item = self.item("state", place, f"app.state.{name}", "state")
             said = self.names.value(value)
             is_function = said["is"] == "path" and said["form"] != "object"
-            if is_said(said) and not any(
+            if isinstance(value, list | dict | set) and self.names.places_of(value):
+                item["bridge"] = {"is": "state", "name": name}
+                item["note"] = "a module has it as well, and sees what becomes of it"
+            elif is_said(said) and not any(
                 each["is"] == "path" and each["form"] != "object" for each in parts(said)
             ):
                 item["entry"] = {name: said}
@@ -579,25 +585,34 @@ class _Inventory:
         ):
             added |= {id(route): each for route in each.added}
         known: set[int] = set()
-        for index, route in enumerate(self.app.router.routes):
-            if _is_page(route):
+        routes = self.app.router.routes
+        pages = [index for index, route in enumerate(routes) if _is_page(route)]
+        for index, route in enumerate(routes):
+            if index in pages:
                 continue
             call = added.get(id(route))
             if call is None:
-                constructed = next(self.calls("app"), None)
-                place = constructed.place if constructed else NOWHERE
-                item = self.item("route", place, _path_of(route), "routes")
-                item["note"] = "it was put among the routes by hand"
-            else:
-                if id(call) in known:
-                    continue
-                known.add(id(call))
-                item = self.take_route(call)
-                self.of_calls[id(call)] = item
-            count = len(call.added) if call else 1
-            item["bridge"] = {"is": "routes", "first": index, "count": count}
+                self.take_loose(route, index, is_first=bool(pages) and index < pages[0])
+                continue
+            if id(call) in known:
+                continue
+            known.add(id(call))
+            item = self.take_route(call)
+            self.of_calls[id(call)] = item
+            item["bridge"] = {"is": "routes", "first": index, "count": len(call.added)}
         for each in self.calls("frontend"):
             self.of_calls[id(each)] = self.take_frontend(each)
+
+    def take_loose(self, route: Any, index: int, *, is_first: bool) -> None:
+        """Take a route that no call has added; one of the constructor's stands before the pages."""
+        constructed = next(self.calls("app"), None)
+        place = constructed.place if constructed else NOWHERE
+        section = "configure" if is_first else "routes"
+        item = self.item("route", place, _path_of(route), section)
+        item["note"] = "it was put among the routes by hand"
+        item["bridge"] = {"is": "routes", "first": index, "count": 1}
+        if is_first:
+            item["bridge"] = {"is": "first", "first": index, "last": index + 1}
 
     def take_route(self, call: Call) -> dict[str, Any]:
         taking: dict[str, Callable[[Call], dict[str, Any]]] = {
@@ -605,6 +620,7 @@ class _Inventory:
             "endpoint": self.take_endpoint,
             "websocket": self.take_websocket,
             "mount": self.take_mount,
+            "host": self.take_host,
         }
         return taking.get(call.kind, self.take_other)(call)
 
@@ -757,10 +773,24 @@ class _Inventory:
             item["entry"] = entry
         return item
 
+    def take_host(self, call: Call) -> dict[str, Any]:
+        """Write what answers for one host alone."""
+        host, app = call.arguments["host"], call.arguments["app"]
+        item = self.item("host", call.place, str(host), "routes")
+        code = self.names.code(app)
+        if code["is"] != "path":
+            item["note"] = f"it is {_why(code)}"
+            code = self.mounted(call, app)
+        item["entry"] = {"mount": literal("/"), "host": literal(host), "use": code}
+        if call.arguments.get("name"):
+            item["entry"]["name"] = literal(call.arguments["name"])
+        return item
+
     def mounted(self, call: Call, app: Any) -> Value:
         """Take a mounted application from the route that has it."""
         index = next(n for n, route in enumerate(self.app.router.routes) if route is call.added[0])
-        name = call.arguments.get("name") or str(call.arguments["path"]).strip("/") or "mounted"
+        where = str(call.arguments.get("path") or call.arguments.get("host"))
+        name = call.arguments.get("name") or where.strip("/") or "mounted"
         return self.part(app, name, f"old.router.routes[{index}].app")
 
     def is_opened_elsewhere(self, app: Any) -> bool:
@@ -786,16 +816,14 @@ class _Inventory:
         )
 
     def take_frontend(self, call: Call) -> dict[str, Any]:
-        given = call.arguments
+        given = expressions.without_defaults("frontend", call.arguments)
         folder = os.fspath(given["directory"])
         item = self.item("frontend", call.place, str(given["path"]), "routes")
-        others = given.keys() - {"path", "directory"}
-        if others:
-            item["note"] = (
-                f"a manifest has no {', '.join(f'`{name}`' for name in sorted(others))} there"
-            )
-            item["bridge"] = {"is": "frontend"}
-            item["refused"] = True
+        if given.keys() - {"path", "directory"}:
+            item["section"] = "finish"
+            item["code"] = expressions.call_text(self.names, "frontend", given)
+            item["refused"] = item["code"] is None
+            item["note"] = "an option of it stands in code alone"
             return item
         prefix = str(given["path"]).rstrip("/")
         item["entry"] = {"frontend": {"is": "folder", "path": str(Path(folder).resolve())}}

@@ -56,6 +56,7 @@ class ManifestWriter:
         self.take_handlers()
         self.take_routes()
         self.take_steps()
+        self.take_finish()
         self.take_configure()
         self.name_entries()
         text = formatted(File("manifest", "".join(self.lines())))
@@ -240,10 +241,28 @@ class ManifestWriter:
         entry = {"use": self.module.path(name)}
         self.sections.setdefault("configure", []).append((entry, "its jobs stand in `scheduler`"))
 
+    def take_finish(self) -> None:
+        """Write calls that come after all routes, and say more than an entry can."""
+        waiting = [item for item in self.of("frontend") if item.section == "finish" and item.code]
+        if not waiting:
+            return
+        name = self.module.fresh("add_frontends")
+        lines = [f"def {name}(app: {marked('fastapi.FastAPI')}) -> None:"]
+        lines.append('    """Have files served where no route answers."""')
+        for item in waiting:
+            lines += [f"    # {item.place}", f"    app.{item.code}"]
+        self.module.add(*lines)
+        places = ", ".join(item.place for item in waiting)
+        entries = self.sections.setdefault("finish", [])
+        entries.append(({"use": self.module.path(name)}, places))
+
     def take_configure(self) -> None:
         """Bridge what is set on the application itself."""
-        kinds = ("state", "attribute", "override", "dependencies", "share")
-        waiting = [item for item in self.of(*kinds) if item.entry is None and item.bridge]
+        kinds = ("state", "attribute", "override", "dependencies", "share", "route")
+        found = self.of(*kinds)
+        waiting = [
+            item for item in found if item.entry is None and (item.bridge or {}).get("is") in _SET
+        ]
         if not waiting:
             return
         name = self.module.fresh("take_over")
@@ -358,6 +377,7 @@ class ManifestWriter:
 
 
 _SET = {
+    "first": "app.router.routes[{first}:{first}] = old.router.routes[{first}:{last}]",
     "state": "app.state.{name} = old.state.{name}",
     "attribute": "app.{name} = old.{name}",
     "overrides": "app.dependency_overrides.update(old.dependency_overrides)",

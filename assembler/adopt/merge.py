@@ -476,7 +476,7 @@ def _may_be_secret(names: list[str], text: str) -> bool:
 
 def _is_default(value: Value, said: Any) -> bool:
     """Tell whether a fact needs no saying: FastAPI has it by itself, in every environment."""
-    if value["is"] == "mapping" and said == {}:
+    if value["is"] == "mapping" and said == {} and value["items"]:
         return all(each.get("default") for each in value["items"].values())
     return bool(value.get("default")) and not (isinstance(said, str) and "${" in said)
 

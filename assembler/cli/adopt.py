@@ -143,7 +143,5 @@ def _reduce(request: "AdoptionRequest", *, apply: bool) -> None:
 def _progress(text: str) -> None:
     """Say at a terminal what goes on; nowhere else."""
     if wants_color(sys.stderr):
-        sys.stderr.write(f"\r\033[K{text} …")
+        sys.stderr.write(f"\r\033[K{text} …" if text else "\r\033[K")
         sys.stderr.flush()
-        if text == "checking":
-            sys.stderr.write("\r\033[K")

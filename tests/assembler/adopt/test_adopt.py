@@ -45,6 +45,19 @@ def test_every_kind_of_call_is_written_or_bridged_and_no_secret_is(
     assert (folder / "m.yaml").read_text() == found["m.yaml"]
 
 
+def test_an_application_of_odd_calls_is_equal_to_what_was_adopted(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "index.html").write_text("<h1>x</h1>")
+    (tmp_path / "odd.py").write_text((SHOP / "odd.txt").read_text())
+    outcome = run("adopt", "odd:app", "-o", "m.yaml", "--format", "json", folder=tmp_path)
+    assert outcome.status == 0, outcome.out + outcome.err
+    report = json.loads(outcome.out)
+    assert report["counts"] == {"written": 18, "bridged": 5, "refused": 0}
+    rules = [word for rule in report["accept"] for word in ("--accept", rule)]
+    equal = run("equal", "odd:app", "m.yaml", *rules, folder=tmp_path)
+    assert equal.status == 0, equal.out + equal.err
+
+
 FACTORY = """
 from fastapi import APIRouter, Depends, FastAPI, Request
 

@@ -42,9 +42,10 @@ _LARGEST_BODY = 16 * 1024  # bytes
 _LIVE_SECONDS = 2.0  # between two looks at what has changed
 _LOOK_SECONDS = 0.25  # at whether the process drains
 _STREAM_SECONDS = 600.0  # then a browser comes again, and shows that it may
-_MOST_STREAMS = 50
+_MOST_STREAMS = 20
 _ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ID = re.compile(r"[0-9a-f]{32}")
+_FOREIGN = "The form was sent by another site, or a proxy does not pass the Host on."
 _LIFETIMES = (5, 15, 60, 240)  # minutes of a level
 
 
@@ -180,7 +181,7 @@ class _Pages:
         if not self._access.has_token:
             raise HTTPException(404)
         if not self._access.may_change(request, Visitor("", "cookie")):
-            return self._login_page(request, base, 403, "The form was sent by another site.")
+            return self._login_page(request, base, 403, _FOREIGN)
         form = dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
         name = " ".join(form.get("name", "").split())[:LONGEST_NAME]
         if not name.isprintable():

@@ -83,7 +83,7 @@ class Access:
             return None
         if self._token is None:
             return Visitor("local", "loopback") if is_loopback(request) else None
-        if "authorization" in request.headers:
+        if request.headers.get("authorization", "").lower().startswith("bearer "):
             return self._bearer(request)
         name = self._session(request)
         return None if name is None else Visitor(name, "cookie")

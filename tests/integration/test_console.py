@@ -314,7 +314,7 @@ def test_a_store_that_goes_away_is_told_and_comes_back(start: Start, tmp_path: P
         assert refused.status_code == 503
         store.instances = asked
         operations._kept.clear()
-        operations._ask_again = 0.0
+        operations._link._ask_again = 0.0
         assert told(client, "overview")["store"]["away"] is None
 
 

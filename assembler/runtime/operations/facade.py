@@ -23,48 +23,28 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.span import printable
 from assembler.plan.fingerprint import grouped, read_fingerprint
 from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import service_name
 from assembler.runtime.operations import figures as counted
-from assembler.runtime.operations.levels import LEVELS, Levels, known_loggers
-from assembler.runtime.operations.orders import (
-    KINDS,
-    Kind,
-    MemoryOrders,
-    Order,
-    OrderStore,
-    new_order,
-)
-from assembler.runtime.operations.tables import TablesState, look_at_tables, upgrade
+from assembler.runtime.operations.levels import known_loggers
+from assembler.runtime.operations.link import ANSWER_SECONDS, OperationsAwayError, StoreLink
+from assembler.runtime.operations.order_runner import OrderError, OrderRunner
+from assembler.runtime.operations.orders import Kind, MemoryOrders, Order, OrderStore, new_order
 from assembler.runtime.registry import ALIVE_MS, Registry
 from assembler.runtime.report import Assembly, log
-from assembler.runtime.scheduler.run import REPEATABLE, RunQuery, State
+from assembler.runtime.scheduler.run import RunQuery, State
 
 T = TypeVar("T")
 
-_ANSWER_SECONDS = 2.0  # for the store, while somebody looks
-_AWAY_SECONDS = 2.0  # for which it is not asked again
 _BEAT_SECONDS = 10.0
 _LOOK_SECONDS = 2.0  # between looks at the orders
 _FRESH_SECONDS = 1.0  # for which all who look get the same
 _SAME_SECONDS = 10.0  # for which what processes run is believed to be the same
 _CHECK_SECONDS = 1.0
-_UPGRADE_PAUSE_SECONDS = 60.0
-_DONE_KEPT = 200
 _DAY_MS = 86_400_000
-LONGEST_LEVEL = timedelta(hours=24)
 MOST_RUNS = 500
-
-
-class OperationsAwayError(Exception):
-    """The store did not answer."""
-
-
-class OrderError(ValueError):
-    """An order that nobody could carry out; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +77,21 @@ class Operations:
         self._store = store if callable(getattr(store, "announce", None)) else None
         self._sources = sources
         self._clock = clock
+        self._link = StoreLink(self._store, plan.secrets.scrub)
         self._orders: OrderStore = (
             store if callable(getattr(store, "open_orders", None)) else MemoryOrders(clock)
         )
-        self._levels = Levels()
+        self._runner = OrderRunner(
+            plan, assembly, self._link, self._orders, self.service, self._noted
+        )
         self._key = plan.secrets.key()
-        self._done: dict[str, str] = {}
-        self._running: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._away: str | None = None
-        self._ask_again = 0.0
-        self._tables: TablesState | None = None
-        self._is_prepared = False
         self._explained: dict[str, Any] | None = None
         self._kept: dict[str, tuple[float, Any]] = {}
         self._parsed: dict[str, tuple[str, Any]] = {}
         self._resources: tuple[float, dict[str, str]] = (0.0, {})
         self._beaten = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._carrying = asyncio.Lock()
 
     # --- this process, and what it tells the others
 
@@ -123,7 +99,6 @@ class Operations:
         """Begin to tell the others, and to look at the orders; nobody waits for the store."""
         if not self._tasks:
             self._beaten, self._leaving = asyncio.Event(), asyncio.Event()
-            self._carrying = asyncio.Lock()
             self._tasks = [asyncio.create_task(work()) for work in (self._beat, self._watch)]
 
     async def aclose(self) -> None:
@@ -132,16 +107,16 @@ class Operations:
         self._leaving.set()
         self._beaten.set()
         if tasks:
-            await asyncio.wait(tasks, timeout=_ANSWER_SECONDS)
-        rest = [task for task in (*tasks, *self._running) if not task.done()]
+            await asyncio.wait(tasks, timeout=ANSWER_SECONDS)
+        rest = [task for task in (*tasks, *self._runner.running) if not task.done()]
         for task in rest:
             task.cancel()
         if rest:
             await asyncio.wait(rest)
-        self._levels.end(())
-        if self._store is not None and self._away is None and tasks:
+        self._runner.levels.end(())
+        if self._store is not None and self._link.away is None and tasks:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(ANSWER_SECONDS):
                     await self._store.withdraw(self._figures_name, self._registry.instance)
 
     async def this_instance(self) -> dict[str, Any]:
@@ -177,8 +152,8 @@ class Operations:
             ],
             "reloads": None if supervision is None else dict(supervision.reloads),
             "last_reload": None if supervision is None else supervision.last_reload,
-            "levels": self._levels.as_dict(),
-            "done": dict(self._done),
+            "levels": self._runner.levels.as_dict(),
+            "done": dict(self._runner.done),
         }
 
     def own_figures(self) -> dict[str, Any]:
@@ -204,22 +179,14 @@ class Operations:
         are kept, None where `retention` bounds them; `orders_shared` whether all carry orders out.
         """
         kind = getattr(self._store, "kind", None)
-        tables = self._tables
-        is_behind = tables is not None and not tables.is_current
         return {
             "kind": kind or ("memory" if self._store is None else type(self._store).__name__),
             "shared": self._store is not None,
-            "away": self._away,
+            "away": self._link.away,
             "runs_kept": getattr(self._store, "runs_kept", 100 if self._store is None else None),
-            "orders_shared": not isinstance(self._orders, MemoryOrders) and not is_behind,
-            "tables": None
-            if tables is None
-            else {
-                "version": tables.version,
-                "wanted": tables.wanted,
-                "error": tables.error and self._scrub(tables.error),
-                "sql": tables.sql,
-            },
+            "orders_shared": not isinstance(self._orders, MemoryOrders)
+            and not self._link.is_behind,
+            "tables": self._link.state(),
         }
 
     # --- what it is made of
@@ -270,7 +237,7 @@ class Operations:
 
     def loggers(self) -> list[dict[str, Any]]:
         """Return the loggers of this process; `change` is the one that holds for a while."""
-        changes = self._levels.as_dict()
+        changes = self._runner.levels.as_dict()
         return [{**each, "change": changes.get(each["name"])} for each in known_loggers()]
 
     # --- jobs
@@ -295,7 +262,7 @@ class Operations:
 
         Raises `OrderError` for a job that is not there, `OperationsAwayError`.
         """
-        self._known_job(job)
+        self._runner.known_job(job)
         query = RunQuery(job, tuple(states), limit=min(limit, MOST_RUNS))
         if since is not None:
             query = replace(query, since_ms=round(since.timestamp() * 1000))
@@ -304,7 +271,7 @@ class Operations:
         store = self._run_store()
         if store is None:
             return []
-        found = await self._ask(partial(store.runs, query))
+        found = await self._link.ask(partial(store.runs, query))
         return [run.as_dict() for run in found]
 
     # --- orders
@@ -315,9 +282,9 @@ class Operations:
         Raises `OperationsAwayError`.
         """
         await self._look_at_tables()
-        if self._is_behind():
+        if self._link.is_behind:
             return []
-        found = await self._ask(partial(self._orders.orders, self.service, limit))
+        found = await self._link.ask(partial(self._orders.orders, self.service, limit))
         told = {each["instance"]: each["done"] for each in await self.instances()}
         return [
             {
@@ -344,17 +311,17 @@ class Operations:
         is not there, `OperationsAwayError`.
         """
         order = new_order(kind, target, _actor(actor), value, _milliseconds(lasts))
-        await self._check(order)
+        await self._runner.check(order)
         await self._look_at_tables()
-        if self._is_behind():
+        if self._link.is_behind:
             raise OperationsAwayError("its tables have no place for orders yet")
-        given = await self._ask(partial(self._orders.give, self.service, order))
+        given = await self._link.ask(partial(self._orders.give, self.service, order))
         log(
             logging.INFO,
             f"order `{given.kind}` for `{printable(given.target)}` by {printable(given.actor)}",
         )
         self._kept.pop("jobs", None)
-        await self._carry_out()
+        await self._runner.carry_out()
         return given
 
     # --- how it is done
@@ -377,30 +344,6 @@ class Operations:
         scoped = [item for part in self._plan.routes for item in part.scoped]
         return [*self._plan.middleware, *scoped]
 
-    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask the store, for a bounded time; one that was away just now is not asked again yet."""
-        if time.monotonic() < self._ask_again:
-            raise OperationsAwayError(self._away or "the store is away")
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._prepare()
-                answer = await question()
-        except Exception as error:
-            late = f"no answer within {_ANSWER_SECONDS:g} s"
-            reason = late if isinstance(error, TimeoutError) else failure_of(error)
-            self._away = self._scrub(printable(reason))
-            self._ask_again = time.monotonic() + _AWAY_SECONDS
-            raise OperationsAwayError(self._away) from error
-        self._away = None
-        return answer
-
-    async def _prepare(self) -> None:
-        if not self._is_prepared:
-            store = self._store or self._run_store()
-            if store is not None:
-                await store.prepare()
-            self._is_prepared = True
-
     async def _shared(self, name: str, seconds: float, make: Callable[[], Awaitable[T]]) -> T:
         """Return what was made for another who looks, while it is fresh."""
         until, kept = self._kept.get(name, (0.0, None))
@@ -415,7 +358,7 @@ class Operations:
         rows: list[tuple[int, str]] = []
         if self._store is not None:
             with contextlib.suppress(OperationsAwayError):
-                rows = await self._ask(partial(self._store.instances, self._figures_name))
+                rows = await self._link.ask(partial(self._store.instances, self._figures_name))
         found = [own]
         for age, said in rows:
             told = self._told(said) if age < ALIVE_MS else None
@@ -468,7 +411,7 @@ class Operations:
         away = None
         if self._store is not None:
             try:
-                rows = await self._ask(partial(self._store.instances, self.service))
+                rows = await self._link.ask(partial(self._store.instances, self.service))
             except OperationsAwayError as error:
                 rows, away = [], str(error)
             for age, said in rows:
@@ -534,9 +477,11 @@ class Operations:
         unknown = None if store is not None or not told else "nobody here knows their runs"
         if store is not None:
             try:
-                last = await self._ask(partial(store.last_runs, ids))
-                failures = await self._ask(partial(store.failures, ids, _DAY_MS))
-                time_ms, orders = await self._ask(partial(self._orders.open_orders, self.service))
+                last = await self._link.ask(partial(store.last_runs, ids))
+                failures = await self._link.ask(partial(store.failures, ids, _DAY_MS))
+                time_ms, orders = await self._link.ask(
+                    partial(self._orders.open_orders, self.service)
+                )
                 paused = {o.target: o for o in orders if o.kind == "pause" and o.holds(time_ms)}
             except OperationsAwayError as error:
                 unknown = str(error)
@@ -560,138 +505,14 @@ class Operations:
         refused = sum(int(each.get("refused", 0)) for each in decided)
         return {**layer, "figures": {"admitted": admitted, "refused": refused}}
 
-    # --- orders
+    async def _look_at_tables(self) -> None:
+        """Know how far the tables are; where nothing works in the background, bring them up here."""
+        await (self._link.look() if self._tasks else self._link.bring_up())
 
-    def _known_job(self, id_: str) -> None:
-        if id_ not in {job.id for job in self._plan.jobs}:
-            raise OrderError(f"no job is called `{printable(id_)}`")
-
-    async def _check(self, order: Order) -> None:
-        """Raise `OrderError` for what could not be carried out."""
-        kind, target = order.kind, order.target
-        if kind not in KINDS:
-            raise OrderError(f"no order is called `{printable(kind)}`")
-        if kind in {"run", "pause", "resume"}:
-            self._known_job(target)
-        elif kind == "open":
-            if target not in self._assembly.lazy_mounts:
-                raise OrderError(f"no lazy mount is called `{printable(target)}`")
-        elif kind == "level":
-            if target not in {each["name"] for each in known_loggers()}:
-                raise OrderError(f"no logger is called `{printable(target)}`")
-            if order.value not in LEVELS:
-                raise OrderError(f"a level is one of {', '.join(LEVELS)}")
-            if (
-                order.lasts_ms is None
-                or not 0 < order.lasts_ms <= LONGEST_LEVEL.total_seconds() * 1000
-            ):
-                raise OrderError("a level lasts for a time of at most 24 hours")
-        else:
-            await self._check_run(target)
-
-    async def _check_run(self, run_id: str) -> None:
-        store = self._run_store()
-        run = None if store is None else await self._ask(partial(store.run, run_id))
-        if run is None or run.job not in self._assembly.jobs.jobs:
-            raise OrderError("there is no such run")
-        if run.state not in REPEATABLE:
-            raise OrderError(f"the run is {run.state}: only one that ended badly is tried again")
-
-    async def _carry_out(self) -> None:
-        """Look at the orders, and do here what is new. Raises `OperationsAwayError`."""
-        async with self._carrying:  # an older answer must not undo what a newer one brought
-            await self._do_all()
-
-    async def _do_all(self) -> None:
-        now_ms, orders = await self._ask(partial(self._orders.open_orders, self.service))
-        held = {order.target for order in orders if order.kind == "level" and order.holds(now_ms)}
-        self._levels.end(held)
-        here = isinstance(self._orders, MemoryOrders)
-        jobs = self._assembly.jobs
-        for order in orders:
-            if order.id not in self._done:
-                self._do(order, now_ms)
-        if jobs is not None:
-            if here:
-                pauses = (o.target for o in orders if o.kind == "pause" and o.holds(now_ms))
-                jobs.pauses.here = set(pauses)
-            else:
-                jobs.pauses.forget()
-
-    def _do(self, order: Order, now_ms: int) -> None:
-        done = "carried out"
-        if order.kind == "level" and order.holds(now_ms) and order.value is not None:
-            left = (order.until_ms or now_ms) - now_ms
-            self._levels.change(order.target, order.value, left / 1000)
-        elif order.kind == "open" and order.target in self._assembly.lazy_mounts:
-            self._assembly.lazy_mounts[order.target].want()
-        elif order.kind in {"run", "retry"}:
-            if self._assembly.jobs is None or not self._assembly.ready:
-                return
-            done = "begun"
-            task = asyncio.create_task(self._run(order))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        self._note(order, done)
-
-    def _note(self, order: Order, what: str) -> None:
-        self._done.pop(order.id, None)
-        self._done[order.id] = what
-        while len(self._done) > _DONE_KEPT:
-            del self._done[next(iter(self._done))]
+    def _noted(self) -> None:
+        """Let the others hear of it at once."""
         self._kept.pop("instances", None)
         self._beaten.set()
-
-    async def _run(self, order: Order) -> None:
-        """Run a job, in the one process that gets its claim."""
-        jobs = self._assembly.jobs
-        try:
-            if order.kind == "run":
-                if order.target not in jobs.jobs:
-                    return
-                result = await jobs.run_now(order.target, order.at_ms)
-            else:
-                result = await jobs.retry(order.target)
-        except Exception as error:  # noqa: BLE001  # the store is away, or the process stops
-            self._note(order, f"not run: {self._scrub(failure_of(error))}")
-            return
-        if result is not None:
-            self._note(order, "elsewhere" if result.outcome == "taken" else result.outcome)
-
-    # --- tables
-
-    def _is_behind(self) -> bool:
-        return self._tables is not None and not self._tables.is_current
-
-    async def _look_at_tables(self) -> None:
-        """Know the version of the tables; where nothing works in the background, bring it up here."""
-        if self._tables is not None and self._tables.is_current:
-            return
-        engine = getattr(self._store, "engine", None)
-        if self._store is None or engine is None:
-            return
-        if self._tasks:
-            if self._tables is None:  # else it is looked after in the background
-                self._tables = await self._ask(partial(look_at_tables, self._store))
-        else:
-            await self._ask(self._store.now)
-            self._tables = await upgrade(self._store, engine)
-
-    async def _upgrade(self) -> None:
-        engine = getattr(self._store, "engine", None)
-        if engine is None:
-            return
-        before = self._tables
-        self._tables = await upgrade(self._store, engine)
-        if self._is_behind() and (before is None or before.error != self._tables.error):  # type: ignore[union-attr]  # it is behind
-            state = self._tables
-            assert state is not None  # noqa: S101  # it is behind
-            log(
-                logging.WARNING,
-                f"the tables of the scheduler's store are of version {state.version}, not "
-                f"{state.wanted}, and stay so: {self._scrub(str(state.error))}; jobs run all the "
-                f"same; run `assembler sql --apply` as a role that may make tables, or:\n{state.sql}",
-            )
 
     # --- in the background
 
@@ -702,38 +523,29 @@ class Operations:
             if self._store is not None:
                 with contextlib.suppress(Exception):  # pages say that the store is away
                     said = {**await self.this_instance(), "figures": self.own_figures()}
-                    text = json.dumps(said, ensure_ascii=False)
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        await self._prepare()
-                        await self._store.announce(
-                            self._figures_name, self._registry.instance, text
-                        )
+                    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+                    instance = self._registry.instance
+                    announce = partial(self._store.announce, self._figures_name, instance, text)
+                    await self._link.ask(announce)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_BEAT_SECONDS):
                     await self._beaten.wait()
 
     async def _watch(self) -> None:
         """Look at the orders, and keep levels for as long as they hold."""
-        upgrade_at = 0.0
         while not self._leaving.is_set():
             try:
-                if not (self._tables and self._tables.is_current) and time.monotonic() > upgrade_at:
-                    upgrade_at = time.monotonic() + _UPGRADE_PAUSE_SECONDS
-                    await self._ask(self._nothing)
-                    await self._upgrade()
-                if not self._is_behind():
-                    await self._carry_out()
+                await self._link.bring_up()
+                if not self._link.is_behind:
+                    await self._runner.carry_out()
             except OperationsAwayError:
-                upgrade_at = 0.0
+                pass  # pages say so
             except Exception:  # a store of one's own may answer anything
                 logging.getLogger("assembler").exception("the orders could not be read")
-            self._levels.end()
+            self._runner.levels.end()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS * random.uniform(0.75, 1)):  # noqa: S311  # no secret
                     await self._leaving.wait()
-
-    async def _nothing(self) -> None:
-        return None
 
 
 async def _asked(check: Callable[[], Awaitable[str | None]]) -> str | None:

@@ -35,6 +35,7 @@ from assembler.runtime.scheduler.run import (
 
 _SLACK_MS = 60_000  # ticks are remembered for this much longer than a claim is possible
 _FORGOTTEN_MS = 3_600_000  # since an instance spoke
+_SWEEP_MS = 600_000  # between two looks for those
 _MOST_RECENT = 100  # orders that are looked at again
 _NUMBERS = ("fire_ms", "attempt", "started_ms", "finished_ms", "lag_ms", "duration_ms")
 
@@ -48,6 +49,7 @@ class RedisStore:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._swept_ms: dict[str, int] = {}
 
     async def prepare(self) -> None:
         """There is nothing to make."""
@@ -196,6 +198,9 @@ class RedisStore:
         key, now = f"{scripts.PREFIX}instances:{service}", await self.now()
         await self._client.hset(key, instance, f"{now} {said}")
         await self._client.pexpire(key, _FORGOTTEN_MS)
+        if now < self._swept_ms.get(service, 0) + _SWEEP_MS:  # all that others said is much to read
+            return
+        self._swept_ms[service] = now
         for name, kept in (await self._client.hgetall(key)).items():
             if now - int(_text(kept).partition(" ")[0]) > _FORGOTTEN_MS:
                 await self._client.hdel(key, name)

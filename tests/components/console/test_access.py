@@ -152,6 +152,12 @@ def test_a_cookie_of_somebodys_own_is_none(change: Any) -> None:
     assert see(Site(token="another-long-token!").client(), "", cookie=f"{COOKIE}={value}") == 404
 
 
+def test_a_password_of_a_proxy_does_not_keep_an_operator_out() -> None:
+    client = Site(token=TOKEN).client(base="https://shop.example")
+    log_in(client)
+    assert see(client, "", authorization="Basic YTpi") == 200
+
+
 def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Site(token=TOKEN).client(base="https://shop.example")
     log_in(client)

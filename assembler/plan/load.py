@@ -437,6 +437,7 @@ class _Planner:
         paths = (
             *check_routes(routes, self.frontends),
             *check_docs(of("middleware"), self.manifest.app, self.root),
+            *self.docs_outside(),
             *self.left_behind(routes, of("middleware"), of("handler"), of("configure", "finish")),
         )
         listeners = {str(item.path[1]): one for item, one in pairs if item.is_listener}
@@ -477,6 +478,16 @@ class _Planner:
             home=self.home,
             inner=tuple(plans.values()),
         )
+
+    def docs_outside(self) -> Iterator[Diagnostic]:
+        """Warn of documentation pages that the layers of manifests around this one keep blank."""
+        front, here = "", self
+        while here.outer is not None:
+            index = int(here.home[-2])
+            front = f"{str(here.outer.manifest.routes[index].mount).rstrip('/')}{front}"
+            here = here.outer
+            layers = (part for part in here.made if part.role == "middleware")
+            yield from check_docs(layers, self.manifest.app, self.root, front)
 
     def sections_too_early(self, made: list[Component]) -> Iterator[Diagnostic]:
         """Find what names a resource outside of `with` and needs it before it is opened."""

@@ -139,8 +139,13 @@ _OWN = ("fastapi.", "starlette.")
 _SHOWN = 5
 
 
-def check_docs(layers: Iterable[Component], app: App, root: MappingNode) -> Iterator[Diagnostic]:
-    """Warn of documentation pages that a layer sends under the policy of all other pages."""
+def check_docs(
+    layers: Iterable[Component], app: App, root: MappingNode, front: str = ""
+) -> Iterator[Diagnostic]:
+    """Warn of documentation pages that a layer sends under the policy of all other pages.
+
+    `front` is the path under which the manifest is mounted, where the layers are of one around it.
+    """
     pages = {"docs": app.openapi.docs, "redoc": app.openapi.redoc} if app.openapi.path else {}
     for component in layers:
         for name, parameter in component.target.signature.parameters.items():
@@ -148,7 +153,8 @@ def check_docs(layers: Iterable[Component], app: App, root: MappingNode) -> Iter
             if not isinstance(policy, str) or _option(component, policy) is None:
                 continue
             patterns = _option(component, name) or ()
-            for key, page in pages.items():
+            for key, own in pages.items():
+                page = own and f"{front}{own}"
                 if page is None or any(exempts(text, page) for text in patterns):
                     continue
                 message = f"`{page}` stays blank: `{policy}` of `{component.target.name}` blocks it"

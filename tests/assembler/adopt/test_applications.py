@@ -44,6 +44,21 @@ def test_an_adopted_application_is_equal_with_the_rules_that_the_report_lists(
     assert outcome.status == 0, outcome.out + outcome.err
     if name in OWN_TESTS:
         own_tests(folder)
+    if name == "accounts":
+        recording_is_true(folder, report, outcome.out)
+
+
+def recording_is_true(folder: Path, report: dict[str, Any], equal: str) -> None:
+    """Hold the session of README to what the commands say."""
+    readme = (ROOT / "README.md").read_text()
+    session = readme.partition("$ assembler adopt app.main:app")[2].partition("```")[0]
+    counts = ", ".join(f"{count} {name}" for name, count in report["counts"].items())
+    assert f"  {len(report['calls'])} calls: {counts}\n" in session
+    assert " ".join(f"--accept {rule}" for rule in report["accept"]) in session
+    for line in session.partition("$ grep")[2].partition("\n")[2].partition("$")[0].splitlines():
+        assert line in (folder / "adopted.yaml").read_text(), line
+    for line in session.rpartition("$ assembler equal")[2].splitlines()[3:]:
+        assert line.replace("manifests/app.yaml", "adopted.yaml") in f"{equal}\n…", line
 
 
 def own_tests(folder: Path) -> None:

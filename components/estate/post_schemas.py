@@ -22,13 +22,19 @@ _EXAMPLE: dict[str, Any] = {
 _TIMES = "2026-01-15T09:30:00Z"
 
 
+# the same years, as far as a document can say it
+_STORABLE = "^(197[1-9]|19[89][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-"
+
+
 def _storable(value: datetime) -> datetime:
     if not 1970 < value.year < 9999:  # in UTC it may be another year
         raise PydanticCustomError("year", "the year must be between 1971 and 9998")
     return value
 
 
-Moment = Annotated[Timestamp, AfterValidator(_storable)]
+Moment = Annotated[
+    Timestamp, AfterValidator(_storable), Field(json_schema_extra={"pattern": _STORABLE})
+]
 
 
 class PostIn(BaseModel):

@@ -67,6 +67,16 @@ def _not_null(value: _T | None) -> _T:
 Given = Annotated[_T | SkipJsonSchema[None], AfterValidator(_not_null)]
 
 
+def _number_only(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "a number is needed")
+    return value
+
+
+# in JSON 2.0 is a whole number, and neither true nor "2" is one
+Number = Annotated[_T, Field(strict=False), BeforeValidator(_number_only)]
+
+
 def _text_only(value: Any) -> Any:
     if not isinstance(value, str | datetime):
         raise PydanticCustomError("time", "a time is a text such as 2026-07-01T10:30:00+05:30")
@@ -124,10 +134,10 @@ class ListingIn(_Position):
     kind: Kind
     purpose: Purpose
     status: Status = "draft"
-    price: Price
+    price: Number[Price]
     currency: Currency | None = None
-    bedrooms: Rooms | None = None
-    bathrooms: Rooms | None = None
+    bedrooms: Number[Rooms] | None = None
+    bathrooms: Number[Rooms] | None = None
     area_m2: Area
     floor_plan: Description | None = None
     city: Place
@@ -152,10 +162,10 @@ class ListingPatch(_Position):
     kind: Given[Kind] = None
     purpose: Given[Purpose] = None
     status: Given[Status] = None
-    price: Given[Price] = None
+    price: Given[Number[Price]] = None
     currency: Given[Currency] = None
-    bedrooms: Rooms | None = None
-    bathrooms: Rooms | None = None
+    bedrooms: Number[Rooms] | None = None
+    bathrooms: Number[Rooms] | None = None
     area_m2: Given[Area] = None
     floor_plan: Description | None = None
     city: Given[Place] = None
@@ -260,7 +270,7 @@ class VisitIn(BaseModel):
         json_schema_extra={"examples": [{"listing_id": 42, "at": "2026-07-01T10:30:00+05:30"}]},
     )
 
-    listing_id: ListingId
+    listing_id: Number[ListingId]
     at: Annotated[Timestamp, Field(description="when, with its offset from UTC")]
     note: Annotated[str, _text(0, 500), Field(description="what the agent should know")] = ""
 

@@ -262,3 +262,25 @@ def test_what_is_not_public_is_closed_where_no_gate_let_an_administrator_in(
         assert [answer.status_code for answer in tries] == [status] * 6
         shown = client.get(LISTINGS, params={"page_size": 100}).json()["items"]
         assert {item["status"] for item in shown} == {"active"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [
+        ("bedrooms", 2.0, 200),  # in JSON a whole number
+        ("bedrooms", 2.5, 422),
+        ("bedrooms", "2", 422),
+        ("bedrooms", True, 422),
+        ("price", False, 422),
+        ("area_m2", "118", 422),
+        ("area_m2", True, 422),
+        ("title", 1000, 422),
+        ("amenities", "lift", 422),
+    ],
+)
+def test_a_body_has_the_types_that_its_schema_says(
+    client: TestClient, field: str, value: Any, status: int
+) -> None:
+    created = _create(client)
+    answer = client.patch(f"{LISTINGS}/{created['id']}", json={field: value})
+    assert answer.status_code == status

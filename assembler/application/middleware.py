@@ -33,6 +33,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import anyio
+import starlette
 from fastapi import FastAPI
 from fastapi.exceptions import ValidationException
 from starlette.concurrency import run_in_threadpool
@@ -171,7 +172,19 @@ class Application(FastAPI):
         last: Any = partial(_last_word, handlers)  # its answer is any ASGI application
         view.exception_handlers[Exception] = last
         view.debug = False  # the boundary shows the traceback
+        if starlette.__version__.startswith("0.40."):  # which keeps the answer to a handshake
+            view.exception_handlers = {
+                key: partial(_denying, each) for key, each in view.exception_handlers.items()
+            }
         return FastAPI.build_middleware_stack(view)
+
+
+async def _denying(handler: Handler, connection: Any, error: Exception) -> Any:
+    """Call a handler, and send a websocket what it answers, as Starlette does from 0.41 on."""
+    response = await _call(handler, connection, error)
+    if response is not None and connection.scope["type"] == "websocket":
+        await response(connection.scope, connection._receive, connection._send)  # noqa: SLF001  # no public ones
+    return response
 
 
 def seal(

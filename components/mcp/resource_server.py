@@ -126,7 +126,7 @@ class ResourceServer:
         ] = timedelta(seconds=5),
     ) -> None:
         if importlib.util.find_spec("jwt") is None:
-            raise ModuleNotFoundError("tokens need PyJWT: install fastapi-assembler[mcp]")
+            raise ModuleNotFoundError("tokens need PyJWT: install fastapi-assembler[gate]")
         if not mounts:
             raise ValueError("`mounts` is empty: there is nothing to protect")
         self.base_url = checked_url("base_url", base_url).rstrip("/")

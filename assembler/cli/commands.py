@@ -213,6 +213,12 @@ COMMANDS: Mapping[str, Command] = {
         "assembler drift manifests/prod.yaml --url http://10.0.0.7:8000/health",
         {"--url": (), "--token": ()},
     ),
+    "doctor": Command(
+        "doctor",
+        "Tell the versions of what matters, which break together, and which have known advisories.",
+        "assembler doctor --format json",
+        {"--format": ("text", "json")},
+    ),
     "init": Command(
         "init",
         "Write a starting project: a commented manifest, a router, a test; nothing is overwritten.",

@@ -37,7 +37,7 @@ class IndexReport:
 
 def index_routes(app: fastapi.FastAPI) -> IndexReport:
     """Dispatch the requests of `app` by an index of its routes, where that is safe."""
-    reason = _unknown_internals() or _own_dispatch(app.router)
+    reason = unsupported() or _own_dispatch(app.router)
     if reason is not None:
         return IndexReport(active=False, reason=reason)
     # Needs the internals that have just been checked.
@@ -87,7 +87,8 @@ _RELIED_UPON = (
 )
 
 
-def _unknown_internals() -> str | None:
+def unsupported() -> str | None:
+    """Say why the installed versions have no index, None where they have one."""
     for name, version in (("FastAPI", fastapi.__version__), ("Starlette", starlette.__version__)):
         first, last = TESTED[name]
         if not first <= _minor(version) <= last:

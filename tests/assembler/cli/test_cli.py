@@ -23,6 +23,7 @@ COMMANDS = [
     "schema",
     "export",
     "serve",
+    "doctor",
     "init",
 ]
 

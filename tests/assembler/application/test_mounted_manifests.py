@@ -1,11 +1,15 @@
 """A manifest that another one mounts: one process, an application of its own."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from assembler.application.build import build
@@ -397,3 +401,110 @@ def test_routes_lists_the_inner_ones_with_their_whole_paths(plan: Plan, app: Fas
     assert ("/api/v1/fine", "v1") in inside
     assert ("/api/deep/fine", "mountedshop.router") in inside
     assert ("/fine", "mountedshop.outer_router") not in inside
+
+
+LAYERS = st.lists(st.sampled_from(["Label", "Catch", "Refuse", "Raise"]), max_size=3)
+CAUGHT = st.lists(st.sampled_from(["KeyError", "LookupError", "Exception", 404, 418]), unique=True, max_size=3)  # fmt: skip
+PATHS = ["/fine", "/raise/key", "/raise/index", "/raise/value", "/status/418", "/status/404", "/nowhere"]  # fmt: skip
+KINDS = """
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from fastapi import APIRouter
+
+class Label:
+    def __init__(self, app, *, name: str):
+        self.app, self.name = app, name
+    async def __call__(self, scope, receive, send):
+        async def labelled(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"labels", self.name.encode())]
+            await send(message)
+        await self.app(scope, receive, labelled)
+
+class Catch(Label):
+    async def __call__(self, scope, receive, send):
+        try:
+            await super().__call__(scope, receive, send)
+        except KeyError:
+            await PlainTextResponse(f"{self.name} caught", 422)(scope, receive, send)
+
+class Refuse(Label):
+    async def __call__(self, scope, receive, send):
+        if scope["path"].endswith("/fine"):
+            raise HTTPException(418)
+        await super().__call__(scope, receive, send)
+
+class Raise(Label):
+    async def __call__(self, scope, receive, send):
+        if scope["path"].endswith("/fine"):
+            raise KeyError("layer")
+        await super().__call__(scope, receive, send)
+
+def saying(*, text: str, status: int):
+    return lambda request, error: PlainTextResponse(text, status)
+
+router = APIRouter()
+
+@router.get("/fine")
+def fine(): ...
+
+@router.get("/raise/{name}")
+def raising(name: str):
+    raise {"value": ValueError, "key": KeyError, "index": IndexError}[name](name)
+
+@router.get("/status/{status}")
+def status(status: int):
+    raise HTTPException(status)
+"""
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with project(tmp_path_factory.mktemp("kinds"), {"kindshop.py": KINDS}) as found:
+        yield found
+
+
+@given(LAYERS, LAYERS, CAUGHT, CAUGHT)
+@settings(max_examples=15, deadline=None)
+def test_a_mounted_manifest_answers_as_a_router_with_the_same_layers_and_handlers_of_its_own(
+    kinds: Path,
+    outside: list[str],
+    inside: list[str],
+    outer_caught: list[str | int],
+    inner_caught: list[str | int],
+) -> None:
+    def layers(kinds: list[str], where: str) -> list[dict[str, Any]]:
+        return [
+            {"id": f"{where}{n}", "use": f"kindshop.{kind}", "with": {"name": f"{where}{n}"}}
+            for n, kind in enumerate(kinds)
+        ]
+
+    def handlers(caught: list[str | int], where: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "catch": one,
+                "use": "kindshop.saying",
+                "with": {"text": f"{where} {one}", "status": 499},
+            }
+            for one in caught
+        ]
+
+    own = {"middleware": layers(inside, "in"), "exception_handlers": handlers(inner_caught, "in")}
+    route = {"use": "kindshop.router"}
+    answers = []
+    for entry in (
+        {"mount": "/api", "manifest": {"manifest": 1, "routes": [route], **own}},
+        {**route, "prefix": "/api", **own},
+    ):
+        whole = {
+            "manifest": 1,
+            "middleware": layers(outside, "out"),
+            "exception_handlers": handlers(outer_caught, "out"),
+            "routes": [entry],
+        }
+        (kinds / "same.yaml").write_text(json.dumps(whole), "utf-8")
+        app = build(load(kinds / "same.yaml", environment={}))
+        client = TestClient(app, raise_server_exceptions=False)
+        found = [client.get(f"/api{path}") for path in PATHS]
+        answers.append([(one.status_code, one.text, one.headers.get_list("labels")) for one in found])  # fmt: skip
+    assert answers[0] == answers[1]

@@ -287,6 +287,10 @@ def resolve_entry(
     try:
         named = entry if isinstance(entry, str) else entry.use
         target = targets.target(named, leading=usage.leading)
+        if role in _GIVEN_THE_APP:
+            written = node.get("with") if isinstance(node, MappingNode) else None
+            options = written.members if isinstance(written, MappingNode) else {}
+            target = _with_place_for_app(targets, target, options)
     except ImportFault as fault:
         faults.append(fault.at(span))
     else:
@@ -307,6 +311,23 @@ def resolve_entry(
         tuple(dependencies),
     )
     return resolved, faults
+
+
+_GIVEN_THE_APP = frozenset({"configure", "finish", "lifespan"})
+
+
+def _with_place_for_app(targets: Targets, target: Target, options: Mapping[str, Any]) -> Target:
+    """Return what is called with the app, as it takes it.
+
+    That is by position, unless a later one has to be given `app`, or the first is one of `options`.
+    """
+    whole = targets.target(target.path)
+    named = whole.signature.parameters
+    first = named.keys() - target.signature.parameters.keys()
+    is_later = "app" in named.keys() - first and named["app"].required
+    if is_later or first & options.keys():
+        return replace(whole, signature=replace(whole.signature, lacks_place=True))
+    return target
 
 
 def _mounted_manifest(role: Role, path: NodePath, entry: Route, node: Node) -> ResolvedEntry:

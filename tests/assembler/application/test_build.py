@@ -1,6 +1,7 @@
 """Plan → application: order, faults with their lines, resources, many builds."""
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from assembler.application.build import build
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.diagnostics.render import render
 from assembler.plan.load import load
+from tests.assembler.project import project
 from tests.assembler.sample_app.api import noted
 from tests.assembler.sample_app.journal import events
 from tests.assembler.sample_app.layers import Label
@@ -185,6 +187,67 @@ def test_configure_functions_run_in_order_and_legacy_calls_work_in_them(tmp_path
     # `add_middleware` puts its layer outside of those before it, as it always did.
     assert response.headers.get_list("x-labels") == ["legacy"]
     assert events[3:] == ["legacy in", "manifest in", "manifest out", "legacy out"]
+
+
+FUNCTIONS = """
+from contextlib import asynccontextmanager
+
+SEEN = []
+
+
+def first(application, size: int):
+    SEEN.append(("first", application, size))
+
+
+def later(container: int, app):
+    SEEN.append(("later", app, container))
+
+
+def by_name(*, container: int, app):
+    SEEN.append(("by_name", app, container))
+
+
+def without(dsn: str, rate: int = 1):
+    SEEN.append(("without", dsn, rate))
+
+
+def twice(application, app=None):
+    SEEN.append(("twice", application, app))
+
+
+@asynccontextmanager
+async def lifespan(container: int, app):
+    SEEN.append(("lifespan", app, container))
+    yield
+"""
+
+
+def test_functions_get_the_app_where_they_take_it(tmp_path: Path) -> None:
+    text = """
+manifest: 1
+configure:
+  - {use: functions.first, with: {size: 1}}
+  - {use: functions.later, with: {container: 2}}
+  - {use: functions.by_name, with: {container: 3}}
+  - {use: functions.without, with: {dsn: x}}
+  - {use: functions.twice}
+finish:
+  - {use: functions.later, with: {container: 4, app: 5}}
+lifespan:
+  - {use: functions.lifespan, with: {container: 6}}
+"""
+    with project(tmp_path, {"functions.py": FUNCTIONS, "manifest.yaml": text}):
+        app = build(load("manifest.yaml"))
+        with TestClient(app):
+            assert [
+                ("first", app, 1),
+                ("later", app, 2),
+                ("by_name", app, 3),
+                ("without", "x", 1),
+                ("twice", app, app),
+                ("later", 5, 4),
+                ("lifespan", app, 6),
+            ] == importlib.import_module("functions").SEEN
 
 
 def test_faults_of_configure_functions_have_lines(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ inclusion made of it, prefixes and all, is in FastAPI's own context of the reque
 names a route reads both here.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastapi import routing
 from starlette._utils import get_route_path
 from starlette.types import Scope
 
@@ -22,7 +22,8 @@ def allowed_methods(scope: Scope) -> list[str]:
     """
     path = get_route_path(scope)
     found: set[str] = set()
-    contexts: Any = getattr(routing, "iter_route_contexts", list)  # as FastAPI included them
+    # As FastAPI included them; an application that has no FastAPI does not get it here.
+    contexts: Any = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", list)
     for each in contexts(list(_flat(getattr(scope.get("app"), "routes", ())))):
         pattern = getattr(each, "path_regex", None)
         if pattern is not None and pattern.match(path):

@@ -87,6 +87,7 @@ class CatalogueItem:
     uses: tuple[Use, ...] = ()
     returns: str | None = None  # the place of the class that a function gives
     is_router: bool = False
+    is_endpoint: bool = False  # an async function, which in `routes` answers itself
 
     @property
     def summary(self) -> str:
@@ -202,6 +203,7 @@ def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> C
         uses=tuple(uses),
         returns=page["returns"],
         is_router=page["is_router"],
+        is_endpoint=target.form == "function" and target.is_async,
     )
 
 

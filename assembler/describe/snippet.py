@@ -47,10 +47,8 @@ def _placed(item: CatalogueItem, section: str, entry: dict[str, Any]) -> dict[st
         is_class = isinstance(caught, type) and issubclass(caught, Exception)
         return {"catch": name if is_class else 500, **entry}
     if section == "routes":
-        return {
-            "prefix" if item.is_router else "mount": f"/{_name(item).replace('_', '-')}",
-            **entry,
-        }
+        kind = "prefix" if item.is_router else "path" if item.is_endpoint else "mount"
+        return {kind: f"/{_name(item).replace('_', '-')}", **entry}
     return entry
 
 

@@ -12,7 +12,7 @@ import functools
 import inspect
 import os
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -301,18 +301,15 @@ def made_here(names: ImportPaths, place: UserPlace, keyword: str, position: int)
 
 def call_at(place: UserPlace) -> ast.Call | None:
     """Return the call that stands at a place, whose columns count bytes of UTF-8."""
-    tree = parsed(place.path)
-    if tree is None or place.span is None:
-        return None
-    for node in ast.walk(tree):
-        is_here = isinstance(node, ast.Call) and _span_of(node) == place.span
-        if is_here and isinstance(node, ast.Call):
-            return node
-    return None
+    return None if place.span is None else _calls_in(place.path).get(place.span)
 
 
-def _span_of(node: ast.expr) -> tuple[int, int | None, int, int | None]:
-    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+@functools.lru_cache(maxsize=256)
+def _calls_in(path: str) -> dict[tuple[int, int | None, int, int | None], ast.Call]:
+    tree = parsed(path)
+    nodes = () if tree is None else ast.walk(tree)
+    calls = (node for node in nodes if isinstance(node, ast.Call))
+    return {(n.lineno, n.end_lineno, n.col_offset, n.end_col_offset): n for n in calls}
 
 
 @functools.lru_cache(maxsize=256)
@@ -334,10 +331,3 @@ def evaluated(node: ast.expr, place: UserPlace) -> Any:
         return eval(code, dict(place.globals), dict(place.locals))  # noqa: S307  # names and operators of the user's own line
     except Exception as error:
         raise UnwrittenError from error
-
-
-def names_in(node: ast.AST) -> Iterator[str]:
-    """Yield the names that an expression reads."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
-            yield each.id

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
-from assembler.adopt.guarded_process import place_of
 from assembler.diagnostics.exceptions import is_users, short_path
 
 _OF_ENVIRON = ("os", "_collections_abc", "collections.abc", __name__)
@@ -105,14 +104,16 @@ def user_place(depth: int = 1) -> UserPlace:
 
 
 def _span(code: CodeType, instruction: int) -> tuple[int, int, int, int] | None:
-    positions = next(
-        (each for index, each in enumerate(code.co_positions()) if index == instruction // 2), None
-    )
-    if positions is None or None in positions:
-        return None
+    positions = _positions(code)[instruction // 2]
     line, last, column, end = positions
-    assert line and last and column is not None and end is not None  # noqa: S101, PT018  # seen above
+    if line is None or last is None or column is None or end is None:
+        return None
     return line, last, column, end
+
+
+@functools.lru_cache(maxsize=256)
+def _positions(code: CodeType) -> tuple[tuple[int | None, int | None, int | None, int | None], ...]:
+    return tuple(code.co_positions())
 
 
 @contextmanager
@@ -152,6 +153,7 @@ def _record_composition(recording: Composition) -> None:
         ("websocket route", "add_websocket_route"),
         ("mount", "mount"),
         ("host", "host"),
+        ("event", "add_event_handler"),  # of Starlette before 1
     ):
         watched.watch(Router, name, kind, _routes)
 
@@ -318,6 +320,3 @@ def _record_jobs(recording: Composition) -> None:
         return
     watched = _Watched(recording)
     watched.watch(BaseScheduler, "add_job", "job")
-
-
-__all__ = ["NOWHERE", "Call", "Composition", "UserPlace", "place_of", "recorded", "user_place"]

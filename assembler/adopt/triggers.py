@@ -40,8 +40,7 @@ def jobs(recording: Composition, names: ImportPaths) -> list[dict[str, Any]]:
 
 def _job(call: Call, names: ImportPaths) -> dict[str, Any]:
     given = call.arguments
-    function = given.get("func")
-    name = str(given.get("id") or getattr(function, "__name__", "job"))
+    name = str(given.get("id") or getattr(given.get("func"), "__name__", "job"))
     item: dict[str, Any] = {
         "kind": "job",
         "place": call.place.text,
@@ -52,35 +51,39 @@ def _job(call: Call, names: ImportPaths) -> dict[str, Any]:
         "note": "",
         "bridged": True,
     }
-    scheduler = names.path(call.owner)
-    code = names.code(function) if not isinstance(function, str) else _named(function)
-    if code["is"] != "path":
-        item["note"] = f"it stays with its scheduler: it is {code['what']}"
-        return item
-    options = by_name(function, tuple(given.get("args") or ()), given.get("kwargs") or {})
-    said = None if options is None else mapping({k: names.value(v) for k, v in options.items()})
-    if said is None or not is_said(said):
-        item["note"] = "it stays with its scheduler: its arguments have no names"
-        return item
     try:
-        clock = clock_of(_trigger(call), read_again=_zone_name(call.owner.timezone))
+        entry = _entry(call, names)
     except ValueError as error:
         item["note"] = f"it stays with its scheduler: {error}"
         return item
-    if scheduler is None:
-        item["note"] = "it stays with its scheduler, which has no name"
-        return item
-    item["entry"] = {"id": literal(name), "use": code, **clock}
-    if said["items"]:
-        item["entry"]["with"] = said
+    return item | {
+        "entry": {"id": literal(name), **entry},
+        "bridged": False,
+        "scheduler": names.path(call.owner),
+    }
+
+
+def _entry(call: Call, names: ImportPaths) -> dict[str, Value]:
+    """Write a job; raises `ValueError` with the reason why it stays with its scheduler."""
+    given = call.arguments
+    function = given.get("func")
+    code = names.code(function) if not isinstance(function, str) else _named(function)
+    if code["is"] != "path":
+        raise ValueError(f"it is {code['what']}")
+    options = by_name(function, tuple(given.get("args") or ()), given.get("kwargs") or {})
+    said = None if options is None else mapping({k: names.value(v) for k, v in options.items()})
+    if said is None or not is_said(said):
+        raise ValueError("its arguments have no names")
+    if names.path(call.owner) is None:
+        raise ValueError("it has no name")
+    clock = clock_of(_trigger(call), read_again=_zone_name(call.owner.timezone))
+    entry = {"use": code, **clock, **({"with": said} if said["items"] else {})}
     grace, most = given.get("misfire_grace_time"), given.get("max_instances")
     if isinstance(grace, int) and grace >= 1:
-        item["entry"]["grace"] = literal(duration_text(timedelta(seconds=grace)))
+        entry["grace"] = literal(duration_text(timedelta(seconds=grace)))
     if isinstance(most, int) and most > 1:
-        item["entry"]["overlap"] = literal("allow")
-    item["bridged"] = False
-    item["scheduler"] = scheduler
-    return item
+        entry["overlap"] = literal("allow")
+    return entry
 
 
 def _named(text: str) -> Value:

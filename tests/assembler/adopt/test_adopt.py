@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from tests.assembler.command import in_folder, run
 
@@ -52,7 +53,8 @@ def test_an_application_of_odd_calls_is_equal_to_what_was_adopted(tmp_path: Path
     outcome = run("adopt", "odd:app", "-o", "m.yaml", "--format", "json", folder=tmp_path)
     assert outcome.status == 0, outcome.out + outcome.err
     report = json.loads(outcome.out)
-    assert report["counts"] == {"written": 18, "bridged": 5, "refused": 0}
+    frontends = int(hasattr(FastAPI, "frontend"))  # older ones have none
+    assert report["counts"] == {"written": 17 + frontends, "bridged": 5, "refused": 0}
     rules = [word for rule in report["accept"] for word in ("--accept", rule)]
     equal = run("equal", "odd:app", "m.yaml", *rules, folder=tmp_path)
     assert equal.status == 0, equal.out + equal.err

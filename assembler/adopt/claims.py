@@ -1,7 +1,7 @@
 """What comments say of the order of layers → where it is not so, and what would change if it were.
 
 In: the layers as they run, the outermost first, each with its place, and the sources that they stand in.
-Out: one `Claim` for each comment or docstring that calls a layer the outermost or the innermost which is
+Out: one `OrderClaim` for each comment or docstring that calls a layer the outermost or the innermost which is
 not. Nothing is put in another order for it: it is told beside what is written.
 """
 
@@ -23,7 +23,7 @@ _NEAR = 3  # lines above a call in which a comment is about it
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class OrderClaim:
     """A comment that says another order than the one that there is."""
 
     place: str
@@ -38,7 +38,7 @@ class Claim:
         return f"{self.place}: `{self.layer}` is called the {self.says}, and is number {self.number} of {self.count} from outside; there {self.change}"
 
 
-def claims(layers: Sequence[tuple[str, str]]) -> Iterator[Claim]:
+def claims(layers: Sequence[tuple[str, str]]) -> Iterator[OrderClaim]:
     """Yield what sources claim; a layer is its class's name and its place, `file:line`."""
     names = [name for name, _ in layers]
     for file in dict.fromkeys(place.rpartition(":")[0] for _, place in layers):
@@ -51,7 +51,9 @@ def claims(layers: Sequence[tuple[str, str]]) -> Iterator[Claim]:
                     at = _meant(text, line, file, layers)
                     if at is not None and at != wanted:
                         change = _change(names, at, says)
-                        yield Claim(f"{file}:{line}", names[at], says, at + 1, len(layers), change)
+                        yield OrderClaim(
+                            f"{file}:{line}", names[at], says, at + 1, len(layers), change
+                        )
 
 
 def _comments(path: Path) -> Iterator[tuple[int, str]]:

@@ -61,7 +61,7 @@ def router(
         SecretStr | None,
         Field(
             description="what operators log in with; without one the console is for this machine alone",
-            json_schema_extra={"advised_min_length": 16},
+            json_schema_extra={"advised_min_length": 16, "looser": "shorter"},
         ),
     ] = None,
     actions: Annotated[

@@ -66,8 +66,7 @@ def compare(
     compared = Compared()
     _applications(left["facts"], again["facts"], right["facts"], "", compared)
     answers = left["answers"], again["answers"], right["answers"]
-    extended = set(_extended(right["facts"]))
-    _requests(*answers, left["probes"], extended, compared)
+    _requests(*answers, left["probes"], _known(left["facts"], right["facts"]), compared)
     _starts(left, again, right, compared)
     return compared
 
@@ -297,7 +296,7 @@ def _requests(
     again: list[Any],
     right: list[Any],
     probes: Sequence[Any],
-    extended: set[str],
+    known: Mapping[str, Any],
     compared: Compared,
 ) -> None:
     varying = {
@@ -317,7 +316,8 @@ def _requests(
             "probe": probe,
             "left": mine,
             "right": theirs,
-            "extended": probe["target"] in extended,
+            "extended": probe["target"] in known["extended"],
+            **known["apps"].get(probe["place"], {}),
         }
         if mine.get("stream"):
             compared.uncompared["what stands in answers that are streams"] = None
@@ -325,6 +325,16 @@ def _requests(
             continue
         for what, here, there in _answers(mine, once_more, theirs, varying, compared):
             compared.add("requests", f"{place}: {what}", here, there, {**detail, "what": what})
+
+
+def _known(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the rules know of the applications: their handlers, and a root path around them."""
+    apps = {}
+    root = left["attributes"].get("root_path")
+    for app in (left, *inner_applications(left)):
+        is_below = bool(root) and app["place"] != ""
+        apps[app["place"]] = {"handlers": [*app["handlers"]], "is_below_root_path": is_below}
+    return {"apps": apps, "extended": set(_extended(right))}
 
 
 def _extended(facts: Mapping[str, Any]) -> Iterator[str]:

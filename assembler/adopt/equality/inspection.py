@@ -86,8 +86,12 @@ def unwrapped(app: Any) -> tuple[list[Any], Starlette]:
 
 
 def composing(facts: Mapping[str, Any]) -> set[str]:
-    """Return the functions that put an application together: their calls are no effect of a start."""
-    names = {*facts["lifespan"]}
+    """Return the functions that put an application together: their calls are no effect of a start.
+
+    The lifespan of an application is one, unless one that is mounted has it as well.
+    """
+    inner = {name for app in inner_applications(facts) for name in app["lifespan"]}
+    names = {*facts["lifespan"]} - inner
     for app in (facts, *inner_applications(facts)):
         for layer in app["layers"]:
             names |= {f"{layer['layer']}.{name}" for name in ("__init__", "__call__")}

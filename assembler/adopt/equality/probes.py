@@ -237,7 +237,7 @@ class ProbeList:
             "target": target or "/",
             "headers": list(given.items()),
             "label": f"{label}, at {around.named_host}" if around.named_host else label,
-            "layers": around.layers,
+            "place": around.place,
         }
         if body is not None and method not in _SAFE:
             probe["body"] = body
@@ -255,7 +255,6 @@ class _Around:
     place: str = ""
     host: str = "localhost"
     origin: str = _HERE
-    layers: int = 0
     named_host: str = ""  # that the route asks for
 
     def within(self, facts: Facts) -> "_Around":
@@ -267,9 +266,7 @@ class _Around:
         origin = next((name for name in origins if "*" not in name), self.origin)
         place = facts.get("place")
         place = self.place if place is None else place
-        return replace(
-            self, place=place, host=host, origin=origin, layers=self.layers + len(options)
-        )
+        return replace(self, place=place, host=host, origin=origin)
 
     def below(self, path: str) -> "_Around":
         """Return the place below a mount."""

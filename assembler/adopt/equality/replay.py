@@ -78,15 +78,20 @@ async def _answer(
     force = probe.get("force")
     scope = _scope(probe, state, number)
     with _forced(force, inspected) if force else _unforced() as reached:
-        caller.raised = await _failure(app(scope, caller.receive, caller.send))
+        error = await _failure(app(scope, caller.receive, caller.send))
+    caller.raised = failure_of(error) if isinstance(error, BaseException) else error
     answer = caller.as_dict()
+    if isinstance(error, BaseException):
+        answer["kinds"] = [path_of(kind) for kind in type(error).__mro__]
+        if error.__cause__ is not None:  # Starlette's, for one that came after the answer
+            answer["behind"] = [path_of(kind) for kind in type(error.__cause__).__mro__]
     if force:
         answer["forced"] = bool(reached)
     return answer
 
 
-async def _failure(answering: Awaitable[None]) -> str | None:
-    """Wait for an application, and say what it raises."""
+async def _failure(answering: Awaitable[None]) -> BaseException | str | None:
+    """Wait for an application, and return what it raises, or that it does not answer."""
     task = asyncio.ensure_future(answering)
     done, _ = await asyncio.wait({task}, timeout=SECONDS)
     if not done:
@@ -97,7 +102,7 @@ async def _failure(answering: Awaitable[None]) -> str | None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # an application may raise anything
-        return failure_of(error)
+        return error
     return None
 
 
@@ -161,6 +166,9 @@ class _Exchanged:
             return answer
         body = _decoded(b"".join(self._parts), dict(self._headers).get("content-encoding", ""))
         text = body.decode("utf-8", "backslashreplace")
+        if text.startswith("Traceback (most recent call last)"):  # of `debug`: frames tell nothing
+            text = text.strip().rpartition("\n")[2]
+            answer["headers"] = [each for each in answer["headers"] if each[0] != "content-length"]
         answer["body"] = text[:_MOST_SHOWN]
         if len(text) > _MOST_SHOWN:
             answer["hash"] = hashlib.blake2b(body, digest_size=16).hexdigest()

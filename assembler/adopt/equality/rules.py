@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.adopt.equality.comparison import Difference
-from assembler.adopt.equality.probes import BARE_MOUNT, FORCED
+from assembler.adopt.equality.probes import BARE_MOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,13 @@ def _error_answers(difference: Difference) -> bool:
         return bool(difference.detail["what"] != "raises")
     if left["status"] != 500 or right["status"] != 500 or left["raises"] is None:
         return False
-    if left["raises"] != right["raises"] or left.get("body") != right.get("body"):
+    if left.get("kinds") != right.get("kinds") or left.get("body") != right.get("body"):
         return False
     more = Counter(map(tuple, right["headers"]))
     more.subtract(Counter(map(tuple, left["headers"])))
-    changed = {name for name, count in more.items() if count < 0} - _OF_CACHES
+    changed = {name for (name, _), count in more.items() if count < 0} - _OF_CACHES
+    if any(name == "content-encoding" for name, _ in right["headers"]):
+        changed.discard("content-length")  # a layer has packed the body, which is the same
     return not changed and difference.detail["what"].startswith("header ")
 
 
@@ -64,10 +66,28 @@ def _layer_exceptions(difference: Difference) -> bool:
     """What a layer raises and a handler is for: a 500 before, and now what the handler answers."""
     if not _is_request(difference):
         return False
-    probe, left, right = _sides(difference)
-    force = probe.get("force") or {}
-    is_of_layer = "layer" in force and force["raise"] != FORCED
-    return is_of_layer and left["raises"] is not None and right["raises"] is None
+    _, left, right = _sides(difference)
+    handled = {*difference.detail["handlers"], "starlette.exceptions.HTTPException"} - {"Exception"}
+    is_meant = not handled.isdisjoint([*left.get("kinds", ()), *left.get("behind", ())])
+    return left["status"] == 500 and is_meant and right["raises"] is None
+
+
+def _status_500(difference: Difference) -> bool:
+    """An `HTTPException` of 500: plain before, and now answered by the handler for that status."""
+    if not _is_request(difference):
+        return False
+    _, left, right = _sides(difference)
+    is_handled = "500" in difference.detail["handlers"]
+    is_quiet = left["raises"] is None and right["raises"] is None
+    return is_handled and is_quiet and left["status"] == right["status"] == 500
+
+
+def _mount_root_path(difference: Difference) -> bool:
+    """What is mounted below a root path that a proxy strips: not found before, and now there."""
+    if not _is_request(difference):
+        return False
+    _, left, _ = _sides(difference)
+    return bool(difference.detail["is_below_root_path"]) and left["status"] == 404
 
 
 def _mount_slash(difference: Difference) -> bool:
@@ -133,6 +153,16 @@ RULES: Mapping[str, IntendedDifference] = {
             "mount-slash",
             "the bare path of a mount is answered by what is mounted, without a redirect",
             _mount_slash,
+        ),
+        IntendedDifference(
+            "mount-root-path",
+            "below a root path that a proxy strips, what is mounted finds its own paths",
+            _mount_root_path,
+        ),
+        IntendedDifference(
+            "status-500",
+            "an `HTTPException` of 500 is answered by the handler for that status",
+            _status_500,
         ),
         IntendedDifference(
             "control-characters",

@@ -169,5 +169,5 @@ def create():
 
 def test_the_readme_has_every_rule() -> None:
     readme = (Path(__file__).parents[4] / "README.md").read_text("utf-8")
-    told = re.findall(r"(?m)^\| `([a-z-]+)` \|", readme)
+    told = re.findall(r"(?m)^\| `([\w-]+)` \|", readme)
     assert [name for name in RULES if name not in told] == []

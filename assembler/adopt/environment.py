@@ -45,22 +45,34 @@ _DEEPEST = 6
 def read_settings(recording: Composition, names: ImportPaths) -> dict[str, Any] | None:
     """Return the settings object that the application was made with, with its values by path.
 
-    Of several, the first that a manifest can name; `names` knows it from then on.
+    Of several, the first that a manifest can name; `names` knows it from then on. What the others read
+    stands under `others`: a manifest has their variables.
     """
+    found: dict[str, Any] | None = None
+    others: list[dict[str, Any]] = []
     for value, place in recording.settings:
-        use = _path_of_settings(value, names)
+        use = _path_of_settings(value, names) if found is None else None
         if use is None:
+            if names.settings is None or type(value) is not type(names.settings):
+                others += _fields(value)
             continue
         names.settings = value
-        names.of_settings = {id(found): (path, found) for path, found in _objects(value)}
-        kind = type(value)
-        return {
+        names.of_settings = {id(each): (path, each) for path, each in _objects(value)}
+        found = {
             "use": use,
             "place": place.text,
             "values": dict(_values(value)),
-            "variables": dict(_variables(kind)),
+            "variables": dict(_variables(type(value))),
         }
-    return None
+    return None if found is None else {**found, "others": others}
+
+
+def _fields(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the variables of a settings object, each with its value now."""
+    variables = dict(_variables(type(value)))
+    for path, said in _values(value):
+        if path in variables:
+            yield {**variables[path], "value": _as_text(said["value"]), "secret": said["secret"]}
 
 
 def _path_of_settings(value: Any, names: ImportPaths) -> str | None:
@@ -138,12 +150,21 @@ def _plain(value: Any) -> tuple[Any, bool]:
 
 def _variables(kind: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the variable of each field of a settings class, and what may stand there."""
+    from pydantic import BaseModel  # noqa: PLC0415  # the process alone needs it
+
     prefix = str(kind.model_config.get("env_prefix") or "")
+    delimiter = kind.model_config.get("env_nested_delimiter")
     for name, info in kind.model_fields.items():
         alias = info.validation_alias or info.alias
-        variable = alias if isinstance(alias, str) else f"{prefix}{name}"
-        choices = _choices(info.annotation)
-        yield name, {"variable": variable.upper(), "choices": choices}
+        variable = (alias if isinstance(alias, str) else f"{prefix}{name}").upper()
+        inner = info.annotation
+        if delimiter and inspect.isclass(inner) and issubclass(inner, BaseModel):
+            for field, each in inner.model_fields.items():
+                choices = _choices(each.annotation)
+                nested = f"{variable}{delimiter}{field}".upper()
+                yield f"{name}.{field}", {"variable": nested, "choices": choices}
+            continue
+        yield name, {"variable": variable, "choices": _choices(inner)}
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -200,6 +221,10 @@ def _read(
         value = settings["values"].get(path, {}).get("value")
         given = environment.get(name)
         yield name, given if given is not None else _as_text(value), said["choices"]
+    for other in settings.get("others", ()):
+        name = lowered.get(other["variable"].lower(), other["variable"])
+        of_settings.add(name)
+        yield name, environment.get(name, other["value"]), other["choices"]
     for name, place in taken["environment"].items():
         if name not in of_settings:
             yield name, environment.get(name, default_at(name, place)), []
@@ -315,6 +340,7 @@ def sources(
         other = others.get(path, said)["value"]
         reference = f"settings.{path}"
         found.append(ValueSource(reference, said["value"], other, said["secret"]))
+    found += _other_sources(first, second)
     for name, place in first["environment"].items():
         default = default_at(name, place)
         values = [each.get(name) for each in environments]
@@ -325,6 +351,21 @@ def sources(
             reference = name
         found.append(ValueSource(reference, pair[0], pair[1], hidden, is_variable=True))
     return [each for each in found if each.first is not None]
+
+
+def _other_sources(
+    first: Mapping[str, Any], second: Mapping[str, Any] | None
+) -> Iterator[ValueSource]:
+    """Yield what settings read that a manifest does not name: by their variables."""
+    mine = (first["settings"] or {}).get("others", ())
+    theirs = ((second or {}).get("settings") or {}).get("others", ())
+    values = {each["variable"]: each["value"] for each in theirs}
+    for each in mine:
+        name, value = each["variable"], each["value"]
+        if value is not None:
+            reference = name if each["secret"] else f"{name}:-{value}"
+            other = values.get(name, value)
+            yield ValueSource(reference, value, other, each["secret"], is_variable=True)
 
 
 def reference_for(first: Any, second: Any, known: list[ValueSource]) -> str | None:

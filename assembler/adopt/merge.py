@@ -377,7 +377,11 @@ class _RunMerger:
     def need_what_is_unset(self, reference: str) -> None:
         """Have a secret variable be set whose default stands in the source, and nowhere else."""
         read = self.first.taken["environment"]
+        settings = self.first.taken["settings"] or {}
+        others = {each["variable"]: each["value"] for each in settings.get("others", ())}
         for name in re.findall(r"\$\{(\w+)\}", reference):
+            if name in others and name not in self.first.environment:
+                self.needs[name] = str(others[name]), str(settings["place"])
             default = default_at(name, read[name]) if name in read else None
             if name not in self.first.environment and default is not None:
                 self.needs[name] = default, read[name]

@@ -14,7 +14,7 @@ import pytest
 from tests.applications.test_applications import FOLDER, NAMES, ROOT
 from tests.assembler.command import run
 
-OWN_TESTS = {"reports", "storefront"}  # those of all have passed; each costs a process
+OWN_TESTS = {"reports"}  # those of all have passed; each costs a process
 TARGETS = {"reports": ("app.main:create_app", "--factory")}
 
 

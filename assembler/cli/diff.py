@@ -22,7 +22,7 @@ from assembler.review import report as reports
 
 if TYPE_CHECKING:
     from assembler.review.diff.pairs import PathPair, Review
-    from assembler.review.finding import Comparison, Subject
+    from assembler.review.finding import Comparison, ReviewKind
     from assembler.review.openapi.document import ApiDocument
 
 
@@ -190,7 +190,7 @@ def _printed(
     compared: "Sequence[Comparison]",
     failures: Sequence[str],
     format: DiffFormat,
-    subject: "Subject",
+    subject: "ReviewKind",
 ) -> str:
     """Write what was compared; each form says itself what could not be."""
     from assembler.review import finding

@@ -17,7 +17,7 @@ from assembler.review.finding import (
     Finding,
     Grade,
     Layer,
-    Subject,
+    ReviewKind,
     counted,
     findings_of,
     place_text,
@@ -52,7 +52,7 @@ def as_markdown(
     *,
     limit_bytes: int = LONGEST_BYTES,
     marker: str | None = None,
-    subject: Subject = MANIFESTS,
+    subject: ReviewKind = MANIFESTS,
 ) -> str:
     """Write the comment, of at most `limit_bytes` (4096 at least), with `marker` in its first line.
 

@@ -110,7 +110,7 @@ class Grade(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ReviewKind:
     """What is compared: its name in headings, the grades it has, and what tells its reports apart."""
 
     title: str
@@ -118,12 +118,12 @@ class Subject:
     marker: str
 
 
-MANIFESTS = Subject(
+MANIFESTS = ReviewKind(
     "Manifest review",
     (Grade.loosened, Grade.review, Grade.behaviour, Grade.tightened, Grade.cosmetic),
     "assembler-diff",
 )
-DOCUMENTS = Subject(
+DOCUMENTS = ReviewKind(
     "API review",
     tuple(sorted(set(Grade) - {Grade.tightened}, reverse=True)),
     "assembler-diff-openapi",

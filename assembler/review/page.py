@@ -19,7 +19,7 @@ from assembler.review.finding import (
     Finding,
     Grade,
     Place,
-    Subject,
+    ReviewKind,
     counted,
     findings_of,
     place_text,
@@ -35,7 +35,7 @@ def as_html(
     comparisons: Sequence[Comparison],
     failures: Sequence[str] = (),
     *,
-    subject: Subject = MANIFESTS,
+    subject: ReviewKind = MANIFESTS,
 ) -> str:
     """Write the page; findings are numbered through all manifests, the worst manifest first.
 
@@ -204,7 +204,7 @@ def _code(text: str) -> str:
     return text and f"<code>{html_text(text)}</code>"
 
 
-def _legend(subject: Subject) -> Iterator[str]:
+def _legend(subject: ReviewKind) -> Iterator[str]:
     yield "<footer><dl>"
     for grade in subject.grades:
         yield f"<div><dt>{_mark(grade)} {grade.word}</dt><dd>{MEANINGS[grade]}</dd></div>"

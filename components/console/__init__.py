@@ -31,8 +31,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from components.console.access import LONGEST_NAME, Access, Visitor
-from components.console.pages import HEADERS, PAGES, Page, Templates
+from components.console.access import LONGEST_NAME, ConsoleAccess, Visitor
+from components.console.pages import HEADERS, PAGES, ConsolePage, Templates
 from components.console.views import VIEWS, BadQueryError, Data, plain
 
 __all__ = ["Console", "router"]
@@ -78,7 +78,7 @@ def router(
     """
     if find_spec("jinja2") is None:  # imported by the first page
         raise ModuleNotFoundError("the console needs jinja2: install fastapi-assembler[pages]")
-    pages = _Pages(Access(token), with_actions=actions)
+    pages = _ConsolePages(ConsoleAccess(token), with_actions=actions)
     made = Console(include_in_schema=False)
 
     def add(path: str, handler: Handler, *methods: str) -> None:
@@ -100,16 +100,16 @@ def router(
     return made
 
 
-class _Pages:
+class _ConsolePages:
     """What is the same for all requests."""
 
-    def __init__(self, access: Access, *, with_actions: bool) -> None:
+    def __init__(self, access: ConsoleAccess, *, with_actions: bool) -> None:
         self._access = access
         self._with_actions = with_actions
         self._templates = Templates()
         self._streams = 0
 
-    def shown(self, page: Page) -> Handler:
+    def shown(self, page: ConsolePage) -> Handler:
         """Make what shows a page."""
 
         async def show(request: Request) -> Response:
@@ -275,7 +275,7 @@ class _Pages:
         }
         return self._templates.page("login.html", said, status)
 
-    async def _said(self, request: Request, page: Page, visitor: Visitor, base: str) -> Data:
+    async def _said(self, request: Request, page: ConsolePage, visitor: Visitor, base: str) -> Data:
         """Return all that the template of a page says."""
         operations = _operations(request)
         query = plain(request.query_params)
@@ -313,7 +313,7 @@ class _Pages:
         }
 
     async def _events(
-        self, request: Request, page: Page, visitor: Visitor, base: str
+        self, request: Request, page: ConsolePage, visitor: Visitor, base: str
     ) -> AsyncIterator[str]:
         self._streams += 1
         end = time.monotonic() + _STREAM_SECONDS

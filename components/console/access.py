@@ -48,7 +48,7 @@ class Visitor:
     way: Literal["cookie", "token", "loopback"]
 
 
-class Access:
+class ConsoleAccess:
     """Who may see the console.
 
     Args:

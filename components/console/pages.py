@@ -46,7 +46,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ConsolePage:
     """A page of the console: its name in the path, its title, whether it changes by itself."""
 
     name: str
@@ -58,14 +58,14 @@ class Page:
 PAGES = {
     page.name: page
     for page in (
-        Page("overview", "", "Overview", is_live=True),
-        Page("explain", "/explain", "Requests", is_live=True),
-        Page("runs", "/runs", "Runs", is_live=True),
-        Page("limits", "/limits", "Limits", is_live=True),
-        Page("start", "/start", "Start"),
-        Page("options", "/options", "Options"),
-        Page("loggers", "/loggers", "Loggers"),
-        Page("orders", "/orders", "Orders", is_live=True),
+        ConsolePage("overview", "", "Overview", is_live=True),
+        ConsolePage("explain", "/explain", "Requests", is_live=True),
+        ConsolePage("runs", "/runs", "Runs", is_live=True),
+        ConsolePage("limits", "/limits", "Limits", is_live=True),
+        ConsolePage("start", "/start", "Start"),
+        ConsolePage("options", "/options", "Options"),
+        ConsolePage("loggers", "/loggers", "Loggers"),
+        ConsolePage("orders", "/orders", "Orders", is_live=True),
     )
 }
 

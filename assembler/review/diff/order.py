@@ -18,7 +18,7 @@ from assembler.review.roles import LayerRole
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LayerOrder:
     """`outer` belongs outside `inner`; `security` says whether more than behaviour hangs on it."""
 
     outer: str
@@ -40,44 +40,44 @@ _NAMES = {
     "timeout": "the time limit",
 }
 
-ORDERS: tuple[Order, ...] = (
-    Order(
+ORDERS: tuple[LayerOrder, ...] = (
+    LayerOrder(
         *("proxy", "limiter", True),
         "the rate limit now runs before the proxy headers: all clients behind the proxy share one bucket",
         "the rate limit now runs after the proxy headers: each client has a bucket of its own",
     ),
-    Order(
+    LayerOrder(
         *("proxy", "allow-list", True),
         "the address list now runs before the proxy headers: it judges the proxy, not the client",
         "the address list now runs after the proxy headers: it judges the client, not the proxy",
     ),
-    Order(
+    LayerOrder(
         *("proxy", "https", False),
         "the redirect to HTTPS now runs before the proxy headers: it sees the scheme of the proxy",
         "the redirect to HTTPS now runs after the proxy headers: it sees the scheme of the client",
     ),
-    Order(
+    LayerOrder(
         *("proxy", "logging", False),
         "the request log now runs before the proxy headers: its lines name the proxy",
         "the request log now runs after the proxy headers: its lines name the client",
     ),
-    Order(
+    LayerOrder(
         *("limiter", "auth", True),
         "the rate limit now runs inside the authentication: failed sign-ins are not counted",
         "the rate limit now runs outside the authentication: failed sign-ins are counted",
     ),
-    Order(
+    LayerOrder(
         *("limiter", "signature", True),
         "the rate limit now runs inside the signature check: forged requests are not counted",
         "the rate limit now runs outside the signature check: forged requests are counted",
     ),
-    Order(
+    LayerOrder(
         *("body-limit", "signature", True),
         "the signature check now runs outside the body limit: it reads bodies of any length",
         "the signature check now runs inside the body limit: it reads bodies of bounded length",
     ),
     *(
-        Order(
+        LayerOrder(
             *("slash", role, True),
             f"trailing slashes are now stripped inside {name}: its rules for a path miss `path/`",
             f"trailing slashes are now stripped outside {name}: its rules for a path hold for `path/`",
@@ -85,20 +85,20 @@ ORDERS: tuple[Order, ...] = (
         for role, name in (("limiter", "the rate limit"), ("auth", "the authentication"))
     ),
     *(
-        Order(
+        LayerOrder(
             *("security-headers", role, True),
             f"the security headers are now set inside {_NAMES[role]}: its refusals lack them",
             f"the security headers are now set outside {_NAMES[role]}: its refusals have them",
         )
         for role in _ANSWERS
     ),
-    Order(
+    LayerOrder(
         *("cors", "limiter", False),
         "CORS now runs inside the rate limit: browsers cannot read a 429, and preflights are counted",
         "CORS now runs outside the rate limit: browsers can read a 429, and preflights are not counted",
     ),
     *(
-        Order(
+        LayerOrder(
             *("cors", role, False),
             f"CORS now runs inside {_NAMES[role]}: preflights may be refused, and browsers cannot read refusals",
             f"CORS now runs outside {_NAMES[role]}: preflights are answered first, and browsers can read refusals",
@@ -107,33 +107,33 @@ ORDERS: tuple[Order, ...] = (
         if role != "limiter"
     ),
     *(
-        Order(
+        LayerOrder(
             *("logging", role, False),
             f"the request log now runs inside {_NAMES[role]}: its refusals are not logged",
             f"the request log now runs outside {_NAMES[role]}: its refusals are logged",
         )
         for role in _ANSWERS
     ),
-    Order(
+    LayerOrder(
         *("request-id", "logging", False),
         "the request id is now set inside the request log: its lines may lack the id",
         "the request id is now set outside the request log: its lines have the id",
     ),
     *(
-        Order(
+        LayerOrder(
             *("request-id", role, False),
             f"the request id is now set inside {_NAMES[role]}: its refusals lack the id",
             f"the request id is now set outside {_NAMES[role]}: its refusals have the id",
         )
         for role in _ANSWERS
     ),
-    Order(
+    LayerOrder(
         *("etag", "compression", False),
         "the compression now runs outside the entity tags: one tag names several bodies",
         "the compression now runs inside the entity tags: each body has a tag of its own",
     ),
     *(
-        Order(
+        LayerOrder(
             *("session", role, False),
             f"the session is now read inside {_NAMES[role]}, which finds none",
             f"the session is now read outside {_NAMES[role]}, which finds it",
@@ -228,7 +228,7 @@ def _users(pair: EntryPair, *, is_inside: bool) -> Change:
     return change(Grade.behaviour, "order", message, pair[0].node, pair[1].node)
 
 
-def _order(outer: EntryNode, inner: EntryNode, knowledge: Knowledge) -> Order | None:
+def _order(outer: EntryNode, inner: EntryNode, knowledge: Knowledge) -> LayerOrder | None:
     roles = knowledge.role(outer.use), knowledge.role(inner.use)
     return BY_ROLES.get((roles[0].id, roles[1].id)) if roles[0] and roles[1] else None
 

@@ -9,7 +9,7 @@ from assembler.review.diff.change import ABSENT
 from assembler.review.finding import Comparison, Grade
 from assembler.review.openapi.changes import Changes, PartPair
 from assembler.review.openapi.document import ApiDocument
-from assembler.review.openapi.operations import Operations
+from assembler.review.openapi.operations import OperationChanges
 from assembler.review.openapi.schemas import Schemas
 from assembler.review.openapi.security import Security
 
@@ -21,7 +21,7 @@ def compare_documents(old: ApiDocument, new: ApiDocument) -> Comparison:
     changes = Changes(old, new)
     pair = PartPair(old.data, new.data)
     schemas, security = Schemas(changes), Security(changes)
-    operations = Operations(changes, schemas, security)
+    operations = OperationChanges(changes, schemas, security)
     operations.paths(pair.at("paths"))
     operations.paths(pair.at("webhooks"), kind="webhook", sends=False)
     shared = pair.at("components")

@@ -21,7 +21,7 @@ _IGNORED = frozenset({"accept", "content-type", "authorization"})  # headers tha
 _STYLES = {"query": "form", "cookie": "form", "path": "simple", "header": "simple"}
 
 
-class Operations:
+class OperationChanges:
     """Compares path items, and what they have in them."""
 
     def __init__(self, changes: Changes, schemas: Schemas, security: Security) -> None:

@@ -41,13 +41,7 @@ def _drawn(facts: Facts) -> Iterator[str]:
         yield f"  ├─ {_named(layer)}"
         yield from (f"  │    {line}" for line in _options(layer["options"]))
     within = _within(facts)
-    for one in within:
-        yield "  │"
-        yield f"  ├─ {one['mount']}: {one['manifest']}"
-        for layer in one["middleware"]:
-            yield "  │  │"
-            yield f"  │  ├─ {_named(layer)}"
-            yield from (f"  │  │    {line}" for line in _options(layer["options"]))
+    yield from (line for one in within for line in _drawn_inside(one))
     yield "  │"
     if facts["dispatch"] != "indexed":
         yield f"  ├─ routes are tried one by one: {facts['dispatch'].partition(': ')[2]}"
@@ -75,6 +69,16 @@ def _drawn(facts: Facts) -> Iterator[str]:
         yield ""
         yield "  switched off by `enabled`"
         yield from (f"    {_named(entry)}" for entry in facts["switched_off"])
+
+
+def _drawn_inside(mounted: Facts) -> Iterator[str]:
+    """Draw a manifest that is mounted, with its layers inside of it."""
+    yield "  │"
+    yield f"  ├─ {mounted['mount']}: {mounted['manifest']}"
+    for layer in mounted["middleware"]:
+        yield "  │  │"
+        yield f"  │  ├─ {_named(layer)}"
+        yield from (f"  │  │    {line}" for line in _options(layer["options"]))
 
 
 def _drawn_routes(facts: Facts) -> Iterator[str]:

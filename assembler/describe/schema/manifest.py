@@ -73,21 +73,10 @@ def manifest_schema() -> Schema:
             0
         ]
         entries["items"] = {"anyOf": [path, entries["items"]]}
-    mounted = definitions["Route"]["properties"]["manifest"]["anyOf"]
-    mounted.insert(1, {"$ref": "#/$defs/Mounted"})
     version = raw["properties"]["manifest"]
-    definitions["Mounted"] = {
-        "type": "object",
-        "description": "A manifest that is written out under its mount, or what changes of the one that stands there.",
-        "properties": {
-            "manifest": version,
-            **{
-                key: {"description": section["description"], "$ref": f"#/properties/{key}"}
-                for key, section in sections.items()
-            },
-        },
-        "additionalProperties": False,
-    }
+    definitions["Mounted"] = _mounted(version, sections)
+    places = definitions["Route"]["properties"]["manifest"]["anyOf"]
+    places.insert(1, {"$ref": "#/$defs/Mounted"})
     complete: Schema = {}
     for path, keys in shaper.required.items():
         _at(complete, path)["required"] = keys
@@ -108,6 +97,20 @@ def manifest_schema() -> Schema:
         "if": {"required": ["extends"]},
         "else": complete,
         "$defs": {**SHARED, **definitions},
+    }
+
+
+def _mounted(version: Schema, sections: dict[str, Schema]) -> Schema:
+    """Return what may be written out under a mount: a manifest, or what an overlay changes of one."""
+    keys = {
+        key: {"description": section["description"], "$ref": f"#/properties/{key}"}
+        for key, section in sections.items()
+    }
+    return {
+        "type": "object",
+        "description": "A manifest that is written out under its mount, or what changes of the one that stands there.",
+        "properties": {"manifest": version, **keys},
+        "additionalProperties": False,
     }
 
 

@@ -156,11 +156,19 @@ def _forms(node: Any, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         if name not in {"Reference", "Removed"}:
-            yield from _forms(schema["$defs"].get(name), schema)
+            yield from _forms(_target(node["$ref"], schema), schema)
     if "properties" in node:
         yield node
     for inner in (*node.get("anyOf", ()), node.get("items"), node.get("additionalProperties")):
         yield from _forms(inner, schema)
+
+
+def _target(reference: str, schema: dict[str, Any]) -> Any:
+    """Follow a reference such as `#/$defs/Route`; None where it leads nowhere."""
+    found: Any = schema
+    for step in reference.removeprefix("#/").split("/"):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
 
 
 def _said(node: dict[str, Any], schema: dict[str, Any]) -> str:
@@ -171,7 +179,8 @@ def _said(node: dict[str, Any], schema: dict[str, Any]) -> str:
 def _type(node: dict[str, Any], schema: dict[str, Any]) -> str:
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
-        return "" if name in {"Reference", "Removed"} else _type(schema["$defs"][name], schema)
+        is_shared = name in {"Reference", "Removed"}
+        return "" if is_shared else _type(_target(node["$ref"], schema), schema)
     if "enum" in node or "const" in node:
         return " | ".join(f"`{each}`" for each in node.get("enum", [node.get("const")]))
     arms = [_type(arm, schema) for arm in node.get("anyOf", ())]

@@ -22,7 +22,7 @@ CODES = MappingProxyType(
         "unknown-anchor": "an alias names an anchor that no text before it sets",
         "too-deep": "nesting over 100 levels",
         "too-many-aliases": "more than 100 aliases",
-        "too-many-nodes": "more than 100 000 values after aliases are expanded, in an OpenAPI document 500 000",
+        "too-many-nodes": "more than 100 000 values after aliases are expanded, or 100 mounted manifests, in an OpenAPI document 500 000",
         "number-out-of-range": "a number that a program could not hold; quote it if it is text",
         # of the shape:
         "extends-not-found": "the manifest that `extends` or a mount names cannot be read",

@@ -19,7 +19,7 @@ from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, 
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.extends import DISK, Shelf, read_chain
-from assembler.document.mounted import include, mounted_twice
+from assembler.document.mounted import check_mounted, include
 from assembler.document.nodes import (
     Included,
     MappingNode,
@@ -107,7 +107,7 @@ class _Reader:
         root = self.merged(path)
         raise_faults(self.faults)
         assert root is not None  # noqa: S101  # without faults there is one
-        raise_faults(mounted_twice(root))
+        raise_faults(check_mounted(root))
         return root
 
     def merged(self, path: Path) -> MappingNode | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembler.diagnostics.errors import Diagnostic
-from assembler.diagnostics.span import Note
+from assembler.diagnostics.span import Note, Span
 from assembler.document.nodes import (
     Included,
     MappingNode,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 INLINE = "inline"
 """What stands for the file of a manifest that is written out under its mount."""
+
+_MOST = 100  # manifests that one process may be made of
 
 Read = Callable[[Path, ScalarNode], Node]
 
@@ -62,12 +64,21 @@ def include(layer: MappingNode, folder: Path, read: Read) -> MappingNode:
     return layer.having({**layer.members, "routes": there})
 
 
-def mounted_twice(root: MappingNode) -> Iterator[Diagnostic]:
-    """Find manifests that are mounted again: what they open and run would be there twice."""
+def check_mounted(root: MappingNode) -> Iterator[Diagnostic]:
+    """Find manifests that are mounted again, and too many of them.
+
+    What one opens and runs would be there twice.
+    """
     first: dict[Path, Included] = {}
     waiting = [root]
+    count = 0
     while waiting:
         for _, node in _inner(waiting.pop()):
+            count += 1
+            if count > _MOST:
+                message = f"more than {_MOST} manifests are mounted"
+                yield Diagnostic("too-many-nodes", message, _first_line(node))
+                return
             if not isinstance(node, Included) or first.setdefault(node.file, node) is node:
                 waiting.append(node)
             else:
@@ -117,6 +128,15 @@ def _inner(root: MappingNode) -> Iterator[tuple[int, MappingNode]]:
         node = entry.get(INNER) if isinstance(entry, MappingNode) else None
         if isinstance(node, MappingNode):
             yield index, node
+
+
+def _first_line(node: MappingNode) -> Span:
+    span = node.written.span if isinstance(node, Included) else node.span
+    return (
+        span
+        if span.end_line == span.line
+        else span._replace(end_line=span.line, end_column=len(span.file.lines[span.line - 1]) + 1)
+    )
 
 
 def _named_only(entry: Node) -> Node:

@@ -33,8 +33,14 @@ routes:
   - {use: tests.integration.streaming.router}
   - {use: components.metrics.router, with: {public: true, others: false}}
   - {use: parts.router}
+  - {mount: /part, manifest: part.yaml}
 startup: [{id: step, use: parts.step}]
 server: {port: PORT, workers: WORKERS, reload_timeout: 20s, runtime_dir: run, MORE}
+"""
+PART = """\
+manifest: 1
+resources: {inside: {use: parts.Note, with: {word: before}}}
+routes: [{use: parts.inner}]
 """
 PARTS = """\
 import asyncio
@@ -43,6 +49,7 @@ import os
 from fastapi import APIRouter, Request
 
 router = APIRouter()
+inner = APIRouter()
 
 
 class Note:
@@ -87,6 +94,11 @@ async def slow(*, place: str) -> None:
 @router.get("/word")
 async def word(request: Request) -> str:
     return request.state.note.word
+
+
+@inner.get("/inside")
+async def inside(request: Request) -> list[str]:
+    return [request.state.note.word, request.state.inside.word]
 
 
 @router.get("/pid")
@@ -169,7 +181,7 @@ def serving(
     for key, value in words.items():
         text = text.replace(key, value)
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
-    write(folder, {"m.yaml": text, "parts.py": PARTS})
+    write(folder, {"m.yaml": text, "part.yaml": PART, "parts.py": PARTS})
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "assembler", "serve", "m.yaml"],
@@ -217,6 +229,25 @@ def test_a_valid_edit_goes_live_under_load_without_a_failed_request(service: Ser
     assert traffic.answers > 100
     assert traffic.closes > 0
     assert traffic.repeats <= traffic.answers / 1000
+
+
+def test_an_edit_of_a_mounted_manifest_goes_live_and_what_is_wrong_in_it_does_not(
+    service: Service,
+) -> None:
+    assert json.loads(service.get("/part/inside")) == ["first", "before"]
+    file = service.folder / "part.yaml"
+    file.write_text(PART.replace("before", "after"), "utf-8")
+    assert json.loads(service.get("/part/inside")) == ["first", "before"]
+    told = service.reload()
+    assert told.returncode == 0, told.stderr
+    assert "routes./part.manifest.resources.inside.with.word" in told.stdout
+    assert json.loads(service.get("/part/inside")) == ["first", "after"]
+    file.write_text(PART.replace("word: before", "wrod: before"), "utf-8")
+    told = service.reload()
+    assert (told.returncode, "part.yaml:2" in told.stderr) == (1, True)
+    file.write_text(PART, "utf-8")
+    assert service.reload().returncode == 0
+    assert json.loads(service.get("/part/inside")) == ["first", "before"]
 
 
 def test_a_broken_manifest_and_a_killed_worker_change_nothing(service: Service) -> None:

@@ -57,8 +57,9 @@ def _sort(node: WrittenScalar | WrittenCollection, model: Any, *, is_keyed: bool
 def _facts(model: type[Section]) -> tuple[dict[str, int], dict[str, tuple[Any, bool]]]:
     """Return the place of each key, and the models of those that hold mappings of the format."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    middle = [name for name in fields if name not in _FIRST and name not in _LAST]
-    order = {name: place for place, name in enumerate((*_FIRST, *middle, *_LAST))}
+    first = [name for name in _FIRST if model is not Route or name != INNER]
+    middle = [name for name in fields if name not in first and name not in _LAST]
+    order = {name: place for place, name in enumerate((*first, *middle, *_LAST))}
     found = {name: next(_models(field.annotation), None) for name, field in fields.items()}
     inside = {name: models for name, models in found.items() if models is not None}
     if model is Route:  # of a manifest that is written out under its mount

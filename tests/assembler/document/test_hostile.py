@@ -37,6 +37,8 @@ HOSTILE = {
     "brackets": "manifest: 1\nx: " + "[" * 1_000_000,
     "dashes": "manifest: 1\nx:\n  " + "- " * 500_000,
     "digits": "manifest: 1\nx: " + "9" * 1_000_000 + "\n",
+    "manifests in a manifest": numbered("manifest: 1\nroutes:\n", "  - {{mount: /a{i}, manifest: {{manifest: 1}}}}\n", 24_000),
+    "manifests in one another": "manifest: 1\n" + "routes: [{mount: /a, manifest: {manifest: 1, " * 30 + "app: {}" + "}}]" * 30,
     "a path": "manifest: 1\nroutes: [{use: " + "a." * 500_000 + "b}]\n",
 }  # fmt: skip
 

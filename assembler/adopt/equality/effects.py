@@ -91,10 +91,11 @@ def _calls(
         if event != "call":
             return
         code = frame.f_code
-        if code.co_name in _SCHEDULERS and "apscheduler" in code.co_filename:
-            caller = _caller(frame)
+        if "apscheduler" in code.co_filename:
+            does = _SCHEDULERS.get(_asked(frame))
+            caller = _caller(frame) if does else None
             if caller is not None:
-                note(f"{_SCHEDULERS[code.co_name]} a scheduler in `{caller}`")
+                note(f"{does} a scheduler in `{caller}`")
             return
         name = _own_name(code)
         if name is None or _is_resumed(frame):
@@ -105,6 +106,14 @@ def _calls(
             note(f"calls `{path}`")
 
     return profile
+
+
+def _asked(frame: FrameType) -> str:
+    """Return the name of a method of APScheduler's; some versions leave its call to the loop."""
+    name = frame.f_code.co_name
+    if name != "wrapper":
+        return name
+    return str(getattr(frame.f_locals.get("func"), "__name__", ""))
 
 
 def _caller(frame: FrameType) -> str | None:

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import fastapi.routing
 import pytest
 
 from tests.applications.test_applications import FOLDER, NAMES, ROOT
@@ -44,7 +45,7 @@ def test_an_adopted_application_is_equal_with_the_rules_that_the_report_lists(
     assert outcome.status == 0, outcome.out + outcome.err
     if name in OWN_TESTS:
         own_tests(folder)
-    if name == "accounts":
+    if name == "accounts" and hasattr(fastapi.routing, "iter_route_contexts"):  # as in README
         recording_is_true(folder, report, outcome.out)
 
 

@@ -18,7 +18,6 @@ COMMANDS = [
     "render",
     "explain",
     "routes",
-    "openapi",
     "jobs",
     "test",
     "schema",

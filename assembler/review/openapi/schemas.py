@@ -510,19 +510,15 @@ def _forms(view: View, schema: Any, at: NodePath) -> list[Placed]:
             forms = [(form, (*place, index)) for index, form in enumerate(value)]
             is_nullable = view.get("nullable") is True
             return [*forms, *([({"type": "null"}, (*at, "nullable"))] if is_nullable else [])]
-    types = view.types
-    if (
-        isinstance(schema, dict)
-        and "$ref" not in schema
-        and types
-        and "null" in types
-        and len(types) > 1
-    ):
+    if isinstance(schema, dict):
         given = schema.get("type")
-        others = [one for one in (given if isinstance(given, list) else [given]) if one != "null"]
-        rest = {key: value for key, value in schema.items() if key != "nullable"}
-        plain = rest | {"type": others[0] if len(others) == 1 else others}
-        return [(plain, at), ({"type": "null"}, (*at, "type"))]
+        others = [one for one in given if one != "null"] if isinstance(given, list) else given
+        is_nullable = schema.get("nullable") is True
+        if is_nullable or (others and others != given):
+            plain = {key: value for key, value in schema.items() if key != "nullable"}
+            if isinstance(others, list):
+                plain["type"] = others[0] if len(others) == 1 else others
+            return [(plain, at), ({"type": "null"}, (*at, "nullable" if is_nullable else "type"))]
     return [(schema, at)]
 
 

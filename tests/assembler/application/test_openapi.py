@@ -8,11 +8,10 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from assembler.application.openapi import Stack, extended
-from tests.assembler.sample_app.world import built
+from tests.assembler.sample_app.world import built, write
 
 WHOLE = """
 app: {openapi: {extend: %s}}
@@ -48,6 +47,11 @@ def _app(tmp_path: Path) -> FastAPI:
 @pytest.fixture(name="document")
 def _document(app: FastAPI) -> dict[str, Any]:
     return app.openapi()
+
+
+def check(document: dict[str, Any]) -> None:
+    """Raise where the document is no OpenAPI 3.1."""
+    pytest.importorskip("openapi_spec_validator").OpenAPIV31SpecValidator(document).validate()
 
 
 def operation(document: dict[str, Any], method: str, path: str) -> Any:
@@ -143,7 +147,7 @@ def test_parts_of_one_name_and_another_content_get_names_of_their_own(
 
 
 def test_the_whole_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
-    OpenAPIV31SpecValidator(json.loads(json.dumps(document))).validate()
+    check(json.loads(json.dumps(document)))
     text = json.dumps(document)
     assert "HTTPValidationError" not in text  # nobody gives it any more
     assert "/hidden" not in text
@@ -232,7 +236,7 @@ def test_a_mounted_application_tells_what_stands_around_it(tmp_path: Path) -> No
     assert schema_of(document, made["responses"]["418"]) == "Said by scoped"
     assert operation(document, "post", "/items")["x-guards"] == ["scoped", "outer"]
     assert operation(document, "get", "/counted")["x-guards"] == ["scoped"]
-    OpenAPIV31SpecValidator(document).validate()
+    check(document)
     again = built(tmp_path, MOUNTED % "true")  # the same application in another one
     with TestClient(again) as client:
         assert client.get("/shop/openapi.json").json() == document
@@ -242,16 +246,42 @@ def test_a_mounted_application_tells_what_stands_around_it(tmp_path: Path) -> No
     assert "x-guards" not in operation(plain, "post", "/items")
 
 
-def test_an_assembled_application_in_another_tells_of_both(tmp_path: Path) -> None:
-    text = """
-    middleware: [{use: $parts.documented.Guard, with: {name: inside, below: /items}}]
-    routes: [{use: $parts.documented.router}]
+def test_a_mounted_manifest_tells_of_its_own_stack_and_of_those_around_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """
+        middleware: [{use: $parts.documented.Guard, with: {name: inside, status: 418, below: /items}}]
+        exception_handlers:
+          - {catch: ValueError, use: $parts.documented.handler, with: {name: Odd, statuses: [409]}}
+        routes: [{use: $parts.documented.router}]
+        """,
+    ).rename(tmp_path / "inner.yaml")
+    outer = """
+    middleware: [{use: $parts.documented.Guard, with: {name: outer, status: 413, below: /shop}}]
+    exception_handlers:
+      - {catch: starlette.exceptions.HTTPException, use: $parts.documented.handler, with: {name: Failure}}
+      - {catch: ValueError, use: $parts.documented.handler, with: {name: Hidden, statuses: [410]}}
+      - {catch: KeyError, use: $parts.documented.handler, with: {name: Keyless, statuses: [400]}}
+    routes:
+      - mount: /shop
+        manifest: inner.yaml
+        middleware: [{use: $parts.documented.Guard, with: {name: scoped, status: 411}}]
     """
-    app: Any = built(tmp_path, text)
-    outer: Any = built(tmp_path, MOUNTED % "true")
-    app.outside = lambda: outer.stacks_for_documents(outer.routes[-1], "/shop")
-    found = operation(app.openapi(), "post", "/items")
-    assert found["x-guards"] == ["inside", "scoped", "outer"]
+    with TestClient(built(tmp_path, outer)) as client:
+        document = client.get("/shop/openapi.json").json()
+    check(document)
+    assert operation(document, "post", "/items")["x-guards"] == ["inside", "scoped", "outer"]
+    assert operation(document, "get", "/counted")["x-guards"] == ["scoped", "outer"]
+    found = titles(document, "post", "/items")
+    assert found["409"] == "Odd"
+    assert "410" not in found  # the manifest's own handler comes first
+    assert found["400"] in {"Keyless", "Failure"}
+    assert (
+        found["404"] == "Failure"
+    )  # which the outer application answers, as the inner one has none
+    assert (found["411"], found["413"], found["418"]) == (
+        *("Said by scoped", "Said by outer", "Said by inside"),
+    )
 
 
 STATUSES = st.sampled_from(["200", "401", "404", "422", "429", "4XX", "500", "default"])
@@ -300,7 +330,7 @@ def test_whatever_is_offered_the_whole_is_valid_and_the_route_is_kept(
     before = json.loads(json.dumps(plain))["paths"]["/{number}"]["get"]["responses"]
     made = [_Layer(number, *each[:2], named=each[2]) for number, each in enumerate(layers)]
     document = extended(plain, [(app.routes[-1], [Stack(made, {})])])
-    OpenAPIV31SpecValidator(document).validate()
+    check(document)
     after = document["paths"]["/{number}"]["get"]["responses"]
     for status, response in before.items():
         assert after[status]["description"].startswith(response["description"])

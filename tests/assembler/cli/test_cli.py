@@ -18,6 +18,7 @@ COMMANDS = [
     "render",
     "explain",
     "routes",
+    "openapi",
     "jobs",
     "test",
     "schema",

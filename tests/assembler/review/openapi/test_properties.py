@@ -91,7 +91,9 @@ DOCUMENT: dict[str, Any] = {
 WORDS = ANNOTATIONS | {"info", "openapi"}
 
 
-def paths_of(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def paths_of(
+    value: Any, at: tuple[str | int, ...] = (), words: frozenset[str] = WORDS
+) -> Iterator[tuple[str | int, ...]]:
     items = (
         value.items()
         if isinstance(value, dict)
@@ -100,9 +102,9 @@ def paths_of(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         else ()
     )
     for key, inside in items:
-        if key not in WORDS:
+        if key not in words:
             yield (*at, key)
-            yield from paths_of(inside, (*at, key))
+            yield from paths_of(inside, (*at, key), words)
 
 
 SAID = {"style", "read", "write", "204"}  # what is the default, or has a text alone
@@ -141,3 +143,29 @@ def test_json_and_yaml_of_one_document_are_the_same() -> None:
     second = document_of(json.dumps(DOCUMENT, indent=2).encode(), "b.json")
     assert first.data == second.data == DOCUMENT
     assert yaml.safe_load(text) == DOCUMENT
+
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_the_place_of_a_part_of_json_is_where_it_is_written(
+    value: Any, indent: int | str | None, is_ascii: bool
+) -> None:
+    data = {"openapi": "3.1.0", "x": value}
+    text = json.dumps(data, indent=indent, ensure_ascii=is_ascii)
+    paths = [("x", *path) for path in paths_of(value, words=frozenset())]
+    places = document_of(text.encode("utf-8", "surrogatepass"), "a.json").places(paths)
+    lines = text.replace("\r\n", "\n").split("\n")
+    for path in paths:
+        line = "\n".join([lines[places[path].line - 1], *lines[places[path].line :]])
+        written, _ = json.JSONDecoder().raw_decode(line, places[path].column - 1)
+        expected: Any = path[-1] if isinstance(path[-1], str) else data
+        for step in path if expected is data else ():
+            expected = expected[step]
+        assert written == expected

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from assembler.application.route_index import index_routes
-from assembler.application.route_index.index import RouteIndex
+from assembler.application.route_index.included import IncludedRouteIndex
 
 ROUNDS = 15
 ROUTES_PER_ROUTER = 25
@@ -60,7 +60,7 @@ def indexed(app: FastAPI) -> FastAPI:
 
 def driven(app: FastAPI) -> FastAPI:
     """The index over FastAPI's own walk, as under versions whose walk is not repeated."""
-    app.router.middleware_stack = RouteIndex(app.router, in_one_step=False)
+    app.router.middleware_stack = IncludedRouteIndex(app.router, in_one_step=False)
     return app
 
 

@@ -2,8 +2,9 @@
 
 FastAPI tries its routes in order, so a request costs as much as there are routes before its
 own. The index keeps the order and the meaning and only leaves out the routes whose literal
-segments already say no: `segments` finds the routes that may match a path, `standins` lets
-FastAPI's own dispatch run over them, `index` puts both in front of the app's router.
+segments already say no: `segments` finds the routes that may match a path, and `index` puts that in
+front of the app's router. From 0.137 on FastAPI keeps included routers as objects: `included` leads
+through them, and `narrowed` lets FastAPI's own dispatch run over what it finds.
 
 Everything that decides or answers stays FastAPI's: the `matches` of each route, 405, redirects,
 frontends, dependencies, the scope. `app.routes`, `url_path_for` and the OpenAPI schema are not
@@ -19,6 +20,7 @@ it was, and the report says why, as does a line of the start's log.
 import pkgutil
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +42,7 @@ def index_routes(app: fastapi.FastAPI) -> IndexReport:
     reason = unsupported() or _own_dispatch(app.router)
     if reason is not None:
         return IndexReport(active=False, reason=reason)
-    # Needs the internals that have just been checked.
-    from assembler.application.route_index.index import RouteIndex  # noqa: PLC0415 - see above
+    from assembler.application.route_index.index import RouteIndex  # noqa: PLC0415 - needs the internals that were just checked
 
     # A router with a body limit wraps its dispatch: the index belongs inside the wrappers.
     holder: Any = app.router
@@ -52,12 +53,21 @@ def index_routes(app: fastapi.FastAPI) -> IndexReport:
         if inner is None:
             return IndexReport(active=False, reason="the router's `middleware_stack` was replaced")
         holder, attribute = inner, "app"
-    setattr(holder, attribute, RouteIndex(app.router, in_one_step=_repeats_exactly()))
+    setattr(holder, attribute, _made(app.router))
     return IndexReport(active=True)
 
 
-TESTED = {"FastAPI": ((0, 140), (0, 165)), "Starlette": ((1, 0), (1, 10))}
-"""The first and the last minor version of each under which `tests/…/route_index` has passed."""
+@dataclass(frozen=True, slots=True)
+class Era:
+    """The first and the last minor version of each under which `tests/…/route_index` has passed."""
+
+    fastapi: tuple[tuple[int, int], tuple[int, int]]
+    starlette: tuple[tuple[int, int], tuple[int, int]]
+
+
+FLAT = Era(((0, 115), (0, 136)), ((0, 40), (1, 10)))
+INCLUDED = Era(((0, 140), (0, 165)), ((1, 0), (1, 10)))
+"""FastAPI that copies the routes of an included router, and that which keeps the router."""
 
 _ONE_STEP = ((0, 165), (0, 165))  # the walk that `leaves` repeats; older ones are driven
 
@@ -69,6 +79,9 @@ _RELIED_UPON = (
     "starlette.routing:Mount.matches",
     "fastapi.routing:APIRoute.matches",
     "fastapi.routing:APIWebSocketRoute.matches",
+)
+_OF_FLAT = ("starlette.routing:Router.app",)
+_OF_INCLUDED = (
     "fastapi.routing:APIRouter.matches",
     "fastapi.routing:APIRouter.handle",
     "fastapi.routing:APIRouter.app",
@@ -89,12 +102,14 @@ _RELIED_UPON = (
 
 def unsupported() -> str | None:
     """Say why the installed versions have no index, None where they have one."""
-    for name, version in (("FastAPI", fastapi.__version__), ("Starlette", starlette.__version__)):
-        first, last = TESTED[name]
-        if not first <= _minor(version) <= last:
-            spelled = " to ".join(".".join(map(str, each)) for each in (first, last))
-            return f"the index is tested with {name} {spelled}, not with {version}"
-    for path in _RELIED_UPON:
+    era = _era()
+    if era is None:
+        tested = " and ".join(_spelled(each.fastapi) for each in (FLAT, INCLUDED))
+        return f"the index is tested with FastAPI {tested}, not with {fastapi.__version__}"
+    if not _is_within(starlette.__version__, era.starlette):
+        tested = _spelled(era.starlette)
+        return f"the index is tested with Starlette {tested}, not with {starlette.__version__}"
+    for path in (*_RELIED_UPON, *(_OF_FLAT if era is FLAT else _OF_INCLUDED)):
         module, _, name = path.partition(":")
         try:
             function = pkgutil.resolve_name(path)
@@ -106,8 +121,31 @@ def unsupported() -> str | None:
     return None
 
 
+def _era() -> Era | None:
+    eras = (FLAT, INCLUDED)
+    return next((each for each in eras if _is_within(fastapi.__version__, each.fastapi)), None)
+
+
+def _is_within(version: str, bounds: Sequence[tuple[int, int]]) -> bool:
+    return bounds[0] <= _minor(version) <= bounds[-1]
+
+
+def _spelled(bounds: Sequence[tuple[int, int]]) -> str:
+    return " to ".join(".".join(map(str, each)) for each in bounds)
+
+
+def _made(router: APIRouter) -> Any:
+    if _era() is FLAT:
+        from assembler.application.route_index.index import RouteIndex  # noqa: PLC0415 - as above
+
+        return RouteIndex(router)
+    from assembler.application.route_index.included import IncludedRouteIndex  # noqa: PLC0415 - as above
+
+    return IncludedRouteIndex(router, in_one_step=_repeats_exactly())
+
+
 def _repeats_exactly() -> bool:
-    return _ONE_STEP[0] <= _minor(fastapi.__version__) <= _ONE_STEP[1]
+    return _is_within(fastapi.__version__, _ONE_STEP)
 
 
 def _minor(version: str) -> tuple[int, ...]:
@@ -118,6 +156,7 @@ def _minor(version: str) -> tuple[int, ...]:
 
 def _own_dispatch(router: APIRouter) -> str | None:
     for name in ("app", "_match_low_priority", "_iter_low_priority_routes"):
-        if getattr(type(router), name) is not getattr(APIRouter, name) or name in vars(router):
+        own = getattr(type(router), name, None)
+        if own is not getattr(APIRouter, name, None) or name in vars(router):
             return f"the app's router has its own `{name}`"
     return None

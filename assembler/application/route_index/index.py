@@ -1,31 +1,19 @@
 """An app's router → an ASGI app that dispatches its requests over the routes that may match.
 
+This is the index of flat routes, as every FastAPI before 0.137 has them, over which Starlette's own
+dispatch runs; `included` builds on it for routers that are kept as they were included.
 Requests about which the index cannot be sure go the plain way, through all routes.
 """
 
 import copy
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import chain
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi.routing import (
-    APIRoute,
-    APIRouter,
-    APIWebSocketRoute,
-    _EffectiveRouteContext,
-    _IncludedRouter,
-)
+from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute
 from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assembler.application.route_index.narrowed import (
-    Branch,
-    IncludedMark,
-    NarrowedRouter,
-    SureBranch,
-)
 from assembler.application.route_index.segments import (
     ANYWHERE,
     SegmentTree,
@@ -33,26 +21,18 @@ from assembler.application.route_index.segments import (
     read_template,
 )
 
-Dispatched = Callable[[Sequence[BaseRoute], Scope, Receive, Send], Awaitable[bool]]
-
 
 class RouteIndex:
     """Stands in for `router.app`.
 
-    Its table is made once the app has started, for FastAPI builds included routes no earlier and
-    integrations rely on that, or on the first request; and again when the routes have changed.
+    Its table is made once the app has started, for integrations rely on routes being built no
+    earlier, or on the first request; and again when the routes have changed.
     """
 
-    def __init__(self, router: APIRouter, *, in_one_step: bool) -> None:
+    def __init__(self, router: APIRouter) -> None:
         self._router = router
         self._plain: ASGIApp = router.app
-        self._table: _Table | None = None
-        self._dispatched: Dispatched | None = None
-        self._branch: type[SureBranch] = SureBranch
-        if in_one_step:
-            from assembler.application.route_index.leaves import LeafBranch, dispatched  # noqa: PLC0415 - newer FastAPI's
-
-            self._dispatched, self._branch = dispatched, LeafBranch
+        self._table: Table | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -63,14 +43,13 @@ class RouteIndex:
             await self._plain(scope, receive, send)
             return
         scope.setdefault("router", self._router)
-        routes, included = found
-        if (
-            self._dispatched is not None
-            and not self._router.form_limits
-            and await self._dispatched(routes, scope, receive, send)
-        ):
-            return
-        narrowed: Any = NarrowedRouter(self._router, routes, included)
+        await self._dispatch(*found, scope, receive, send)
+
+    async def _dispatch(
+        self, routes: Sequence[BaseRoute], table: Any, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run the router's own dispatch over `routes`, which `table` has found."""
+        narrowed: Any = NarrowedRouter(self._router, routes)
         await APIRouter.app(narrowed, scope, receive, send)
 
     def _indexing(self, send: Send) -> Send:
@@ -81,13 +60,13 @@ class RouteIndex:
 
         return send_when_indexed
 
-    def _made_table(self) -> "_Table":
-        return _Table(self._router, self._branch)
+    def _made_table(self) -> "Table":
+        return Table(self._router)
 
-    def _find(self, scope: Scope) -> tuple[list[BaseRoute], list[_EffectiveRouteContext]] | None:
-        """The routes that may match, and the low-priority ones; None where that is not sure."""
+    def _find(self, scope: Scope) -> "tuple[list[BaseRoute], Table] | None":
+        """The routes that may match, and the table that has them; None where that is not sure."""
         # Under a root path that ends in a slash a redirect may change more than the last slash.
-        if scope.get("root_path", "").endswith("/") or _is_reentered(scope):
+        if scope.get("root_path", "").endswith("/") or self._is_reentered(scope):
             return None
         path = get_route_path(scope)
         if self._table is None:
@@ -97,37 +76,40 @@ class RouteIndex:
         if routes is None:
             table = self._table = self._made_table()
             routes = table.find(self._router, path)
-        if routes is None:  # they change faster than one can look
-            return None
-        return routes, table.low_priority_included
+        # None again: they change faster than one can look.
+        return None if routes is None else (routes, table)
+
+    def _is_reentered(self, scope: Scope) -> bool:
+        """Whether what was left in the scope by a route makes others match another way."""
+        return False
 
 
-def _is_reentered(scope: Scope) -> bool:
-    """Whether an endpoint passed its scope on to the app: its route now matches as included."""
-    context = scope.get("fastapi", {}).get("effective_route_context")
-    return context is not None and isinstance(context.original_route, APIRoute)
+class NarrowedRouter:
+    """`router` with other routes; what is not said here is the router's own."""
+
+    __slots__ = ("_router", "routes")
+
+    def __init__(self, router: APIRouter, routes: Sequence[BaseRoute]) -> None:
+        self._router = router
+        self.routes = routes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._router, name)
 
 
-class _Table:
+class Table:
     """The routes as they were at one time. Never changed, so that threads may share it."""
 
-    def __init__(self, router: APIRouter, branch: type[SureBranch]) -> None:
+    def __init__(self, router: APIRouter) -> None:
         # Noted first: a change while the table is made shows on the next request.
         self._routes: Sequence[BaseRoute] = copy.copy(router.routes)
-        self._routers = tuple({id(each): each for each in _included_routers(router)}.values())
-        self._version = self._version_now()
         self._entries: list[tuple[int, BaseRoute, BaseRoute]] = []
         self._tree = SegmentTree()
-        self.low_priority_included: list[_EffectiveRouteContext] = []
-        mark: list[tuple[Template, BaseRoute]] = [(ANYWHERE, IncludedMark())]
+        self._fill()
+
+    def _fill(self) -> None:
         for position, route in enumerate(self._routes):
-            if not isinstance(route, _IncludedRouter):
-                self._enter(position, _template(route, route), route)
-                continue
-            self.low_priority_included += route.effective_low_priority_routes()
-            for template, candidate in chain(mark, _branches(route, branch)):
-                self._enter(position, template, candidate)
-            mark = []
+            self._enter(position, template_of(route, route), route)
 
     def _enter(self, position: int, template: Template, candidate: BaseRoute) -> None:
         self._tree.add(len(self._entries), template)
@@ -137,7 +119,7 @@ class _Table:
         """The routes that may match `path`, in order; None if the table is out of date."""
         routes = router.routes
         # Compared by identity first, and in C: a thousand routes take less than a microsecond.
-        if routes != self._routes or self._version_now() != self._version:
+        if routes != self._routes:
             return None
         found = []
         for number in self._tree.find(path):
@@ -149,65 +131,13 @@ class _Table:
             found.append(candidate)
         return found
 
-    def _version_now(self) -> int:
-        return sum(map(_version_of, self._routers))
-
-
-_version_of = attrgetter("_routes_version")
-
-
-def _included_routers(router: APIRouter) -> Iterator[APIRouter]:
-    for route in router.routes:
-        if isinstance(route, _IncludedRouter):
-            yield route.original_router
-            yield from _included_routers(route.original_router)
-
-
-def _branches(
-    route: _IncludedRouter, branch: type[SureBranch]
-) -> Iterator[tuple[Template, _IncludedRouter]]:
-    """Each single route of an included router, with the paths that it may match."""
-    candidates = _candidates(route)
-    if candidates is None:
-        yield ANYWHERE, route
-        return
-    for candidate in candidates:
-        if isinstance(candidate, _IncludedRouter):
-            for template, inner in _branches(candidate, branch):
-                if isinstance(inner, SureBranch):
-                    yield template, branch(route, inner)
-                else:
-                    yield template, Branch(route, inner)
-            continue
-        matched = candidate.starlette_route or candidate.original_route
-        template = _template(matched, candidate if isinstance(matched, APIRoute) else matched)
-        if template is ANYWHERE:
-            yield template, Branch(route, candidate)
-        else:
-            yield template, branch(route, candidate)
-
-
-def _candidates(
-    route: _IncludedRouter,
-) -> Sequence[_EffectiveRouteContext | _IncludedRouter] | None:
-    """What FastAPI tries in an included router; None if the router has a say in it."""
-    router = route.original_router
-    is_known = type(route) is _IncludedRouter and all(
-        getattr(type(router), name) is getattr(APIRouter, name) and name not in vars(router)
-        for name in ("matches", "handle")
-    )
-    try:
-        return route.effective_candidates() if is_known else None
-    except Exception:  # noqa: BLE001 - FastAPI raises it again for each request that comes here
-        return None
-
 
 _MATCH_BY_PATH = frozenset(
     each.matches for each in (Route, WebSocketRoute, Mount, APIRoute, APIWebSocketRoute)
 )
 
 
-def _template(route: BaseRoute, spelled: Any) -> Template:
+def template_of(route: BaseRoute, spelled: Any) -> Template:
     """What `route` may match if it goes by `spelled`: itself, or what its inclusion made of it."""
     if type(route).matches not in _MATCH_BY_PATH or "matches" in vars(route):
         return ANYWHERE

@@ -1,6 +1,6 @@
 """FastAPI's routers, narrowed: FastAPI's own code, run over fewer routes.
 
-A `NarrowedRouter` is a router whose dispatch sees only some of its routes. A `Branch` is an
+A `NarrowedIncluded` is a router whose dispatch sees only some of its routes. A `Branch` is an
 included router in which FastAPI sees one route. A `SureBranch` says so only once: FastAPI matches
 an included route again at each level on the way to it, which can be left out where the match
 depends on nothing but the request.
@@ -20,11 +20,13 @@ from fastapi.routing import (
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from assembler.application.route_index.index import NarrowedRouter
 
-class NarrowedRouter:
-    """`router` with other routes; what is not said here is the router's own."""
 
-    __slots__ = ("_low_priority_included", "_router", "routes")
+class NarrowedIncluded(NarrowedRouter):
+    """The same, with what FastAPI tries last."""
+
+    __slots__ = ("_low_priority_included",)
 
     def __init__(
         self,
@@ -32,12 +34,8 @@ class NarrowedRouter:
         routes: Sequence[BaseRoute],
         low_priority_included: Sequence[_EffectiveRouteContext],
     ) -> None:
-        self._router = router
-        self.routes = routes
+        super().__init__(router, routes)
         self._low_priority_included = low_priority_included
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._router, name)
 
     def _match_low_priority(self, scope: Scope) -> Any:
         match = APIRouter._match_low_priority  # noqa: SLF001 - FastAPI's code, over these routes

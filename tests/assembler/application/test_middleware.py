@@ -236,6 +236,7 @@ def test_the_closest_handler_answers_whatever_their_order(tmp_path: Path, backwa
     }
 
 
+@pytest.mark.newest
 def test_an_exception_after_the_start_is_raised_to_the_server(tmp_path: Path) -> None:
     layer = "{use: $parts.layers.Faulty, with: {moment: after}}"
     client = client_of(app_of(tmp_path, layers=layer, handlers=CATCH_ALL), raising=True)

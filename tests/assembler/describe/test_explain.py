@@ -160,6 +160,7 @@ def test_a_root_path_is_no_part_of_a_route(project: Path) -> None:
         assert facts["route"]["endpoint"] == "own.slashed"
 
 
+@pytest.mark.newest
 def test_the_files_of_a_frontend_come_last(project: Path) -> None:
     write(project, {"dist/index.html": "home", "dist/a.txt": "file"})
     code = """\

@@ -115,6 +115,7 @@ def test_literals_become_the_types_that_json_can_say(wanted: Any, data: Any, exp
     assert value_of(wanted, data) == expected
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     ("wanted", "data", "reason"),
     [

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
+import fastapi.routing
 from fastapi import APIRouter, FastAPI
 from opentelemetry import trace
 
@@ -166,6 +167,9 @@ def known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
         name: value for name, value in options.items() if name in signature(function).parameters
     }
 
+
+KEEPS_ROUTERS = hasattr(fastapi.routing, "_IncludedRouter")
+"""Whether an included router is an object of its own; older FastAPI copies its routes."""
 
 HAS_TELEMETRY = find_spec("fastapi.telemetry") is not None
 HAS_BODY_LIMITS = bool(known(APIRouter, max_body_size=1))

@@ -36,6 +36,7 @@ _MOST_EARLY_MS = 60_000  # of an outside clock
 _ENDS = ("ok", "failed", "timeout", "skipped", "missed", "lost")  # told at once, as 0
 _MOST_CAUGHT_UP = 100  # ticks of a job
 _PAUSES_SECONDS = 2.0  # for which what the store says of pauses is believed
+_ANSWER_SECONDS = 0.9  # at the end, for a store that is asked just then
 END_SECONDS = 4.0  # for cancelled runs to end and to be recorded
 
 
@@ -122,7 +123,7 @@ class Jobs:
         """Let a question to the store be answered: one that is cut off leaves its connection behind."""
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
-            await asyncio.wait({keeping}, timeout=min(self.setting.link.limit_seconds, END_SECONDS))
+            await asyncio.wait({keeping}, timeout=_ANSWER_SECONDS)
             keeping.cancel()
 
     def hand_over(self, idle: Callable[[str], None]) -> "HandedOver":

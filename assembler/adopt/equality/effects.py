@@ -25,7 +25,8 @@ from assembler.diagnostics.exceptions import is_users, short_path
 _MOST = 2_000
 _QUIET = ("asyncio", "assembler")
 _HOUSE = os.path.dirname(assembler.__file__) + os.sep  # noqa: PTH120  # a string
-_SCHEDULERS = {"start": "starts", "shutdown": "stops"}  # methods of APScheduler's
+# Methods of APScheduler's; the last is the decorator of what stops that of an event loop before 3.11.
+_SCHEDULERS = {"start": "starts", "shutdown": "stops", "wrapper": "stops"}
 _LAYER = re.compile(r"(\.__call__)\.<locals>.*")
 _LISTENERS: list[Callable[[str], None]] = []
 

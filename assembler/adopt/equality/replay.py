@@ -131,7 +131,7 @@ class _Exchanged:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = [
-                (name.decode("latin-1").lower(), value.decode("latin-1"))
+                _field(name.decode("latin-1").lower(), value.decode("latin-1"))
                 for name, value in message.get("headers", ())
             ]
             if self._is_stream():
@@ -173,6 +173,13 @@ class _Exchanged:
         if len(text) > _MOST_SHOWN:
             answer["hash"] = hashlib.blake2b(body, digest_size=16).hexdigest()
         return answer
+
+
+def _field(name: str, value: str) -> tuple[str, str]:
+    """Return a field of a header; the methods of `Allow` are a set, which Starlette writes as such."""
+    if name == "allow":
+        value = ", ".join(sorted(each.strip() for each in value.split(",")))
+    return name, value
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:

@@ -10,6 +10,9 @@ import pytest
 from tests.assembler.adopt.equality.compared import compared, unexplained
 from tests.assembler.command import write
 
+# What an exception by force interrupts may leave a stream open, in older versions of Starlette.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 PARTS = """
 import logging
 from contextlib import asynccontextmanager

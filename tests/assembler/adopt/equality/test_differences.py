@@ -17,6 +17,9 @@ from tests.assembler.adopt.equality.compared import (
 )
 from tests.assembler.command import write
 
+# What an exception by force interrupts may leave a stream open, in older versions of Starlette.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 APP = """
 from contextlib import asynccontextmanager
 import logging

@@ -16,6 +16,9 @@ from assembler.adopt.equality.inspection import inspect_application
 from assembler.adopt.equality.replay import ForcedError, replay
 from assembler.adopt.equality.values import path_of
 
+# What an exception by force interrupts may leave a stream open, in older versions of Starlette.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class NeedsMore(Exception):
     def __init__(self, status: int, reasons: list[str], *, name: str) -> None:

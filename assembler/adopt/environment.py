@@ -51,6 +51,8 @@ def read_settings(recording: Composition, names: ImportPaths) -> dict[str, Any] 
     found: dict[str, Any] | None = None
     others: list[dict[str, Any]] = []
     for value, place in recording.settings:
+        if not is_own(sys.modules.get(type(value).__module__)):
+            continue  # a library's own
         use = _path_of_settings(value, names) if found is None else None
         if use is None:
             if names.settings is None or type(value) is not type(names.settings):

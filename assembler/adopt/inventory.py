@@ -6,12 +6,14 @@ application is in the end tells; a call that it does not show any more is an ite
 nothing is dropped in silence.
 """
 
+import ast
 import builtins
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from assembler.adopt import environment, expressions, lifespans, triggers
@@ -67,6 +69,10 @@ _HANDLED = frozenset(
         *("default_response_class", "generate_unique_id_function", "responses", "callbacks"),
         *("webhooks", "dependencies"),
     }
+)
+COMPOSING = (
+    *("layer", "handler", "event", "router", "endpoint", "websocket", "mount", "host"),
+    *("route", "websocket route", "frontend"),
 )
 REPLACEMENTS = "replacements"
 """The module of a package of components that tells what of it does the same as a layer of others."""
@@ -133,6 +139,7 @@ class _Inventory(RouteReader):
         self.take_handlers()
         self.take_lifespan()
         self.take_routes()
+        self.take_unseen()
         self.take_attributes()
         self.items += triggers.jobs(self.recording, self.names)
         self.take_rest()
@@ -252,6 +259,8 @@ class _Inventory(RouteReader):
             if name in known or name.startswith("__") or name == "_assembly":
                 continue
             place = self.recording.state.get((id(self.app), name), NOWHERE)
+            if self.is_of_unseen(place):
+                continue
             item = self.item("attribute", place, f"app.{name}", "configure")
             item["bridge"] = {"is": "attribute", "name": name}
             item["note"] = described(value)
@@ -260,6 +269,66 @@ class _Inventory(RouteReader):
             what = f"dependency_overrides[{short_name(key)}]"
             self.item("override", place, what, "configure")["bridge"] = {"is": "overrides"}
         self.take_uses()
+
+    def take_unseen(self) -> None:
+        """Take functions that were given the application, and of whose doings no call tells."""
+        for place, node in self.statements():
+            if not _is_given(node, self.app, place) or self.is_seen(place.path, node):
+                continue
+            try:
+                function = expressions.evaluated(node.func, place)
+                options = {
+                    str(each.arg): expressions.evaluated(each.value, place)
+                    for each in node.keywords
+                }
+            except expressions.UnwrittenError:
+                continue
+            if isinstance(function, type) or getattr(function, "__module__", "") == "builtins":
+                continue
+            where = replace(place, line=node.lineno)
+            item = self.item("function", where, short_name(function), "finish")
+            code = self.names.code(function)
+            said = self.with_of(function, (), options, leading=1)
+            if code["is"] == "path" and isinstance(said, dict):
+                item["entry"] = {"use": code} | ({"with": mapping(said)} if said else {})
+                item["note"] = "no call tells what it does: it is called once all else stands"
+                self.unseen.append((place.path, node.lineno, node.end_lineno or node.lineno))
+            else:
+                item["refused"] = True
+                item["note"] = f"no call tells what it does, and it is {why_unsaid(code)}"
+
+    def statements(self) -> Iterator[tuple[UserPlace, ast.Call]]:
+        """Yield the calls that are statements, in the code that composed the application."""
+        places = {(call.place.path, call.place.function): call.place for call in self.calls("app")}
+        for (path, function), place in places.items():
+            tree = expressions.parsed(path)
+            body: list[ast.stmt] = [] if tree is None else tree.body
+            for name in function.split(".<locals>.") if function else ():
+                inner = (n for n in body if isinstance(n, ast.FunctionDef) and n.name == name)
+                body = next((n.body for n in inner), [])
+            inside = (c.place for c in self.calls(*COMPOSING) if c.place.function == function)
+            last = max(inside, key=lambda each: each.line, default=place)
+            scope = replace(place, locals=last.locals)
+            for node in body:
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                    yield scope, node.value
+
+    def is_seen(self, path: str, node: ast.Call) -> bool:
+        """Tell whether a call that was recorded was made by a statement."""
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        return any(
+            file == path and line in lines
+            for call in self.calls(*COMPOSING)
+            for file, line in call.place.through
+        )
+
+    def is_of_unseen(self, place: UserPlace) -> bool:
+        """Tell whether a line is one of a function that the manifest calls again."""
+        return any(
+            file == path and first <= line <= last
+            for file, line in place.through
+            for path, first, last in self.unseen
+        )
 
     def take_uses(self) -> None:
         """Find functions that name the application: they see the one that there was."""
@@ -434,8 +503,7 @@ class _Inventory(RouteReader):
 
     def take_rest(self) -> None:
         """Tell of calls whose effect a later one has undone."""
-        kinds = ("layer", "handler", "event", "router", "endpoint", "websocket", "mount", "host")
-        for call in self.calls(*kinds, "route", "websocket route", "frontend"):
+        for call in self.calls(*COMPOSING):
             if id(call) in self.of_calls or (is_page_call(call) and call.place is NOWHERE):
                 continue
             what = _caught(self.key(call)) if call.kind == "handler" else call.kind
@@ -444,6 +512,15 @@ class _Inventory(RouteReader):
             item = self.item(call.kind, call.place, what, "")
             item["entry"] = {}
             item["note"] = "it has no effect: a later call takes its place"
+
+
+def _is_given(node: ast.Call, app: Any, place: UserPlace) -> bool:
+    """Tell whether a call has the application, and nothing else, by position."""
+    if len(node.args) != 1 or any(each.arg is None for each in node.keywords):
+        return False
+    first = node.args[0]
+    named = {**place.globals, **place.locals}
+    return isinstance(first, ast.Name) and named.get(first.id) is app
 
 
 def _is_of_every_class(name: str) -> bool:

@@ -39,6 +39,7 @@ class ItemReader:
         self.names.app = app
         self.lifter = Lifter(self.names, recording)
         self.items: list[dict[str, Any]] = []
+        self.unseen: list[tuple[str, int, int]] = []  # lines of functions that are called again
         self.of_calls: dict[int, dict[str, Any]] = {}  # the item of each call
 
     def item(self, kind: str, place: UserPlace, what: str, section: str) -> dict[str, Any]:

@@ -242,7 +242,10 @@ class ManifestWriter:
         self.sections.setdefault("configure", []).append((entry, "its jobs stand in `scheduler`"))
 
     def take_finish(self) -> None:
-        """Write calls that come after all routes, and say more than an entry can."""
+        """Write what comes after all routes: functions, and calls that say more than an entry can."""
+        for item in self.of("function"):
+            if item.entry:
+                self.add("finish", item.entry, item)
         waiting = [item for item in self.of("frontend") if item.section == "finish" and item.code]
         if not waiting:
             return

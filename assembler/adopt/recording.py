@@ -41,6 +41,9 @@ class UserPlace:
     function: str = ""
     globals: Mapping[str, Any] = field(default_factory=dict, repr=False)
     locals: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    through: tuple[
+        tuple[str, int], ...
+    ] = ()  # the user's lines that led there, by path, inmost first
     is_direct: bool = True  # the line itself makes the call, and no library that it calls
 
     @property
@@ -99,8 +102,16 @@ def user_place(depth: int = 1) -> UserPlace:
         function="" if is_module else code.co_qualname,
         globals=frame.f_globals,
         locals={} if is_module else dict(frame.f_locals),
+        through=tuple(_own_lines(frame)),
         is_direct=is_direct,
     )
+
+
+def _own_lines(frame: FrameType | None) -> Iterator[tuple[str, int]]:
+    while frame is not None:
+        if is_users(frame.f_code.co_filename):
+            yield frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
 
 
 def _span(code: CodeType, instruction: int) -> tuple[int, int, int, int] | None:

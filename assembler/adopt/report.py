@@ -20,6 +20,7 @@ _KINDS = {
     "state": "state",
     "attribute": "attributes",
     "override": "overrides",
+    "function": "functions",
     "share": "uses of the application by name",
     "layer": "layers",
     "handler": "handlers",

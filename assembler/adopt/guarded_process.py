@@ -35,6 +35,7 @@ from assembler.diagnostics.span import one_line
 SECONDS = 60.0
 _MORE_SECONDS = 15.0  # that the process has to start, and to say that time is up
 _MOST_NOTES = 200
+_LONGEST = 1000  # characters of what is told of foreign code
 _NO_FILE = "/dev/null"
 _PROCESSES = frozenset(
     {
@@ -104,7 +105,8 @@ class Guard:
         """Remember that the user's code does something, at the innermost line of its own."""
         file, line = place_of(sys._getframe(1))  # noqa: SLF001  # what `inspect` itself takes
         if len(self.sees) < _MOST_NOTES:
-            self.sees[Observation(kind, one_line(name), file, line)] = None
+            told = name if kind == "print" else _told(name)  # there are many of those
+            self.sees[Observation(kind, told, one_line(file), line)] = None
 
 
 def run_guarded(
@@ -137,11 +139,25 @@ def run_guarded(
         answer = said.read()
     if not answer:
         raise ForeignCodeError(f"{argument_name(argument)} {_end(status)}")
-    result = json.loads(answer)
-    notes = tuple(Observation(**note) for note in result["notes"])
-    if result["error"] is not None:
-        raise ForeignCodeError(result["error"])
-    return Outcome(result["value"], notes)
+    secrets = Secrets()
+    secrets.add_credentials(environment)  # which the code may have taken out of its own
+    try:
+        value, error, notes = _read_answer(answer, secrets)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        message = f"{argument_name(argument)} meddles with the process that runs it: its answer cannot be read"
+        raise ForeignCodeError(message) from None
+    if error is not None:
+        raise ForeignCodeError(error)
+    return Outcome(value, notes)
+
+
+def _read_answer(
+    answer: bytes, secrets: Secrets
+) -> tuple[Any, str | None, tuple[Observation, ...]]:
+    told = json.loads(answer)
+    value, error, notes = told["value"], told["error"], told["notes"]
+    seen = (Observation(**{**note, "name": secrets.scrub(note["name"])}) for note in notes)
+    return value, None if error is None else secrets.scrub(error), tuple(seen)
 
 
 def argument_name(argument: Any) -> str:
@@ -260,7 +276,7 @@ def guarded(guard: Guard) -> Iterator[None]:
 
 
 def _refuse_end(name: str, *arguments: Any) -> NoReturn:
-    raise EndRefusedError(f"{name}({', '.join(map(repr, arguments))})")
+    raise EndRefusedError(f"{name}({', '.join(map(_shown, arguments))})")
 
 
 def _audit(guard: Guard, event: str, arguments: tuple[Any, ...]) -> None:
@@ -380,9 +396,13 @@ def place_of_error(error: BaseException) -> str:
 
 def said_of(what: str, error: BaseException) -> str:
     """Say in one line what became of foreign code: it exits, lacks a variable, raises."""
+    return _told(_said(what, error))
+
+
+def _said(what: str, error: BaseException) -> str:
     place = place_of_error(error)
     if isinstance(error, SystemExit):
-        return f"{what} exits: `sys.exit({error.code!r})`{place}"
+        return f"{what} exits: `sys.exit({_shown(error.code)})`{place}"
     if isinstance(error, EndRefusedError):
         return f"{what} ends its process: `{error}`{place}"
     lacking = _lacking(error)
@@ -393,7 +413,22 @@ def said_of(what: str, error: BaseException) -> str:
         return f"{what} needs the variable{plural} {names}{place}: set {them}, or name a file that does by `--env-file`"
     if isinstance(error, NetworkRefusedError | ProcessRefusedError):
         return f"{what} cannot be read{place}: {error}"
-    return f"{what} failed{place}: {one_line(_without_values(error))}"
+    return f"{what} failed{place}: {_without_values(error)}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # a foreign `__repr__` may raise anything
+        return f"an object of `{type(value).__name__}`"
+
+
+def _told(text: str) -> str:
+    """Make one line of bounded length of foreign text, without the environment's credentials."""
+    secrets = Secrets()
+    secrets.add_credentials(os.environ)
+    line = one_line(secrets.scrub(text))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def _lacking(error: BaseException) -> list[str]:
@@ -432,12 +467,8 @@ def _without_values(error: BaseException) -> str:
     """Name an exception; pydantic's text shows the input, which may be a secret."""
     from pydantic import ValidationError  # noqa: PLC0415  # as above
 
-    secrets = Secrets()
-    secrets.add_credentials(os.environ)
-    if isinstance(error, ValidationError):
-        told = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False)
-        ]
-        return secrets.scrub(f"{error.title}: {'; '.join(told)}")
-    return secrets.scrub(failure_of(error))
+    if not isinstance(error, ValidationError):
+        return failure_of(error)
+    faults = error.errors(include_url=False, include_input=False)
+    told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return f"{error.title}: {told}"

@@ -182,7 +182,10 @@ def _is_foreign(request: Request) -> bool:
 
 def _is_own(origin: str, request: Request) -> bool:
     """Compare an origin with the host that was asked for; a proxy may have ended TLS."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # half an address of IPv6
+        return False
     default = {"http": ":80", "https": ":443"}.get(parts.scheme)
     if default is None:
         return False

@@ -102,6 +102,31 @@ settings = Settings()
         "import os\nraise RuntimeError('bad ' + os.environ['HIDDEN_TOKEN'])",
         "failed (own/raises.py:2): RuntimeError: bad ${HIDDEN_TOKEN}",
     ),
+    "exits_with_a_secret": (
+        "import os, sys\nsys.exit('no ' + os.environ['HIDDEN_TOKEN'] + '\\n\\x1b[2J')",
+        r"exits: `sys.exit('no ${HIDDEN_TOKEN}\n\x1b[2J')` (own/exits_with_a_secret.py:2)",
+    ),
+    "ends_with_a_secret": (
+        "import os\nos._exit(os.environ['HIDDEN_TOKEN'])",
+        "ends its process: `os._exit('${HIDDEN_TOKEN}')`",
+    ),
+    "exits_with_what_has_no_text": (
+        "import sys\nclass No:\n    def __repr__(self): raise OSError\nsys.exit(No())",
+        "exits: `sys.exit(an object of `No`)`",
+    ),
+    "exits_with_a_long_text": ("import sys\nsys.exit('x' * 10**7)", "x…"),
+    "lacks_an_odd_name": (
+        "import os\nos.environ['A\\n\\x1b[2J']",
+        r"needs the variable `A\u000a\u001b[2J` (own/lacks_an_odd_name.py:2)",
+    ),
+    "raises_what_has_no_text": (
+        "class Mute(Exception):\n    def __str__(self): raise OSError\nraise Mute",
+        "failed (own/raises_what_has_no_text.py:3): Mute",
+    ),
+    "connects_to_a_secret": (
+        "import os, socket\nsocket.getaddrinfo(os.environ['HIDDEN_TOKEN'] + '.example', 1)",
+        "nothing but this machine is reached: ${HIDDEN_TOKEN}.example",
+    ),
     "connects": (
         "import socket\nsocket.create_connection(('db.example.com', 1))",
         "cannot be read (own/connects.py:2): nothing but this machine is reached: db.example.com",
@@ -140,6 +165,44 @@ def test_a_process_that_ends_without_a_word_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(ForeignCodeError) as caught:
         run(tmp_path, "import os\nos.kill(os.getpid(), 9)")
     assert str(caught.value) == "`own.main:app` was ended by the signal SIGKILL"
+
+
+def test_what_is_noticed_shows_no_credential(tmp_path: Path) -> None:
+    text = f"""
+import os, socket, threading
+token = os.environ.pop("HIDDEN_TOKEN")  # as careful code does
+os.environ["LOADED_TOKEN"] = "another-canary"  # as a reader of `.env` does
+for act in (
+    lambda: socket.getaddrinfo(token + ".example", 1),
+    lambda: os.system("A=" + token + " /bin/ls"),
+    lambda: os.system("another-canary\\x1b[2J"),
+):
+    try:
+        act()
+    except OSError:
+        pass
+threading.Thread(target=int, name=token).start()
+{_APP}"""
+    told = [each.text() for each in run(tmp_path, text).notes]
+    assert [each.partition(" (")[0] for each in told] == [
+        "was refused a connection to ${HIDDEN_TOKEN}.example",
+        "was refused another process: `A=${HIDDEN_TOKEN}`",
+        r"was refused another process: `${LOADED_TOKEN}\u001b[2J`",
+        "starts the thread `${HIDDEN_TOKEN}`",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nfor each in range(3, 30):\n    try: os.write(each, b'[1]{')\n    except OSError: pass\n",
+        "import json\njson.dumps = lambda *a, **k: '{}'\n",
+        "import json\njson.dumps = lambda *a, **k: '[' * 99999\n",
+    ],
+)
+def test_code_that_writes_the_answer_itself_is_told_of(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ForeignCodeError, match=r"^`own\.main:app` meddles with the process"):
+        run(tmp_path, text + _APP)
 
 
 def test_code_that_hangs_is_told_with_its_line(tmp_path: Path) -> None:

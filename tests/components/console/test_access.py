@@ -47,6 +47,8 @@ def test_without_a_token_this_machine_sees_it(base: str) -> None:
         ("127.0.0.1", {"cf-connecting-ip": "127.0.0.1"}),
         ("127.0.0.1", {"origin": "https://shop.example"}),  # a page that CORS lets read
         ("127.0.0.1", {"origin": "null"}),
+        ("127.0.0.1", {"origin": "http://["}),  # what no browser sends
+        ("127.0.0.1", {"origin": "https://[v1.x]"}),
         ("127.0.0.1", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}),
         ("127.0.0.1", {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}),
         (

@@ -19,6 +19,7 @@ Facts = Mapping[str, Any]
 
 FORCED = "ForcedError"
 BARE_MOUNT = "the bare path of a mount"
+_MOST, _MANY_ROUTES = 3, 100
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN = "https://elsewhere.example"
 _HERE = "http://localhost"
@@ -42,9 +43,11 @@ class ProbeList:
     headers: Sequence[tuple[str, str]] = ()
     samples: Any = field(default_factory=_samples)
     found: list[dict[str, Any]] = field(default_factory=list)
+    most: int = 0  # requests with values for one method of a route
 
     def of(self, facts: Facts) -> list[dict[str, Any]]:
-        """Return all probes for an application."""
+        """Return all probes for an application; fewer for each route where it has many."""
+        self.most = _MOST if len(facts["routes"]) <= _MANY_ROUTES else _MOST - 1
         self._application(facts, _Around())
         return self.found
 
@@ -83,7 +86,7 @@ class ProbeList:
         if route.get("host"):
             around = around.at_host(route["host"])
         path = around.prefix + route["path"]
-        requests = list(islice(self._requests(route, path), 3)) or [(path, {}, None)]
+        requests = list(islice(self._requests(route, path), self.most)) or [(path, {}, None)]
         plain = requests[0][0]
         if f"{around.host}{path}" not in seen:
             seen.add(f"{around.host}{path}")

@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from assembler.diagnostics.codes import CODES
 
@@ -253,3 +255,45 @@ def _tracked() -> list[str]:
             if "__pycache__" not in path.parts
         ]
     return [name for name in done.stdout.split("\0") if name]
+
+
+METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".ci").glob("oldest-*.txt")), ids=lambda at: at.stem
+)
+def test_an_oldest_set_has_the_floors_that_the_package_asks_for(path: Path) -> None:
+    """It is the lowest that installs: a floor itself, or the first version that knows the Python."""
+    lines = path.read_text("utf-8").split()
+    pinned = {item.name: next(iter(item.specifier)).version for item in map(Requirement, lines)}
+    above = []
+    for wanted in map(Requirement, METADATA["dependencies"]):
+        floor = next(item.version for item in wanted.specifier if item.operator == ">=")
+        assert wanted.specifier.contains(pinned[wanted.name])
+        if Version(pinned[wanted.name]) > Version(floor):
+            above.append(wanted.name)
+    # pydantic's core has wheels for Python 3.13 from 2.8 on; the others are held up by test tools.
+    assert set(above) <= {"pydantic", "typing-extensions", "packaging"}
+    assert path.stem.removeprefix("oldest-") in "".join(METADATA["classifiers"])
+
+
+def test_every_python_of_the_classifiers_has_an_oldest_set_and_none_is_refused() -> None:
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(METADATA["classifiers"]))
+    assert named == sorted(named)
+    assert all((ROOT / f".ci/oldest-{version}.txt").exists() for version in named)
+    assert METADATA["requires-python"] == ">=3.11"
+
+
+def test_the_gate_and_lazy_mounts_need_no_mcp_sdk(tmp_path: Path) -> None:
+    names = {Requirement(line).name for line in METADATA["optional-dependencies"]["gate"]}
+    assert names == {"pyjwt", "httpx2"}
+    code = """
+import sys
+sys.modules["mcp"] = sys.modules["mcp_types"] = None
+import components.mcp.gate, components.mcp.well_known, components.mcp.keys, components.mcp.tokens
+import components.mcp.dev_issuer.server, assembler.runtime.lazy_mount
+from components.mcp.resource_server import ResourceServer
+print("served")
+"""
+    assert python(code, folder=tmp_path, paths=(ROOT,)) == "served\n"

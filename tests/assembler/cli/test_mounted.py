@@ -90,7 +90,7 @@ def test_diff_sees_a_change_of_the_inner_manifest_through_the_outer_one(shop: Pa
         ["init", "-q"], ["config", "user.email", "a@b"], ["config", "user.name", "a"],
         ["add", "."], ["commit", "-qm", "first"],
     ):  # fmt: skip
-        subprocess.run(["git", *words], cwd=shop, check=True, capture_output=True)
+        subprocess.run(["git", *words], cwd=shop, check=True, timeout=60, capture_output=True)
     text = FILES["manifests/parts/api.yaml"].replace("Inner", "Other")
     write(shop, {"manifests/parts/api.yaml": text})
     for files in ([], ["manifests/app.yaml"]):

@@ -91,7 +91,8 @@ def _server(file: Path | None, socket: Path | None, pid: int | None) -> "Client"
         what = f"`{named(file)}`" if file is not None else f"as process {pid}"
         where = f"{what}, as far as {', '.join(f'`{named(one)}`' for one in folders)} tells"
     if not found:
-        raise UsageError(f"nobody serves {where}")
+        start = f"; `assembler serve {named(file)}` does" if file is not None else ""
+        raise UsageError(f"nobody serves {where}{start}")
     if len(found) > 1:
         told = ", ".join(f"--pid {one.status['pid']}" for one in found)
         raise UsageError(f"{len(found)} servers serve {where}: choose by {told}")

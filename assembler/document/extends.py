@@ -107,7 +107,10 @@ def read_chain(
             layer = read_layer(shelf.read(here))
         except UsageError as error:
             if named is None:
-                raise
+                meant = _meant(path, shelf) if _is_missing(error) else None
+                if meant is None:
+                    raise
+                raise UsageError(f"{error}; {meant}") from error
             remedy = did_you_mean(here.name, shelf.siblings(here))
             faults.append(Diagnostic("extends-not-found", str(error), named, help=remedy))
             break
@@ -149,6 +152,25 @@ def shown_name(path: Path) -> str:
         return _resolved(path).relative_to(Path.cwd()).as_posix()
     except ValueError:
         return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
+
+
+def _is_missing(error: UsageError) -> bool:
+    return isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+
+
+def _meant(path: Path, shelf: Shelf) -> str | None:
+    """Ask for the manifest that was surely meant: in another folder, or of a like name."""
+    folders = dict.fromkeys([path.parent, Path("manifests"), Path()])
+    found = [
+        folder / name
+        for folder in folders
+        for name in shelf.siblings(folder / "any")
+        if name.endswith((".yaml", ".yml"))
+    ]
+    same = [each for each in found if each.name == path.name]
+    if len(same) == 1:
+        return f"did you mean `{shelf.name(same[0])}`?"
+    return did_you_mean(shelf.name(path), [shelf.name(each) for each in found])
 
 
 def _base(path: Path, base: Node, faults: list[Diagnostic]) -> Path | None:

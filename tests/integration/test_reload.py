@@ -313,6 +313,7 @@ def test_nobody_there_is_status_2(service: Service, tmp_path: Path) -> None:
     told = command(tmp_path, "reload", "m.yaml", XDG_RUNTIME_DIR=str(tmp_path))
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.startswith("error: nobody serves `m.yaml`")
+    assert told.stderr.endswith("; `assembler serve m.yaml` does\n")
     told = command(tmp_path, "reload", "--socket", "no.sock")
     assert (told.returncode, "nobody serves behind `no.sock`" in told.stderr) == (2, True)
     told = command(service.folder, "reload", "m.yaml", "--pid", "1")

@@ -62,6 +62,8 @@ class Equality:
     right: str
     compared: Compared
     judged: tuple[JudgedDifference, ...]
+    is_started: bool
+    """Whether both were started and stopped."""
 
     @property
     def is_equal(self) -> bool:
@@ -122,7 +124,8 @@ class _Comparison:
         compared = compare(first.value, again.value, other.value)
         for line in self.uncompared((first, again, other)):
             compared.uncompared[line] = None
-        return Equality(*self.names, compared, tuple(self.judged(compared.differences)))
+        judged = tuple(self.judged(compared.differences))
+        return Equality(*self.names, compared, judged, is_started=self.options.lifespan)
 
     def order(self) -> list[int] | None:
         """Return where the layers go, where their order in the manifest is accepted."""

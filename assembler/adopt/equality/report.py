@@ -78,7 +78,7 @@ def _table(result: Equality) -> Iterator[str]:
         count = result.compared.counts[part]
         found = [each for each in result.judged if each.difference.part == part]
         open_ = sum(not each.is_accepted for each in found)
-        if part == "lifespan" and not count and not found:
+        if part == "lifespan" and not result.is_started:
             said = "not started"
         elif not found:
             said = "equal"

@@ -138,7 +138,7 @@ class Judge:
             earlier = self.knowledge.before(before.use) if before.use else None
             is_same = facts and earlier and facts.defined and facts.defined == earlier.defined
             grade = Grade.cosmetic if is_same else Grade.review
-            message = f"`{after.id}` runs other code: `{after.use}` instead of `{before.use}`"
+            message = f"`{after.id}` runs other code: {_made_of(after)} instead of {_made_of(before)}"
             if is_same:
                 message = f"`{after.id}` names the same code by another path: `{after.use}`"
             item = change(grade, "entry-replaced", message, old, new)
@@ -175,6 +175,15 @@ class Judge:
         if found is not None:
             key = "every" if clocks[1].every is not None else "cron"
             yield from under([found], key)
+
+
+def _made_of(entry: EntryNode) -> str:
+    """Say what an entry runs: a path, or what stands in its place on a mount or a step."""
+    if entry.use:
+        return f"`{entry.use}`"
+    if entry.text(INNER):
+        return f"the manifest `{entry.text(INNER)}`"
+    return "its SQL" if entry.node.get("sql") is not None else "nothing"
 
 
 def compare_dependencies(

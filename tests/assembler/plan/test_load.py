@@ -145,6 +145,30 @@ def test_a_file_that_is_not_there_is_a_usage_error(shop: Path) -> None:
         load("missing.yaml")
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("dev.yaml", "manifests/dev.yaml"),
+        ("manifest/dev.yaml", "manifests/dev.yaml"),
+        ("manifests/dev.yml", "manifests/dev.yaml"),
+        ("manifests/staging.yaml", "manifests/stagin.yaml"),
+        ("manifests/manifest.yaml", "manifest.yaml"),
+        ("somewhere/else.yaml", None),
+        ("manifests/notes.txt", None),
+        ("dev.yaml/more", None),
+    ],
+)
+def test_a_file_that_is_not_there_is_looked_for_nearby(
+    shop: Path, named: str, meant: str | None
+) -> None:
+    (shop / "manifests").mkdir()
+    for name in ("dev.yaml", "stagin.yaml", "notes.text"):
+        (shop / "manifests" / name).write_text("manifest: 1\n")
+    with pytest.raises(UsageError) as caught:
+        load(named)
+    assert str(caught.value).partition("; ")[2] == (f"did you mean `{meant}`?" if meant else "")
+
+
 def test_secrets_are_not_in_what_a_plan_shows(shop: Path) -> None:
     plan = load("manifest.yaml", environment={"DATABASE_URL": "pg://u:canary@h", "TITLE": "canary"})
     assert "canary" not in repr(plan.resources)

@@ -7,6 +7,9 @@ from pathlib import Path
 import fastapi
 import pytest
 
+from assembler.adopt.equality import Equality
+from assembler.adopt.equality.comparison import Compared
+from assembler.adopt.equality.report import as_text
 from assembler.adopt.equality.rules import RULES
 from tests.assembler.adopt.equality.test_differences import APP, MANIFEST, folder_of
 from tests.assembler.command import Outcome, run, write
@@ -43,6 +46,12 @@ def test_what_is_equal_has_status_0(tmp_path: Path, request: pytest.FixtureReque
     outcome = equal(folder_of(tmp_path), *options)
     golden("equal.txt", outcome.out, request)
     assert (outcome.status, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize(("is_started", "said"), [(True, "equal"), (False, "not started")])
+def test_a_start_that_shows_nothing_is_a_start(is_started: bool, said: str) -> None:
+    result = Equality("app.main:app", "m.yaml", Compared(), (), is_started=is_started)
+    assert f"  lifespan        0  {said}\n" in as_text(result, str)
 
 
 def test_what_is_not_has_status_1_and_shows_both_sides(

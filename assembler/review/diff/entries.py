@@ -138,7 +138,9 @@ class Judge:
             earlier = self.knowledge.before(before.use) if before.use else None
             is_same = facts and earlier and facts.defined and facts.defined == earlier.defined
             grade = Grade.cosmetic if is_same else Grade.review
-            message = f"`{after.id}` runs other code: {_made_of(after)} instead of {_made_of(before)}"
+            message = (
+                f"`{after.id}` runs other code: {_made_of(after)} instead of {_made_of(before)}"
+            )
             if is_same:
                 message = f"`{after.id}` names the same code by another path: `{after.use}`"
             item = change(grade, "entry-replaced", message, old, new)

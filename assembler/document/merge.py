@@ -19,7 +19,7 @@ from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, 
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.extends import DISK, Shelf, read_chain
-from assembler.document.mounted import check_mounted, include
+from assembler.document.mounted import MOST_MOUNTED, check_mounted, include, too_many
 from assembler.document.nodes import (
     Included,
     MappingNode,
@@ -29,7 +29,6 @@ from assembler.document.nodes import (
     ScalarNode,
     SequenceNode,
     as_written,
-    walk,
 )
 from assembler.document.project import Project, project_of
 from assembler.document.sections import (
@@ -133,6 +132,9 @@ class _Reader:
         if self._is_refused(path, node):
             return node
         if file not in self._known:
+            if len(self._open) > MOST_MOUNTED:
+                self.faults.append(too_many(node.span))
+                return node
             self._open.append(file)
             self._known[file] = None
             try:
@@ -301,10 +303,22 @@ class _Merger:
         return MappingNode({k: m for k, m in node.members.items() if k not in drop}, node.span)
 
     def finish(self, root: MappingNode) -> None:
-        """Refuse directives that no rule consumed."""
-        for _, node in walk(root):
-            if not isinstance(node, MappingNode):
+        """Refuse directives that no rule consumed.
+
+        Each part is looked at once: manifests that are mounted twice, in others that are as well,
+        would otherwise be walked a million times before they are refused.
+        """
+        waiting: list[Node] = [root]
+        seen: set[int] = set()
+        while waiting:
+            node = waiting.pop()
+            if id(node) in seen or isinstance(node, ScalarNode):
                 continue
+            seen.add(id(node))
+            if isinstance(node, SequenceNode):
+                waiting += node.items
+                continue
+            waiting += (member.value for member in node.members.values())
             for name in _DIRECTIVES:
                 if name in node.members:
                     message = f"`{name}` works on entries only"

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 INLINE = "inline"
 """What stands for the file of a manifest that is written out under its mount."""
 
-_MOST = 100  # manifests that one process may be made of
+MOST_MOUNTED = 100
+"""How many manifests may be mounted in one, at any depth."""
 
 Read = Callable[[Path, ScalarNode], Node]
 
@@ -75,9 +76,8 @@ def check_mounted(root: MappingNode) -> Iterator[Diagnostic]:
     while waiting:
         for _, node in _inner(waiting.pop()):
             count += 1
-            if count > _MOST:
-                message = f"more than {_MOST} manifests are mounted"
-                yield Diagnostic("too-many-nodes", message, _first_line(node))
+            if count > MOST_MOUNTED:
+                yield too_many(_first_line(node))
                 return
             if not isinstance(node, Included) or first.setdefault(node.file, node) is node:
                 waiting.append(node)
@@ -85,6 +85,11 @@ def check_mounted(root: MappingNode) -> Iterator[Diagnostic]:
                 message = f"`{node.written.value}` is mounted twice: all that it opens and runs would be there twice"
                 note = Note(first[node.file].written.span, "first here")
                 yield Diagnostic("duplicate-id", message, node.written.span, notes=(note,))
+
+
+def too_many(span: Span) -> Diagnostic:
+    """Say that more manifests are mounted than one process may be made of."""
+    return Diagnostic("too-many-nodes", f"more than {MOST_MOUNTED} manifests are mounted", span)
 
 
 def mounted_files(root: MappingNode) -> Iterator[Path]:

@@ -58,3 +58,34 @@ def test_a_hostile_text_is_judged_in_time(name: str, tmp_path: Path) -> None:
         told = ""
     assert time.process_time() - start < SECONDS
     assert len(told) < 1_000_000
+
+
+def numbered_files(folder: Path, count: int, mounts: int) -> Path:
+    """Write manifests, each of which mounts the next one so many times; return the first."""
+    for number in range(count):
+        entries = "".join(
+            f"  - {{mount: /m{at}, manifest: m{number + 1}.yaml}}\n" for at in range(mounts)
+        )
+        text = f"manifest: 1\nroutes:\n{entries}"
+        (folder / f"m{number}.yaml").write_text(text, encoding="utf-8")
+    (folder / f"m{count}.yaml").write_text("manifest: 1\n", encoding="utf-8")
+    return folder / "m0.yaml"
+
+
+@pytest.mark.parametrize(
+    ("count", "mounts", "told"),
+    [(12, 20, "is mounted twice"), (1000, 1, "more than 100 manifests are mounted")],
+    ids=["that multiply", "in a row"],
+)
+def test_manifests_that_mount_others_are_judged_in_time(
+    count: int, mounts: int, told: str, tmp_path: Path
+) -> None:
+    first = numbered_files(tmp_path, count, mounts)
+    start = time.process_time()
+    with pytest.raises(ManifestError, match=told):
+        load(first, static=True)
+    assert time.process_time() - start < SECONDS
+
+
+def test_a_hundred_manifests_in_a_row_are_one_application(tmp_path: Path) -> None:
+    assert load(numbered_files(tmp_path, 100, 1), static=True)

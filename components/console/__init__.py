@@ -238,12 +238,13 @@ class _ConsolePages:
         try:
             said = json.loads(await _body(request))
             form = {str(key): str(value) for key, value in said.items() if value is not None}
+            "".join(form.values()).encode()  # half a pair of surrogates is no text
             given = await self._order(request, visitor, form)
+        except (ValueError, AttributeError, RecursionError) as error:
+            text = str(error) if _is_unknown(error) else "an order is a mapping of texts"
+            return _json(422, {"format": 1, "error": text})
         except RuntimeError as error:
             return _json(503, {"format": 1, "error": str(error)})
-        except (ValueError, AttributeError, RecursionError) as error:
-            text = str(error) if _is_unknown(error) else "an order is a mapping"
-            return _json(422, {"format": 1, "error": text})
         return _json(202, {"format": 1, "order": given.as_dict()})
 
     async def nothing(self, request: Request) -> Response:

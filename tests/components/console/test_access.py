@@ -238,3 +238,20 @@ def test_an_operator_names_nobody_else() -> None:
 def test_a_token_that_cannot_be_sent_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         Site(token=token)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"5", b"[]", b"null", b"\xff", b"[" * 9000, b'{"kind": {}}'),
+        b'{"kind": "run", "target": "\\ud800"}',  # what no answer could say again
+        b'{"kind": "run", "target": "job", "actor": "\\udfff"}',
+    ],
+)
+def test_what_is_no_order_is_refused(body: bytes) -> None:
+    site = Site(token=TOKEN, actions=True)
+    client = site.client(base="https://shop.example")
+    response = client.post("/_assembly/api/orders", content=body, headers=BEARER)
+    assert response.status_code == 422
+    assert response.json()["error"]
+    assert site.operations.orders_given == []

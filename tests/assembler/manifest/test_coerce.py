@@ -91,7 +91,8 @@ def test_a_value_that_is_json_stays_what_it_is(value: Any) -> None:
 def test_no_value_changes_its_type(value: Any, wanted: Any) -> None:
     found, faults = convert(adapter_of(wanted), value)
     if not faults:
-        assert found == value
+        # A whole number beyond 2^53 is the float nearest to it.
+        assert found == (float(value) if wanted is float else value)
         assert type(found) is type(value) or (wanted is float and type(value) is int)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError, raise_faults
-from assembler.diagnostics.span import File, Span
+from assembler.diagnostics.span import File, Span, one_line
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.document.nodes import MappingNode, Node, ScalarNode, as_written
 from assembler.document.parser import decoded, read, read_bytes, read_file
@@ -169,8 +169,8 @@ def _meant(path: Path, shelf: Shelf) -> str | None:
     ]
     same = [each for each in found if each.name == path.name]
     if len(same) == 1:
-        return f"did you mean `{shelf.name(same[0])}`?"
-    return did_you_mean(shelf.name(path), [shelf.name(each) for each in found])
+        return f"did you mean `{one_line(shelf.name(same[0]))}`?"
+    return did_you_mean(shelf.name(path), [one_line(shelf.name(each)) for each in found])
 
 
 def _base(path: Path, base: Node, faults: list[Diagnostic]) -> Path | None:

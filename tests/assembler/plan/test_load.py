@@ -169,6 +169,15 @@ def test_a_file_that_is_not_there_is_looked_for_nearby(
     assert str(caught.value).partition("; ")[2] == (f"did you mean `{meant}`?" if meant else "")
 
 
+def test_a_name_that_is_asked_for_cannot_forge_a_line(shop: Path) -> None:
+    (shop / "manifests").mkdir()
+    (shop / "manifests/de\nv.yaml").write_text("manifest: 1\n")
+    with pytest.raises(UsageError) as caught:
+        load("de\nv.yaml")
+    assert str(caught.value).endswith(r"did you mean `manifests/de\u000av.yaml`?")
+    assert "\n" not in str(caught.value)
+
+
 def test_secrets_are_not_in_what_a_plan_shows(shop: Path) -> None:
     plan = load("manifest.yaml", environment={"DATABASE_URL": "pg://u:canary@h", "TITLE": "canary"})
     assert "canary" not in repr(plan.resources)

@@ -18,7 +18,8 @@ import typer
 
 from assembler.cli.output import INVALID, complain, named, results_apart, show
 from assembler.diagnostics.errors import UsageError
-from assembler.diagnostics.span import printable
+from assembler.diagnostics.exceptions import failure_of
+from assembler.diagnostics.span import one_line, printable
 
 _SHOWN = 40  # lines of what differs
 _INVISIBLE = re.compile(r"[^\x20-\x7e\n]")
@@ -73,10 +74,17 @@ def _document(file: Path) -> dict[str, Any]:
     from assembler.plan.load import load
 
     with results_apart():
-        document = build(load(file)).openapi()
+        plan = load(file)
+        app = build(plan)
+        try:
+            document = app.openapi()
+        except Exception as error:  # noqa: BLE001  # a component, or a schema, may raise anything
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            said = one_line(plan.secrets.scrub(f"{failure_of(error)}{notes}"))
+            raise UsageError(f"the document of `{named(file)}` cannot be made: {said}") from None
     try:
         made: dict[str, Any] = json.loads(json.dumps(document, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"the document of `{named(file)}` is no JSON: {error}") from None
     return made
 

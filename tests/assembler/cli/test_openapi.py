@@ -221,3 +221,30 @@ def test_a_comparison_of_documents_imports_no_framework(tmp_path: Path) -> None:
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_who_makes_no_document_is_named_without_what_it_was_given(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "canary-of-the-shop")
+    layer = """
+class Layer:
+    def __init__(self, app, *, token: str) -> None:
+        self.app, self.token = app, token
+    async def __call__(self, scope, receive, send) -> None:
+        await self.app(scope, receive, send)
+    def openapi_operation(self, method: str, path: str) -> None:
+        raise ValueError(f"bad {self.token}\\x1b[2J\\nerror: forged")
+"""
+    manifest = """manifest: 1
+middleware: [{use: shop.loud.Layer, with: {token: "${SHOP_TOKEN}"}}]
+routes: [{use: shop.loud_api.one, path: /one}]
+"""
+    api = "def one() -> int:\n    return 1\n"
+    write(shop, {"shop/loud.py": layer, "shop/loud_api.py": api, "loud.yaml": manifest})
+    shown = run("openapi", "loud.yaml", folder=shop)
+    assert shown.status == 2
+    assert shown.err == (
+        "error: the document of `loud.yaml` cannot be made: ValueError: bad ${SHOP_TOKEN}"
+        r"\u001b[2J error: forged (`shop.loud.Layer` was asked what it adds to GET /one)" + "\n"
+    )

@@ -171,7 +171,7 @@ def _run(
 ) -> int | None:
     """Run the process; return its status, None where it had to be killed."""
     # `-P`: our own imports never come from the folder that the application lies in.
-    command = [sys.executable, "-P", "-c", _MAIN, str(said)]
+    command = [sys.executable, "-P", "-B", "-c", _MAIN, str(said)]
     with subprocess.Popen(  # noqa: S603  # our own command
         command,
         stdin=asked,

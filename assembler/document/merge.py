@@ -140,8 +140,9 @@ class _Reader:
             try:
                 self._known[file] = self.merged(path)
             except UsageError as error:
+                said = error.__cause__ if isinstance(error.__cause__, UsageError) else error
                 remedy = did_you_mean(path.name, self.shelf.siblings(path))
-                fault = Diagnostic("extends-not-found", str(error), node.span, help=remedy)
+                fault = Diagnostic("extends-not-found", str(said), node.span, help=remedy)
                 self.faults.append(fault)
             except ManifestError as error:
                 self.faults += error.diagnostics

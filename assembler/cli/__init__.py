@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None and not _STAY.intersection(sys.argv[1:2]):
         # It ends soon, and reading source makes a million objects that live as long as it does:
         # looking through them for garbage again and again takes a third of a first check.
-        gc.set_threshold(200_000, 50, 50)
+        gc.set_threshold(5_000_000, 50, 50)
     words = list(sys.argv[1:] if arguments is None else arguments)
     _answer_from_the_table(words)
     from assembler.diagnostics.errors import AssemblerError, ManifestError

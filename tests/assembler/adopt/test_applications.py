@@ -15,7 +15,6 @@ import pytest
 from tests.applications.test_applications import FOLDER, NAMES, ROOT
 from tests.assembler.command import run
 
-OWN_TESTS = {"reports"}  # those of all have passed; each costs a process
 TARGETS = {"reports": ("app.main:create_app", "--factory")}
 
 
@@ -43,8 +42,7 @@ def test_an_adopted_application_is_equal_with_the_rules_that_the_report_lists(
     rules = [word for rule in report["accept"] for word in ("--accept", rule)]
     outcome = run("equal", *target_of(name), "adopted.yaml", "--lifespan", *rules, folder=folder)
     assert outcome.status == 0, outcome.out + outcome.err
-    if name in OWN_TESTS:
-        own_tests(folder)
+    own_tests(folder)
     if name == "accounts" and hasattr(fastapi.routing, "iter_route_contexts"):  # as in README
         recording_is_true(folder, report, outcome.out)
 

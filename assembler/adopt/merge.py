@@ -30,6 +30,7 @@ Key = tuple[str, str, int]
 MADE = "\x05"
 """Stands around the key of what the module beside the manifest names, until it has a name there."""
 _TOLD_PLAINLY = frozenset({"title", "description", "summary", "version"})
+_MAY_BE_ENABLED = frozenset({"startup", "shutdown", "jobs"})
 
 
 class UnsaidError(Exception):
@@ -223,13 +224,7 @@ class _RunMerger:
         if not switch:
             self.remarks.append(f"{made.place}: `{made.what}` stands only in this environment")
             return
-        reference = self.switch_of(run)
-        runs_by_itself = made.section in {"startup", "shutdown", "jobs"} and made.entry
-        if runs_by_itself and reference is not None and reference.first is True and made.entry:
-            self.uses_settings = True
-            made.entry["enabled"] = f"${{{reference.reference}}}"
-            made.proposed = f"only where `{switch}` is on"
-        else:
+        if not self.enabled_by_setting(made, run, first=True):
             made.overlays[switch] = None
 
     def added(
@@ -244,12 +239,7 @@ class _RunMerger:
                 made.entry = {k: self.said(v, [], (k,)) for k, v in item["entry"].items()}
             except UnsaidError as error:
                 made.note = str(error)
-        reference = self.switch_of(run)
-        runs_by_itself = made.section in {"startup", "shutdown", "jobs"} and made.entry
-        if runs_by_itself and reference is not None and reference.first is False and made.entry:
-            self.uses_settings = True
-            made.entry["enabled"] = f"${{{reference.reference}}}"
-            made.proposed = f"only where `{switch}` is on"
+        if self.enabled_by_setting(made, run, first=False):
             self.settle(made, item)
             return made
         made.overlays[switch or "other"] = made.entry
@@ -269,6 +259,18 @@ class _RunMerger:
         same = (each for each in after if each["section"] == item["section"])
         found = (known.get((each["kind"], each["place"], each["what"])) for each in same)
         return next((each for each in found if each is not None), None)
+
+    def enabled_by_setting(self, made: AdoptedCall, run: VariedRun, *, first: bool) -> bool:
+        """Let a setting that was `first` say whether what may be `enabled` runs; tell if it can."""
+        reference = self.switch_of(run)
+        if made.section not in _MAY_BE_ENABLED or not made.entry:
+            return False
+        if reference is None or reference.first is not first:
+            return False
+        self.uses_settings = True
+        made.entry["enabled"] = f"${{{reference.reference}}}"
+        made.proposed = f"only where `{run.variation.switch}` is on"
+        return True
 
     def switch_of(self, run: VariedRun) -> ValueSource | None:
         """Return the setting that a switch is."""

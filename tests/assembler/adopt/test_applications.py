@@ -1,10 +1,7 @@
 """Applications of the styles that are seen are adopted without an edit, and `equal` proves it."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import fastapi.routing
 import pytest
 
-from tests.applications.test_applications import FOLDER, NAMES, ROOT
+from tests.applications.test_applications import FOLDER, NAMES, ROOT, own_tests
 from tests.assembler.command import run
 
 TARGETS = {"reports": ("app.main:create_app", "--factory")}
@@ -42,7 +39,7 @@ def test_an_adopted_application_is_equal_with_the_rules_that_the_report_lists(
     rules = [word for rule in report["accept"] for word in ("--accept", rule)]
     outcome = run("equal", *target_of(name), "adopted.yaml", "--lifespan", *rules, folder=folder)
     assert outcome.status == 0, outcome.out + outcome.err
-    own_tests(folder)
+    own_tests(folder, "adopted.yaml")
     if name == "accounts" and hasattr(fastapi.routing, "iter_route_contexts"):  # as in README
         recording_is_true(folder, report, outcome.out)
 
@@ -58,24 +55,3 @@ def recording_is_true(folder: Path, report: dict[str, Any], equal: str) -> None:
         assert line in (folder / "adopted.yaml").read_text(), line
     for line in session.rpartition("$ assembler equal")[2].splitlines()[3:]:
         assert line.replace("manifests/app.yaml", "adopted.yaml") in f"{equal}\n…", line
-
-
-def own_tests(folder: Path) -> None:
-    """Run the tests of an application with what was adopted in its place."""
-    environment = {
-        **os.environ,
-        "ASSEMBLY": "adopted.yaml",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

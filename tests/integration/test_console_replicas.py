@@ -165,7 +165,8 @@ def test_any_process_shows_all_and_each_carries_orders_out(
     assert drift["groups"]
     order(clients[0], kind="pause", target="count")
     for client in clients:
-        assert told(client, "jobs")["jobs"][0]["paused"]["by"] == "token"
+        paused = until(lambda client=client: told(client, "jobs")["jobs"][0]["paused"], "a pause")  # type: ignore[misc]  # as above
+        assert paused["by"] == "token"
     logs = "".join(path.read_text("utf-8") for path in folder.glob("*.log"))
     assert re.search(r"console: http://127\.0\.0\.1:\d+/_assembly\b", logs)
     assert TOKEN not in logs

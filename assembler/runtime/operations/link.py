@@ -6,6 +6,7 @@ the tables are, and brings them up. Refuses nothing: what a store says is passed
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -57,22 +58,33 @@ class StoreLink:
         """Whether the tables are known to be of an earlier version."""
         return self.tables is not None and not self.tables.is_current
 
+    @property
+    def _is_current(self) -> bool:
+        return self.tables is not None and self.tables.is_current
+
     async def look(self) -> None:
-        """Know how far the tables are, where nobody has looked yet. Raises `OperationsAwayError`."""
-        if self.tables is None and self._engine is not None:
-            self.tables = await self._bounded(lambda: look_at_tables(self.store))
+        """Know how far the tables are; those behind are looked at again, as others bring them up too.
+
+        Raises `OperationsAwayError`.
+        """
+        if self._engine is None or self._is_current:
+            return
+        state = await self._bounded(lambda: look_at_tables(self.store))
+        if self.tables is None or (state is not None and state.is_current):
+            self.tables = state  # else what kept this process from bringing them up is still told
 
     async def bring_up(self) -> None:
         """Bring the tables to this version, once a minute at most; what keeps them is told once.
 
         Raises `OperationsAwayError`.
         """
-        is_done = self.tables is not None and self.tables.is_current
-        if self._engine is None or is_done or time.monotonic() < self._upgrade_again:
+        await self.look()  # one that is away is not waited for
+        if self._engine is None or self._is_current or time.monotonic() < self._upgrade_again:
             return
-        await self._bounded(self.store.now)  # one that is away is not waited for
         self._upgrade_again = time.monotonic() + _UPGRADE_PAUSE_SECONDS
         before, self.tables = self.tables, await upgrade(self.store, self._engine)
+        with contextlib.suppress(OperationsAwayError):
+            await self.look()  # what failed here may have been done by another process
         told = None if before is None else before.error
         if self.tables is not None and self.tables.error not in {None, told}:
             self._tell(self.tables)

@@ -2,7 +2,8 @@
 
 In: HTTP requests to the given paths, with a Unix time and the HMAC-SHA256 (in hex) of that time, a dot
 and the body, in a header each. Out: the request with its whole body in one message; 403 for a
-signature that is missing, wrong or too old, 413 for a body that is too long to be kept. The same call
+signature that is missing, wrong or too old, 413 for a body that is too long to be kept. A websocket to
+one of the paths is refused before it is accepted: what it will carry cannot be signed. The same call
 may come again within the window: what a call does must bear that.
 """
 
@@ -128,7 +129,7 @@ class WebhookSignatureMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._guards(scope["method"], app_path(scope)):
+        if scope["type"] not in ("http", "websocket") or not self._guarded(scope):
             await self.app(scope, receive, send)
             return
         try:
@@ -151,8 +152,13 @@ class WebhookSignatureMiddleware:
 
         await self.app(scope, receive_again, send)
 
+    def _guarded(self, scope: Scope) -> bool:
+        return self._guards(scope.get("method", "GET"), app_path(scope))
+
     async def _verified(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body, if it is signed; what can be refused without it is not read."""
+        if scope["type"] == "websocket":
+            raise _invalid("a websocket cannot be signed")
         signature, timestamp = (_only(scope, name) for name in self._names)
         if signature is None or timestamp is None:
             raise _invalid(_UNSIGNED)

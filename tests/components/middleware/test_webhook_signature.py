@@ -147,9 +147,21 @@ def test_only_the_given_paths_are_guarded() -> None:
     assert exchange(app, http_scope(HOOK, "GET")).status == 200
 
 
-def test_other_scopes_pass() -> None:
-    app = WebhookSignatureMiddleware(responding(), secrets=["s"], paths=["/*"])
-    for scope in (websocket_scope(), {"type": "lifespan"}):
+@pytest.mark.parametrize("path", [HOOK, HOOK + "/", "/hooks//payments", "/x/../hooks/payments"])
+def test_a_websocket_to_a_guarded_path_is_refused_whatever_it_has_signed(path: str) -> None:
+    app = WebhookSignatureMiddleware(
+        responding(), secrets=[SECRET], paths=["/hooks/*"], clock=lambda: NOW + 0.5
+    )
+    for fields in ([], signed(b"")):
+        closed = exchange(app, websocket_scope(path, headers=fields)).messages
+        assert [(item["type"], item["code"]) for item in closed] == [("websocket.close", 1008)]
+    shown = websocket_scope(path, extensions={"websocket.http.response": {}})
+    assert exchange(app, shown).status == 403
+
+
+def test_websockets_that_no_pattern_means_and_the_lifespan_pass() -> None:
+    app = WebhookSignatureMiddleware(responding(), secrets=["s"], paths=["POST /*", "/hooks/*"])
+    for scope in (websocket_scope("/live"), {"type": "lifespan"}):
         assert exchange(app, scope).status == 200
 
 

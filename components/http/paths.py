@@ -7,8 +7,8 @@ see it (`{id}`, `%20`, a query, segments of dots), for it would guard nothing. P
 sees them, without the `root_path` that a proxy has cut off.
 
 A path is not read alike by all who take it: a router's `$` also matches before a last newline, a layer
-further inside takes slashes off, static files remove `.`, `..` and `//`, and some disks do not care
-for case. Who guards cannot know who will read, so a guard or a limit holds where ANY of these
+further inside takes slashes off, static files remove `.`, `..` and `//` and answer for a folder with
+its index, and some disks do not care for case. Who guards cannot know who will read, so a guard or a limit holds where ANY of these
 `readings` is meant, and an exemption only where ALL are.
 """
 
@@ -36,6 +36,7 @@ _BACKSLASHES = frozenset({"win32", "cygwin"})
 _CASELESS = _BACKSLASHES | {"darwin"}
 # A path with `..` that is longer has too many readings: it is meant by every guard, by no exemption.
 _MOST_SEGMENTS = 32
+_INDEX = "index.html"  # with which Starlette's StaticFiles answers for a folder
 _LONGEST = 4096
 
 
@@ -297,6 +298,9 @@ def _guard_test(option: str, pattern: str) -> PathTest:
     tests = [path_test(option, pattern)]
     if bare != pattern:
         tests.append(path_test(option, bare))
+    if pattern.endswith(f"/{_INDEX}"):
+        is_folder = path_test(option, pattern.removesuffix(_INDEX))
+        tests.append(lambda path: is_folder(path.rstrip("/") + "/"))
     return lambda path: any(test(path) for test in tests)
 
 

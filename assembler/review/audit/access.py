@@ -127,13 +127,14 @@ def _is_protected(subject: Subject, layer: Item, path: str) -> bool:
 
 
 def _covers(layer: Item, item: Item) -> bool:
-    """Tell whether a guard looks at all that an entry answers; a mount does so beneath its path too.
+    """Tell whether a guard looks at all that an entry answers, beneath its path too.
 
-    Its `paths` and `exempt` say so; `paths: []` is all.
+    Its `paths` and `exempt` say so; `paths: []` is all. A page of metrics stands at its prefix, where
+    that says so.
     """
     guarded, exempt = layer.texts("paths"), layer.texts("exempt")
     paths = [item.seen_by(layer, _path(item))]
-    if item.node.get("mount"):
+    if item.node.get("mount") or (item.node.get("prefix") and not _METRICS.search(_path(item))):
         paths.append(f"{paths[0].rstrip('/')}/x")
     return all(
         (not guarded or any(guards(text, path) for text in guarded))

@@ -21,6 +21,8 @@ def plain(path: str) -> bool:
         case
         for case in yaml.safe_load((Path(__file__).parents[2] / "guards.yaml").read_text())
         if "disk" not in case and plain(case["path"])
+        # the index of a folder is nothing that a manifest names
+        if not case["pattern"].endswith("/index.html")
     ],
     ids=str,
 )

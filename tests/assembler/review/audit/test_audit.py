@@ -447,12 +447,15 @@ def test_a_pool_that_keeps_nothing_counts_once(tmp_path: Path) -> None:
     assert "pool-in-serverless" not in broken(audited(tmp_path, text, "serverless"))
 
 
-def guarded(folder: Path, paths: str, more: str = "") -> bool:
+ENTRY = "{mount: /admin, use: parts.admin.app}"
+
+
+def guarded(folder: Path, paths: str, more: str = "", entry: str = ENTRY) -> bool:
     manifest = (
         "manifest: 1\nmiddleware:\n"
         "  - use: components.middleware.ip_allow_list.IPAllowListMiddleware\n"
         f"    with: {{allow: [10.0.0.0/8], paths: {paths}{more}}}\n"
-        "routes:\n  - {mount: /admin, use: parts.admin.app}\n"
+        f"routes:\n  - {entry}\n"
     )
     return "open-mount" not in broken(audited(folder, manifest))
 
@@ -475,6 +478,26 @@ def test_a_mount_is_guarded_where_all_of_it_is(
     tmp_path: Path, paths: str, more: str, is_guarded: bool
 ) -> None:
     assert guarded(tmp_path, paths, more) is is_guarded
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_guarded"),
+    [
+        ("{use: parts.admin.router, prefix: /admin}", False),
+        ("{frontend: dist/admin, prefix: /admin}", False),
+        ("{path: /admin, use: parts.admin.page}", True),
+    ],
+)
+def test_what_answers_beneath_a_prefix_is_not_guarded_by_the_prefix_alone(
+    tmp_path: Path, entry: str, is_guarded: bool
+) -> None:
+    assert guarded(tmp_path, "[/admin]", entry=entry) is is_guarded
+    assert guarded(tmp_path, '["/admin/*"]', entry=entry)
+
+
+def test_a_page_of_metrics_is_guarded_at_its_prefix(tmp_path: Path) -> None:
+    entry = "{use: parts.admin.router, prefix: /admin/metrics}"
+    assert guarded(tmp_path, '["/admin/metrics"]', entry=entry)
 
 
 @pytest.mark.parametrize(

@@ -447,10 +447,10 @@ def test_a_pool_that_keeps_nothing_counts_once(tmp_path: Path) -> None:
     assert "pool-in-serverless" not in broken(audited(tmp_path, text, "serverless"))
 
 
-ENTRY = "{mount: /admin, use: parts.admin.app}"
+ADMIN = "{mount: /admin, use: parts.admin.app}"
 
 
-def guarded(folder: Path, paths: str, more: str = "", entry: str = ENTRY) -> bool:
+def guarded(folder: Path, paths: str, more: str = "", entry: str = ADMIN) -> bool:
     manifest = (
         "manifest: 1\nmiddleware:\n"
         "  - use: components.middleware.ip_allow_list.IPAllowListMiddleware\n"

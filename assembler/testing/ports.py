@@ -11,16 +11,42 @@ from collections.abc import Callable
 from contextlib import suppress
 
 _PATIENCE_SECONDS = 20.0
+_BUS = 10_000
 
 
-def free_port() -> int:
-    """A port that nobody listens on now; low enough for a Redis cluster's bus at port + 10000."""
+def free_port(*, with_bus: bool = False) -> int:
+    """A port of 127.0.0.1 that nobody listens on, and that the system gives nobody else for a minute.
+
+    A connection that was closed just now keeps it from being anybody's port of its own choice, and
+    keeps no server from it that binds with SO_REUSEADDR, as servers do. `with_bus` is for a node of
+    a Redis cluster, which listens at the port + 10000 too.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port <= 55_535:
+        port = _reserved(0)
+        if not with_bus or _is_reserved_too(port + _BUS):
             return port
+
+
+def _is_reserved_too(port: int) -> bool:
+    try:
+        with socket.socket() as probe:  # without SO_REUSEADDR: what others have reserved is refused
+            probe.bind(("127.0.0.1", port))
+        _reserved(port)
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _reserved(port: int) -> int:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1)
+        address: tuple[str, int] = listener.getsockname()
+        with socket.create_connection(address) as client:
+            listener.accept()[0].close()  # it closes first, so that TIME_WAIT is on this side
+            client.recv(1)
+        return address[1]
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -83,7 +83,7 @@ def start_redis(*arguments: str, sentinel: Path | None = None) -> Iterator[Redis
     With the path of a sentinel's configuration it is a sentinel.
     """
     folder = Path(tempfile.mkdtemp(prefix="redis-"))
-    server = RedisServer(free_port(), folder, arguments, sentinel)
+    server = RedisServer(free_port(with_bus=True), folder, arguments, sentinel)
     try:
         server.start()
         yield server

@@ -75,6 +75,11 @@ def read(url: str) -> dict[str, float]:
     }
 
 
+def read_until(url: str, name: str, value: float) -> None:
+    """Wait for a sample to be told: a worker counts a request after its answer, others ask meanwhile."""
+    until(lambda: read(url).get(name) == value)
+
+
 def until(holds: Callable[[], bool]) -> None:
     """Wait for something that a server does in its own time."""
     end = time.monotonic() + 60

@@ -57,12 +57,12 @@ class Running:
     def status(self, path: str) -> int:
         try:
             # to load certificates would take longer than all the rest
-            return httpx2.get(self.url + path, timeout=5, verify=False).status_code
+            return httpx2.get(self.url + path, timeout=20, verify=False).status_code
         except httpx2.TransportError:
             return 0
 
     def json(self, path: str) -> Any:
-        return httpx2.get(self.url + path, timeout=5, verify=False).json()
+        return httpx2.get(self.url + path, timeout=20, verify=False).json()
 
     def seconds_to_end(self, since: float) -> float:
         self.process.wait(PATIENCE_SECONDS)

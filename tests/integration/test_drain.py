@@ -35,6 +35,9 @@ MANIFEST = """
 """
 
 
+SOON = 25  # seconds for what takes two, where much else runs; without a bound it takes minutes
+
+
 @contextmanager
 def streams(server: Running) -> Iterator[None]:
     """An open stream of events and an open websocket, both at work."""
@@ -61,10 +64,10 @@ def ended_well(server: Running) -> None:
 def test_sigterm_under_load_fails_no_request_in_the_drain_and_ends_in_the_budget(
     name: str, tmp_path: Path
 ) -> None:
-    with serving(name, tmp_path, "drain: 5s, timeout_graceful_shutdown: 1", MANIFEST) as server:
+    with serving(name, tmp_path, "drain: 7s, timeout_graceful_shutdown: 1", MANIFEST) as server:
         with streams(server):
             load = subprocess.Popen(
-                ["wrk", "-t1", "-c8", "-d3", "--latency", f"{server.url}/quick"],
+                ["wrk", "-t1", "-c8", "-d2", "--latency", f"{server.url}/quick"],
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -72,14 +75,14 @@ def test_sigterm_under_load_fails_no_request_in_the_drain_and_ends_in_the_budget
             until(lambda: server.status("/health/ready") == 503, "readiness to say no")
             assert server.status("/quick") == 200
             report, _ = load.communicate(timeout=PATIENCE_SECONDS)
-            assert time.monotonic() - told < 5, "the machine is too slow for this test"
+            assert time.monotonic() - told < 7, "the machine is too slow for this test"
             assert "Non-2xx" not in report
             assert "Socket errors" not in report
             served = re.search(r"(\d+) requests in", report)
             assert served is not None
             assert int(served[1]) > 10
             seconds = server.seconds_to_end(told)
-        assert 5 <= seconds < 15
+        assert 7 <= seconds < 7 + SOON
         ended_well(server)
 
 
@@ -88,7 +91,7 @@ def test_an_open_stream_keeps_no_server_beyond_the_bound(name: str, tmp_path: Pa
     with serving(name, tmp_path, "timeout_graceful_shutdown: 1", MANIFEST) as server:
         with streams(server):
             told = server.tell()
-            assert server.seconds_to_end(told) < 10
+            assert server.seconds_to_end(told) < SOON
         ended_well(server)
 
 
@@ -96,25 +99,26 @@ def test_the_bound_of_the_command_line_stays(tmp_path: Path) -> None:
     more = ("--timeout-graceful-shutdown", "1")
     with serving("uvicorn", tmp_path, "timeout_graceful_shutdown: 600", MANIFEST, *more) as server:
         with streams(server):
-            assert server.seconds_to_end(server.tell()) < 10
+            assert server.seconds_to_end(server.tell()) < SOON
         ended_well(server)
 
 
 def test_sigint_does_not_wait_for_a_drain(tmp_path: Path) -> None:
     with serving("uvicorn", tmp_path, "drain: 10m", MANIFEST) as server:
-        assert server.seconds_to_end(server.tell(signal.SIGINT)) < 10
+        assert server.seconds_to_end(server.tell(signal.SIGINT)) < SOON
         ended_well(server)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_drain(number: signal.Signals, tmp_path: Path) -> None:
     with serving("uvicorn", tmp_path, "drain: 10m", MANIFEST) as server:
-        told = server.tell()
+        server.tell()
+        server.wait_for_text("draining for 10m")
+        heard = server.tell()  # the same order by another way: of a parent, and of systemd
         until(lambda: server.status("/health/ready") == 503, "readiness to say no")
-        server.tell()  # the same order by another way: of a parent, and of systemd
-        until(lambda: time.monotonic() > told + 2.1, "the order to be another one")
+        until(lambda: time.monotonic() > heard + 2.1, "the order to be another one")
         assert server.status("/quick") == 200
-        assert server.seconds_to_end(server.tell(number)) < 10
+        assert server.seconds_to_end(server.tell(number)) < SOON
         assert server.process.returncode == -signal.SIGTERM
         ended_well(server)
 
@@ -138,7 +142,7 @@ def test_a_signal_ends_a_start_that_hangs_and_unwinds_it(
 ) -> None:
     with running(name, tmp_path, "drain: 10m", HANGING) as server:
         server.wait_for_text("hangs aloud", server.workers)
-        assert server.seconds_to_end(server.tell(number)) < 15
+        assert server.seconds_to_end(server.tell(number)) < SOON
         assert server.output.count("resource closed") == server.workers
         assert "hook ran" not in server.output
         assert "was told to end while it started" in server.output
@@ -159,7 +163,7 @@ def test_a_signal_during_the_import_is_no_start(name: str, tmp_path: Path) -> No
     with running(name, tmp_path, "drain: 10m", IMPORTING) as server:
         # under `serve` the first one tells how many there are to be
         server.wait_for_text("imports aloud", 1 if name == "serve of two" else server.workers)
-        assert server.seconds_to_end(server.tell()) < 15
+        assert server.seconds_to_end(server.tell()) < SOON
         assert "hook ran" not in server.output
         assert "error" not in server.output
         assert "Traceback" not in server.output

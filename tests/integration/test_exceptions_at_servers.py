@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,18 +66,25 @@ class Served:
 
     def ask(self, path: str) -> httpx2.Response | None:
         with suppress(httpx2.TransportError):
-            return httpx2.get(self.url + path, headers={"origin": ORIGIN}, timeout=10, verify=False)
+            return httpx2.get(self.url + path, headers={"origin": ORIGIN}, timeout=20, verify=False)
         return None
 
     def lines(self, path: str) -> list[dict[str, Any]]:
         """Of the access log, once there is one; a line may follow the answer."""
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            found = [json.loads(each.getMessage()) for each in self.kept.of("components.access")]
-            if found := [line for line in found if line["path"] == path]:
-                return found
-            time.sleep(0.01)
-        return []
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            lines = [json.loads(each.getMessage()) for each in self.kept.of("components.access")]
+            found[:] = [line for line in lines if line["path"] == path]
+            return bool(found)
+
+        wait_for(is_there)
+        return found
+
+    def wait_for_errors(self, *, own: int, server: int) -> None:
+        """Both logs have as many records; they come from outside of the access log, after its line."""
+        names = {"assembler.error": own, "uvicorn.error": server}
+        wait_for(lambda: {name: len(self.kept.of(name)) for name in names} == names)
 
     def counted(self, path: str) -> str:
         """The status that the metrics have for a path."""
@@ -85,6 +92,13 @@ class Served:
         pattern = rf'^\w+_count{{[^}}]*route="{path}"[^}}]*status="(\d+)"'
         [status] = re.findall(pattern, page, re.MULTILINE)
         return str(status)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it does not come about"
+        time.sleep(0.01)
 
 
 def build(folder: Path, app: str = "") -> Any:
@@ -168,8 +182,7 @@ def test_the_table(server: Served, row: Row) -> None:
     assert (None if answer is None else answer.status_code) == row.client
     [line] = server.lines(row.path)
     assert (line["status"], line.get("error")) == row.log
-    assert len(server.kept.of("assembler.error")) == row.own
-    assert len(server.kept.of("uvicorn.error")) == row.server
+    server.wait_for_errors(own=row.own, server=row.server)
     template = row.path if not row.path.startswith("/layer") else "(unrouted)"
     assert template.startswith("(") or server.counted(row.path) == row.metrics
     if answer is not None and answer.status_code >= 500 and not row.server:
@@ -196,6 +209,7 @@ def test_our_record_has_the_request_id(server: Served) -> None:
     server.kept.records.clear()
     answer = server.ask("/key")
     assert answer is not None
+    server.wait_for_errors(own=1, server=0)
     [record] = server.kept.of("assembler.error")
     assert record.__dict__["request_id"] == answer.headers["x-request-id"]
 
@@ -206,10 +220,9 @@ def test_a_log_that_is_off_leaves_the_traceback_to_the_server(server: Served) ->
     logger.setLevel(logging.CRITICAL)
     try:
         server.ask("/key")
-        server.lines("/key")
+        server.wait_for_errors(own=0, server=1)
     finally:
         logger.setLevel(logging.INFO)
-    assert len(server.kept.of("uvicorn.error")) == 1
 
 
 @pytest.mark.parametrize("silent", [False, True])

@@ -17,7 +17,7 @@ from assembler.diagnostics.errors import ManifestError
 from assembler.plan.load import load
 from components.request_context import RequestContextFilter
 from tests.assembler.project import project
-from tests.components.numbers import ask, read, started, workers
+from tests.components.numbers import ask, read, read_until, started, workers
 from tests.servers import free_port
 
 LIST = """\
@@ -144,6 +144,7 @@ def test_served_by_several_workers_the_numbers_are_sums(folder: Path, tmp_path: 
     with started(command, port, tmp_path / "temporary", folder=folder) as url:
         workers(url, 3)
         ask(f"{url}/count", 20)
+        read_until(url, "http_requests_total/count", 20)
         assert [read(url)["http_requests_total/count"] for _ in range(6)] == [20] * 6
 
 

@@ -17,8 +17,16 @@ MANIFEST = """
 @pytest.mark.parametrize("name", ["uvicorn of two", "gunicorn"])
 def test_a_worker_that_read_an_edited_manifest_says_so(name: str, tmp_path: Path) -> None:
     with serving(name, tmp_path, "drain: 1s", MANIFEST) as server:
-        until(lambda: bool(server.json("/health/details")["instance"]), "its fingerprint")
-        victim = int(server.json("/health/details")["instance"]["instance"].split("-")[-2])
+        seen: list[
+            dict[str, str]
+        ] = []  # of the worker that answered; the other may not have its own yet
+
+        def has_told() -> bool:
+            seen[:] = [server.json("/health/details")["instance"] or {}]
+            return bool(seen[0])
+
+        until(has_told, "its fingerprint")
+        victim = int(seen[0]["instance"].split("-")[-2])
         [manifest] = tmp_path.glob("*.yaml")
         manifest.write_text(manifest.read_text().replace("drain: 1s", "drain: 2s"))
         os.kill(victim, signal.SIGKILL)

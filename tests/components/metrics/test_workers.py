@@ -11,10 +11,11 @@ import pytest
 
 from components.metrics.run_directory import run_folder
 from components.metrics.store import Values
-from tests.components.numbers import ask, read, started, until, workers
+from tests.components.numbers import ask, read, read_until, started, until, workers
 from tests.servers import free_port
 
 APP = "tests.components.metrics.metrics_app:app"
+COUNTED = "http_requests_total/count"
 UVICORN = ["-m", "uvicorn", APP, "--port", "PORT", "--workers", "3", "--log-level", "critical"]
 GUNICORN = [
     *("-m", "gunicorn", APP, "-b", "127.0.0.1:PORT", "--workers", "3"),
@@ -35,7 +36,8 @@ def test_every_worker_tells_the_sum_of_all(command: list[str], tmp_path: Path) -
     with started(command, free_port(), tmp_path) as url:
         workers(url, 3)
         ask(f"{url}/count", 30)
-        told = [read(url)["http_requests_total/count"] for _ in range(10)]
+        read_until(url, COUNTED, 30)
+        told = [read(url)[COUNTED] for _ in range(10)]
     assert told == [30] * 10
 
 
@@ -43,6 +45,7 @@ def test_what_a_dead_worker_counted_stays_and_what_it_had_in_flight_goes(tmp_pat
     with started(UVICORN, free_port(), tmp_path) as url:
         old = workers(url, 3)
         ask(f"{url}/count", 30)
+        read_until(url, COUNTED, 30)
         held = [threading.Thread(target=_hold, args=(url,)) for _ in range(6)]
         for thread in held:
             thread.start()
@@ -55,9 +58,9 @@ def test_what_a_dead_worker_counted_stays_and_what_it_had_in_flight_goes(tmp_pat
         until(lambda: _new_workers(url) >= 3)
         samples = read(url)
         assert samples["http_requests_in_flight"] == 0
-        assert samples["http_requests_total/count"] == 30
+        assert samples[COUNTED] == 30
         ask(f"{url}/count", 10)
-        assert read(url)["http_requests_total/count"] == 40
+        read_until(url, COUNTED, 40)
         (folder,) = tmp_path.glob("metrics-*/run-*/*")
         # the files of the dead became one
         names = {path.stem for path in folder.glob("*.db")}
@@ -85,7 +88,7 @@ def test_a_run_counts_nothing_of_the_one_before(tmp_path: Path) -> None:
         for _ in range(2):
             with started(command, free_port(), tmp_path, variables=variables) as url:
                 ask(f"{url}/count", 5)
-                assert read(url)["http_requests_total/count"] == 5
+                read_until(url, COUNTED, 5)
     assert len(list(tmp_path.glob("metrics-*/run-*"))) == 1
     assert len(list(shared.glob("run-*"))) == 1
 

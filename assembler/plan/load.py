@@ -7,7 +7,7 @@ settings class. This is the one way to a plan for every command and for `assembl
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,11 @@ from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets
 
 _SINGLE = "single_process"
+_ROUTES: tuple[Role, ...] = ("router", "mount", "endpoint")
+_OF_THE_PROCESS = (
+    *("resources", "lifespan", "startup", "sql", "jobs", "background", "shutdown"),
+    *("switched_off", "warnings"),
+)
 _PLACES = 9  # further places of one fault that are told
 
 
@@ -415,69 +420,79 @@ class _Planner:
 
     def whole_plan(self, advice: Iterable[Diagnostic] = ()) -> Plan:
         """Join the parts, those of the manifests that are mounted after those of this one."""
-        plans: dict[str | int, Plan] = {
-            index: one.whole_plan() for index, one in self.inner.items()
-        }
-        pairs = [
-            (item, replace(one, inner=plans.get(item.path[1])) if item.role == "mount" else one)
+        inner = {index: one.whole_plan() for index, one in self.inner.items()}
+        self.made = [
+            replace(one, inner=inner.get(int(item.path[1]))) if item.role == "mount" else one
             for item, one in zip(self.resolved, self.made, strict=True)
         ]
-
-        def of(*roles: Role, at: str = "") -> tuple[Component, ...]:
-            return tuple(
-                one
-                for item, one in pairs
-                if one.role in roles and at in ("", item.path[0]) and _is_on(one)
-            )
-
-        def with_inner(own: Iterable[Any], name: str) -> tuple[Any, ...]:
-            return (*own, *(part for plan in plans.values() for part in getattr(plan, name)))
-
-        routes = of("router", "mount", "endpoint")
-        paths = (
-            *check_routes(routes, self.frontends),
-            *check_docs(of("middleware"), self.manifest.app, self.root),
-            *self.docs_outside(),
-            *self.left_behind(routes, of("middleware"), of("handler"), of("configure", "finish")),
-        )
-        listeners = {str(item.path[1]): one for item, one in pairs if item.is_listener}
-        parts: tuple[Component | SqlStep, ...] = (*self.made, *self.sql)
-        off = [part for part in parts if not _is_on(part)]
-        warnings = (*self.warnings(), *advice, *paths, *self.unknown())
-        return Plan(
+        own = Plan(
             name=shown_name(self.document.path),
             document=self.whole,
             manifest=self.manifest,
             secrets=self.secrets,
             settings=self.resolver.settings,
-            app=AppOptions(self.app_arguments, self.app_state, of("dependency", at="app")),
-            resources=with_inner(of("resource"), "resources"),
-            lifespan=with_inner(of("lifespan"), "lifespan"),
-            middleware=of("middleware"),
-            handlers=of("handler"),
-            configure=of("configure"),
-            routes=routes,
+            app=AppOptions(self.app_arguments, self.app_state, self.of("dependency", at="app")),
+            resources=self.of("resource"),
+            lifespan=self.of("lifespan"),
+            middleware=self.of("middleware"),
+            handlers=self.of("handler"),
+            configure=self.of("configure"),
+            routes=self.of(*_ROUTES),
             frontends=self.frontends,
-            finish=of("finish"),
-            startup=with_inner(of("startup"), "startup"),
-            jobs=with_inner(of("job"), "jobs"),
-            background=with_inner(of("background"), "background"),
-            job_context=next(iter(of("dependency", at="scheduler")), None),
-            shutdown=with_inner(of("shutdown"), "shutdown"),
-            listeners={
-                **listeners,
-                **{id_: one for plan in plans.values() for id_, one in plan.listeners.items()},
-            },
-            switched_off=with_inner(off, "switched_off"),
-            sql=with_inner([step for step in self.sql if _is_on(step)], "sql"),
+            finish=self.of("finish"),
+            startup=self.of("startup"),
+            jobs=self.of("job"),
+            background=self.of("background"),
+            job_context=next(iter(self.of("dependency", at="scheduler")), None),
+            shutdown=self.of("shutdown"),
+            listeners=self.listeners(),
+            switched_off=self.switched_off(),
+            sql=tuple(step for step in self.sql if _is_on(step)),
             logging=self.logging,
             server=self.outermost.server,
-            warnings=with_inner(warnings, "warnings"),
+            warnings=tuple(self.warnings(advice)),
             is_static=self.environment is None,
             digest=self.imports.digest(self.document.path, getattr(self.shelf, "files", {})),
             home=self.home,
-            inner=tuple(plans.values()),
+            inner=tuple(inner.values()),
         )
+        return _with_inner(own) if inner else own
+
+    def of(self, *roles: Role, at: str = "") -> tuple[Component, ...]:
+        """Return what has one of these roles and is on, of the section `at` where that is given."""
+        return tuple(
+            one
+            for item, one in zip(self.resolved, self.made, strict=True)
+            if one.role in roles and at in ("", item.path[0]) and _is_on(one)
+        )
+
+    def listeners(self) -> dict[str, Component]:
+        """Return who is told the state of a resource, by its id."""
+        pairs = zip(self.resolved, self.made, strict=True)
+        return {str(item.path[1]): one for item, one in pairs if item.is_listener}
+
+    def switched_off(self) -> tuple[Component | SqlStep, ...]:
+        """Return what `enabled` leaves out."""
+        parts: list[Component | SqlStep] = [*self.made, *self.sql]
+        return tuple(part for part in parts if not _is_on(part))
+
+    def warnings(self, advice: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+        """Say what can be built and may not be meant; `advice` is what the options told.
+
+        What the router of an application does not bring, functions may bring.
+        """
+        if self.environment is not None and self.outer is None:
+            manifests = [one.manifest for one in self.everyone]
+            yield from check_termination(self.manifest, self.root, manifests)
+        yield from advice
+        routes, layers = self.of(*_ROUTES), self.of("middleware")
+        yield from check_routes(routes, self.frontends)
+        yield from check_docs(layers, self.manifest.app, self.root)
+        yield from self.docs_outside()
+        if self.environment is not None and not self.of("configure", "finish"):
+            state = self.app_state.data.keys()
+            yield from check_left_behind(routes, layers, self.of("handler"), state)
+        yield from self.unknown()
 
     def docs_outside(self) -> Iterator[Diagnostic]:
         """Warn of documentation pages that the layers of manifests around this one keep blank."""
@@ -506,23 +521,6 @@ class _Planner:
         use = next(item.entry.use for item in self.resolved if item.entry.id == name)
         return lineage(use, _SINGLE)[1] is True
 
-    def left_behind(
-        self,
-        routes: Sequence[Component],
-        layers: Sequence[Component],
-        handlers: Sequence[Component],
-        functions: Sequence[Component],
-    ) -> Iterator[Diagnostic]:
-        """Say what the router of an application does not bring, unless functions may bring it."""
-        if self.environment is not None and not functions:
-            yield from check_left_behind(routes, layers, handlers, self.app_state.data.keys())
-
-    def warnings(self) -> Iterator[Diagnostic]:
-        """Say what takes too long."""
-        if self.environment is not None and self.outer is None:
-            manifests = [one.manifest for one in self.everyone]
-            yield from check_termination(self.manifest, self.root, manifests)
-
     def unknown(self) -> Iterator[Diagnostic]:
         """Say where the source alone did not tell."""
         reasons = getattr(self.targets, "unknown", {})
@@ -535,6 +533,16 @@ class _Planner:
     def refuse(self, faults: Iterable[Diagnostic]) -> None:
         """End the stage where it found faults, with no secret in what others' code said."""
         raise_faults(fault.scrubbed(self.secrets.scrub) for fault in faults)
+
+
+def _with_inner(own: Plan) -> Plan:
+    """Give a plan what a process has once, of the plans that are mounted in it."""
+    whole: dict[str, Any] = {
+        name: tuple(part for plan in (own, *own.inner) for part in getattr(plan, name))
+        for name in _OF_THE_PROCESS
+    }
+    listeners = {id_: one for plan in (own, *own.inner) for id_, one in plan.listeners.items()}
+    return replace(own, **whole, listeners=listeners)
 
 
 def _is_on(part: Component | SqlStep) -> bool:

@@ -8,7 +8,7 @@ no longer holds it. There is no leader: every process asks, one row decides.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from assembler.runtime.scheduler.run import Ending, Run, RunQuery, State
 
@@ -144,3 +144,14 @@ class Store(Protocol):
 
     async def again(self, retrial: Retrial) -> Retried | None:
         """Claim one more attempt; None where the run went well or goes on, or someone has it."""
+
+
+@runtime_checkable
+class LocalStore(Protocol):
+    """What a store has besides that other processes do not see: it takes over from one of theirs."""
+
+    def borrow(self, running: Mapping[str, int]) -> None:
+        """Count runs that go on in another process, by job and tick, as if they were here."""
+
+    def give_back(self, job: str | None) -> None:
+        """Let the borrowed run of a job go, or with None all of them."""

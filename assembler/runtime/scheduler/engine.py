@@ -20,7 +20,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Retrial
+from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, LocalStore, Lost, Retrial
 from assembler.runtime.scheduler.counters import RunCounters
 from assembler.runtime.scheduler.execution import Execution, Setting
 from assembler.runtime.scheduler.job import Clock, ScheduledJob, TickResult
@@ -149,7 +149,7 @@ class Jobs:
         if self._clock is None or self._began_ms is not None or self._closed.is_set():
             return
         store, since = self.setting.link.store, told.since
-        if told.running and hasattr(store, "borrow"):
+        if isinstance(store, LocalStore):
             store.borrow(told.running)
         self._start_clock(self._clock)
         now = self._now()
@@ -161,7 +161,7 @@ class Jobs:
     def give_back(self, job_id: str | None) -> None:
         """Hear that the run elsewhere of a job, or of all, has ended."""
         store = self.setting.link.store
-        if not store.shared and hasattr(store, "give_back"):
+        if isinstance(store, LocalStore):
             store.give_back(job_id)
 
     def _start_clock(self, clock: Clock) -> None:

@@ -8,13 +8,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from assembler.runtime.scheduler.claims import Claim, ClaimAnswer, Lost, Retrial, Retried, Store
+from assembler.runtime.scheduler.claims import (
+    Claim,
+    ClaimAnswer,
+    LocalStore,
+    Lost,
+    Retrial,
+    Retried,
+    Store,
+)
 from assembler.runtime.scheduler.run import Run, RunQuery
 
 
 def named(store: Store, name: str) -> Store:
     """Return the part of the store that is of the service with this name."""
-    return cast("Store", NamedStore(store, name))
+    kind = NamedLocalStore if isinstance(store, LocalStore) else NamedStore
+    return cast("Store", kind(store, name))
 
 
 class NamedStore:
@@ -32,16 +41,6 @@ class NamedStore:
     async def claim(self, claim: Claim) -> ClaimAnswer:
         """Take the tick, where it is due and free."""
         return await self.store.claim(replace(claim, job=self._prefix + claim.job))
-
-    def borrow(self, running: Mapping[str, int]) -> None:
-        """Count runs of another process, where the store is a process's own."""
-        if hasattr(self.store, "borrow"):
-            self.store.borrow({self._prefix + job: fire_ms for job, fire_ms in running.items()})
-
-    def give_back(self, job: str | None) -> None:
-        """Let the run of a job go that was borrowed, or all of them."""
-        if hasattr(self.store, "give_back"):
-            self.store.give_back(None if job is None else self._prefix + job)
 
     async def sweep(self, owner: str, lease_ms: int, jobs: Mapping[str, bool]) -> list[Lost]:
         """Mark runs of these jobs whose lease ran out."""
@@ -90,3 +89,17 @@ class NamedStore:
     def own(self, job: str) -> str:
         """Return how the manifest calls a job; one of another service keeps its whole name."""
         return job.removeprefix(self._prefix)
+
+
+class NamedLocalStore(NamedStore):
+    """The same of a store that is a `LocalStore` too."""
+
+    store: Any
+
+    def borrow(self, running: Mapping[str, int]) -> None:
+        """Count runs of another process."""
+        self.store.borrow({self._prefix + job: fire_ms for job, fire_ms in running.items()})
+
+    def give_back(self, job: str | None) -> None:
+        """Let the run of a job go that was borrowed, or all of them."""
+        self.store.give_back(None if job is None else self._prefix + job)

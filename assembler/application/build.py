@@ -226,8 +226,8 @@ class _Builder:
 
     def store(self) -> Any:
         """Return the store that processes of the service share, if they do."""
-        name = self.plan.manifest.scheduler.store
-        value = None if name is None else self.objects.resources.get(name[12:-1])
+        name = self.plan.manifest.scheduler.store_id
+        value = None if name is None else self.objects.resources.get(name)
         if value is not None:
             from assembler.runtime.scheduler.stores import store_of  # noqa: PLC0415  # as above
 

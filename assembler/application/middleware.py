@@ -46,7 +46,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assembler.application.openapi import Stack, extended, same_layers, tell_mounted
+from assembler.application.openapi import Stack, extended, name_of, same_layers, tell_mounted
 from assembler.plan.closing_layers import ATTRIBUTE, class_closes_send
 
 logger = logging.getLogger("assembler.error")
@@ -308,7 +308,7 @@ class _Seal:
         )
         places: list[Callable[..., Any]] = [boundary]
         for depth, layer in enumerate(layers, start=app._level + 1):  # noqa: SLF001  # as above
-            name = self.names.get(layer) or _name_of(layer)
+            name = self.names.get(layer) or name_of(layer.cls)
             relay = _relay_for(layer.cls)
             places += [
                 self.factory(layer),
@@ -573,12 +573,6 @@ def _answering(
     if not mine.keys().isdisjoint(_LAST):
         return found.own
     return {**found.own, **{key: around[key] for key in _LAST if key in around}}
-
-
-def _name_of(layer: Middleware) -> str:
-    """Return the import path of a layer that no manifest names."""
-    kind: Any = layer.cls if hasattr(layer.cls, "__qualname__") else type(layer.cls)
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def scoped_stack(

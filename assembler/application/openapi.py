@@ -201,7 +201,7 @@ class _Operation:
         try:
             offered = getattr(part, ATTRIBUTE)(self.method, path)
         except Exception as error:
-            error.add_note(f"`{_name(part)}` was asked what it adds to {self.method} {path}")
+            error.add_note(f"`{name_of(part)}` was asked what it adds to {self.method} {path}")
             raise
         if offered is None:
             return {}
@@ -383,15 +383,18 @@ def _calls(dependant: Any) -> Iterator[Any]:
 def _check(offer: Any, part: Any) -> None:
     if not isinstance(offer, Mapping):
         kind = type(offer).__name__
-        raise TypeError(f"`{ATTRIBUTE}` of `{_name(part)}` gives a {kind}, not a mapping")
+        raise TypeError(f"`{ATTRIBUTE}` of `{name_of(part)}` gives a {kind}, not a mapping")
     unknown = [key for key in offer if key not in _OFFERS and not str(key).startswith("x-")]
     if unknown:
         known = ", ".join(sorted(_OFFERS))
-        message = f"`{ATTRIBUTE}` of `{_name(part)}` gives `{unknown[0]}`, which is none of {known}"
+        message = (
+            f"`{ATTRIBUTE}` of `{name_of(part)}` gives `{unknown[0]}`, which is none of {known}"
+        )
         raise TypeError(message)
 
 
-def _name(part: Any) -> str:
+def name_of(part: Any) -> str:
+    """The import path of a function or class, or of an object's class."""
     named = part if hasattr(part, "__qualname__") else type(part)
     return f"{named.__module__}.{named.__qualname__}"
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from assembler.diagnostics.span import one_line, printable
 from assembler.document.address import address_of
 from assembler.document.merge import Document
-from assembler.document.nodes import MappingNode, Node, ScalarNode, as_written, walk
+from assembler.document.nodes import as_written, is_leaf, walk
 from assembler.plan.component import Component
 from assembler.plan.fingerprint import without_credentials
 from assembler.plan.load import Plan
@@ -63,7 +63,7 @@ def operations_of(
 def options_of(document: Document) -> Iterator[dict[str, Any]]:
     """Yield each value of a document: its path, what is written, and where."""
     for path, leaf in walk(document.root):
-        if path and _is_leaf(leaf):
+        if path and is_leaf(leaf):
             names = [part for part in path if isinstance(part, str)]
             plain = without_credentials(as_written(leaf), names[-1] if names else "")
             value = json.dumps(plain, ensure_ascii=False)
@@ -75,9 +75,3 @@ def options_of(document: Document) -> Iterator[dict[str, Any]]:
                 "file": one_line(leaf.span.file.name),
                 "line": leaf.span.line,
             }
-
-
-def _is_leaf(node: Node) -> bool:
-    if isinstance(node, MappingNode):
-        return not node.members
-    return isinstance(node, ScalarNode) or not node.items

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.check import NoCache, own_manifests
-from assembler.cli.output import INVALID, USAGE, complain, named, show, wants_color, warn
+from assembler.cli.check import NoCache, own_manifests, read_each
+from assembler.cli.output import INVALID, USAGE, complain, show, wants_color
 from assembler.diagnostics.errors import ManifestError, UsageError
 from assembler.document.extends import DISK
 from assembler.document.merge import load_document
@@ -107,24 +107,13 @@ def _all_audited(
     files: Sequence[Path], profile: ProfileName | None, base: str | None
 ) -> "tuple[list[Report], list[str]]":
     """Judge the manifests; return sentences that say which could not be."""
-    found: list[Report] = []
-    failures: list[str] = []
     try:
         commit = None if base is None else _commit(base)
     except UsageError as error:  # a failure as every other: no form may read as clean
-        failures.append(str(error))
-        files = []
-    for path in dict.fromkeys(files):
-        try:
-            found.append(_audited(path, profile, commit))
-        except ManifestError as error:
-            warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
-            failures.append(f"{named(path)} could not be judged")
-        except UsageError as error:
-            failures.append(str(error))
-    for failure in failures:
-        complain(f"error: {failure}")
-    return found, failures
+        complain(f"error: {error}")
+        return [], [str(error)]
+    paths = dict.fromkeys(files)
+    return read_each(paths, lambda path: _audited(path, profile, commit), "could not be judged")
 
 
 def _environments() -> list[Path]:

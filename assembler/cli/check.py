@@ -5,15 +5,24 @@ Refuses a file that cannot be read, and still checks the others.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from assembler.cli.output import INVALID, USAGE, complain, named, results_apart, show, wants_color
+from assembler.cli.output import (
+    INVALID,
+    USAGE,
+    complain,
+    named,
+    results_apart,
+    show,
+    wants_color,
+    warn,
+)
 from assembler.diagnostics.errors import Diagnostic, ManifestError, UsageError
 from assembler.document.extends import DISK
 from assembler.document.merge import load_document
@@ -21,6 +30,7 @@ from assembler.document.mounted import mounted_files
 from assembler.document.project import found_manifest
 from assembler.review import report as reports
 
+_Read = TypeVar("_Read")
 NoCache = Annotated[
     bool,
     typer.Option("--no-cache", help="Read all source anew, and keep nothing of it."),
@@ -100,6 +110,28 @@ def not_mounted(paths: list[Path]) -> list[Path]:
         with suppress(ManifestError, UsageError):  # checking it tells
             inside.update(mounted_files(load_document(path).root))
     return [path for path in paths if DISK.resolved(path) not in inside]
+
+
+def read_each(
+    paths: Iterable[Path], read: Callable[[Path], _Read], refusal: str
+) -> tuple[list[_Read], list[str]]:
+    """Read manifests; say why some could not be, and return sentences that say which.
+
+    Of one that is no manifest the sentence ends with `refusal`.
+    """
+    found: list[_Read] = []
+    failures: list[str] = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except ManifestError as error:
+            warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
+            failures.append(f"{named(path)} {refusal}")
+        except UsageError as error:
+            failures.append(str(error))
+    for failure in failures:
+        complain(f"error: {failure}")
+    return found, failures
 
 
 def _checked(path: Path, *, static: bool, anew: bool) -> list[Diagnostic]:

@@ -115,12 +115,12 @@ def _from_store(file: Path) -> "list[tuple[str, Fingerprint]]":
 
     with results_apart():
         plan = load(file)
-        name = plan.manifest.scheduler.store
+        name = plan.manifest.scheduler.store_id
         if name is None:
             raise UsageError(
                 "nobody can be asked: the scheduler has no `store`; ask one instance by `--url`"
             )
-        return asyncio.run(_ask_store(plan, name[12:-1]))
+        return asyncio.run(_ask_store(plan, name))
 
 
 async def _ask_store(plan: "Plan", resource: str) -> "list[tuple[str, Fingerprint]]":
@@ -161,17 +161,13 @@ async def _rows(plan: "Plan", resource: str) -> list[tuple[int, str]]:
     from fastapi import FastAPI
 
     from assembler.plan.sections.scheduler import service_name
-    from assembler.runtime.instances import Objects
+    from assembler.runtime.instances import Objects, needed_for
     from assembler.runtime.lifespan import Lifespan
     from assembler.runtime.report import Assembly
     from assembler.runtime.scheduler.stores import store_of
 
-    needed = {resource}
-    for component in reversed(plan.resources):  # a resource names only those above it
-        if component.id in needed:
-            needed |= component.options.names
     objects = Objects(plan, FastAPI())
-    openings = objects.openings(only=needed)
+    openings = objects.openings(only=needed_for(plan, [resource]))
     raise_faults(objects.faults)
     lifespan = Lifespan(plan, Assembly(plan.name, plan.hash), openings, [], [], [], is_told=False)
     async with asyncio.timeout(_ASK_SECONDS):

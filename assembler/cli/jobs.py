@@ -90,16 +90,21 @@ async def _watch(plan: "Plan", clock: Clock, pause: timedelta) -> None:
             await asyncio.sleep(pause.total_seconds())
 
 
-def _clock(after: str | None) -> Clock:
-    if after is None:
-        return lambda: datetime.now(UTC)
+def moment_of(text: str, option: str, *, example: str) -> datetime:
+    """Read the value of an option. Raises `UsageError` where it is no time with an offset."""
     try:
-        moment = datetime.fromisoformat(after)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        example = "2027-03-28T00:00+01:00"
-        raise UsageError(f"`--after` takes a time with its offset, such as `{example}`")
+        raise UsageError(f"`{option}` takes a time with its offset, such as `{example}`")
+    return moment
+
+
+def _clock(after: str | None) -> Clock:
+    if after is None:
+        return lambda: datetime.now(UTC)
+    moment = moment_of(after, "--after", example="2027-03-28T00:00+01:00")
     return lambda: moment
 
 

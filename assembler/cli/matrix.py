@@ -4,16 +4,15 @@ In: paths of manifests. Out: text, Markdown, HTML or JSON; status 2 where one is
 shape and references: the others are compared all the same. Imports no code and reads no variables.
 """
 
-import sys
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assembler.cli.output import USAGE, complain, named, show, wants_color, warn
-from assembler.diagnostics.errors import ManifestError, UsageError
+from assembler.cli.check import read_each
+from assembler.cli.output import USAGE, show
+from assembler.diagnostics.errors import UsageError
 from assembler.review import report as reports
 
 if TYPE_CHECKING:
@@ -46,7 +45,9 @@ def matrix(
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [path.as_posix() for path in paths]
-    columns, failures = _columns(zip(paths, names, strict=True))
+    called = dict(zip(paths, names, strict=True))
+    refusal = "cannot be compared: it is no valid manifest"
+    columns, failures = read_each(paths, lambda path: _column(path, called[path]), refusal)
     table = compared(columns, failures, whole=whole)
     if format is MatrixFormat.json:
         show(reports.dumped(pages.as_dict(table)))
@@ -58,23 +59,6 @@ def matrix(
         show(pages.as_text(table))
     if failures:
         raise typer.Exit(USAGE)
-
-
-def _columns(named_paths: Iterable[tuple[Path, str]]) -> "tuple[list[Column], list[str]]":
-    """Read the environments; return sentences that say which could not be."""
-    columns: list[Column] = []
-    failures: list[str] = []
-    for path, name in named_paths:
-        try:
-            columns.append(_column(path, name))
-        except ManifestError as error:
-            warn(reports.as_text(error.diagnostics, color=wants_color(sys.stderr)))
-            failures.append(f"{named(path)} cannot be compared: it is no valid manifest")
-        except UsageError as error:
-            failures.append(str(error))
-    for failure in failures:
-        complain(f"error: {failure}")
-    return columns, failures
 
 
 def _column(path: Path, name: str) -> "Column":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assembler.cli.jobs import moment_of
 from assembler.cli.output import INVALID, complain, results_apart, show
 from assembler.diagnostics.errors import UsageError
 
@@ -39,7 +40,7 @@ def run_job(
     from assembler.manifest.step import Job
     from assembler.plan.load import load
 
-    moment = _moment(at)
+    moment = None if at is None else moment_of(at, "--at", example="2027-03-28T09:00+01:00")
     with results_apart():
         plan = load(file)
         ids = [component.id for component in plan.jobs]
@@ -82,19 +83,6 @@ async def _run(plan: "Plan", job: str, moment: datetime | None) -> "TickResult |
     finally:
         await lifespan.stop()
     return done
-
-
-def _moment(at: str | None) -> datetime | None:
-    if at is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        example = "2027-03-28T09:00+01:00"
-        raise UsageError(f"`--at` takes a time with its offset, such as `{example}`")
-    return moment
 
 
 def _sentence(result: "TickResult") -> str:

@@ -36,10 +36,7 @@ def _drawn(facts: Facts) -> Iterator[str]:
     yield f"{facts['manifest']}  {facts.get('request', '')}".rstrip()
     yield ""
     yield f"  {_server(facts['server'])}"
-    for layer in facts["middleware"]:
-        yield "  │"
-        yield f"  ├─ {_named(layer)}"
-        yield from (f"  │    {line}" for line in _options(layer["options"]))
+    yield from _drawn_layers(facts, "  ")
     within = _within(facts)
     yield from (line for one in within for line in _drawn_inside(one))
     yield "  │"
@@ -75,10 +72,14 @@ def _drawn_inside(mounted: Facts) -> Iterator[str]:
     """Draw a manifest that is mounted, with its layers inside of it."""
     yield "  │"
     yield f"  ├─ {mounted['mount']}: {mounted['manifest']}"
-    for layer in mounted["middleware"]:
-        yield "  │  │"
-        yield f"  │  ├─ {_named(layer)}"
-        yield from (f"  │  │    {line}" for line in _options(layer["options"]))
+    yield from _drawn_layers(mounted, "  │  ")
+
+
+def _drawn_layers(facts: Facts, edge: str) -> Iterator[str]:
+    for layer in facts["middleware"]:
+        yield f"{edge}│"
+        yield f"{edge}├─ {_named(layer)}"
+        yield from (f"{edge}│    {line}" for line in _options(layer["options"]))
 
 
 def _drawn_routes(facts: Facts) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assembler.describe.catalogue import CatalogueItem, Option
+from assembler.manifest.section import resource_id
 
 _DEEPEST = 4  # resources that need resources
 _SAMPLES: Mapping[str, Any] = {
@@ -72,8 +73,8 @@ def _value(
 ) -> Any:
     for use in item.uses:
         said = use.given.get(option.name)
-        reference = re.fullmatch(r"\$\{resources\.(\w+)\}", said) if isinstance(said, str) else None
-        if reference and _add_resource(reference[1], items, resources, depth):
+        resource = resource_id(said)
+        if resource is not None and _add_resource(resource, items, resources, depth):
             return said
         bare = re.sub(
             r"\$\{\w+:-[^}]*\}", "", str(said)

@@ -101,6 +101,13 @@ def walk(
             waiting += reversed(inside)
 
 
+def is_leaf(node: Node) -> bool:
+    """Tell whether nothing stands in it."""
+    if isinstance(node, MappingNode):
+        return not node.members
+    return isinstance(node, ScalarNode) or not node.items
+
+
 def as_written(node: Node) -> Any:
     """Return a node as plain data, its references as they stand in the text."""
     if isinstance(node, MappingNode):

@@ -40,7 +40,8 @@ _HARMFUL = {"too-deep", "too-many-aliases", "too-many-nodes"}
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
-_LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
+LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
+"""libyaml's, where PyYAML has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class _Composer:
         self.documents = 0
 
     def run(self) -> None:
-        parser = _LOADER(self.file.text)
+        parser = LOADER(self.file.text)
         try:
             self.compose(iter(parser.get_event, None))
         finally:

@@ -15,7 +15,7 @@ _DIALECTS = {
     **dict.fromkeys(("postgres", "postgre", "pg", "psql", "asyncpg", "psycopg"), "postgresql"),
     **dict.fromkeys(("sqlite3", "aiosqlite"), "sqlite"),
 }
-_RESOURCE = re.compile(r"\$\{resources\.\w+\}\Z")
+_RESOURCE = re.compile(r"\$\{resources\.(\w+)\}\Z")
 
 
 class Section(BaseModel):
@@ -26,8 +26,14 @@ class Section(BaseModel):
     )
 
 
+def resource_id(text: object) -> str | None:
+    """Return the id in a text that is a reference to a resource; None for all else."""
+    found = _RESOURCE.match(text) if isinstance(text, str) else None
+    return None if found is None else found[1]
+
+
 def _resource(value: Any) -> Any:
-    if isinstance(value, str) and not _RESOURCE.match(value):
+    if isinstance(value, str) and resource_id(value) is None:
         raise ValueError("must be a reference such as `${resources.db}`")
     return value
 

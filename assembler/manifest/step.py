@@ -19,6 +19,7 @@ from assembler.manifest.section import (
     ResourceText,
     Section,
     Timezone,
+    resource_id,
 )
 
 _SECOND = timedelta(seconds=1)
@@ -242,6 +243,11 @@ class Scheduler(Section):
         examples=["shop.logs.set_request_id"],
     )
     jobs: list[Job] = Field([], description="What runs by the clock.")
+
+    @property
+    def store_id(self) -> str | None:
+        """The resource that `store` names."""
+        return resource_id(self.store)
 
     @property
     def runs(self) -> bool:

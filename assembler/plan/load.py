@@ -7,11 +7,11 @@ settings class. This is the one way to a plan for every command and for `assembl
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from assembler import manifest as models
 from assembler.diagnostics.errors import Diagnostic, arranged, raise_faults
@@ -59,12 +59,9 @@ from assembler.plan.settings import UNKNOWN, read_references
 from assembler.plan.sql.statement import SqlStep, check_engines, read_sql
 from assembler.plan.targets import ModuleTargets, Targets
 
+_Part = TypeVar("_Part")
 _SINGLE = "single_process"
 _ROUTES: tuple[Role, ...] = ("router", "mount", "endpoint")
-_OF_THE_PROCESS = (
-    *("resources", "lifespan", "startup", "sql", "jobs", "background", "shutdown"),
-    *("switched_off", "warnings"),
-)
 _PLACES = 9  # further places of one fault that are told
 
 
@@ -537,12 +534,24 @@ class _Planner:
 
 def _with_inner(own: Plan) -> Plan:
     """Give a plan what a process has once, of the plans that are mounted in it."""
-    whole: dict[str, Any] = {
-        name: tuple(part for plan in (own, *own.inner) for part in getattr(plan, name))
-        for name in _OF_THE_PROCESS
-    }
-    listeners = {id_: one for plan in (own, *own.inner) for id_, one in plan.listeners.items()}
-    return replace(own, **whole, listeners=listeners)
+    plans = (own, *own.inner)
+
+    def every(parts: Callable[[Plan], Iterable[_Part]]) -> tuple[_Part, ...]:
+        return tuple(part for plan in plans for part in parts(plan))
+
+    return replace(
+        own,
+        resources=every(lambda plan: plan.resources),
+        lifespan=every(lambda plan: plan.lifespan),
+        startup=every(lambda plan: plan.startup),
+        jobs=every(lambda plan: plan.jobs),
+        background=every(lambda plan: plan.background),
+        shutdown=every(lambda plan: plan.shutdown),
+        listeners=dict(every(lambda plan: plan.listeners.items())),
+        switched_off=every(lambda plan: plan.switched_off),
+        sql=every(lambda plan: plan.sql),
+        warnings=every(lambda plan: plan.warnings),
+    )
 
 
 def _is_on(part: Component | SqlStep) -> bool:

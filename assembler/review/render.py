@@ -14,15 +14,7 @@ from assembler.diagnostics.span import printable
 from assembler.document.address import address_of
 from assembler.document.dump import dump
 from assembler.document.merge import Document
-from assembler.document.nodes import (
-    MappingNode,
-    Node,
-    NodePath,
-    ScalarNode,
-    as_written,
-    locate,
-    walk,
-)
+from assembler.document.nodes import NodePath, as_written, is_leaf, locate, walk
 from assembler.manifest import Manifest
 
 
@@ -40,7 +32,7 @@ def origins(document: Document, path: NodePath) -> Iterator[str]:
     """Yield `address = value` with `file:line:column` for each value at and below `path`."""
     node, _ = locate(document.root, path)
     for below, leaf in sorted(walk(node), key=lambda found: _rank((*path, *found[0]))):
-        if _is_leaf(leaf):
+        if is_leaf(leaf):
             value = json.dumps(_shown(as_written(leaf)), ensure_ascii=False)
             address = address_of(document.root, (*path, *below))
             yield f"{printable(address)} = {printable(value)}  # {leaf.span.place}"
@@ -50,12 +42,6 @@ def _rank(path: NodePath) -> int:
     """Place a value by its section; sorting keeps the author's order inside of it."""
     sections = list(Manifest.model_fields)
     return sections.index(str(path[0])) if path else -1
-
-
-def _is_leaf(node: Node) -> bool:
-    if isinstance(node, MappingNode):
-        return not node.members
-    return isinstance(node, ScalarNode) or not node.items
 
 
 def _in_order(document: Document) -> dict[str, Any]:

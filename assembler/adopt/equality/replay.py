@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assembler.adopt.equality.inspection import InspectedApp, inner_name
+from assembler.adopt.equality.inspection import InspectedApp, inner_name, inner_of
 from assembler.adopt.equality.values import path_of
 from assembler.diagnostics.exceptions import failure_of
 
@@ -308,7 +308,7 @@ def _holder(app: Starlette, depth: int) -> Any:
     node: Any = app.middleware_stack
     number = 0
     while node is not None:
-        following = _next(node)
+        following = inner_of(node)
         if number < len(wanted) and _is_made_by(node, wanted[number]):
             if number == depth:
                 # What the assembler puts inside a layer belongs to it.
@@ -316,11 +316,6 @@ def _holder(app: Starlette, depth: int) -> Any:
             number += 1
         node = following
     return None
-
-
-def _next(node: Any) -> Any:
-    name = inner_name(node)
-    return None if name is None else getattr(node, name)
 
 
 def _is_made_by(node: Any, maker: Any) -> bool:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _ANY_DAY = datetime(2001, 1, 1, tzinfo=UTC)
 _FIRES = 10  # that tell the shortest time between two
 _OF_A_STORE = ("claim", "heartbeat", "finish")
-_NAME = len("${resources.")
 _DATABASE = re.compile(r"([a-z]+)(\+[a-z0-9]+)?://")
 _QUEUES = frozenset({"postgres", "postgresql"})
 Data = Callable[[Node, NodePath], Any]
@@ -75,8 +74,8 @@ def _of_the_process(
     section = manifest.scheduler
     runs = section.runs or (section.enabled and has_inner_jobs)
     yield from _fleet(manifest, root, types, data, is_static=is_static)
-    if section.store is not None:
-        yield from _store(section.store[_NAME:-1], locate(root, ("scheduler", "store"))[0], types)
+    if section.store_id is not None:
+        yield from _store(section.store_id, locate(root, ("scheduler", "store"))[0], types)
     elif runs and not section.has_fleet and manifest.server.workers > 1:
         yield _no_store(manifest.server.workers, root)
 
@@ -127,12 +126,12 @@ def _fleet(
         remedy = "pip install 'fastapi-assembler[fleet]'"
         message = "`engine: procrastinate` needs Procrastinate, which is not installed"
         yield Diagnostic("module-not-found", message, engine.span, help=remedy)
-    if section.store is None:
+    if section.store_id is None:
         message = "`engine: procrastinate` and no `store`: its queue is kept there"
         remedy = "add `store: ${resources.…}` to `scheduler`, an engine of PostgreSQL"
         yield Diagnostic("scheduler-without-store", message, engine.span, help=remedy)
         return
-    yield from _queue(section.store[_NAME:-1], root, types, data)
+    yield from _queue(section.store_id, root, types, data)
 
 
 def _queue(

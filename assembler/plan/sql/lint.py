@@ -69,7 +69,8 @@ _LONGEST = 100_000  # characters that one command has parsed: a second of sqlglo
 _DEAREST = 20_000  # the sum of 2 ** depth over all brackets that it has parsed: three seconds
 _DEEPEST = 12  # levels
 _NESTED = "it is nested too deeply"
-_PARSED = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
+PARSED = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
+"""What sqlglot calls the dialects that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _unparsed(
     level, logger.level = logger.level, logging.ERROR  # it warns of commands that it only passes
     try:
         if (keywords(tokens) or [""])[0] in _COMMANDS:
-            sqlglot.parse_one(statement.text, dialect=_PARSED.get(dialect))
+            sqlglot.parse_one(statement.text, dialect=PARSED.get(dialect))
             return None
         message, start, end = "this is no command", tokens[0].start, tokens[0].end
     except errors.ParseError as error:

@@ -23,6 +23,7 @@ from assembler.document.project import Project
 from assembler.document.provenance import revealed
 from assembler.manifest import Manifest
 from assembler.manifest import step as models
+from assembler.manifest.section import resource_id
 from assembler.plan.signature import may_be
 from assembler.plan.sql.kinds import controls_transaction, never_applied, runs_alone
 from assembler.plan.sql.scanner import Token, Unclosed, statements
@@ -81,7 +82,7 @@ def read_sql(
         database = node.get("database") if isinstance(node, MappingNode) else None
         if entry.sql is None or not isinstance(database, ScalarNode):
             continue
-        name = str(database.value).removeprefix("${resources.").removesuffix("}")
+        name = resource_id(database.value) or ""
         dialect = entry.dialect or _dialect_of(around, name)
         found = []
         for index, said in enumerate(entry.sql):

@@ -24,6 +24,7 @@ from assembler.manifest import Manifest
 from assembler.manifest.review import Suppression
 from assembler.plan.allow_list import ImportList, read_import_list
 from assembler.plan.load import shapes_of
+from assembler.plan.sql.rules import Severity
 from assembler.plan.static.module import EarlierTree
 from assembler.review.audit.item import first_line
 from assembler.review.audit.literals import secret_test
@@ -31,7 +32,6 @@ from assembler.review.audit.rule import (
     SEVERITIES,
     AuditRule,
     Profile,
-    Severity,
     Sighting,
     Violation,
 )

@@ -16,6 +16,7 @@ from assembler.document.nodes import MappingNode, Node, NodePath, ScalarNode, Se
 from assembler.document.parser import plain_value
 from assembler.document.provenance import Unknown
 from assembler.manifest.duration import parse_duration
+from assembler.manifest.section import resource_id
 
 # What an entry that is no layer is for shows in the name of what it names, if anywhere.
 PROBE = re.compile(
@@ -96,8 +97,7 @@ class Item:
     def resource(self, key: str) -> str | None:
         """Return the id of the resource that an option names."""
         node = self.options.get(key)
-        text = str(node.value) if isinstance(node, ScalarNode) else ""
-        return text[len("${resources.") : -1] if text.startswith("${resources.") else None
+        return resource_id(node.value) if isinstance(node, ScalarNode) else None
 
 
 def item_of(section: str, path: NodePath, node: Node, name: str, front: str = "") -> Item:

@@ -5,18 +5,18 @@ place that `review.report` prints; the profile by the words of the file's name, 
 `prod`, which is judged most strictly.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from assembler.diagnostics.span import Note, Span, one_line, printable
+from assembler.plan.sql.rules import Severity
 
 if TYPE_CHECKING:
     from assembler.review.audit.subject import Subject
-import re
-from pathlib import Path
 
-Severity = Literal["high", "medium", "low"]
 Profile = Literal["dev", "test", "prod", "serverless"]
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 EVERYWHERE: frozenset[Profile] = frozenset({"dev", "test", "prod", "serverless"})

@@ -61,10 +61,10 @@ def _looping_replicas(subject: Subject) -> Iterator[Sighting]:
 
 
 def _dropped_store(subject: Subject) -> Iterator[Sighting]:
-    text = subject.manifest.scheduler.store or ""
+    store = subject.manifest.scheduler.store_id
     for item in subject.resources if subject.jobs and _runs(subject) else ():
         mode = item.node.get("on_error")
-        if text == f"${{resources.{item.id}}}" and getattr(mode, "value", "") == "warn":
+        if item.id == store and getattr(mode, "value", "") == "warn":
             message = f"jobs keep their claims in {item.called}, and a start goes on without it"
             yield Sighting(subject.place(*item.path, "on_error"), message)
 

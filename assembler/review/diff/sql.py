@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.document.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from assembler.plan.sql.lint import ParserBudget
+from assembler.plan.sql.lint import PARSED, ParserBudget
 from assembler.plan.sql.scanner import scan
 from assembler.review.credentials import shown
 from assembler.review.diff.change import Change, change
 from assembler.review.finding import Grade
 
-_DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
 _LONGEST = 20_000  # characters: sqlglot's time grows with them
 _NAME = re.compile(r"[^\w.]")
 _UNREAD = "is not parsed here"
@@ -67,7 +66,7 @@ def effects(text: str, dialect: str | None, budget: ParserBudget) -> list[Effect
         if not budget.fits(text, scan(text, dialect or "postgresql")):
             why = "is nested too deeply" if budget.too_deep else "is one of too many"
             return [Effect(Grade.review, f"{why} to be read here")]
-        read = _DIALECTS.get(dialect or "postgresql")
+        read = PARSED.get(dialect or "postgresql")
         words = " ".join(
             token.text.upper() for token in sqlglot.tokenize(text, read) if not _is_text(token)
         )
@@ -90,7 +89,7 @@ def columns(text: str, dialect: str | None, budget: ParserBudget) -> dict[str, s
 
         if len(text) > _LONGEST or not budget.fits(text, scan(text, dialect or "postgresql")):
             return {}
-        tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect or "postgresql"))
+        tree = sqlglot.parse_one(text, read=PARSED.get(dialect or "postgresql"))
     except Exception:  # noqa: BLE001  # as above
         return {}
     if not isinstance(tree, exp.Create) or not isinstance(tree.this, exp.Schema):

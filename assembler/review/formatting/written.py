@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 
 from assembler.document.nodes import NodePath
+from assembler.document.parser import LOADER
 
 BLOCK_STYLES = frozenset({"|", ">"})
-_LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
 _ENDS = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
@@ -88,7 +88,7 @@ def comment_owners(text: str) -> list[tuple[NodePath, str]]:
     or dash before it, a line of its own about the next one, or about what it closes where it is
     indented deeper than the next. Those of the file have an empty path.
     """
-    tokens = _all(_LOADER(text), "get_token")
+    tokens = _all(LOADER(text), "get_token")
     places = _Places(text, tokens)
     return [(places.owner(comment), comment.text) for comment in _comments(text, tokens)]
 
@@ -149,13 +149,13 @@ class _EventReader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.lines = text.split("\n")
-        tokens = _all(_LOADER(text), "get_token")
+        tokens = _all(LOADER(text), "get_token")
         self.scalars = (token for token in tokens if type(token) is yaml.ScalarToken)
         self.dashes = [token.start_mark for token in tokens if type(token) is yaml.BlockEntryToken]
         self.next_dash = 0
         self.comments = list(_comments(text, tokens))
         self.next_comment = 0
-        self.events: list[Any] = _all(_LOADER(text), "get_event")
+        self.events: list[Any] = _all(LOADER(text), "get_event")
         self.position = 0
         self.was_flow = False  # of the collection that ended last
 
@@ -379,7 +379,7 @@ def _starts(
     """
     dashes = (token.start_mark for token in tokens if type(token) is yaml.BlockEntryToken)
     waiting: list[_Opened] = []
-    for event in _all(_LOADER(text), "get_event"):
+    for event in _all(LOADER(text), "get_event"):
         if isinstance(event, _ENDS):
             done, at = waiting.pop(), event.start_mark
             if done.is_flow and at is not None:

@@ -121,8 +121,8 @@ class Scheduled:
 
     def _claims(self) -> Callable[[], Store]:
         """Return what makes the store, which is bound to a loop."""
-        name = self.section.store
-        value = None if name is None else self.objects.resources.get(name[12:-1], MISSING)
+        name = self.section.store_id
+        value = None if name is None else self.objects.resources.get(name, MISSING)
         try:
             if value is not MISSING:
                 self._store_of(value)

@@ -33,10 +33,9 @@ class LastRuns(NamedTuple):
 
 async def last_runs(plan: Plan) -> LastRuns:
     """Ask the store."""
-    section = plan.manifest.scheduler
-    if section.store is None:
+    name = plan.manifest.scheduler.store_id
+    if name is None:
         return LastRuns({}, "the scheduler has no `store`, so only its own process knows")
-    name = section.store.removeprefix("${resources.").removesuffix("}")
     objects = Objects(plan, FastAPI())
     objects.openings(only=needed_for(plan, [name]))
     if name not in objects.resources:

@@ -49,8 +49,7 @@ def sql_alone(plan: Plan, *, applies: bool) -> SqlAlone:
     Raises `ManifestError` where one of them cannot be made.
     """
     objects = Objects(plan, FastAPI())
-    named = plan.manifest.scheduler.store
-    store = None if named is None else named.removeprefix("${resources.").removesuffix("}")
+    store = plan.manifest.scheduler.store_id
     wanted = [step.database for step in plan.sql]
     openings = objects.openings(only=needed_for(plan, [*wanted, *([store] if store else [])]))
     groups = sql_groups(plan, objects)

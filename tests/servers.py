@@ -28,7 +28,7 @@ __all__ = [
     "wait_for_port",
 ]
 
-_PATIENCE_SECONDS = 20
+_PATIENCE_SECONDS = 60
 
 
 @contextmanager

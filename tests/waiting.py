@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 15) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 30) -> None:
     """Return when the condition holds; raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0  # an application that starts in two takes thirty where much else runs
 _BUS = 10_000
 
 

@@ -21,7 +21,7 @@ from tests.assembler.sample_app.world import write
 from tests.servers import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 UVICORN = ("-m", "uvicorn", "assembler:app", "--no-access-log", "--port", "PORT")
 COMMANDS = {
     "uvicorn": UVICORN,

@@ -148,7 +148,7 @@ class Service:
         return {outcome: int(number) for outcome, number in found}
 
     def until(self, text: str, times: int = 1) -> None:
-        end = time.monotonic() + 40
+        end = time.monotonic() + 60
         while self.log.count(text) < times:
             assert time.monotonic() < end, f"{text!r} does not appear {times} times"
             time.sleep(0.02)

@@ -26,12 +26,16 @@ def started(*arguments: str, folder: Path, port: int) -> Iterator[subprocess.Pop
         yield process
     finally:
         process.terminate()  # a reloader ends its own child
-        with contextlib.suppress(ValueError):  # the test has read all of it
-            process.communicate(timeout=20)
+        try:
+            with contextlib.suppress(ValueError):  # the test has read all of it
+                process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait(20)
 
 
 def get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
         text: str = answer.read().decode()
         return text
 
@@ -68,7 +72,7 @@ def test_serve_answers_by_the_server_section_until_it_is_told_to_stop(
     with started("serve", "m.yaml", folder=tmp_path, port=port) as process:
         assert get(port, "/") == '"hello"'
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == status
     assert b"Application shutdown complete" in errors
     assert b"Traceback" not in errors
@@ -78,7 +82,7 @@ def test_serve_with_reload_starts_again_when_the_manifest_changes(tmp_path: Path
     port = free_port()
     site(tmp_path, port, "hello")
     with started("serve", "m.yaml", "--reload", folder=tmp_path, port=port):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         write(tmp_path, {"other.py": SITE.replace("WORD", "other")})
         answer = ""
         while answer != '"other"' and time.monotonic() < deadline:

@@ -95,7 +95,7 @@ def test_what_changed_meanwhile_does_not_come_back_old(
         assert await cache.get("untouched") == ("old" if most > 1 else None)
         assert Redis.from_url(server.url).get("foreign") == b"kept"
 
-    play(story, timeout=timedelta(milliseconds=200))
+    play(story, timeout=timedelta(seconds=1))
 
 
 def test_a_redis_that_never_answers_costs_one_deadline() -> None:
@@ -106,10 +106,10 @@ def test_a_redis_that_never_answers_costs_one_deadline() -> None:
         await asyncio.gather(*(cache.get(f"{n}") for n in range(100)))
         for n in range(100):
             await cache.get(f"{n}")
-        assert loop.time() - begin < 2
+        assert loop.time() - begin < 20  # of the two hundred that each its own would cost
         assert cache.state == "degraded"
 
-    play(story, timeout=timedelta(milliseconds=100))
+    play(story, timeout=timedelta(seconds=1))
 
 
 def test_a_redis_that_is_full_is_away_though_it_answers() -> None:

@@ -65,7 +65,7 @@ def opening(kind: str, url: str) -> Make:
 async def read(subscription: Subscription, count: int) -> list[Any]:
     """The data of that many messages."""
     found: list[Any] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(found) < count:
             items = await subscription.next()
             found += [item.data if isinstance(item, Message) else item for item in items]

@@ -116,7 +116,7 @@ def test_a_message_in_the_place_of_a_lost_one_is_noticed(redis: str) -> None:
             for offset in range(3, 8):
                 await log._client.xadd(stream, {f"newer{offset}": str(offset)}, id=f"{offset}-0")
             channels._lost()
-            (gap,) = await asyncio.wait_for(reader.next(), 10)
+            (gap,) = await asyncio.wait_for(reader.next(), 30)
             assert isinstance(gap, Gap)
             assert gap.reason == "reset"
 
@@ -141,7 +141,7 @@ def test_without_its_data_every_reader_is_told_of_a_gap_after_a_restart(
             await channels.ping()
         await asyncio.to_thread(forgetful_redis.start)
         for reader in readers:  # at once, not with the next message
-            (gap,) = await asyncio.wait_for(reader.next(), 20)
+            (gap,) = await asyncio.wait_for(reader.next(), 30)
             assert isinstance(gap, Gap)
             assert gap.reason == "reset"
         await publish_until_kept(channels, 2, "two")
@@ -177,7 +177,7 @@ def test_a_history_that_went_back_begins_anew_for_all(redis: str) -> None:
             await log._client.hset(head, "offset", 3)
             await log._client.xtrim(stream, maxlen=0)
             for reader in (one, two):
-                (gap,) = await asyncio.wait_for(reader.next(), 10)
+                (gap,) = await asyncio.wait_for(reader.next(), 30)
                 assert isinstance(gap, Gap)
                 assert gap.reason == "reset"
             await both[1].publish("c", "new")
@@ -271,7 +271,7 @@ def test_one_word_tells_of_many_messages_and_none_is_too_long(postgres: str) -> 
         for reader in readers:
             got = 0
             while got < 10:
-                got += len(await asyncio.wait_for(reader.next(), 10))
+                got += len(await asyncio.wait_for(reader.next(), 30))
         assert len(words) < 200
         assert max(map(len, words)) < 8000
         await channels.aclose()

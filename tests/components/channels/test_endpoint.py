@@ -170,7 +170,7 @@ def play(story: Any) -> None:
 
 
 async def word(connection: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(await asyncio.wait_for(connection.recv(), 10))
+    found: dict[str, Any] = json.loads(await asyncio.wait_for(connection.recv(), 30))
     return found
 
 
@@ -184,7 +184,7 @@ async def refusal(url: str, **options: Any) -> InvalidStatus:
 async def close_code(connection: Any) -> tuple[int, str]:
     try:
         while True:
-            await asyncio.wait_for(connection.recv(), 20)
+            await asyncio.wait_for(connection.recv(), 30)
     except ConnectionClosed as closed:
         end = closed.rcvd
     return (end.code, end.reason) if end is not None else (1006, "")
@@ -404,7 +404,7 @@ def test_a_connection_ends_with_its_token_unless_it_is_renewed() -> None:
             assert await close_code(left) == (4401, "the token has expired")
             await site.publish("own", 1)
             assert (await word(renewed))["data"] == 1
-        async with httpx2.AsyncClient(base_url=site.http, timeout=10) as client:
+        async with httpx2.AsyncClient(base_url=site.http, timeout=30) as client:
             soon = bearer(user(exp=int(time.time()) + 1))  # type: ignore[assignment]
             answer = await client.get("/events/own", headers=soon)  # type: ignore[arg-type]
             assert "event: expired" in answer.text
@@ -489,7 +489,7 @@ def test_a_slow_reader_holds_up_nobody() -> None:
             for n in range(100):
                 await site.publish("c", [n, big])
                 assert (await word(fast))["data"][0] == n
-        await until(lambda: site.channels.readers == 0, seconds=20)  # both are gone
+        await until(lambda: site.channels.readers == 0, seconds=30)  # both are gone
         slow.close()
 
     with serving(Site(queue=8, overflow="disconnect")) as site:
@@ -520,7 +520,7 @@ def test_a_reader_that_was_too_slow_is_told_of_a_gap() -> None:
 def test_a_drain_closes_with_1012_and_then_refuses(site: Site) -> None:
     async def story() -> None:
         connections = [await websockets.connect(f"{site.ws}/c") for _ in range(5)]
-        async with httpx2.AsyncClient(base_url=site.http, timeout=10) as client:
+        async with httpx2.AsyncClient(base_url=site.http, timeout=30) as client:
             stream = asyncio.create_task(client.get("/events/c"))
             await until(lambda: site.channels.readers == 6)
             await client.post("/drain")

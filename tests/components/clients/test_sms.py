@@ -148,7 +148,7 @@ def test_a_text_whose_answer_did_not_come_is_not_sent_again() -> None:
 
     for answer in (slow, breaking):
         with serving(answer) as service:
-            client = sms(service, timeout=timedelta(milliseconds=200), retries=5)
+            client = sms(service, timeout=timedelta(seconds=1), retries=5)
             error = failed(client)
             assert len(service.seen) == 1
         assert error.maybe_done

@@ -100,7 +100,7 @@ def test_a_wrong_password_shows_when_it_is_opened_and_is_not_repeated(postgres: 
         prepend("local all guarded scram-sha-256\n", await value(db, "SHOW hba_file"))
         await value(db, "SELECT pg_reload_conf()")
         await db.dispose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:  # until the server has read its file again
                 with contextlib.suppress(AssertionError):
                     return await opening(engine(url=wrong))
@@ -248,9 +248,12 @@ def test_a_pool_that_is_all_in_use_does_not_make_the_database_seem_away(
     postgres: str, driver: str
 ) -> None:
     async def main() -> None:
-        db = engine(url=with_driver(postgres, driver), pool_size=1, max_overflow=1)
+        waits = timedelta(minutes=5)
+        db = engine(
+            url=with_driver(postgres, driver), pool_size=1, max_overflow=1, pool_timeout=waits
+        )
         async with db.connect(), db.connect():
-            async with asyncio.timeout(5):  # of the ten seconds that it would wait for the pool
+            async with asyncio.timeout(30):  # of the minutes that it would wait for the pool
                 await db.ping()
         await db.ping()
         await db.dispose()
@@ -273,9 +276,9 @@ def test_a_database_that_died_is_away_while_its_pool_is_all_in_use() -> None:
 
 def test_a_database_in_memory_that_is_in_use_is_there() -> None:
     async def main() -> None:
-        db = engine(url="sqlite://")
+        db = engine(url="sqlite://", pool_timeout=timedelta(minutes=5))
         async with db.connect():
-            await asyncio.wait_for(db.ping(), 5)
+            await asyncio.wait_for(db.ping(), 30)
         await db.dispose()
 
     asyncio.run(main())

@@ -102,13 +102,13 @@ def test_redis_lost_under_load_neither_fails_nor_lifts_the_limit(
     assert set(during) == {200, 429}  # no 500, no 503
     # at most what Redis had left and this process's share
     assert 50 <= during[200] <= 80 + 50
-    # one deadline is 0.1 s; a request that waited for several, or for ever, shows here
-    assert max(waits) < 5
+    # one deadline is 0.1 s; a request that waited for one behind each other, or for ever, shows here
+    assert max(waits) < 20
 
 
 async def _until_redis_is_asked(http: httpx2.AsyncClient, server: RedisServer) -> None:
     await asyncio.sleep(0.2)  # a thawed Redis first reads what it was sent while it was frozen
-    async with asyncio.timeout(15), AsyncRedis.from_url(server.url) as redis:
+    async with asyncio.timeout(30), AsyncRedis.from_url(server.url) as redis:
         await redis.config_resetstat()
         while "cmdstat_get" not in await redis.info("commandstats"):  # the probe reads no key
             assert await status(http) in {200, 429}

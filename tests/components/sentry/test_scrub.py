@@ -184,4 +184,4 @@ def test_a_text_without_marks_of_a_secret_stays(text: str) -> None:
 def test_a_hostile_text_takes_no_long_time(text: str) -> None:
     begin = time.monotonic()
     Scrubber().text(text)
-    assert time.monotonic() - begin < 5  # on a loaded machine; alone it is a tenth of that at most
+    assert time.monotonic() - begin < 20  # on a loaded machine; alone it is half a second at most

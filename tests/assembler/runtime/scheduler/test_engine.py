@@ -265,7 +265,7 @@ def test_a_job_that_ignores_its_cancellation_does_not_keep_the_process() -> None
         await began.wait()
         start = time.monotonic()
         await made.aclose()
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 20
         [last] = (await store.last_runs(["job"])).values()
         assert last.state == "cancelled"
         released.set()

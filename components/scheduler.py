@@ -37,7 +37,7 @@ def tick_router(
         Any, Field(description="what runs them, where there is no manifest: has `tick(id, at)`")
     ] = None,
 ) -> APIRouter:
-    """Make the router.
+    """Ticks of jobs from an outside clock, such as Cloud Scheduler or EventBridge.
 
     Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`, `paused`), 202 where workers run it
     (`queued`), 500 where the run did not end

@@ -138,7 +138,7 @@ def pool(
         str, Field(min_length=1, description="of its threads, and in the log")
     ] = "pool",
 ) -> Pool:
-    """Make a pool, without a thread."""
+    """Make a bounded pool of threads, which begins with none."""
     return Pool(workers=workers, max_waiting=max_waiting, drain_timeout=drain_timeout, name=name)
 
 

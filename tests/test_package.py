@@ -13,7 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from assembler.diagnostics.codes import CODES
+from assembler.manifest import Manifest
+from tests.assembler.command import run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -182,30 +183,71 @@ def test_types_ship_with_the_package() -> None:
     assert (ROOT / "assembler/py.typed").is_file()
 
 
-def test_the_readme_has_the_table_of_codes() -> None:
-    assert "| code | meaning |" in README
-    table = README.partition("| code | meaning |")[2].partition("\n\n")[0]
-    rows = re.findall(r"(?m)^\| `([^`]+)` \| (.*) \|$", table)
-    assert rows == [(code, meaning.replace("|", r"\|")) for code, meaning in CODES.items()]
-
-
 def test_the_readme_names_every_command() -> None:
     from assembler.cli import command  # noqa: PLC0415  # typer is no part of the other tests
 
-    table = README.partition("## Commands")[2].partition("\n## ")[0]
-    named = re.findall(r"(?m)^\| `assembler ([\w-]+)", table)
+    named = re.findall(r"`([\w-]+)`", README.partition("| to | commands |")[2].partition("\n\n")[0])
     functions = [one.callback for one in command().registered_commands]
-    assert list(dict.fromkeys(named)) == [
+    assert sorted(named) == sorted(
         getattr(one, "__name__", "").replace("_", "-") for one in functions
+    )
+
+
+def test_the_readme_names_every_section() -> None:
+    table = README.partition("| section | holds |")[2].partition("\n\n")[0]
+    assert re.findall(r"(?m)^\| `(\w+)` \|", table) == [
+        name for name in Manifest.model_fields if name not in {"manifest", "extends"}
     ]
+
+
+def test_the_readme_is_read_in_five_minutes_or_a_little_more() -> None:
+    """Reference is told at the prompt: `assembler describe`."""
+    assert len(README.split()) < 2700
+
+
+def test_the_variables_of_the_shipped_manifests_are_told_with_where_they_count() -> None:
+    names = ("dev", "test", "prod", "serverless")
+    read = {
+        name: set(
+            re.findall(r"\$\{([A-Z]\w*)", run("render", f"manifests/{name}.yaml", folder=ROOT).out)
+        )
+        for name in names
+    }
+    told: dict[str, set[str]] = {name: set() for name in names}
+    table = (ROOT / "manifests/README.md").read_text("utf-8").partition("## Variables")[2]
+    for variables, places in re.findall(r"(?m)^\| (`.*?) \|.*\| ([a-z, ]+) \|$", table):
+        for place in places.split(", "):
+            told[place] |= set(re.findall(r"`(\w+)`", variables))
+    assert told == read
+
+
+def test_the_settings_of_the_example_service_are_told() -> None:
+    from components.estate.settings import Settings  # noqa: PLC0415  # read here alone
+
+    told = re.findall(r"`ESTATE_(\w+)`", (ROOT / "manifests/README.md").read_text("utf-8"))
+    assert sorted(map(str.lower, told)) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize("page", ["README.md", "manifests/README.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"(?m)^#+ (.+)$", text)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target.removeprefix("#") in anchors
+        elif "://" not in target:
+            assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
 def test_the_continuous_run_is_the_command_of_the_readme() -> None:
     script = (ROOT / ".ci/run").read_text("utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     (command,) = [block.strip() for block in blocks if "-m pytest" in block]
-    _, _, rest = script.partition(f"\n({command})\n")
-    others = rest.split()  # what runs in environments of its own
+    assert re.search(rf"(?m)^\({re.escape(command)}\)", script)
+    others = re.findall(r"(?m)^\.ci/\w+$", script)  # what runs in environments of its own
     assert others
     assert all(os.access(ROOT / name, os.X_OK) for name in [".ci/run", *others])
 
@@ -218,8 +260,9 @@ def test_what_the_readme_asks_for_exists() -> None:
     assert {extra for group in asked for extra in group.split(",")} <= extras
     for name in re.findall(r"-c (\S+)", README):
         assert (ROOT / name).is_file()
-    for name in re.findall(r"python -m (tests\.\S+?)`", README):
-        assert (ROOT / (name.replace(".", "/") + ".py")).is_file()
+    (benchmarks,) = re.findall(r"`python -m tests\.benchmarks\.(\w+)` \(and (.*)\);", README)
+    for name in [benchmarks[0], *re.findall(r"`(\w+)`", benchmarks[1])]:
+        assert (ROOT / f"tests/benchmarks/{name}.py").is_file()
 
 
 MACHINE = re.compile(

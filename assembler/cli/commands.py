@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from shutil import get_terminal_size
 from textwrap import wrap as fill
 
+from assembler.describe.topics import TOPICS
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -155,9 +157,10 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "describe": Command(
         "describe",
-        "Tell what something is: a component, its options, a section, an error code, a rule.",
+        "Tell what something is: a topic, a component, its options, a section, an error code, a rule.",
         "assembler describe CORSMiddleware --snippet",
         {"--snippet": (), "--package": (), "--format": ("text", "json"), "--no-cache": ()},
+        words=tuple(TOPICS),
     ),
     "schema": Command(
         "show",
@@ -248,6 +251,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
 }
 
+_MORE = """\
+`assembler COMMAND --help` tells more, with an example. `assembler describe`
+lists topics: reloading, jobs, own-components …"""
 _WHOLE = {"--version": "Print the version.", "--help": "Show this message and exit."}
 
 
@@ -257,7 +263,7 @@ def overview(about: str) -> str:
     lines = ["Usage: assembler COMMAND [OPTIONS] [ARGUMENTS]", "", *fill(about, width), ""]
     for title, rows in (("Options", _WHOLE), ("Commands", _summaries())):
         lines += [f"{title}:", *(line for row in rows.items() for line in _row(*row, width)), ""]
-    return "\n".join([*lines, "`assembler COMMAND --help` tells more, with an example."])
+    return "\n".join([*lines, _MORE])
 
 
 def completed(words: Sequence[str], *, shell: str) -> Iterator[str]:

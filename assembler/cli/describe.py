@@ -1,13 +1,15 @@
-"""`describe`: a name → all that is known of it: a component, an option, a section, a code, a rule.
+"""`describe`: a name → all that is known of it: a topic, a component, an option, a section, a code, a rule.
 
-In: an import path, with an option after it or not; a section of the format, with a key after it or not;
-the code of an error; a rule of the audit. Out: text, JSON, or an entry for a manifest. Reads source and
-manifests, and runs nothing.
+In: a topic; an import path, with an option after it or not; a section of the format, with a key after it or
+not; the code of an error; a rule of the audit or of `equal`; nothing, which lists the topics. Out: text,
+JSON, or an entry for a manifest. Reads source and manifests, and runs nothing.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from textwrap import indent
+from textwrap import wrap as fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +17,10 @@ import typer
 from assembler.cli.check import NoCache
 from assembler.cli.components import Packages, listed, read_project, shapes
 from assembler.cli.output import ListFormat, show
+from assembler.describe.topics import TOPICS, text_of, topics_of
 from assembler.diagnostics.codes import CODES
 from assembler.diagnostics.errors import UsageError
+from assembler.diagnostics.span import printable
 from assembler.diagnostics.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -26,13 +30,14 @@ if TYPE_CHECKING:
 
 def describe(
     topic: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="NAME",
-            help="An import path, an option after it; a section, a key after it; a code; a rule.",
+            help="A topic, or without any the list of them; an import path, an option after it; a section, "
+            "a key after it; a code; a rule.",
             show_default=False,
         ),
-    ],
+    ] = None,
     snippet: Annotated[
         bool, typer.Option("--snippet", help="Print an entry for a manifest instead.")
     ] = False,
@@ -40,17 +45,41 @@ def describe(
     format: Annotated[ListFormat, typer.Option(help="How to print.")] = ListFormat.text,
     no_cache: NoCache = False,
 ) -> None:
-    """Tell what something is: a component, its options, a section, an error code, a rule."""
+    """Tell what something is: a topic, a component, its options, a section, an error code, a rule."""
     from assembler.plan.static.cache import kept
 
-    with kept(anew=no_cache):
-        text, facts = _answer(topic, package or [], snippet=snippet)
-    show(json.dumps({"format": 1, **facts}, indent=2) if format is ListFormat.json else text)
+    if topic is None:
+        if snippet:
+            raise UsageError("`--snippet` needs the name of a component")
+        text, facts = _topics()
+    else:
+        with kept(anew=no_cache):
+            text, facts = _answer(topic, package or [], snippet=snippet)
+    show(_json(facts) if format is ListFormat.json else text)
+
+
+def _json(facts: dict[str, Any]) -> str:
+    return json.dumps({"format": 1, **facts}, indent=2)
+
+
+def _topics() -> tuple[str, dict[str, Any]]:
+    """List the topics, and say what else may be asked for."""
+    width = max(map(len, TOPICS)) + 2
+    lines = ["topics", *(f"  {name:{width}}{topic.summary}" for name, topic in TOPICS.items())]
+    lines += [
+        "",
+        "`assembler describe NAME` tells a topic; a section (`middleware`) or a key (`resources.on_error`);",
+        "a component (`CORSMiddleware`), an option of it, or its module; an error code; a rule of the audit.",
+        "`assembler components WORDS` finds them.",
+    ]
+    return "\n".join(lines), {"topics": {name: topic.summary for name, topic in TOPICS.items()}}
 
 
 def _answer(topic: str, packages: list[str], *, snippet: bool) -> tuple[str, dict[str, Any]]:
-    told = None if snippet else _of_the_format(topic)
+    told = None if snippet else _of_the_table(topic) or _of_the_format(topic)
     if told is not None:
+        return told
+    if not snippet and (told := _module(topic, packages)) is not None:
         return told
     item, options = _named(topic, packages)
     if snippet:
@@ -65,11 +94,12 @@ def _answer(topic: str, packages: list[str], *, snippet: bool) -> tuple[str, dic
     return handbook.as_page(item, findings), {**item.as_dict(), "audit": findings}
 
 
-def _of_the_format(topic: str) -> tuple[str, dict[str, Any]] | None:
-    """Tell what a code, a rule, a section or a key of the format is; None where it is none."""
-    from assembler.describe.handbook import as_format_page, format_page
+def _of_the_table(topic: str) -> tuple[str, dict[str, Any]] | None:
+    """Tell a topic, a code or a rule; None where it is none."""
     from assembler.review.audit.table import RULES
 
+    if topic in TOPICS:
+        return _topic(topic)
     if topic in CODES:
         return f"error[{topic}]\n  {CODES[topic]}", {"code": topic, "meaning": CODES[topic]}
     if topic in RULES:
@@ -78,8 +108,63 @@ def _of_the_format(topic: str) -> tuple[str, dict[str, Any]] | None:
         text = f"audit[{topic}]\n  {rule.severity}; judged for {where}\n  why: {rule.why}\n  fix: {rule.fix}"
         facts = {"rule": topic, "severity": rule.severity, "why": rule.why, "fix": rule.fix}
         return text, facts
+    if "-" in topic:  # no component has one, and what follows is slow to import
+        from assembler.adopt.equality.rules import RULES as DIFFERENCES
+
+        if topic in DIFFERENCES:
+            meaning = DIFFERENCES[topic].meaning
+            return f"--accept {topic}\n  {meaning}", {"difference": topic, "meaning": meaning}
+    return None
+
+
+def _topic(name: str) -> tuple[str, dict[str, Any]]:
+    body, rows = text_of(name), {}
+    if name == "codes":
+        rows = dict(CODES)
+    elif name == "differences":
+        from assembler.adopt.equality.rules import RULES as DIFFERENCES
+
+        rows = {rule.name: rule.meaning for rule in DIFFERENCES.values()}
+    width = max(map(len, rows), default=0) + 2
+    wrapped = (
+        line
+        for word, meaning in rows.items()
+        for line in fill(
+            meaning, 98, initial_indent=f"{word:{width}}", subsequent_indent=" " * width
+        )
+    )
+    text = indent("\n".join([body, *([""] if rows else []), *wrapped]), "  ")
+    facts = {"topic": name, "summary": TOPICS[name].summary, "text": body}
+    return f"{name}: {TOPICS[name].summary}\n\n{text}", facts | ({"rows": rows} if rows else {})
+
+
+def _of_the_format(topic: str) -> tuple[str, dict[str, Any]] | None:
+    """Tell what a section or a key of the format is; None where it is none."""
+    from assembler.describe.handbook import as_format_page, format_page
+
     page = format_page(topic.split("."))
-    return None if page is None else (as_format_page(page), page)
+    if page is None:
+        return None
+    more = [f"`assembler describe {name}`" for name in topics_of(topic)]
+    text = "\n\n".join([as_format_page(page), *([f"  more: {', '.join(more)}"] if more else [])])
+    return text, page | ({"topics": list(topics_of(topic))} if more else {})
+
+
+def _module(topic: str, packages: list[str]) -> tuple[str, dict[str, Any]] | None:
+    """Tell what a module says of itself, and what of it may stand in a manifest; None for no module."""
+    from assembler.describe import handbook
+
+    reader, _ = read_project()
+    if "." not in topic or _kind(reader, topic) != "module":
+        return None
+    inside = [item for item in listed(packages) if item.path.startswith(f"{topic}.")]
+    doc = str(reader.page(topic)["module_doc"] or "")
+    if not inside and not doc:
+        return None
+    listing = handbook.as_list(inside) if inside else ""
+    text = "\n\n".join(part for part in (topic, indent(doc, "  "), listing) if part)
+    components = {item.path: item.summary for item in inside}
+    return printable(text), {"module": topic, "description": doc, "components": components}
 
 
 def _named(topic: str, packages: list[str]) -> "tuple[CatalogueItem, list[str]]":
@@ -105,7 +190,12 @@ def _named(topic: str, packages: list[str]) -> "tuple[CatalogueItem, list[str]]"
             return found[0], parts[end:]
     from assembler.review.audit.table import RULES
 
-    known = [*CODES, *RULES, *(name for item in items for name in (item.path, *_last(item)))]
+    known = [
+        *TOPICS,
+        *CODES,
+        *RULES,
+        *(name for item in items for name in (item.path, *_last(item))),
+    ]
     remedy = did_you_mean(topic, known) or "`assembler components WORDS` finds components"
     raise UsageError(f"nothing is called `{topic}`: {remedy}")
 

@@ -10,7 +10,10 @@ that restarts without its data, nor while the connection to it is away.
     with await channels.subscribe("listings", since=position) as subscription:
         for item in await subscription.next(): ...
 
-`memory_channels` is one process's own, `redis_channels` and `postgres_channels` join any number. Each
+`memory_channels` is one process's own, `redis_channels` and `postgres_channels` join any number.
+`endpoint.ChannelEndpoint` serves them to browsers over a websocket or an event stream, where `?since=`
+goes on from a position and `{"type": "gap"}` says that the history does not reach back; a browser gets a
+ticket for a channel that wants a login (`tickets`). A drain closes with 1012, spread over its time. Each
 process mirrors the history of the channels that are read in it, so resuming asks no server, however
 many come back at once.
 """
@@ -406,8 +409,8 @@ def redis_channels(
 ) -> Channels:
     """Make channels whose history is a Redis stream each.
 
-    Where Redis keeps its data (append-only file, no eviction), nothing is lost when it restarts;
-    else each reader is told of a gap. Raises ValueError for what is no Redis URL.
+    Where Redis writes each message down (`appendfsync always`) and evicts none, nothing is lost when it
+    restarts; else each reader is told of a gap. Raises ValueError for what is no Redis URL.
     """
     from components.channels.redis import RedisLog  # noqa: PLC0415  # each kind loads its own
 

@@ -42,7 +42,7 @@ class TicketStore(Protocol):
 
 
 class Tickets:
-    """Makes tickets and takes them.
+    """One-use tickets, by which browsers bring a login to a channel.
 
     What the store holds is of no use to who reads it: the token is encrypted by the ticket, of which
     only a hash is there.

@@ -117,7 +117,9 @@ def client(
         Field(description="proxy for all requests; else HTTPS_PROXY and the like hold"),
     ] = None,
 ) -> HTTPClient:
-    """Make a client, without I/O but for the certificates.
+    """Make a client to share: one pool, safe retries within a deadline, closed at the end.
+
+    Nothing is read or opened here but the certificates.
 
     Raises ValueError where a bound is below its least, or `verify` names no file of certificates.
     """

@@ -74,6 +74,15 @@ def router(
 ) -> Console:
     """The pages of the console, to be included with a prefix such as `/_assembly`.
 
+    They show what runs, over all replicas that share the scheduler's store: processes, resources with
+    their last error, jobs and their runs, drift, the last reload; each layer and route with its figures
+    (where `MetricsMiddleware` counts), limits, the start's timeline, where each option came from,
+    loggers. Without a token they are for this machine alone (through no proxy, by a name of loopback),
+    else 404; with one, operators log in at `login` and scripts send it as a bearer. Orders of operators
+    are rows that every process carries out within five seconds, with who gave them. `GET api/overview`
+    is the same as JSON, `format: 1`; the module's own text has the other names and their parameters.
+    The extra `pages` brings what they need.
+
     Raises ValueError where `token` is empty or not plain ASCII, ModuleNotFoundError without jinja2.
     """
     if find_spec("jinja2") is None:  # imported by the first page

@@ -74,7 +74,7 @@ class Memory(Protocol):
 
 
 class Crawler:
-    """Makes the requests of all sources.
+    """Fetches pages politely: robots.txt, one budget a host, public addresses alone, nothing read twice.
 
     Raises ValueError where an option is out of its range.
     """

@@ -127,9 +127,9 @@ def engine(
         ),
     ] = False,
 ) -> Database:
-    """Make an engine, without I/O.
+    """Make an async SQLAlchemy engine, which connects at the start: PostgreSQL, SQLite, serverless.
 
-    A SQLite database in memory lives in one connection, which is never replaced: transactions
+    No I/O happens here. A SQLite database in memory lives in one connection, which is never replaced: transactions
     take it in turns. Without `echo`, statement parameters stay out of logs and errors.
 
     Raises ValueError where `url` cannot be read (the text is not repeated: it holds a password),

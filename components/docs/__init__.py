@@ -90,7 +90,9 @@ def router(
         ),
     ] = (),
 ) -> DocsRouter:
-    """The page that shows the OpenAPI document with Swagger UI, and what it loads.
+    """Swagger UI 5 for the OpenAPI document, from files of a package, under a strict policy.
+
+    "Authorize" logs in by PKCE without a registration.
 
     Raises:
         ModuleNotFoundError: fastapi-swagger, which has the files of Swagger UI, is not installed.

@@ -54,7 +54,11 @@ def router(
         timedelta, Field(ge=timedelta(0), description="how long the answers of checks are kept")
     ] = timedelta(seconds=1),
 ) -> APIRouter:
-    """The routes `/live`, `/ready`, `/startup` and `/details`.
+    """The routes `/live`, `/ready`, `/startup` and `/details`, for a prefix such as `/health`.
+
+    Every resource that has a `ping` is asked, and the answers are kept for `cache`. Details are for who
+    has the `token`; without one, for this machine, which a plain proxy on it seems to be: behind a
+    proxy, set one.
 
     Raises ValueError where `token` is empty or not plain ASCII, or a time is not positive.
     """

@@ -50,7 +50,8 @@ class ResourceServer:
             Mapping[str, Mount],
             Field(
                 min_length=1,
-                description="protected mounts by their path",
+                description="protected mounts by their path: `name`, `roles`, and `public_methods` that need "
+                "no token and no rights, while endpoints still know who asks when one comes",
                 json_schema_extra={"looser": "shorter"},
             ),
         ],

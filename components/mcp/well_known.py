@@ -30,7 +30,7 @@ _FRESH = {**_READABLE, "Cache-Control": "public, max-age=300"}
 def router(
     *, resource_server: Annotated[ResourceServer, Field(description="what judges tokens")]
 ) -> APIRouter:
-    """The routes; include them without a prefix."""
+    """The documents that lead a client to a login; include them without a prefix."""
     made = APIRouter(include_in_schema=False)
     mounts = resource_server.mounts
     scopes = {scope for mount in mounts for scope in mount.metadata.get("scopes_supported", ())}

@@ -87,7 +87,7 @@ def init(
         timedelta, Field(ge=timedelta(0), description="how long the end sends what waits")
     ] = timedelta(seconds=2),
 ) -> Sentry:
-    """Start the SDK at once; as a resource it is also ended.
+    """Start Sentry at once, its reports scrubbed of secrets; as a resource it is also ended.
 
     Raises ValueError for what is no DSN (the text is not repeated: it holds a key).
     """

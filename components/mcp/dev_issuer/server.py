@@ -123,7 +123,9 @@ def authorization_server(
         Callable[[], float], Field(description="gives seconds since 1970, for tests")
     ] = time.time,
 ) -> APIRouter:
-    """The routes, to be included without a prefix; `clock` gives seconds since 1970.
+    """An OAuth 2.1 issuer for a laptop: no password, users of the manifest, on this machine only.
+
+    Include it without a prefix; `clock` gives seconds since 1970.
 
     Raises:
         ValueError: `base_url` is no origin, or not of this machine and nobody said that it may be; a

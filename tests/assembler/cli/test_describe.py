@@ -81,7 +81,7 @@ def test_a_component_is_told_with_the_audit_and_its_uses() -> None:
         ("RateLimitMidleware", "did you mean `RateLimitMiddleware`?"),
         ("RateLimitMiddleware.limt", "has no option `limt`: did you mean `limit`?"),
         ("unknwon-option", "did you mean `unknown-option`?"),
-        ("components.errors", "is a module: name one of"),
+        ("jbos", "did you mean `jobs`?"),
         ("nowhere.Thing", "`assembler components WORDS` finds components"),
         ("", "nothing is called ``"),
         ("..", "nothing is called `..`"),
@@ -92,6 +92,18 @@ def test_what_is_not_there_is_told_in_one_line(topic: str, message: str) -> None
     assert (shown.status, shown.out) == (2, "")
     assert message in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_a_module_says_what_it_is_and_what_it_has() -> None:
+    shown = run("describe", "components.errors", folder=ROOT)
+    assert (shown.status, shown.err) == (0, "")
+    assert "components.errors.http_exception  `HTTPException`" in shown.out
+    facts = json.loads(run("describe", "components.errors", "--format", "json", folder=ROOT).out)
+    assert facts["description"].splitlines()[0] in shown.out
+    assert "components.errors.http_exception" in facts["components"]
+    shown = run("describe", "components.errors", "--snippet", folder=ROOT)
+    assert (shown.status, shown.out) == (2, "")
+    assert "is a module: name one of" in shown.err
 
 
 def test_a_word_that_fits_nothing_gives_status_1() -> None:

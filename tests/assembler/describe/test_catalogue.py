@@ -93,6 +93,13 @@ def test_the_readme_names_what_ships() -> None:
         and not any(f"{item.path}.".startswith(f"components.{name}.") for name in named)
     ]
     assert missing == []
+    gone = [
+        name
+        for name in named
+        if not (ROOT / "components" / name.replace(".", "/")).is_dir()
+        and not (ROOT / "components" / f"{name.replace('.', '/')}.py").is_file()
+    ]
+    assert gone == []
 
 
 def test_each_metric_that_is_shown_is_named_by_a_component() -> None:

@@ -179,7 +179,6 @@ def create():
     assert f"  what the code does once it has {refused}" in outcome.out.splitlines()
 
 
-def test_the_readme_has_every_rule() -> None:
-    readme = (Path(__file__).parents[4] / "README.md").read_text("utf-8")
-    told = re.findall(r"(?m)^\| `([\w-]+)` \|", readme)
-    assert [name for name in RULES if name not in told] == []
+def test_every_rule_is_told_at_the_prompt(tmp_path: Path) -> None:
+    shown = run("describe", "differences", "--format", "json", folder=tmp_path)
+    assert json.loads(shown.out)["rows"] == {name: rule.meaning for name, rule in RULES.items()}

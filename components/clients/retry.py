@@ -21,6 +21,7 @@ from email.utils import parsedate_to_datetime
 
 _FIRST_SECONDS = 0.5
 _LONGEST_SECONDS = 20.0
+_LONGEST_TOLD_SECONDS = 1e9  # what is added to a date must leave one
 
 
 class Attempts:
@@ -79,8 +80,8 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
     if value is None:
         return None
     text = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        return float(text)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return min(float(text), _LONGEST_TOLD_SECONDS)
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # a year, or an offset, beyond what a date can hold

@@ -8,6 +8,7 @@ internet: private, link-local, loopback, shared, multicast, and IPv4 of these ki
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from pydantic import AfterValidator
 
 Network = IPv4Network | IPv6Network
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LAST_PORT = 65_535
 _NAT64 = ip_network("64:ff9b::/96")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 
 def _network(text: str) -> str:
@@ -45,8 +49,8 @@ class CheckedTarget:
 
     @property
     def host(self) -> str:
-        """The name in the URL."""
-        return self.url.host
+        """The name in the URL, as it is looked up: other letters than ASCII's by IDNA 2008."""
+        return self.url.raw_host.decode("ascii")
 
     @property
     def origin(self) -> str:
@@ -65,21 +69,29 @@ def networks(allowed: Iterable[str]) -> tuple[Network, ...]:
 
 
 def canonical(url: str) -> str:
-    """One text for all ways to write a URL: no fragment, no port that is understood, a path.
+    """One text for all ways to write a URL (RFC 3986, 6.2.2 and 6.2.3): no fragment, no port that is
+    understood, a path, no escape without need.
 
     Raises:
         RefusedURL: it is no absolute URL of http or https, or has credentials.
     """
     try:
-        parsed = httpx2.URL(url)
+        parsed = httpx2.URL(_ESCAPE.sub(_unescaped, url))
     except httpx2.InvalidURL as error:
         raise RefusedURL(f"`{url[:200]}` is no URL") from error
     if parsed.scheme not in _DEFAULT_PORTS or not parsed.host:
         raise RefusedURL(f"`{url[:200]}` is no URL of http or https")
     if parsed.userinfo:
         raise RefusedURL("a URL with credentials is not fetched")
-    text = str(parsed.copy_with(fragment=None))
-    return text if parsed.query or parsed.path != "/" else f"{text.rstrip('/')}/"
+    if parsed.port is not None and not 1 <= parsed.port <= _LAST_PORT:
+        raise RefusedURL(f"`{url[:200]}` has no port of TCP")
+    return f"{origin_of(str(parsed))}{parsed.raw_path.decode('ascii')}"
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """An escape as it is written best: not at all where the character needs none."""
+    character = chr(int(found[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else found[0].upper()
 
 
 def origin_of(url: str) -> str:
@@ -96,20 +108,18 @@ async def target_of(url: str, allowed: Sequence[Network] = ()) -> CheckedTarget:
     """
     parsed = httpx2.URL(canonical(url))
     port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
+    # Python's own IDNA, of 2003, would look up another name than the request is for
+    host = parsed.raw_host.decode("ascii")
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            parsed.host, port, type=socket.SOCK_STREAM
-        )
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise RefusedURL(f"`{parsed.host}` has no address") from error
+        raise RefusedURL(f"`{host}` has no address") from error
     addresses = [str(entry[4][0]) for entry in found]
     for address in addresses:
         if not is_public(address) and not _is_allowed(address, allowed):
-            raise RefusedURL(
-                f"`{parsed.host}` is at {address}, which is not of the public internet"
-            )
+            raise RefusedURL(f"`{host}` is at {address}, which is not of the public internet")
     if not addresses:
-        raise RefusedURL(f"`{parsed.host}` has no address")
+        raise RefusedURL(f"`{host}` has no address")
     return CheckedTarget(parsed, addresses[0], port)
 
 

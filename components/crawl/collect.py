@@ -10,9 +10,11 @@ or read; what was kept of them before stays.
 """
 
 import asyncio
+import codecs
 import hashlib
 import logging
 import math
+import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +34,14 @@ from components.database import transaction
 logger = logging.getLogger("components.crawl")
 
 _MOST_LINKS = 1000
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
+_CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_META = re.compile(rb"<meta\s[^>]{0,300}", re.IGNORECASE)
+# of Python's codecs those that are charsets of pages (https://encoding.spec.whatwg.org)
+_KNOWN_CHARSET = re.compile(
+    r"ascii|big5\w*|cp\d+|euc_\w+|gb\w+|iso2022_jp|iso8859-\d+|koi8-[ru]|mac-\w+|shift_jis|utf-8|utf-16(-[lb]e)?"
+)
+_READ_AS = {"ascii": "cp1252", "iso8859-1": "cp1252", "shift_jis": "cp932"}  # as browsers do
 
 
 class CollectionFault(Exception):  # noqa: N818  # the word of the field
@@ -65,7 +75,7 @@ class CrawlSource:
     """Where to begin, how to read, and how far to go.
 
     `parser` is called in a thread with the body and the URL; it raises ValueError where the page is not
-    what it should be.
+    what it should be. HTML in another charset than UTF-8 it gets in UTF-8, which a byte order mark says.
     """
 
     name: str
@@ -152,13 +162,13 @@ class _Run:
         self.faults: list[str] = []
 
     async def follow(self, first: str) -> None:
-        """Visit pages, breadth first, within the origin of the first."""
+        """Visit pages, breadth first, within the origin of the first and of where it leads."""
         waiting, seen = deque([first]), {first}
-        origin = origin_of(first)
+        origins = {origin_of(first)}
         while waiting:
             url = waiting.popleft()
             try:
-                links = await self._visit(url)
+                at, links = await self._visit(url)
             except Waiting as error:
                 self.counts["put off"] += 1 + len(waiting)
                 logger.info("%s: %s", self._source.name, error)
@@ -168,15 +178,17 @@ class _Run:
                 self.counts["failed"] += 1
                 logger.warning("%s: %s", self._source.name, error)
                 continue
+            if url == first:
+                origins.add(origin_of(at))  # it may have moved as a whole, to https for example
             for link in links:
                 if len(seen) >= self._source.max_pages:
                     break
-                if link not in seen and origin_of(link) == origin:
+                if link not in seen and origin_of(link) in origins:
                     seen.add(link)
                     waiting.append(link)
 
-    async def _visit(self, url: str) -> Sequence[str]:
-        """Fetch one page and keep what is new of it; return where it leads."""
+    async def _visit(self, url: str) -> tuple[str, Sequence[str]]:
+        """Fetch one page and keep what is new of it; return where it was found, and its links."""
         known = await self._known(url)
         fetched = await self._crawler.fetch(
             url,
@@ -190,23 +202,29 @@ class _Run:
             if known is None:
                 raise FetchFault(f"`{url}` answers 304, and nothing was known of it")
             self.counts["unchanged"] += 1
-            return tuple(known.links)
+            return fetched.url, known.links
         content_hash = hashlib.sha256(fetched.body).hexdigest()
         if known is not None and known.content_hash == content_hash:
             await self._remember(url, fetched, content_hash, known.links)
             self.counts["unchanged"] += 1
-            return tuple(known.links)
-        if await self._has_copy(url, content_hash):
-            await self._remember(url, fetched, content_hash, ())
+            return fetched.url, known.links
+        links = await self._links_of_copy(url, content_hash)
+        if links is not None:  # the other page may be gone: this one leads on as well
+            await self._remember(url, fetched, content_hash, links)
             self.counts["copies"] += 1
-            return ()
-        return await self._read(url, fetched, content_hash)
+            return fetched.url, links
+        return fetched.url, await self._read(url, fetched, content_hash)
 
     async def _read(self, url: str, fetched: Fetched, content_hash: str) -> Sequence[str]:
+        body = _page_in_utf8(fetched.body, fetched.content_type)
         try:
-            parsed = await asyncio.to_thread(self._source.parser, fetched.body, fetched.url)
-        except (ValueError, LookupError, TypeError) as error:
+            parsed = await asyncio.to_thread(self._source.parser, body, fetched.url)
+        except ValueError as error:
             raise FetchFault(f"`{url}` cannot be read: {error}") from error
+        except Exception as error:  # what a parser does with rubbish must not end the run
+            logger.exception("the parser of `%s` failed", self._source.name)
+            reason = f"{type(error).__name__}: {error}"
+            raise FetchFault(f"`{url}` cannot be read: {reason}") from error
         links = _links(fetched.url, parsed.links)
         provenance = Provenance(
             self._source.name, fetched.url, fetched.fetched_at, content_hash, fetched.decision
@@ -225,10 +243,11 @@ class _Run:
             )
             return found.one_or_none()
 
-    async def _has_copy(self, url: str, content_hash: str) -> bool:
+    async def _links_of_copy(self, url: str, content_hash: str) -> Sequence[str] | None:
+        """Where another page of the same content leads; None where there is none."""
         async with transaction(self._db, write=False) as session:
-            found = await session.scalar(
-                select(PAGES.c.url)
+            found = await session.execute(
+                select(PAGES.c.links)
                 .where(
                     PAGES.c.source == self._source.name,
                     PAGES.c.content_hash == content_hash,
@@ -236,7 +255,8 @@ class _Run:
                 )
                 .limit(1)
             )
-            return found is not None
+            row = found.one_or_none()
+        return None if row is None else row.links
 
     async def _remember(
         self, url: str, fetched: Fetched, content_hash: str, links: Sequence[str]
@@ -262,6 +282,34 @@ class _Run:
             "fetched_at": fetched.fetched_at.timestamp(),
         }
         await upsert(session, PAGES, [row], keys=["source", "url"])
+
+
+def _page_in_utf8(body: bytes, content_type: str) -> bytes:
+    """A page of HTML in UTF-8, by what its Content-Type or, without that, its head says of it."""
+    kind, _, parameters = content_type.partition(";")
+    if kind.strip().lower() not in _HTML or body.startswith(codecs.BOM_UTF8):
+        return body
+    name = _charset(parameters.encode("latin-1", "replace"))
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        name = "utf-16"
+    elif name is None:
+        said = (_charset(tag) for tag in _META.findall(body[:1024]))
+        name = next((one for one in said if one and not one.startswith("utf-16")), None)
+    if name in {None, "utf-8"}:
+        return body
+    return codecs.BOM_UTF8 + body.decode(name, "replace").encode("utf-8", "replace")
+
+
+def _charset(text: bytes) -> str | None:
+    """The codec of the charset that a text names; None where it names none."""
+    found = _CHARSET.search(text)
+    if found is None:
+        return None
+    try:
+        name = codecs.lookup(found[1].decode("latin-1")).name
+    except LookupError:
+        return None
+    return _READ_AS.get(name, name) if _KNOWN_CHARSET.fullmatch(name) else None
 
 
 def _links(base: str, links: Sequence[str]) -> list[str]:

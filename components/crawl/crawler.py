@@ -58,6 +58,7 @@ class Fetched:
     url: str
     status: int
     body: bytes = field(repr=False)
+    content_type: str
     etag: str | None
     last_modified: str | None
     fetched_at: datetime
@@ -177,6 +178,7 @@ class Crawler:
             url=url,
             status=status,
             body=body,
+            content_type=answer.headers.get("content-type", ""),
             etag=_bounded(answer.headers.get("etag"), 500),
             last_modified=_bounded(answer.headers.get("last-modified"), 100),
             fetched_at=self.now(),
@@ -307,5 +309,5 @@ def _next(url: str, answer: httpx2.Response) -> str:
 
 
 def _bounded(value: str | None, longest: int) -> str | None:
-    """A validator that can be kept."""
-    return value if value and len(value) <= longest else None
+    """A validator that can be kept, and sent again."""
+    return value if value and len(value) <= longest and value.isascii() else None

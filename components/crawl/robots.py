@@ -6,6 +6,7 @@ five redirects. 429, 5xx and no answer forbid everything, and are not remembered
 hours at most. https://www.rfc-editor.org/rfc/rfc9309
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 MOST_BYTES = 500 * 1024
 MOST_REDIRECTS = 5
 LONGEST = timedelta(hours=24)
+
+_NAME = re.compile(
+    r"^([ \t]*user-agent[ \t]*:[ \t]*[a-z_-]+)[^\r\n]*", re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -70,4 +75,5 @@ class Robots:
     def _rules(self) -> "Protego | None":
         from protego import Protego  # noqa: PLC0415  # a service that starts reads no robots.txt
 
-        return Protego.parse(self.text) if self._is_file else None
+        # of `Name/1.0` the name counts: it has letters, `_` and `-` alone (2.2.1)
+        return Protego.parse(_NAME.sub(r"\1", self.text)) if self._is_file else None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
 _COLUMNS = ("city", "kind", "purpose", "month", "currency", "price_per_m2")
+_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 _KEYS = ("source", "city", "kind", "purpose", "currency", "month")
 
 Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="as 2026-06")]
@@ -79,7 +80,7 @@ def parse_table(body: bytes, url: str) -> Parsed:
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415  # only the job parses
 
     tree = LexborHTMLParser(body)
-    for table in tree.css("table"):
+    for table in tree.css("table:not(:has(table))"):  # others only lay the page out
         head, *rows = [_cells(row) for row in table.css("tr")] or [[]]
         if set(_COLUMNS) <= set(head):
             figures = [_figure(head, row, number) for number, row in enumerate(rows, 1)]
@@ -139,6 +140,8 @@ def _cells(row: "LexborNode") -> list[str]:
 
 def _figure(head: list[str], row: list[str], number: int) -> Figure:
     values = dict(zip(head, row, strict=False))
+    if _UNREADABLE in values.get("city", ""):
+        raise ValueError(f"row {number}, `city`: the page is in another charset than it says")
     try:
         return Figure.model_validate({name: values.get(name) for name in _COLUMNS})
     except ValidationError as error:

@@ -76,6 +76,7 @@ def test_a_longer_retry_after_holds_and_a_shorter_one_does_not() -> None:
         ("0", 0.0),
         (" 120 ", 120.0),
         ("1.5", 1.5),
+        ("9" * 400, 1e9),
         ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
         ("Mon, 23 Nov 2026 12:00:30 -0000", 30.0),
         ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),

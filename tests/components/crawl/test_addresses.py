@@ -114,8 +114,30 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(
         ("HTTP://A.example:80/x#part", "http://a.example/x"),
         ("https://a.example:443", "https://a.example/"),
         ("https://a.example:444/?q=1#", "https://a.example:444/?q=1"),
+        ("http://a.example?", "http://a.example/?"),
+        ("http://a.example?q=1", "http://a.example/?q=1"),
+        ("http://a.example/%7e%41%2d?%5f=%c3%a4", "http://a.example/~A-?_=%C3%A4"),
+        ("http://a.example/x/%2e%2E/y%2fz", "http://a.example/y%2Fz"),
+        ("http://ex%61mple.com/%zz%", "http://example.com/%zz%"),
+        ("http://[2606:4700::1111]:8080", "http://[2606:4700::1111]:8080/"),
+        ("http://faß.example/ß", "http://xn--fa-hia.example/%C3%9F"),
     ],
 )
 def test_one_text_stands_for_all_ways_to_write_a_url(url: str, expected: str) -> None:
     assert canonical(url) == expected
     assert canonical(canonical(url)) == expected
+
+
+def test_a_name_is_looked_up_as_the_request_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def run() -> None:
+        async def found(host: str, *_: object, **__: object) -> list[object]:
+            asked.append(host)
+            return [(2, 1, 6, "", ("1.1.1.1", 80))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found, raising=False)
+        target = await target_of("http://faß.example/")
+        assert asked == [target.host] == ["xn--fa-hia.example"]
+
+    asyncio.run(run())

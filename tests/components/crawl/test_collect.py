@@ -22,13 +22,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.cache import redis_cache
-from components.crawl.collect import CollectionFault
+from components.crawl.collect import CollectionFault, Parsed
 from components.crawl.crawler import BudgetAway, Crawler
 from components.crawl.tables import HOSTS
 from components.database import engine, transaction
 from components.estate import seed
 from components.estate.jobs import collect_market_data
-from components.estate.market import MarketSearch, find
+from components.estate.market import MarketSearch, find, parse_table
 from components.rate_limit.memory import MemoryCounter, MemoryStore
 from components.rate_limit.store import Limit
 from tests.components.clients.serving import serving_app, slow
@@ -203,6 +203,12 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "slow": (slow, "no answer within"),
     "inside": (RedirectResponse("http://169.254.169.254/latest"), "not of the public internet"),
     "other scheme": (RedirectResponse("file:///etc/passwd"), "redirects to where nothing"),
+    "a port that is none": (RedirectResponse("http://127.0.0.1:99999/"), "has no port"),
+    "nested without end": (
+        Response(b"<table><tr><td>" * 20_000, media_type="text/html"),
+        "no table",
+    ),
+    "unreadable": (page("Z\ufffdrich"), "another charset"),
     "304 at once": (Response(status_code=304), "nothing was known"),
 }
 
@@ -231,6 +237,108 @@ def test_a_page_that_fails_keeps_what_was_there_and_the_others(world: Enter, kin
             w.site.pages |= {"/a": page("Pune", price=7), "/new": page("Pune", price=7)}
             await w.collect("/first")
             assert (await w.figures())["Pune"].price_per_m2 == 7
+
+    asyncio.run(run())
+
+
+CHARSETS = {
+    "/header": ("iso-8859-1", "text/html; charset=ISO-8859-1", "", "Zürich"),
+    "/quoted": ("cp1252", 'Text/HTML;charset="latin1"', "", "Orléans “Ouest”"),
+    "/cyrillic": ("cp1251", "text/html; charset=windows-1251", "", "Москва"),
+    "/japanese": ("shift_jis", "text/html; charset=Shift_JIS", "", "東京"),
+    "/meta": ("iso-8859-2", "text/html", '<meta charset="iso-8859-2">', "Łódź"),
+    "/header-first": ("utf-8", "text/html; charset=utf-8", '<meta charset="koi8-r">', "Köln"),
+    "/mark-first": ("utf-16", "text/html; charset=utf-8", "", "São Paulo"),
+    "/little": ("utf-16-le", "text/html; charset=utf-16", "", "Málaga"),
+    "/none": ("utf-8", "text/html", "", "पुणे"),
+    "/unknown": ("utf-8", "text/html; charset=punycode", "", "Kraków"),
+    "/wrong-meta": ("utf-8", "text/html", '<meta charset="utf-16">', "Győr"),
+}
+
+
+def test_a_page_is_read_in_the_charset_that_it_is_in(world: Enter) -> None:
+    def encoded(codec: str, kind: str, head: str, city: str) -> Response:
+        text = head + bytes(page(city).body).decode()
+        return Response(text.encode(codec), headers={"Content-Type": kind})
+
+    async def run() -> None:
+        async with world() as w:
+            w.site.pages = {path: encoded(*case) for path, case in CHARSETS.items()}
+            for path in CHARSETS:
+                await w.collect(path)
+            assert set(await w.figures()) == {case[3] for case in CHARSETS.values()}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [AttributeError, ArithmeticError, RecursionError, KeyError])
+def test_a_parser_that_breaks_at_a_page_keeps_no_other_back(
+    world: Enter, fault: type[Exception]
+) -> None:
+    def parser(body: bytes, url: str) -> Parsed:
+        if b"Kochi" in body:
+            raise fault("of a user")
+        return parse_table(body, url)
+
+    async def run() -> None:
+        async with world() as w:
+            follow = page("Pune", follow="/b")
+            follow.body = bytes(follow.body) + b'<a rel="next" href="/c">'
+            follow.init_headers()
+            w.site.pages = {"/a": follow, "/b": page("Kochi"), "/c": page("Delhi")}
+            with pytest.raises(CollectionFault, match=f"/b` cannot be read: {fault.__name__}"):
+                await w.collect(parser=parser)
+            assert set(await w.figures()) == {"Pune", "Delhi"}
+
+    asyncio.run(run())
+
+
+def test_a_validator_that_no_request_can_carry_is_not_kept(world: Enter) -> None:
+    async def run() -> None:
+        async with world() as w:
+            answer = page("Pune")
+            answer.headers["ETag"] = '"caf\xe9"'
+            answer.headers["Last-Modified"] = "d\xe9cembre"
+            w.site.pages = {"/a": answer}
+            await w.collect()
+            assert await w.collect() == {"unchanged": 1}
+            assert not {"if-none-match", "if-modified-since"} & set(w.site.asked[-1][2])
+
+    asyncio.run(run())
+
+
+def test_a_source_that_moved_as_a_whole_is_followed_to_where_it_is(world: Enter) -> None:
+    async def run() -> None:
+        async with world() as w:
+            w.site.pages = {
+                "/a": RedirectResponse(f"{there}/b"),
+            }
+            assert await w.collect() == {"read": 2, "rows": 2}
+            assert await w.collect() == {"unchanged": 2}
+            assert (await w.figures())["Kochi"].url == f"{there}/c"
+
+    other = Site()
+    with serving_app(other) as there:
+        other.pages = {
+            "/b": page("Pune", follow="/c"),
+            "/c": page("Kochi", follow="http://elsewhere.example/"),
+        }
+        asyncio.run(run())
+
+
+def test_a_page_that_got_another_name_leads_on_as_it_did(world: Enter) -> None:
+    async def run() -> None:
+        async with world() as w:
+            w.site.pages = {
+                "/a": page("Pune", follow="/b"),
+                "/b": page("Kochi", follow="/c"),
+                "/c": page("Delhi", price=1),
+            }
+            await w.collect()
+            w.site.pages |= {"/a": page("Pune", follow="/new"), "/c": page("Delhi", price=2)}
+            w.site.pages["/new"] = w.site.pages.pop("/b")
+            assert await w.collect() == {"read": 2, "rows": 2, "copies": 1}
+            assert (await w.figures())["Delhi"].price_per_m2 == 2
 
     asyncio.run(run())
 

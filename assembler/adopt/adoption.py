@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler.adopt.assembly_module import AssemblyModule
-from assembler.adopt.environment import Variation, variations
+from assembler.adopt.environment import Variation, unvaried, variations
 from assembler.adopt.guarded_process import (
     ForeignCodeError,
     Guard,
@@ -70,8 +70,13 @@ class Adoption:
     @property
     def accepted(self) -> tuple[str, ...]:
         """The rules of `equal` that cover what the manifest means to do otherwise."""
-        kinds = {item.kind for item in self.items if item.outcome != "refused"}
+        items = [item for item in self.items if item.outcome != "refused"]
+        kinds = {item.kind for item in items}
         rules = ["control-characters", "error-answers"]
+        if any(item.kind == "handler" and item.what == "500" for item in items):
+            rules.append("status-500")
+        if any(item.runs_own_code for item in items):
+            rules.append("made-once")
         if kinds & {"layer", "mount"}:
             rules.append("layer-exceptions")
         if "mount" in kinds:
@@ -138,6 +143,10 @@ def _other_runs(request: AdoptionRequest, first: VariedRun) -> tuple[list[Varied
     """Record once more for values that may change, and once for each switch."""
     main, *switches = variations(first.taken, request.environment)
     remarks = []
+    as_they_are = unvaried(first.taken, request.environment)
+    if as_they_are:
+        names = ", ".join(f"`{name}`" for name in as_they_are)
+        remarks.append(f"seen with the value that it has here, or without one, alone: {names}")
     if len(switches) > _MOST_SWITCHES:
         names = ", ".join(f"`{each.switch}`" for each in switches[_MOST_SWITCHES:])
         remarks.append(f"not tried the other way round: {names}")

@@ -7,6 +7,7 @@ as `old`, the application itself, from which layers, handlers and routes without
 
 import keyword
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -84,9 +85,9 @@ class AssemblyModule:
         own = self.root.partition(".")[0]
         groups = [
             "\n".join(
-                _lines({key: alias for key, alias in imports.items() if _is_of(key, own) is of})
+                _lines({key: alias for key, alias in imports.items() if _group(key, own) == group})
             )
-            for of in (False, True)
+            for group in range(3)
         ]
         table = [_table(self.origins)] if self.origins else []
         parts = [*filter(None, [head, *groups]), *old, *body, *table]
@@ -116,8 +117,10 @@ def _table(origins: Mapping[str, str]) -> str:
     return f'{TABLE} = {{\n{rows}}}\n"""Where these functions stood; `assembler equal` compares them there."""'
 
 
-def _is_of(key: tuple[str, str], own: str) -> bool:
-    return (key[0] or key[1]).partition(".")[0] == own
+def _group(key: tuple[str, str], own: str) -> int:
+    """Return where an import stands: Python's own come first, those of the application last."""
+    top = (key[0] or key[1]).partition(".")[0]
+    return 2 if top == own else int(top not in sys.stdlib_module_names)
 
 
 def _joined(parts: list[str]) -> str:

@@ -199,8 +199,6 @@ def variations(taken: Mapping[str, Any], environment: Mapping[str, str]) -> Iter
             others = [each for each in choices if each != current]
             if others:
                 switches[name] = others[0]
-        elif current.lower() in (*_TRUE[:3], *_FALSE[:3]):
-            switches[name] = turned(current)
         else:
             other = varied_text(current, name)
             if other is not None:
@@ -210,10 +208,24 @@ def variations(taken: Mapping[str, Any], environment: Mapping[str, str]) -> Iter
         yield Variation({name: other}, name)
 
 
+def unvaried(taken: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
+    """Return the variables that were read and get no other value, as none is sure to be as good."""
+    return [
+        name
+        for name, current, choices in _read(taken, environment)
+        if not _UNTOUCHED.match(name)
+        and not choices
+        and (current is None or varied_text(current, name) is None)
+    ]
+
+
 def _read(
     taken: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Yield each variable that was read, with the text of its value now and its choices."""
+    """Yield each variable that was read, with the text of its value now and its choices.
+
+    A switch has two: it is one by its words, and `0` and `1` are, but where settings say a number.
+    """
     settings = taken["settings"] or {"values": {}, "variables": {}}
     of_settings = set()
     lowered = {name.lower(): name for name in environment}
@@ -222,14 +234,24 @@ def _read(
         of_settings.add(name)
         value = settings["values"].get(path, {}).get("value")
         given = environment.get(name)
-        yield name, given if given is not None else _as_text(value), said["choices"]
+        text = given if given is not None else _as_text(value)
+        is_count = type(value) is int
+        yield name, text, said["choices"] or ([] if is_count else _both(text))
     for other in settings.get("others", ()):
         name = lowered.get(other["variable"].lower(), other["variable"])
         of_settings.add(name)
-        yield name, environment.get(name, other["value"]), other["choices"]
+        text = environment.get(name, other["value"])
+        yield name, text, other["choices"] or _both(text)
     for name, place in taken["environment"].items():
         if name not in of_settings:
-            yield name, environment.get(name, default_at(name, place)), []
+            text = environment.get(name, default_at(name, place))
+            yield name, text, _both(text)
+
+
+def _both(text: str | None) -> list[str]:
+    """Return both values of a switch; nothing where a text is none."""
+    is_switch = text is not None and text.lower() in (*_TRUE, *_FALSE)
+    return [text, turned(text)] if text is not None and is_switch else []
 
 
 def default_at(name: str, place: str) -> str | None:
@@ -282,6 +304,8 @@ def varied_text(text: str, name: str = "") -> str | None:
         value = int(number[1]) + 1
         is_port = not number[2] and value > 65535
         return f"{1024 if is_port else value}{number[2]}"
+    if text == "*":  # of origins or hosts; others are told as not varied, where it is refused
+        return "https://b.example" if "ORIGIN" in name.upper() else "b.example"
     if re.search(r"[*@\s]", text) and "@" not in text:
         return None if "*" in text else f"{text} b"
     return f"b{text}" if "@" in text else f"{text}b"

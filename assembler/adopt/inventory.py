@@ -24,6 +24,7 @@ from assembler.adopt.lifting import UnliftedError, is_local, uses_of
 from assembler.adopt.naming import (
     Value,
     described,
+    is_own,
     is_said,
     literal,
     mapping,
@@ -58,6 +59,12 @@ _FACTS = {
 """Attributes of an application → the key of `app` that says it, and the value that needs no saying."""
 
 _ROUTER_FACTS = {"redirect_slashes": True, "include_in_schema": True, "deprecated": None}
+_BRIDGED_FACTS = {
+    **{key: attribute for attribute, (key, _) in _FACTS.items()},
+    **{name: f"router.{name}" for name in _ROUTER_FACTS},
+}
+"""Keys of `app` → what has them, for those that code may set once the application is made."""
+
 _PAGES = {
     "openapi_url": ("path", "/openapi.json"),
     "docs_url": ("docs", "/docs"),
@@ -150,7 +157,9 @@ class _Inventory(RouteReader):
         self.of_calls[id(call)] = item
         entry: dict[str, Value] = {}
         for attribute, (key, default) in _FACTS.items():
-            entry[key] = self.fact(getattr(self.app, attribute, default) or default, default)
+            value = getattr(self.app, attribute, default)
+            is_told = bool(value) or isinstance(value, bool)
+            entry[key] = self.fact(value if is_told else default, default)
         for attribute, default in _ROUTER_FACTS.items():
             entry[attribute] = self.fact(getattr(self.app.router, attribute, default), default)
         entry |= self.pages()
@@ -159,12 +168,16 @@ class _Inventory(RouteReader):
             if name not in _HANDLED and found is not None:
                 entry[name] = self.names.value(found)
         item["entry"] = {key: each for key, each in entry.items() if is_said(each)}
+        item["facts"] = _BRIDGED_FACTS
         lost = [key for key, each in entry.items() if not is_said(each)]
         if lost:
             item["note"] = "no manifest can say " + ", ".join(
                 f"`{key}` ({why_unsaid(entry[key])})" for key in lost
             )
-            item["refused"] = True
+        bridged = [_BRIDGED_FACTS[key] for key in lost if key in _BRIDGED_FACTS]
+        item["bridge"] = {"is": "facts", "names": bridged}
+        item["bridged"] = bool(lost)
+        item["refused"] = len(bridged) < len(lost)
         self.refuse_subclass(item)
         self.take_dependencies(call.place)
 
@@ -357,7 +370,10 @@ class _Inventory(RouteReader):
             )
             code = self.names.code(layer.cls)
             # Counted from the innermost: a switch adds layers outside.
-            item["bridge"] = {"is": "layer", "index": index - count}
+            positional = expressions.by_name(layer.cls, tuple(layer.args), {}, leading=1)
+            names = None if positional is None else list(positional)
+            item["bridge"] = {"is": "layer", "index": index - count, "positional": names}
+            item["runs_own_code"] = is_own(inspect.getmodule(layer.cls))
             if code["is"] == "path" and isinstance(said, dict):
                 item["entry"] = {"use": code} | ({"with": mapping(said)} if said else {})
                 self.prefer(item, str(code["path"]), layer.kwargs, said)

@@ -137,6 +137,7 @@ class ItemReader:
         lifted = self.lifted(value, place, item)
         if lifted is not None and not lifted["with"]:
             return lifted
+        item["note"] = item["note"] or f"`{name}` is {described(value)}"
         return self.part(value, name, f"{code}.{where}")
 
     def lifted(self, value: Any, place: UserPlace, item: dict[str, Any]) -> Value | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler.adopt.assembly_module import AssemblyModule, split
-from assembler.adopt.expressions import marked
+from assembler.adopt.expressions import BREAK, marked
 from assembler.adopt.merge import MADE, AdoptedCall, Merged
 from assembler.adopt.naming import NAME
 from assembler.diagnostics.span import File
@@ -79,12 +79,21 @@ class ManifestWriter:
             found = dict.fromkeys(_made_in(item.entry))
             for key in found:
                 self.path_of(key)
+            found |= dict.fromkeys(self.made_resources(item.entry))
             if any(self.merged.made[key]["uses_old"] for key in found):
                 item.outcome = "bridged"
             item.entry = self.renamed(item.entry)
         resources = self.merged.resources
         for name, path in resources.items():
             resources[name] = self.path_of(path) if path in self.merged.made else path
+
+    def made_resources(self, value: Any) -> Iterator[str]:
+        """Yield what the module makes of the resources that an entry names."""
+        for text in _texts(value):
+            name = text.removeprefix("${resources.").removesuffix("}")
+            path = self.merged.resources.get(name, "") if name != text else ""
+            if path in self.merged.made:
+                yield path
 
     def claim(self, value: Mapping[str, Any]) -> None:
         for each in value.get("needs", ()):
@@ -134,14 +143,7 @@ class ManifestWriter:
                 self.add("middleware", item.entry, item)
                 continue
             name = self.module.fresh(f"{_snake(item.what)}_layer")
-            index = (item.bridge or {})["index"]
-            self.module.add(
-                f"def {name}(app: {marked('starlette.types.ASGIApp')}) -> {marked('starlette.types.ASGIApp')}:",
-                f'    """Make the layer of {item.place}."""',
-                f"    layer = old.user_middleware[{index}]",
-                "    return layer.cls(app, *layer.args, **layer.kwargs)",
-                uses_old=True,
-            )
+            self.module.add(*_layer_code(name, item), uses_old=True)
             self.add("middleware", {"use": self.module.path(name)}, item)
 
     def take_handlers(self) -> None:
@@ -266,11 +268,14 @@ class ManifestWriter:
         waiting = [
             item for item in found if item.entry is None and (item.bridge or {}).get("is") in _SET
         ]
-        if not waiting:
+        facts = [(item, name) for item in self.of("app") for name in _facts(item)]
+        if not waiting and not facts:
             return
         name = self.module.fresh("take_over")
         lines = [f"def {name}(app: {marked('fastapi.FastAPI')}) -> None:"]
         lines.append('    """Set on the application what stood on the one that there was."""')
+        for item, fact in facts:
+            lines += [f"    # {item.place}", f"    app.{fact} = old.{fact}"]
         for item in waiting:
             bridge = item.bridge or {}
             line = f"    {_SET[bridge['is']].format(**bridge)}"
@@ -278,7 +283,8 @@ class ManifestWriter:
                 lines += [f"    # {item.place}", line]
             item.outcome = "bridged"
         self.module.add(*lines, uses_old=True)
-        places = ", ".join(dict.fromkeys(item.place for item in waiting))
+        told = [*(item for item, _ in facts), *waiting]
+        places = ", ".join(dict.fromkeys(item.place for item in told))
         self.sections.setdefault("configure", []).append(({"use": self.module.path(name)}, places))
 
     # --- names and text
@@ -389,14 +395,41 @@ _SET = {
 }
 
 
+def _facts(item: AdoptedCall) -> list[str]:
+    """Return the attributes of an application that are taken from the one that there was."""
+    bridge = item.bridge or {}
+    return list(bridge["names"]) if bridge.get("is") == "facts" else []
+
+
+def _layer_code(name: str, item: AdoptedCall) -> list[str]:
+    """Return the code that has a layer made as it was; `equal` looks into a partial."""
+    bridge = item.bridge or {}
+    names, layer = bridge["positional"], f"old.user_middleware[{bridge['index']}]"
+    if names is None:
+        kind = marked("starlette.types.ASGIApp")
+        return [
+            f"def {name}(app: {kind}) -> {kind}:",
+            f'    """Make the layer of {item.place}."""',
+            f"    layer = {layer}",
+            "    return layer.cls(app, *layer.args, **layer.kwargs)",
+        ]
+    options = [f"**{layer}.kwargs"]
+    if names:
+        options.insert(0, f"**dict(zip({names!r}, {layer}.args))".replace("'", '"'))
+    call = BREAK.join([f"{layer}.cls", *options])
+    return [f"# {item.place}", f"{name} = {marked('functools.partial')}({call})"]
+
+
 def _made_in(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from _made_in(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _made_in(each)
-    elif isinstance(value, str) and value.startswith(MADE):
+    return (text for text in _texts(value) if text.startswith(MADE))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts of an entry, at any depth."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+    elif isinstance(value, str):
         yield value
 
 

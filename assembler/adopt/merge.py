@@ -66,6 +66,7 @@ class AdoptedCall:
     proposed: str = ""
     pieces: list[dict[str, Any]] = field(default_factory=list)  # of a lifespan: proposals
     scheduler: str = ""
+    runs_own_code: bool = False  # to make a layer
     only_in: str = ""  # the section of what stands in an overlay alone
     before: "AdoptedCall | None" = None  # which such an entry stands before
     overlays: dict[str, dict[str, Any] | None] = field(
@@ -174,11 +175,23 @@ class _RunMerger:
                 if _is_default(value, found[key]):
                     del found[key]
             except UnsaidError as error:
-                made.note = str(error)
                 if made.section != "app":
+                    made.note = str(error)
                     return None
-                made.outcome = "refused"
+                self.bridge_fact(made, key, str(error))
         return found
+
+    def bridge_fact(self, made: AdoptedCall, key: str, why: str) -> None:
+        """Have a fact of the application taken from the one that there was, where code may set it."""
+        made.note = "; ".join(filter(None, [made.note, why]))
+        attribute = self.item.get("facts", {}).get(key)
+        if attribute is None:
+            made.outcome = "refused"
+            return
+        bridge = made.bridge or {}
+        made.bridge = {"is": "facts", "names": [*bridge.get("names", ()), attribute]}
+        if made.outcome == "written":
+            made.outcome = "bridged"
 
     def key(self, made: AdoptedCall, key: str, value: Value, values: list[Value | None]) -> Any:
         """Return what one key of an entry says; another value under a switch goes to its overlay."""
@@ -471,6 +484,7 @@ def _item(item: Mapping[str, Any]) -> AdoptedCall:
         code=item.get("code"),
         proposed=item.get("proposed", ""),
         scheduler=item.get("scheduler", ""),
+        runs_own_code=item.get("runs_own_code", False),
     )
 
 

@@ -256,10 +256,11 @@ def _asked_at() -> UserPlace | None:
             return None
         frame = frame.f_back
     name = "" if frame is None else str(frame.f_globals.get("__name__", ""))
-    if frame is None or name.partition(".")[0] in _READS_ALL:
+    if name.partition(".")[0] in _READS_ALL:
         return None
-    is_reader = name.startswith(_READERS)
-    if not (is_users(frame.f_code.co_filename) or is_reader):
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(_READERS):
+        frame = frame.f_back
+    if frame is None or not is_users(frame.f_code.co_filename):
         return None
     place = user_place(3)
     return None if place is NOWHERE else place

@@ -10,6 +10,8 @@ import os
 import sysconfig
 import traceback
 
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
 
 def failure_of(error: BaseException) -> str:
     """Name an exception in one line: its type, and its text where it has one."""
@@ -40,9 +42,14 @@ def short_path(file: str) -> str:
 
 
 def is_users(file: str) -> bool:
-    """Tell whether a file of code lies neither in Python, nor in an installed package, nor here."""
-    folders = _foreign_folders()
-    return not (file.startswith("<") or any(file.startswith(name + os.sep) for name in folders))
+    """Tell whether a file of code lies neither in Python, nor in an installed package, nor here.
+
+    Packages stand in other folders than this interpreter's own too: a user's (`pip install --user`), the
+    system's below a virtual environment, Debian's `dist-packages`.
+    """
+    if file.startswith("<") or not _INSTALLED.isdisjoint(file.split(os.sep)):  # noqa: PTH206  # a string
+        return False
+    return not file.startswith(_foreign_folders())
 
 
 @functools.cache
@@ -50,7 +57,8 @@ def _foreign_folders() -> tuple[str, ...]:
     libraries = [
         sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
     ]
-    return tuple(dict.fromkeys([os.path.dirname(os.path.dirname(__file__)), *libraries]))  # noqa: PTH120  # strings
+    here = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120  # a string
+    return tuple(dict.fromkeys(name + os.sep for name in (here, *libraries) if name))
 
 
 def _frame_text(file: str, line: int) -> str:

@@ -146,7 +146,10 @@ def signature_of(value: Any, name: str, *, leading: int = 0) -> Signature:
         and item.default is inspect.Parameter.empty
     ]
     is_open = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in rest)
-    returns = value if inspect.isclass(value) else hints.get("return")
+    called = value
+    while isinstance(called, functools.partial):
+        called = called.func
+    returns = called if inspect.isclass(called) else hints.get("return")
     needed = unnamed[0] if unnamed else None
     return Signature(name, named, is_open, returns, needed, lacks_place)
 

@@ -23,6 +23,7 @@ import assembler
 from assembler.diagnostics.exceptions import is_users, short_path
 
 _MOST = 2_000
+_QUIET_SECONDS, _MOST_WAITS = 0.05, 20
 _QUIET = ("asyncio", "assembler")
 _HOUSE = os.path.dirname(assembler.__file__) + os.sep  # noqa: PTH120  # a string
 # Methods of APScheduler's; the last is the decorator of what stops that of an event loop before 3.11.
@@ -31,16 +32,35 @@ _LAYER = re.compile(r"(\.__call__)\.<locals>.*")
 _LISTENERS: list[Callable[[str], None]] = []
 
 
+class Effects(list[str]):
+    """What was done, in order; once it settles, what was told already is not told again."""
+
+    is_settling = False
+    is_over = False
+
+    def note(self, line: str) -> None:
+        """Add a line; threads that were begun may still ask for it when all is over."""
+        is_told = self.is_over or (self.is_settling and line in self)
+        if not is_told and len(self) < _MOST:
+            self.append(line)
+
+    async def settle(self) -> None:
+        """Let tasks and threads that were begun take their first steps, however many the loop had."""
+        self.is_settling = True
+        for _ in range(_MOST_WAITS):
+            count = len(self)
+            await asyncio.sleep(_QUIET_SECONDS)
+            if len(self) == count:
+                return
+
+
 @contextmanager
-def effects_of(composing: frozenset[str] = frozenset()) -> Iterator[list[str]]:
+def effects_of(composing: frozenset[str] = frozenset()) -> Iterator[Effects]:
     """Record what the block does; `composing` names functions whose calls are no effect."""
-    found: list[str] = []
+    found = Effects()
+    note = found.note
     threads = set(threading.enumerate())
     tasks = _tasks()
-
-    def note(line: str) -> None:
-        if len(found) < _MOST:
-            found.append(line)
 
     _watch_once()
     _LISTENERS.append(note)
@@ -54,6 +74,7 @@ def effects_of(composing: frozenset[str] = frozenset()) -> Iterator[list[str]]:
         sys.setprofile(None)
         threading.setprofile(None)
         _LISTENERS.remove(note)
+        found.is_over = True
         left = _tasks() - tasks
         found += sorted(f"leaves the task {_task_name(each)}" for each in left if _is_foreign(each))
         started = set(threading.enumerate()) - threads

@@ -10,8 +10,9 @@ routes, its own mount) is looked through. Internals of FastAPI are read by name,
 where a version lacks them.
 """
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -169,17 +170,26 @@ def _lifespans(app: Starlette) -> list[str]:
     return list(found)
 
 
+def maker_of(layer: Any) -> tuple[Any, dict[str, Any]]:
+    """Return what makes a layer, and its options by keyword, those of a `functools.partial` included."""
+    maker, options = layer.cls, dict(layer.kwargs)
+    while isinstance(maker, functools.partial) and not maker.args:
+        maker, options = maker.func, {**maker.keywords, **options}
+    return maker, options
+
+
 def _layer(layer: Any) -> dict[str, Any]:
-    return {"layer": describe(layer.cls), "options": _options(layer)}
+    maker, options = maker_of(layer)
+    return {"layer": describe(maker), "options": _options(maker, layer.args, options)}
 
 
-def _options(layer: Any) -> Any:
+def _options(maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Return the options of a layer by name, defaults among them; as given where they do not fit."""
     try:
-        signature = inspect.signature(layer.cls)
-        bound = signature.bind(None, *layer.args, **layer.kwargs)
+        signature = inspect.signature(maker)
+        bound = signature.bind(None, *args, **kwargs)
     except (TypeError, ValueError):
-        return {"args": describe(layer.args), "kwargs": describe(layer.kwargs)}
+        return {"args": describe(args), "kwargs": describe(kwargs)}
     bound.apply_defaults()
     pairs = list(bound.arguments.items())[1:]  # the first is the application inside
     options: dict[str, Any] = {}

@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assembler.adopt.equality.inspection import InspectedApp, inner_name, inner_of
+from assembler.adopt.equality.inspection import InspectedApp, inner_name, inner_of, maker_of
 from assembler.adopt.equality.values import path_of
 from assembler.diagnostics.exceptions import failure_of
 
@@ -302,7 +302,7 @@ def _holder(app: Starlette, depth: int) -> Any:
             app.middleware_stack = app.build_middleware_stack()
         except Exception:  # noqa: BLE001  # a layer that cannot be made: every request has told of it
             return None
-    wanted = [layer.cls for layer in app.user_middleware]
+    wanted = [maker_of(layer)[0] for layer in app.user_middleware]
     if depth >= len(wanted):
         return None
     node: Any = app.middleware_stack

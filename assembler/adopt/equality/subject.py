@@ -147,6 +147,7 @@ async def _observed(step: Any, composing: frozenset[str]) -> tuple[dict[str, Any
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await step()
+                await effects.settle()
         except Exception as fault:  # noqa: BLE001  # told as what the start came to
             error = fault
     raised = None if error is None else failure_of(error)

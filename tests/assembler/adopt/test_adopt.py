@@ -232,3 +232,137 @@ app = Starlette(routes=[Route("/x", lambda request: PlainTextResponse("x"))])
             assert client.get("/x").text == "x"
             assert client.get("/docs").status_code == 404
     assert os.environ.get("CANARY_TOKEN") is None
+
+
+LAYERS = """
+import os
+import re
+from functools import partial
+
+from fastapi import FastAPI, Request
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+
+app = FastAPI(
+    title={"blue": "Blue"}.get(os.getenv("COLOR", "blue"), "Other"),
+    debug=os.getenv("DEBUG", "0") == "1",
+    root_path_in_servers=False,
+    separate_input_output_schemas=False,
+)
+
+
+class Stamp:
+    def __init__(self, name, value=""):
+        self.name, self.value = name, value
+
+    async def __call__(self, request, call_next):
+        answer = await call_next(request)
+        answer.headers[self.name] = self.value
+        return answer
+
+    async def method(self, request, call_next):
+        return await self(request, call_next)
+
+    @classmethod
+    async def of_class(cls, request, call_next):
+        return await cls("x-class")(request, call_next)
+
+    @staticmethod
+    async def of_nobody(request, call_next):
+        return await call_next(request)
+
+
+async def stamp(request, call_next, *, value):
+    return await Stamp("x-partial", value)(request, call_next)
+
+
+def made(value):
+    async def stamp(request, call_next):
+        return await Stamp("x-made", value)(request, call_next)
+
+    return stamp
+
+
+class Pattern:
+    def __init__(self, app, pattern=None, *, text=""):
+        self.app, self.pattern, self.text = app, pattern, text
+
+    async def __call__(self, scope, receive, send):
+        async def answered(message):
+            if message["type"] == "http.response.start" and self.pattern.search(scope["path"]):
+                message["headers"] = [*message["headers"], (b"x-text", self.text.encode())]
+            await send(message)
+
+        await self.app(scope, receive, answered if self.pattern else send)
+
+
+def wrap(app, *, text="x"):
+    return Pattern(app, re.compile("a"), text=text)
+
+
+named = Stamp("x-named", "n")
+
+
+def install(app: FastAPI, prefix: str) -> None:
+    @app.middleware("http")
+    async def local(request: Request, call_next):
+        answer = await call_next(request)
+        answer.headers["x-local"] = prefix
+        return answer
+
+    app.middleware("http")(made(prefix))
+
+
+@app.middleware("http")
+async def plain(request: Request, call_next):
+    return await call_next(request)
+
+
+install(app, "p")
+app.middleware("http")(Stamp("x-object", "o"))
+app.middleware("http")(named)
+app.middleware("http")(named.method)
+app.middleware("http")(Stamp.of_class)
+app.middleware("http")(Stamp.of_nobody)
+app.middleware("http")(partial(stamp, value="t"))
+app.middleware("http")(partial(partial(stamp), value="u"))
+app.middleware("http")(lambda request, call_next: call_next(request))
+app.add_middleware(BaseHTTPMiddleware, dispatch=made("m"))
+app.add_middleware(wrap, text="w")
+app.add_middleware(partial(wrap, text="v"))
+app.add_middleware(partial(GZipMiddleware, minimum_size=9))
+app.add_middleware(lambda app: wrap(app, text="l"))
+app.add_middleware(Pattern, re.compile("b"), text="b")
+app.add_middleware(Pattern, pattern=re.compile("k"), text="k")
+app.add_middleware(TrustedHostMiddleware, allowed_hosts=os.getenv("HOSTS", "*").split(","))
+
+
+@app.exception_handler(500)
+async def broken(request, error):
+    return PlainTextResponse("broken", 500)
+
+
+@app.get("/abk")
+async def abk(number: int = 1) -> int:
+    return number
+"""
+
+
+def test_layers_of_every_kind_of_callable_are_equal_and_facts_without_a_word_come_along(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "many.py").write_text(LAYERS)
+    outcome = run("adopt", "many:app", "-o", "m.yaml", "--format", "json", folder=tmp_path)
+    report = json.loads(outcome.out)
+    assert (outcome.status, report["counts"]["refused"]) == (0, 0), outcome.out + outcome.err
+    bridged = [each for each in report["calls"] if each["outcome"] == "bridged"]
+    assert all(each["reason"] for each in bridged), bridged
+    assert "allowed_hosts: ${HOSTS:-*}" in (tmp_path / "m.yaml").read_text().replace('"', "")
+    assert "debug: true" in (tmp_path / "m.debug.yaml").read_text()
+    assert "app.title = old.title" in (tmp_path / "assembly.py").read_text()
+    rules = [word for rule in report["accept"] for word in ("--accept", rule)]
+    other = {"COLOR": "red", "HOSTS": "*.example,testserver"}
+    equal = run("equal", "many:app", "m.yaml", *rules, folder=tmp_path, environment=other)
+    assert equal.status == 0, equal.out + equal.err

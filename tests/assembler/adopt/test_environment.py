@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from assembler.adopt.environment import ValueSource, default_at, reference_for, turned, varied_text
+from assembler.adopt.environment import (
+    ValueSource,
+    default_at,
+    reference_for,
+    turned,
+    unvaried,
+    variations,
+    varied_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,7 @@ from assembler.adopt.environment import ValueSource, default_at, reference_for, 
         ("a@example.com", "ba@example.com"),
         ('["a", "b"]', '["ab", "bb"]'),
         ("a,b", "ab,bb"),
+        ("*", "b.example"),
         ("", None),
     ],
 )
@@ -44,6 +53,30 @@ def test_a_folder_that_is_there_stays(tmp_path: Path) -> None:
 )
 def test_a_switch_is_turned_in_its_own_words(text: str, other: str) -> None:
     assert turned(text) == other
+
+
+def test_any_origin_is_varied_as_an_origin() -> None:
+    assert varied_text("*", "CORS_ORIGINS") == "https://b.example"
+
+
+def test_what_is_0_or_1_is_turned_but_for_numbers_of_settings() -> None:
+    taken = {
+        "settings": {
+            "values": {"workers": {"value": 1}, "debug": {"value": True}},
+            "variables": {
+                name.lower(): {"variable": name, "choices": []} for name in ("WORKERS", "DEBUG")
+            },
+        },
+        "environment": {"FLAG": "m.py:1", "EMPTY": "m.py:1", "UNSET": "m.py:1", "HOME": "m.py:1"},
+    }
+    environment = {"FLAG": "0", "DEBUG": "1", "EMPTY": "", "HOME": "/root"}
+    main, *switches = variations(taken, environment)
+    assert main.values == {"WORKERS": "2"}
+    assert {each.switch: dict(each.values) for each in switches} == {
+        "DEBUG": {"DEBUG": "0"},
+        "FLAG": {"FLAG": "1"},
+    }
+    assert unvaried(taken, environment) == ["EMPTY", "UNSET"]
 
 
 KNOWN = [

@@ -111,6 +111,12 @@ def test_arguments_of_a_partial_are_no_options() -> None:
     assert not signature_of(functools.partial(plain, x=1), "p").parameters["x"].required
 
 
+@pytest.mark.parametrize("kind", [Data, Plain, Model])
+def test_a_partial_of_a_class_gives_that_class(kind: type) -> None:
+    made = functools.partial(functools.partial(kind), y=1)
+    assert signature_of(made, "p").returns is kind
+
+
 def test_parameters_by_position_only_cannot_be_given() -> None:
     def function(app: Any, x: int, /, y: int) -> None: ...
 

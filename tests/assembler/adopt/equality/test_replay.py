@@ -151,6 +151,35 @@ async def start(left: list[Any]) -> list[str]:
     return found
 
 
+async def ticking() -> None:
+    while True:
+        tick()
+        await asyncio.sleep(0.001)
+
+
+def tick() -> None:
+    """Do something that is told."""
+
+
+async def settled() -> tuple[list[str], list[str]]:
+    """Return what is told of a start that leaves a loop and a thread, then and some ticks later."""
+    with effects_of(frozenset([path_of(settled)])) as found:
+        loop = asyncio.create_task(ticking())
+        work = asyncio.create_task(asyncio.to_thread(tick))
+        await found.settle()
+    then = list(found)
+    await asyncio.gather(work, asyncio.to_thread(tick))  # the same thread, which is watched still
+    loop.cancel()
+    return then, found
+
+
+def test_what_a_start_leaves_takes_its_first_steps_and_is_told_once() -> None:
+    then, later = asyncio.run(settled())
+    calls = [each for each in then if each.startswith("calls")]
+    assert calls == [f"calls `{__name__}.{name}`" for name in ("ticking", "tick")]
+    assert later == then
+
+
 def test_effects_are_calls_in_order_each_once_and_what_is_left() -> None:
     module_name = __name__
     assert asyncio.run(start([])) == [

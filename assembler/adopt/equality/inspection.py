@@ -174,7 +174,8 @@ def maker_of(layer: Any) -> tuple[Any, dict[str, Any]]:
     """Return what makes a layer, and its options by keyword, those of a `functools.partial` included."""
     maker, options = layer.cls, dict(layer.kwargs)
     while isinstance(maker, functools.partial) and not maker.args:
-        maker, options = maker.func, {**maker.keywords, **options}
+        options = {**maker.keywords, **options}
+        maker = maker.func
     return maker, options
 
 

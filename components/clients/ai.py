@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import httpx2
 from pydantic import Field, SecretStr
 
 from components.clients.chat import ChatAnswer, ChatClient, StreamReader, ToldError, json_object
@@ -23,11 +22,12 @@ from components.clients.exchange import (
     Connections,
     Deadline,
     Exchange,
+    OptionalClient,
     Retries,
     Timeout,
     secret_text,
 )
-from components.clients.faults import AuthenticationError, UnsupportedError
+from components.clients.faults import UnsupportedError
 
 Key = Annotated[str | SecretStr, Field(description="the service's API key")]
 Model = Annotated[str | None, Field(description="the model of calls that do not name one")]
@@ -36,7 +36,7 @@ _DEADLINE = timedelta(seconds=120)
 _EMBEDDED_AT_ONCE = 256
 
 
-class OpenAIClient(ChatClient):
+class OpenAIClient(OptionalClient, ChatClient):
     """OpenAI, and what is compatible with it.
 
     Raises:
@@ -68,8 +68,7 @@ class OpenAIClient(ChatClient):
         max_connections: Connections = 100,
     ) -> None:
         given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-        self.is_on = bool(given) or not optional_key
-        self._is_refused = False
+        OptionalClient.__init__(self, is_on=bool(given) or not optional_key)
         key = secret_text("api_key", api_key) if self.is_on else ""
         exchange = Exchange(
             "openai",
@@ -81,21 +80,12 @@ class OpenAIClient(ChatClient):
             headers={**(headers or {}), "Authorization": f"Bearer {key}"},
             secrets=(key,) if key else (),
         )
-        super().__init__(exchange, "chat/completions", model)
+        ChatClient.__init__(self, exchange, "chat/completions", model)
         self.embedding_model = embedding_model
         self._cache = _EmbeddingCache(embedding_cache)
         # OpenAI's own later models refuse the old name, and other servers do not know the new one
         is_openai = (urlsplit(base_url).hostname or "").endswith("api.openai.com")
         self._limit = "max_completion_tokens" if is_openai else "max_tokens"
-
-    @property
-    def status_note(self) -> str | None:
-        """Says that it is off, where it is."""
-        return None if self.is_on else "off: no credentials"
-
-    async def ping(self) -> bool:
-        """False where the last embeddings were refused for the key; nothing is asked."""
-        return not self._is_refused
 
     async def embed(self, texts: Sequence[str], *, model: str | None = None) -> list[list[float]]:
         """The embeddings of `texts`, in their order; each text is asked for once."""
@@ -111,7 +101,8 @@ class OpenAIClient(ChatClient):
         for at in range(0, len(missing), _EMBEDDED_AT_ONCE):
             asked = missing[at : at + _EMBEDDED_AT_ONCE]
             body = {"model": chosen, "input": asked, "encoding_format": "float"}
-            response = await self._ask(body)
+            with self._noting_refusals():
+                response = await self._exchange.request("POST", "embeddings", json=body)
             try:
                 embeddings = _embeddings(json_object(response.text), len(asked))
             except (LookupError, TypeError, ValueError) as error:
@@ -120,15 +111,6 @@ class OpenAIClient(ChatClient):
                 self._cache.put(chosen, text, embedding)
                 found[text] = embedding
         return [list(found[text] or ()) for text in texts]
-
-    async def _ask(self, body: Mapping[str, Any]) -> httpx2.Response:
-        try:
-            response = await self._exchange.request("POST", "embeddings", json=body)
-        except AuthenticationError:
-            self._is_refused = True
-            raise
-        self._is_refused = False
-        return response
 
     def _fixed(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Mapping[str, Any]:
         if not self.is_on:

@@ -9,8 +9,17 @@ done twice (`once`) is tried again only where it was surely not done: no connect
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any
@@ -18,7 +27,13 @@ from typing import Annotated, Any
 import httpx2
 from pydantic import Field, SecretStr
 
-from components.clients.faults import ClientError, UnavailableError, clean, fault_of
+from components.clients.faults import (
+    AuthenticationError,
+    ClientError,
+    UnavailableError,
+    clean,
+    fault_of,
+)
 from components.clients.retry import Attempts
 
 Timeout = Annotated[
@@ -36,6 +51,9 @@ Retries = Annotated[int, Field(ge=0, le=20, description="further tries after a f
 Connections = Annotated[int, Field(ge=1, description="connections open at the same time")]
 BaseURL = Annotated[str, Field(pattern="^https?://", description="where the service's API begins")]
 
+logger = logging.getLogger("components.clients")
+
+_VERIFY_SECONDS = 10.0
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _MORE_RETRIED = frozenset({408, 429})
 
@@ -160,6 +178,48 @@ class Exchange:
     def _late(self) -> ClientError:
         detail = f"no answer within {self.deadline.total_seconds():g} s"
         return UnavailableError(self.provider, detail, maybe_done=True)
+
+
+class OptionalClient:
+    """The base of clients that are off where they have no credentials; the service is not asked."""
+
+    def __init__(self, *, is_on: bool) -> None:
+        self.is_on = is_on
+        self._is_refused = False
+
+    @property
+    def status_note(self) -> str | None:
+        """Says that it is off, where it is."""
+        return None if self.is_on else "off: no credentials"
+
+    async def ping(self) -> bool:
+        """False where the last call was refused for its credentials; nothing is asked."""
+        return not self._is_refused
+
+    @contextmanager
+    def _noting_refusals(self, *, but: Collection[str] = ()) -> Iterator[None]:
+        """Note whether the credentials are refused; codes `but` say nothing of them."""
+        try:
+            yield
+        except AuthenticationError as error:
+            self._is_refused = error.code not in but
+            raise
+        self._is_refused = False
+
+
+async def verify(ask: Awaitable[object], what: str, close: Callable[[], Awaitable[None]]) -> None:
+    """Ask for something at the start; `what` is what the log calls it where nobody answers.
+
+    Raises AuthenticationError, once `close` has been called, where the credentials are refused.
+    """
+    try:
+        async with asyncio.timeout(_VERIFY_SECONDS):
+            await ask
+    except AuthenticationError:
+        await close()  # what was not opened is closed by nobody else
+        raise
+    except (ClientError, TimeoutError) as error:  # who is away has refused nothing
+        logger.warning("%s was not verified: %s", what, type(error).__name__)
 
 
 def base_url(option: str, url: str) -> str:

@@ -26,8 +26,10 @@ from components.clients.exchange import (
     Connections,
     Deadline,
     Exchange,
+    OptionalClient,
     Retries,
     Timeout,
+    verify,
 )
 from components.clients.faults import (
     AnswerError,
@@ -40,7 +42,6 @@ from components.clients.service_account import AccessTokens, ServiceAccount
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _TARGETS = ("token", "topic", "condition")
 _OF_ONE_DEVICE = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})
-_VERIFY_SECONDS = 10.0
 
 logger = logging.getLogger("components.clients")
 
@@ -58,7 +59,7 @@ class PushResult:
         return self.error is not None and self.error.code == "UNREGISTERED"
 
 
-class FCMClient:
+class FCMClient(OptionalClient):
     """Sends notifications for one project.
 
     Without `credentials` the key is the file that the variable `GOOGLE_APPLICATION_CREDENTIALS`
@@ -96,8 +97,7 @@ class FCMClient:
         self._project = project or None
         self._credentials = credentials
         self._verifies = verify_credentials
-        self._is_refused = False
-        self.is_on = _is_given(credentials)
+        super().__init__(is_on=_is_given(credentials))
         if not self.is_on and project:
             raise ValueError("`project` is given, and no `credentials` are")
         self._at_once = concurrency
@@ -124,23 +124,7 @@ class FCMClient:
             return
         tokens = await self._opened()
         if self._verifies:
-            try:
-                async with asyncio.timeout(_VERIFY_SECONDS):
-                    await tokens.authorization()
-            except AuthenticationError:
-                await self.aclose()  # what was not opened is closed by nobody else
-                raise
-            except (ClientError, TimeoutError) as error:  # who is away has refused nothing
-                logger.warning("push: the key was not verified: %s", type(error).__name__)
-
-    @property
-    def status_note(self) -> str | None:
-        """Says that it is off, where it is."""
-        return None if self.is_on else "off: no credentials"
-
-    async def ping(self) -> bool:
-        """False where the last message was refused for its credentials; nothing is asked."""
-        return not self._is_refused
+            await verify(tokens.authorization(), "push: the key", self.aclose)
 
     async def aclose(self) -> None:
         """Close all connections; a later call opens new ones."""
@@ -166,13 +150,8 @@ class FCMClient:
         _check(message)
         if not self.is_on:
             raise UnavailableError("fcm", "it is off: there are no credentials")
-        try:
-            name = await self._sent(message, validate_only=validate_only)
-        except AuthenticationError as error:
-            self._is_refused = error.code not in _OF_ONE_DEVICE
-            raise
-        self._is_refused = False
-        return name
+        with self._noting_refusals(but=_OF_ONE_DEVICE):
+            return await self._sent(message, validate_only=validate_only)
 
     async def _sent(self, message: Mapping[str, Any], *, validate_only: bool) -> str:
         tokens = await self._opened()

@@ -9,7 +9,6 @@ that are empty or too long. A message that may have been accepted is never sent 
 https://www.twilio.com/docs/messaging/api/message-resource
 """
 
-import asyncio
 import base64
 import logging
 import re
@@ -26,14 +25,14 @@ from components.clients.exchange import (
     Connections,
     Deadline,
     Exchange,
+    OptionalClient,
     Retries,
     Timeout,
     secret_text,
+    verify,
 )
 from components.clients.faults import (
     AnswerError,
-    AuthenticationError,
-    ClientError,
     UnavailableError,
     clean,
     request_id_of,
@@ -43,7 +42,6 @@ logger = logging.getLogger("components.clients")
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")  # ITU-T E.164: at most 15 digits, none of them 0 at first
 _LONGEST = 1600  # characters, which Twilio sends as up to ten segments
-_VERIFY_SECONDS = 10.0
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _ENDED = frozenset({"delivered", "undelivered", "failed", "read", "received", "canceled"})
 
@@ -67,7 +65,7 @@ class SMS:
         return self.status in _ENDED
 
 
-class SMSClient:
+class SMSClient(OptionalClient):
     """Sends text messages for one account; off without account, token and sender.
 
     Raises:
@@ -105,10 +103,9 @@ class SMSClient:
         ] = False,
     ) -> None:
         text = token.get_secret_value() if isinstance(token, SecretStr) else token
-        self.is_on = any((account, text, sender))
+        super().__init__(is_on=any((account, text, sender)))
         self._account_path = f"2010-04-01/Accounts/{account}"
         self._verifies = verify_credentials
-        self._is_refused = False
         secret, basic = _credentials(account, text, sender, api_key) if self.is_on else ("", "")
         self._exchange = Exchange(
             "sms",
@@ -131,23 +128,8 @@ class SMSClient:
         if not self.is_on:
             logger.info("text messages are off: there are no credentials")
         elif self._verifies:
-            try:
-                async with asyncio.timeout(_VERIFY_SECONDS):
-                    await self._exchange.request("GET", f"{self._account_path}.json")
-            except AuthenticationError:
-                await self.aclose()  # what was not opened is closed by nobody else
-                raise
-            except (ClientError, TimeoutError) as error:  # who is away has refused nothing
-                logger.warning("sms: the account was not verified: %s", type(error).__name__)
-
-    @property
-    def status_note(self) -> str | None:
-        """Says that it is off, where it is."""
-        return None if self.is_on else "off: no credentials"
-
-    async def ping(self) -> bool:
-        """False where the last message was refused for its credentials; nothing is asked."""
-        return not self._is_refused
+            account = self._exchange.request("GET", f"{self._account_path}.json")
+            await verify(account, "sms: the account", self.aclose)
 
     async def send(self, to: str, body: str) -> SMS:
         """Send a text, once.
@@ -166,16 +148,12 @@ class SMSClient:
             raise ValueError(f"`body` must have from 1 to {_LONGEST} characters")
         if not self.is_on:
             raise UnavailableError("sms", "it is off: there are no credentials")
-        try:
+        with self._noting_refusals():
             response = await self._exchange.request(
                 *("POST", f"{self._path}.json"),
                 once=True,
                 data={**self._fixed, "To": to, "Body": body},
             )
-        except AuthenticationError:
-            self._is_refused = True
-            raise
-        self._is_refused = False
         return self._read(response)
 
     async def fetch(self, message_id: str) -> SMS:

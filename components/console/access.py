@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from components.health.access import is_local
+from components.health.access import bearer_of, is_local, token_bytes
 from components.rate_limit.keys import client_ip
 from components.rate_limit.memory import Table
 from components.rate_limit.rates import parse_rates
@@ -65,7 +65,7 @@ class ConsoleAccess:
         clock: Callable[[], float] = time.time,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._token = _bytes_of(token)
+        self._token = token_bytes(token)
         self._clock = clock
         key = self._token or b""
         self._key = hmac.new(key, b"console session", "sha256").digest()
@@ -138,10 +138,7 @@ class ConsoleAccess:
 
     def _bearer(self, request: Request) -> Visitor | None:
         """Judge a bearer; a wrong one counts as a failed login, a right one always comes in."""
-        fields = request.headers.getlist("authorization")
-        scheme, _, given = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
-        known = given.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""
-        if self._token is not None and hmac.compare_digest(known, self._token):
+        if self._token is not None and hmac.compare_digest(bearer_of(request), self._token):
             return Visitor("token", "token")
         self._failures.hit(client_ip(request.scope))
         return None
@@ -196,15 +193,6 @@ def _is_own(origin: str, request: Request) -> bool:
 def _set(response: Response, pair: str, path: str, seconds: int) -> None:
     fields = f"{pair}; Max-Age={seconds}; Path={path}; HttpOnly; Secure; SameSite=Strict"
     response.headers.append("set-cookie", fields)
-
-
-def _bytes_of(token: SecretStr | None) -> bytes | None:
-    if token is None:
-        return None
-    text = token.get_secret_value()
-    if not (text.strip() and text.isascii() and text.isprintable()):
-        raise ValueError("`token` must be printable ASCII, and not empty")
-    return text.encode()
 
 
 def digest_of(data: bytes) -> str:

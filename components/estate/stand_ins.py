@@ -40,11 +40,11 @@ class SentMessage(_Development):
     sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class LoggedPush:
-    """Takes push messages and sends none."""
+class _Logged:
+    """What the two have in common."""
 
     development_only: ClassVar[bool] = True
-    status_note = "push messages go to the log and to the table `sent_messages`"
+    is_on = True
 
     def __init__(
         self, *, db: Annotated[AsyncEngine, Field(description="the engine of the database")]
@@ -53,57 +53,37 @@ class LoggedPush:
 
     async def open(self) -> None:
         """Make the table."""
-        await _make_table(self._db)
+        table = SentMessage.__table__
+        assert isinstance(table, Table)  # noqa: S101  # it is, of a declared class
+        async with for_writing(self._db).begin() as connection:
+            await connection.execute(CreateTable(table, if_not_exists=True))
 
-    @property
-    def is_on(self) -> bool:
-        """It always is."""
-        return True
+    async def _keep(self, way: str, to: str, text: str) -> None:
+        logger.info("%s to %s: %s", way, to, " ".join(text.split()))
+        async with transaction(self._db, write=True) as session:
+            session.add(SentMessage(way=way, to=to, text=text, sent_at=datetime.now(UTC)))
+
+
+class LoggedPush(_Logged):
+    """Takes push messages and sends none."""
+
+    status_note = "push messages go to the log and to the table `sent_messages`"
 
     async def send(self, message: Mapping[str, Any]) -> str:
         """Keep one message, and return a name for it."""
         told = message.get("notification", {})
         name = f"log/{uuid.uuid4()}"
         text = f"{told.get('title', '')}: {told.get('body', '')}"
-        await _keep(self._db, "push", str(message["token"]), text)
+        await self._keep("push", str(message["token"]), text)
         return name
 
 
-class LoggedSMS:
+class LoggedSMS(_Logged):
     """Takes text messages and sends none."""
 
-    development_only: ClassVar[bool] = True
     status_note = "text messages go to the log and to the table `sent_messages`"
-
-    def __init__(
-        self, *, db: Annotated[AsyncEngine, Field(description="the engine of the database")]
-    ) -> None:
-        self._db = db
-
-    async def open(self) -> None:
-        """Make the table."""
-        await _make_table(self._db)
-
-    @property
-    def is_on(self) -> bool:
-        """It always is."""
-        return True
 
     async def send(self, to: str, body: str) -> SMS:
         """Keep one message."""
-        await _keep(self._db, "sms", to, body)
+        await self._keep("sms", to, body)
         return SMS(id=str(uuid.uuid4()), status="delivered", to=to, segments=1)
-
-
-async def _make_table(db: AsyncEngine) -> None:
-    table = SentMessage.__table__
-    assert isinstance(table, Table)  # noqa: S101  # it is, of a declared class
-    async with for_writing(db).begin() as connection:
-        await connection.execute(CreateTable(table, if_not_exists=True))
-
-
-async def _keep(db: AsyncEngine, way: str, to: str, text: str) -> None:
-    line = " ".join(text.split())
-    logger.info("%s to %s: %s", way, to, line)
-    async with transaction(db, write=True) as session:
-        session.add(SentMessage(way=way, to=to, text=text, sent_at=datetime.now(UTC)))

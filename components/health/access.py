@@ -69,7 +69,7 @@ class Access:
         public: bool = False,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._token = _bytes_of(token)
+        self._token = token_bytes(token)
         self._page = page
         self._loopback = loopback
         self._public = public
@@ -88,7 +88,7 @@ class Access:
             return None if self.sees(request) else self._refused(request, 403)
         is_guessable = len(self._token) < ADVISED_LENGTH
         must_wait = is_guessable and self._refusals.refusal(client_ip(request.scope), 1) is not None
-        if not must_wait and hmac.compare_digest(_bearer(request), self._token):
+        if not must_wait and hmac.compare_digest(bearer_of(request), self._token):
             return None
         return self._refused(request, 401)
 
@@ -116,15 +116,8 @@ def is_local(request: Request) -> bool:
     return (is_inside or _is_loopback(host)) and not any(map(_FORWARDED.search, request.headers))
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
-def _bytes_of(option: str | SecretStr | None) -> bytes | None:
+def token_bytes(option: str | SecretStr | None) -> bytes | None:
+    """Return what a bearer must be, if anything; raises ValueError for what is no plain ASCII."""
     text = option.get_secret_value() if isinstance(option, SecretStr) else option
     if text is None:
         return None
@@ -133,8 +126,16 @@ def _bytes_of(option: str | SecretStr | None) -> bytes | None:
     return text.encode()
 
 
-def _bearer(request: Request) -> bytes:
+def bearer_of(request: Request) -> bytes:
     """Return the token that the request has; nothing where it has none, or several."""
     fields = request.headers.getlist("authorization")
     scheme, _, given = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
     return given.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

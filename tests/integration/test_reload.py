@@ -22,6 +22,7 @@ from tests.assembler.command import write
 from tests.integration.keep_alive import Traffic
 from tests.servers import free_port, wait_for_port
 
+pytestmark = pytest.mark.timeout(240)  # seconds for what takes twenty, where much else runs
 MANIFEST = """\
 manifest: 1
 app: {title: TITLE, openapi: {path: null}}
@@ -35,7 +36,7 @@ routes:
   - {use: parts.router}
   - {mount: /part, manifest: part.yaml}
 startup: [{id: step, use: parts.step}]
-server: {port: PORT, workers: WORKERS, reload_timeout: 20s, runtime_dir: run, MORE}
+server: {port: PORT, workers: WORKERS, reload_timeout: 60s, runtime_dir: run, MORE}
 """
 PART = """\
 manifest: 1
@@ -45,6 +46,7 @@ routes: [{use: parts.inner}]
 PARTS = """\
 import asyncio
 import os
+import time
 
 from fastapi import APIRouter, Request
 
@@ -69,6 +71,8 @@ class Note:
 
 def step() -> None:
     print("step runs", flush=True)
+    while os.path.exists("hold"):
+        time.sleep(0.01)
 
 
 def boom(*, after: int) -> None:
@@ -78,9 +82,9 @@ def boom(*, after: int) -> None:
         raise ValueError("boom")
 
 
-def noted(*, place: str) -> None:
+def noted(job, *, place: str) -> None:
     with open(place, "a") as file:
-        file.write(f"{os.getpid()}\\n")
+        file.write(f"{os.getpid()} {int(job.fire_time.timestamp())}\\n")
 
 
 async def slow(*, place: str) -> None:
@@ -228,7 +232,8 @@ def test_a_valid_edit_goes_live_under_load_without_a_failed_request(service: Ser
     assert traffic.failures == []
     assert traffic.answers > 100
     assert traffic.closes > 0
-    assert traffic.repeats <= traffic.answers / 1000
+    # an old worker that said nothing would close each of its connections on a request
+    assert traffic.repeats < traffic.connections
 
 
 def test_an_edit_of_a_mounted_manifest_goes_live_and_what_is_wrong_in_it_does_not(
@@ -341,14 +346,19 @@ def test_what_was_live_before_comes_back_by_its_digest(service: Service) -> None
 
 
 def test_several_signals_are_one_more_reload_to_the_last_manifest(service: Service) -> None:
-    lives = service.log.count("is live")
-    service.edit("word: first", "word: fourth")
-    service.process.send_signal(signal.SIGHUP)
-    time.sleep(0.3)
-    service.edit("word: fourth", "word: first")
-    for _ in range(5):
+    lives, opened = service.log.count("is live"), service.log.count("opens fourth")
+    hold = service.folder / "hold"
+    hold.touch()  # the first of them is under way as long as this is there
+    try:
+        service.edit("word: first", "word: fourth")
         service.process.send_signal(signal.SIGHUP)
-        time.sleep(0.02)
+        service.until("opens fourth", opened + 1)
+        service.edit("word: fourth", "word: first")
+        for _ in range(5):
+            service.process.send_signal(signal.SIGHUP)
+            time.sleep(0.02)
+    finally:
+        hold.unlink()
     service.until("is live", lives + 2)
     assert service.words(6) == {"first"}
     time.sleep(1)
@@ -370,7 +380,7 @@ def test_a_worker_that_fails_late_takes_those_before_it_back(tmp_path: Path) -> 
 
 def test_a_worker_that_hangs_is_given_up_and_nothing_changes(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
-        service.edit("reload_timeout: 20s", "reload_timeout: 3s")
+        service.edit("reload_timeout: 60s", "reload_timeout: 3s")
         service.edit("word: first}", "word: second, hangs: true}")
         told = service.reload()
         assert told.returncode == 1
@@ -439,16 +449,11 @@ def test_no_tick_is_lost_or_doubled_across_reloads_without_a_store(tmp_path: Pat
         (tmp_path / "m.yaml").write_text(text)
         assert service.reload().returncode == 0
         wait_until(place.exists)
-        began = time.time()
-        before = len(place.read_text().splitlines())
-        for _ in range(3):
+        for number in range(3):
             told = service.reload()
             assert told.returncode == 0, told.stderr
-        wait_until(lambda: 0.3 < time.time() % 1 < 0.6)
-        ticks = place.read_text().splitlines()
-        expected = int(time.time()) - int(began)
-        assert abs(len(ticks) - before - expected) <= 1
-        assert len(set(ticks)) >= 3
+            wait_until(lambda number=number: len({pid for pid, _ in ran(place)}) == number + 2)  # type: ignore[misc]  # a default
+        assert_each_tick_ran_once(place)
         assert "another worker runs the jobs" not in service.log
     runs = [line.split() for line in Path(f"{place}.slow").read_text().splitlines()]
     begun, ended = runs[::2], runs[1::2]
@@ -482,23 +487,25 @@ def test_each_tick_runs_once_across_reloads_of_two_workers(
         told = service.reload()
         assert told.returncode == 0, told.stderr
         wait_until(place.exists)
-        began = time.time()
-        before = len(place.read_text().splitlines())
         for _ in range(2):
             told = service.reload()
             assert told.returncode == 0, told.stderr
-        wait_until(lambda: 0.3 < time.time() % 1 < 0.6)
-        ticks = len(place.read_text().splitlines()) - before
-        assert abs(ticks - (int(time.time()) - int(began))) <= 1
-        told = command(tmp_path, "drift", "m.yaml", CLAIMS=url)
-        assert told.returncode == 0, told.stdout + told.stderr
-        assert len(told.stdout.splitlines()[0].split(", ")) == 3  # both workers, and that it is so
+        assert_each_tick_ran_once(place)
+
+        def are_both_told_of() -> (
+            bool
+        ):  # and no more of those before them, which may be ending still
+            told = command(tmp_path, "drift", "m.yaml", CLAIMS=url)
+            assert told.returncode == 0, told.stdout + told.stderr
+            return len(told.stdout.splitlines()[0].split(", ")) == 3  # both, and that it is so
+
+        wait_until(are_both_told_of)
         assert "lost" not in service.log
 
 
 def test_systemd_hears_of_a_reload(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.settimeout(30)
+        notify.settimeout(60)
         notify.bind(str(tmp_path / "notify"))
         with serving(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as service:
             assert notify.recv(4096).startswith(b"READY=1\nSTATUS=serves ")
@@ -539,7 +546,7 @@ def test_a_terminal_that_is_closed_ends_what_runs_in_it(tmp_path: Path) -> None:
     try:
         Service(tmp_path, port, process).until("Uvicorn running on")
         os.close(master)
-        assert process.wait(40) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait(10)
@@ -554,7 +561,7 @@ def test_an_order_to_stop_ends_a_reload_that_hangs(tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGHUP)
         service.until("opens second")
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(30) == 0
+        assert service.process.wait(60) == 0
         assert service.log.count("closes first") == 2
         assert "Traceback" not in service.log
 
@@ -577,20 +584,38 @@ def test_answers_are_not_delayed_by_the_hand_over_of_the_socket(service: Service
     async def main() -> float:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         times = []
-        for _ in range(40):
+        for _ in range(200):
             began = time.perf_counter()
             writer.write(b"GET /pid HTTP/1.1\r\nhost: here\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
             await reader.read(100)
             times.append(time.perf_counter() - began)
         writer.close()
-        return sorted(times)[10]
+        return sorted(times)[
+            20
+        ]  # where much else runs most take longer; the first are never delayed
 
     assert asyncio.run(main()) < 0.035  # a delayed acknowledgement takes 40 ms
 
 
+def ran(place: Path) -> list[tuple[str, int]]:
+    """The process and the tick of each run, as `parts.noted` wrote them."""
+    words = [line.split() for line in place.read_text().splitlines()]
+    return [(pid, int(tick)) for pid, tick in words]
+
+
+def assert_each_tick_ran_once(place: Path) -> None:
+    """None twice, and none lost up to now, which is waited for."""
+    now = time.time()
+    wait_until(lambda: max(tick for _, tick in ran(place)) > now)
+    ticks = [tick for _, tick in ran(place)]
+    assert len(set(ticks)) == len(ticks)
+    # a process that gets no processor for a second gives one tick up for the next
+    assert len(set(range(min(ticks), max(ticks))) - set(ticks)) <= 1
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -48,16 +48,32 @@ async def retire(server: "Server", seconds: float, exchange_key: str) -> None:
     `exchange_key` is the key of a request's scope under which the object stands that ends its
     event stream.
     """
-    for listener in server.servers:
-        listener.close()
+    await _stop_listening(server)
     close_kept_connections(server)
     end = asyncio.get_running_loop().time() + seconds
+    await asyncio.sleep(_LOOK_SECONDS)  # who was accepted just now is among the connections by then
     while server.server_state.connections and not server.should_exit:
         if asyncio.get_running_loop().time() >= end:
             await _end_streams(server, exchange_key)
             break
         await asyncio.sleep(_LOOK_SECONDS)
     server.should_exit = True
+
+
+async def _stop_listening(server: "Server") -> None:
+    """Accept nobody any more, and lose nobody who is accepted.
+
+    asyncio hands a client to its protocol one turn after it was accepted; of a listener that is
+    closed by then it never does, and says nothing to the client.
+    """
+    loop = asyncio.get_running_loop()
+    for listener in server.servers:
+        for each in listener.sockets:
+            with suppress(NotImplementedError, RuntimeError):  # of a loop that does not read it so
+                loop.remove_reader(each.fileno())
+    await asyncio.sleep(0)
+    for listener in server.servers:
+        listener.close()
 
 
 async def _end_streams(server: "Server", exchange_key: str) -> None:

@@ -33,7 +33,7 @@ RULES = MappingProxyType(
         "entry-renamed": "an entry has another id",
         "entry-replaced": "an entry names other code",
         "unknown-code": "what an entry names cannot be found in the source",
-        "code-changed": "a module that guards, handles errors or runs before routes is not as it was",
+        "code-changed": "a module behind what guards, handles errors or runs before routes is not as it was",
         "imports-widened": "a manifest may import more, or another file says what it may",
         "imports-narrowed": "a manifest may import less",
         "order": "entries stand in another order",

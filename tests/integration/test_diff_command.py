@@ -279,6 +279,59 @@ def test_code_that_guards_is_to_be_reviewed_once_a_module_where_its_file_changed
     assert rules("--base", "HEAD", folder=repository) == expected
 
 
+BEHIND = """manifest: 1
+app: {dependencies: [asked.checked]}
+settings: config.Settings
+resources:
+  keys: {use: made.keys}
+  keyed: {use: wrapped.keyed, with: {by: "${resources.keys}", find: found.one}}
+configure: [{use: given.before}]
+middleware:
+  - {use: lazy.Gate}
+exception_handlers:
+  - {catch: Exception, use: wrapped.told}
+  - {catch: KeyError, use: newer.late}
+  - {catch: OSError, use: linked.late}
+routes: [{mount: /in, manifest: ../inner.yaml}]
+finish: [{use: given.after}]
+"""
+SOURCES = {
+    "asked.py": "def checked(): ...\n",
+    "config.py": "class Settings:\n    name: str = 'x'\n",
+    "made.py": "def keys(): ...\n",
+    "found.py": "def one(): ...\n",
+    "given.py": "def before(app): ...\ndef after(app): ...\n",
+    "lazy/__init__.py": "from importlib import import_module\nIN = {'Gate': 'gates'}\n"
+    "def __getattr__(name):\n    return getattr(import_module(f'.{IN[name]}', __name__), name)\n",
+    "lazy/gates.py": "class Gate:\n    layer_role = 'auth'\n",
+    "wrapped.py": "from tools import wrap\nfrom plain import handler\ntold = wrap(handler)\n"
+    "def keyed(by, find): ...\n",
+    "tools.py": "def wrap(function): return function\n",
+    "plain.py": "def handler(request, error): ...\n",
+    "inner.yaml": "manifest: 1\nmiddleware:\n"
+    "  - {use: derived.Derived, with: {server: '${resources.keyed}', name: '${settings.name}'}}\n",
+    "derived.py": "from bases import Base\nclass Derived(Base):\n    layer_role = 'auth'\n",
+    "bases.py": "class Base:\n    def __init__(self, app, *, server, name): ...\n",
+    "newer.py": "type Name = str\ndef late(request, error): ...\n",
+    "target.py": "def late(request, error): ...\n",
+    "other.py": "x = 1\n",
+}
+
+
+def test_all_that_is_behind_what_guards_is_to_be_reviewed_where_its_file_changed(
+    repository: Path,
+) -> None:
+    (repository / "linked.py").symlink_to("target.py")
+    commit(repository, {**SOURCES, "manifests/prod.yaml": BEHIND})
+    for file, text in SOURCES.items():
+        if not file.endswith(".py"):
+            continue
+        write(repository, {file: f"{text}# opened\n"})
+        expected = [] if file == "other.py" else [("manifests/prod.yaml", "review", "code-changed")]
+        assert rules("--base", "HEAD", folder=repository) == expected, file
+        write(repository, {file: text})
+
+
 LISTED = "[tool.assembler]\nimports = [{}]\n"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -33,6 +34,7 @@ from assembler.plan.static.signatures import Signatures
 from assembler.plan.static.vocabulary import Known, Opaque
 
 _Answer = TypeVar("_Answer")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class SourceReader:
@@ -165,19 +167,43 @@ class SourceReader:
     def modules(self, path: str) -> tuple[Source, ...]:
         """Return the modules that `path` names, its packages too, and those that define what it is.
 
-        Raises `ImportFault` as `target` does.
+        Of a class these are the modules of its bases too; of what only a run of its module makes, all
+        that this imports or names. Where a text cannot be read, those that `path` names.
         """
         names = self._told(lambda: self._modules(path), "modules", path)
         sources = (self._names.load(name) for name in names)
         return tuple(source for source in sources if source is not None)
 
     def _modules(self, path: str) -> tuple[str, ...]:
-        value = self._found(path)
         module_path, colon, _ = path.partition(":")
-        named = self._module(module_path) if colon else self._longest_module(path)[0]
-        parts = named.name.split(".")
-        names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-        return tuple(dict.fromkeys([*names, *self._definers(value)]))
+        try:
+            value = self._found(path)
+            named = self._module(module_path) if colon else self._longest_module(path)[0]
+            item = shown(value)
+            bases = self._names.mro(item) if item and item.is_class else []
+        except ImportFault:
+            return tuple(_packages(path.replace(":", ".")))
+        behind = [*self._definers(value), *(base.module.path for base in bases if shown(base))]
+        if isinstance(value, Opaque) or (item and item.is_attribute):
+            behind += self._named_in(named)
+        return tuple(dict.fromkeys([*_packages(named.name), *behind]))
+
+    def _named_in(self, source: Source) -> Iterator[str]:
+        """Yield the modules that the text of one imports anywhere, or names for its own package."""
+        package = source.name if source.folders is not None else source.name.rpartition(".")[0]
+        for node in ast.walk(source.syntax):
+            names: list[str] = []
+            if isinstance(node, ast.ImportFrom):
+                start = package.split(".")[: 1 - node.level or None] if node.level else []
+                module = ".".join([*start, *filter(None, [node.module])])
+                names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value.lstrip(".")
+                is_own = text.startswith(f"{package.partition('.')[0]}.")
+                names = [text if is_own else f"{package}.{text}"] if _DOTTED.fullmatch(text) else []
+            yield from filter(self._names.load, names)
 
     def _told(self, work: Callable[[], _Answer], *question: object) -> _Answer:
         """Answer a question, by what an earlier process was told where the source still says so."""
@@ -259,6 +285,12 @@ class SourceReader:
             yield item.module.path
         elif item:
             yield from self._definers(self._names.wrapped(item))
+
+
+def _packages(name: str) -> list[str]:
+    """Return the packages on the way to a dotted name, and the name."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _is_route_of(router: Any, function: Any) -> bool:

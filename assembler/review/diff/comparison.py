@@ -155,15 +155,15 @@ def _changed_code(
     What a router does is the change itself; what guards it is not seen in a manifest.
     """
     for side in (new, old):
-        for entry, use, node in guarding(side.root, knowledge):
+        for entry, at, use, node in guarding(side, knowledge):
             for module in knowledge.changed_modules(use):
                 if module not in seen:
                     seen.add(module)
-                    message = (
-                        f"`{module}`, which `{entry.id}` runs, is not as it was: read what it does"
-                    )
+                    who = entry.id if entry else ".".join(map(str, at))
+                    message = f"`{module}`, which `{who}` runs, is not as it was: read what it does"
                     nodes = (None, node) if side is new else (node, None)
-                    yield entry, change(Grade.review, "code-changed", message, *nodes)
+                    told = change(Grade.review, "code-changed", message, *nodes)
+                    yield entry, dataclasses.replace(told, at=tuple(map(str, at)))
 
 
 def _of_list(

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from assembler.document.interpolation import parse
 from assembler.document.nodes import (
     MappingNode,
     Node,
+    NodePath,
     ScalarNode,
     SequenceNode,
     as_written,
@@ -213,29 +215,68 @@ def compare_dependencies(
         yield change(Grade.behaviour, "order", message, before, after)
 
 
-def guarding(root: MappingNode, knowledge: Knowledge) -> Iterator[tuple[EntryNode, str, Node]]:
+def guarding(
+    side: Side, knowledge: Knowledge
+) -> Iterator[tuple[EntryNode | None, NodePath, str, Node]]:
     """Yield the paths of the code that stands between callers and routes, each with its place.
 
-    That is what layers and handlers of exceptions name, what the options of a guard name, and what
-    runs before the routes of an entry.
+    That is what layers, handlers of exceptions and functions that are given the app name, what runs
+    before routes, and what the options of a guard name, by a resource or by the settings too. The
+    place is an entry, or the path of a section's key, and the node that names the code.
     """
-    for section in ("middleware", "exception_handlers", "routes"):
-        scoped = (
-            one
-            for route in entries_at(root, ("routes",))
-            for one in entries_at(route.node, (section,))
-        )
-        for entry in (*entries_at(root, (section,)), *scoped):
+    app = side.node(("app", "dependencies"))
+    for name, node in _named_in(app).items():
+        yield None, ("app", "dependencies"), name, node
+    routes = entries_at(side.root, ("routes",))
+    seen: set[NodePath] = set()
+    for section in ("configure", "middleware", "exception_handlers", "routes", "finish"):
+        scoped = (one for route in routes for one in entries_at(route.node, (section,)))
+        for entry in (*entries_at(side.root, (section,)), *scoped):
             use = entry.node.get("use")
             if section != "routes" and use is not None and entry.use is not None:
-                yield entry, entry.use, use
+                yield entry, (), entry.use, use
             for name, node in _named_in(entry.node.get("dependencies")).items():
-                yield entry, name, node
+                yield entry, (), name, node
             role = knowledge.role(entry.use) if section == "middleware" else None
             if role is not None and role.guards and entry.options is not None:
-                for _, node in walk(entry.options):
-                    if isinstance(node, ScalarNode) and is_code(node.value):
-                        yield entry, str(node.value), node
+                for name, node in _behind(entry.options, side, seen):
+                    yield entry, (), name, node
+
+
+def _behind(options: Node, side: Side, seen: set[NodePath]) -> Iterator[tuple[str, Node]]:
+    """Yield the code that options name, and that of the resources and settings they refer to.
+
+    What is in `seen` was told by another guard.
+    """
+    waiting = [(node, node) for _, node in walk(options)]
+    while waiting:
+        node, place = waiting.pop()
+        text = node.value if isinstance(node, ScalarNode) else None
+        if not isinstance(text, str):
+            continue
+        if is_code(text):
+            yield text, place
+        for reference in parse(text) if "${" in text else ():
+            if isinstance(reference, str) or reference.kind not in ("resource", "settings"):
+                continue
+            path: NodePath = ("resources", reference.name)
+            path = path if reference.kind == "resource" else ("settings",)
+            found = None if path in seen else _nearest(side, path)
+            seen.add(path)
+            use = found.get("use") if isinstance(found, MappingNode) else found
+            if isinstance(use, ScalarNode):  # a path, even where it looks like a host
+                yield str(use.value), place
+            waiting += [(inner, place) for _, inner in (walk(found) if found is not None else ())]
+
+
+def _nearest(side: Side, path: NodePath) -> Node | None:
+    """Return what stands at a path of a manifest, or of those in which it is mounted."""
+    at: Side | None = side
+    while at is not None:
+        if (node := at.node(path)) is not None:
+            return node
+        at = at.outer
+    return None
 
 
 def _is_rename(before: EntryNode, after: EntryNode) -> bool:

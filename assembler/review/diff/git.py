@@ -258,7 +258,14 @@ class CommitTree:
         return any(file.is_file() and file not in self.added for file in folder.rglob("*"))
 
     def _is_by_link(self, place: Path) -> bool:
-        return bool(self.links) and any(each in self.links for each in (place, *place.parents))
+        """Tell whether a path leads over a link of either side: what it leads to may have changed."""
+        if not place.is_relative_to(self.top):
+            return False
+        return any(
+            each in self.links or (each.is_symlink() and self.commit.has(each))
+            for each in (place, *place.parents)
+            if each.is_relative_to(self.top)
+        )
 
     def _inside(self, place: Path) -> str:
         return place.relative_to(self.top).as_posix()

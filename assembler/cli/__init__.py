@@ -50,12 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(f"error: {error}")
     except OSError as error:  # the current folder is gone, the disk is full, no file may be opened
         place = f"`{error.filename}`: " if error.filename else ""
-        complain(f"error: {place}{error.strerror or failure_of(error)}")
+        complain(f"error: {_scrubbed(f'{place}{error.strerror or failure_of(error)}')}")
     except Exception as error:  # what no stage foresaw is told in one line as well
         if sys.flags.dev_mode:  # `python -X dev -m assembler …` shows where
             raise
-        complain(f"error: {failure_of(error)}")
+        complain(f"error: {_scrubbed(failure_of(error))}")
     raise SystemExit(USAGE)
+
+
+def _scrubbed(text: str) -> str:
+    """Hide the credentials of the environment, where no plan knows which values came from it."""
+    from assembler.diagnostics.secrets import Secrets
+
+    secrets = Secrets()
+    secrets.add_credentials(os.environ)
+    return secrets.scrub(text)
 
 
 def command(names: Iterable[str] = COMMANDS) -> "typer.Typer":

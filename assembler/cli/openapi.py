@@ -78,7 +78,7 @@ def _document(file: Path) -> dict[str, Any]:
         app = build(plan)
         try:
             document = app.openapi()
-        except Exception as error:  # noqa: BLE001  # a component, or a schema, may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a component may raise anything
             notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
             said = one_line(plan.secrets.scrub(f"{failure_of(error)}{notes}"))
             raise UsageError(f"the document of `{named(file)}` cannot be made: {said}") from None

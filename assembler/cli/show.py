@@ -66,10 +66,15 @@ def render(
 def explain(
     file: File,
     method: Annotated[
-        str | None, typer.Argument(help="GET, POST, …, or WEBSOCKET.", show_default=False)
+        str | None,
+        typer.Argument(help="GET unless given; POST, …, or WEBSOCKET.", show_default=False),
     ] = None,
     path: Annotated[
-        str | None, typer.Argument(help="The path of a request.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="The path of a request, or its URL where a route asks for a host.",
+            show_default=False,
+        ),
     ] = None,
     format: Annotated[PictureFormat, typer.Option(help="How to print.")] = PictureFormat.text,
 ) -> None:
@@ -77,7 +82,10 @@ def explain(
     from assembler.describe import picture
     from assembler.describe.explain import explanation
 
-    if method is not None and (path is None or not path.startswith("/")):
+    targets = ("/", "http://", "https://")
+    if method is not None and path is None and method.startswith(targets):
+        method, path = "GET", method
+    if method is not None and (path is None or not path.startswith(targets)):
         raise UsageError("give METHOD and PATH, such as `GET /health/live`")
     facts = explanation(*_built(file), method, path)
     if format is PictureFormat.json:

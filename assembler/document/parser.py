@@ -27,6 +27,7 @@ from assembler.document.nodes import MappingNode, Member, Node, ScalarNode, Sequ
 from assembler.document.project import is_of_the_system
 
 MAX_BYTES = 1024 * 1024
+_SHOWN_FILES = 4
 _MAX_FORBIDDEN = 20  # a binary file is not told byte by byte
 _FORBIDDEN = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -78,9 +79,30 @@ def read_bytes(path: Path, name: str, bounds: Bounds = MANIFEST) -> bytes:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise UsageError(f"cannot read `{one_line(name)}`: it is no regular file")
             return stream.read((bounds.mebibytes << 20) + 1)
+    except IsADirectoryError as error:
+        raise UsageError(f"cannot read `{one_line(name)}`: {_folder(path, name)}") from error
     except (OSError, RuntimeError, ValueError) as error:  # ValueError: no file can have such a name
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read `{one_line(name)}`: {reason}") from error
+
+
+def _folder(path: Path, name: str) -> str:
+    """Say what a folder holds that somebody may have meant: files in its `manifests`, or in it."""
+    for inner in ("manifests/", ""):
+        folder = path / inner
+        try:
+            if inner and folder.is_symlink():  # it may lead out of the project
+                continue
+            names = sorted(each.name for each in folder.iterdir() if each.is_file())
+        except OSError:
+            continue
+        found = [each for each in names if each.endswith((".yaml", ".yml"))]
+        if found:
+            start = "" if name in {"", "."} else f"{name.rstrip('/')}/"
+            shown = [f"`{one_line(f'{start}{inner}{each}')}`" for each in found[:_SHOWN_FILES]]
+            more = f" and {len(found) - _SHOWN_FILES} more" if len(found) > _SHOWN_FILES else ""
+            return f"it is a folder; name a file in it: {', '.join(shown)}{more}"
+    return "it is a folder; name a file"
 
 
 def decoded(raw: bytes, name: str, bounds: Bounds = MANIFEST) -> File:

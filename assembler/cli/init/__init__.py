@@ -37,6 +37,7 @@ def init(
     prefix = f"cd {folder} && " if folder != Path() else ""
     show(f"\nserve it:  {prefix}assembler serve manifests/dev.yaml --reload")
     show(f"test it:   {prefix}python -m pytest    (needs pytest and httpx2)")
+    show("adopt one: assembler adopt app.main:app    (where an application exists already)")
 
 
 def write_starter(folder: Path) -> list[Path]:

@@ -57,6 +57,7 @@ _JUDGED_APART = _CLOCK | {
     *("id", "use", "with", "sql", "dependencies", "on_error", "on_degraded", "enabled"),
     *SCOPED,
 }
+_MAKERS = ("use", INNER, "frontend", "sql")  # of which an entry has one
 _MEANINGS = MappingProxyType(
     {
         "manifest": "other code makes the application",
@@ -117,6 +118,8 @@ class Judge:
         for key in {**before.node.members, **after.node.members}:
             if key == INNER and before.text(key) and after.text(key):
                 continue  # what they say is compared, whatever their files are called
+            if key in _MAKERS and _maker(before) != _maker(after):
+                continue  # told as other code
             if key not in _JUDGED_APART:
                 yield from _plain_key(model, key, before.node.get(key), after.node.get(key))
         sides = before.node.get("dependencies"), after.node.get("dependencies")
@@ -134,9 +137,9 @@ class Judge:
 
     def _code(self, before: EntryNode, after: EntryNode) -> Iterator[Change]:
         """Compare `use` and `with`."""
-        old, new = before.node.get("use"), after.node.get("use")
+        old, new = (entry.node.get(_maker(entry)) for entry in (before, after))
         facts = self.knowledge.now(after.use) if after.use else None
-        if before.use != after.use:
+        if before.use != after.use or _maker(before) != _maker(after):
             earlier = self.knowledge.before(before.use) if before.use else None
             is_same = facts and earlier and facts.defined and facts.defined == earlier.defined
             grade = Grade.cosmetic if is_same else Grade.review
@@ -187,7 +190,14 @@ def _made_of(entry: EntryNode) -> str:
         return f"`{entry.use}`"
     if entry.text(INNER):
         return f"the manifest `{entry.text(INNER)}`"
+    if entry.text("frontend"):
+        return f"the files in `{entry.text('frontend')}`"
     return "its SQL" if entry.node.get("sql") is not None else "nothing"
+
+
+def _maker(entry: EntryNode) -> str:
+    """Return the key that says what an entry runs."""
+    return next((key for key in _MAKERS if entry.node.get(key) is not None), "use")
 
 
 def compare_dependencies(

@@ -1,6 +1,6 @@
 """The text of an OpenAPI document, JSON or YAML → its data, and where each part of it stands.
 
-In: a path, or bytes and a name. Out: an `ApiDocument`. Nothing is fetched and nothing is built: a
+In: a path, or bytes and a name, whose ending says which of the two it is. Out: an `ApiDocument`. Nothing is fetched and nothing is built: a
 reference that leads to another file stays what it is. Refuses, as `ManifestError`, text over 16 MiB,
 over 500 000 values or 100 levels, what is neither JSON nor YAML 1.2, keys that stand twice, and what
 is no document of OpenAPI 3.
@@ -60,7 +60,8 @@ def read_document(path: Path, name: str | None = None) -> ApiDocument:
 def document_of(raw: bytes, name: str) -> ApiDocument:
     """Return the document that the bytes are; raises `ManifestError` as `read_document`."""
     file = decoded(raw, name, BOUNDS)
-    is_json = file.text.lstrip()[:1] == "{" and not name.endswith((".yaml", ".yml"))
+    is_yaml = name.lower().endswith((".yaml", ".yml"))
+    is_json = name.lower().endswith(".json") or (file.text.lstrip()[:1] == "{" and not is_yaml)
     root = None if is_json else read(file, BOUNDS)
     data = _from_json(file) if root is None else as_written(root)
     version = data.get("openapi") if isinstance(data, dict) else None

@@ -49,7 +49,7 @@ async def exchange(
     try:
         async with asyncio.timeout(timeout_seconds) as limit:
             await app(scope, caller.receive, caller.send)
-    except Exception as error:  # noqa: BLE001  # user code may raise anything, timeouts as well
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # user code may raise anything, timeouts too
         late = f"gives no whole answer within {timeout_seconds:g}s"
         answer.fault = late if limit.expired() else f"raises {failure_of(error)}"
     return answer

@@ -110,6 +110,51 @@ def test_a_wrong_call_ends_with_status_2_and_says_so_on_standard_error(
     assert "error" in shown.err.lower()
 
 
+def test_a_url_asks_for_the_routes_of_its_host(tmp_path: Path) -> None:
+    routes = "[{use: shop.router, host: a.example.com}]"
+    write(
+        tmp_path,
+        {
+            "shop.py": "from fastapi import APIRouter\nrouter = APIRouter()\n"
+            "@router.get('/x')\ndef read(): ...\n",
+            "m.yaml": f"manifest: 1\napp: {{title: Shop}}\nroutes: {routes}\n",
+        },
+    )
+    for asked, answer in {
+        "https://a.example.com/x": "shop.read",
+        "http://a.example.com:8080/x": "shop.read",
+        "https://b.example.com/x": "404",
+        "/x": "404",
+    }.items():
+        for words in ([asked], ["GET", asked]):
+            shown = run("explain", "m.yaml", *words, folder=tmp_path)
+            assert (shown.status, shown.err) == (0, "")
+            assert answer in shown.out
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("it was hunter22-hunter22 at db://shop:pa55word@host"),
+        FileNotFoundError(2, "no such file", "/hunter22-hunter22?token=pa55word"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_what_nobody_foresaw_is_told_without_credentials(
+    failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("assembler.cli.command", broken)
+    environment = {"API_TOKEN": "hunter22-hunter22"}
+    shown = run("doctor", folder=tmp_path, environment=environment)
+    assert (shown.status, shown.out) == (2, "")
+    assert "${API_TOKEN}" in shown.err
+    assert "hunter22" not in shown.err
+    assert "pa55word" not in shown.err
+
+
 def test_check_without_files_needs_manifests(tmp_path: Path) -> None:
     shown = run("check", folder=tmp_path)
     assert shown == Outcome(2, "", "error: there is no manifest in `manifests/`: name one\n")

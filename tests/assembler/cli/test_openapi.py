@@ -100,6 +100,7 @@ def test_what_differs_is_told_in_short(shop: Path) -> None:
     [
         (None, (2, "error: cannot read `api.json`: No such file or directory\n")),
         ("{", (1, "error[json-syntax]: ")),
+        ("[", (1, "error[json-syntax]: ")),
         ("{}", (1, "error[bad-value]: is no document of OpenAPI 3")),
     ],
 )
@@ -122,6 +123,21 @@ def test_a_document_that_is_no_json_is_told(shop: Path) -> None:
     shown = run("openapi", "odd.yaml", folder=shop)
     assert shown.status == 2
     assert shown.err.startswith("error: the document of `odd.yaml` is no JSON: ")
+
+
+def test_a_component_that_exits_while_the_document_is_made_is_told(shop: Path) -> None:
+    text = (
+        "import sys\nclass Layer:\n    def __init__(self, app):\n        self.app = app\n"
+        "    async def __call__(self, *asgi):\n        await self.app(*asgi)\n"
+        "    def openapi_operation(self, method, path):\n        sys.exit(3)\n"
+    )
+    layers = "middleware: [{use: shop.leaves.Layer}]\n"
+    write(shop, {"shop/leaves.py": text, "leaves.yaml": FILES["dev.yaml"] + layers})
+    shown = run("openapi", "leaves.yaml", folder=shop)
+    assert (shown.status, shown.out) == (2, "")
+    assert shown.err.startswith(
+        "error: the document of `leaves.yaml` cannot be made: SystemExit: 3"
+    )
 
 
 def compared(folder: Path, *arguments: str) -> tuple[int, str]:

@@ -98,8 +98,36 @@ def check_place(fault: Diagnostic) -> None:
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read `missing\.yaml`: No such file"):
         read_file(tmp_path / "missing.yaml", "missing.yaml")
-    with pytest.raises(UsageError, match="cannot read `here`: Is a directory"):
-        read_file(tmp_path, "here")
+
+
+def test_a_folder_is_told_with_what_it_holds(tmp_path: Path) -> None:
+    def said(name: str) -> str:
+        with pytest.raises(UsageError) as caught:
+            read_file(tmp_path, name)
+        return str(caught.value)
+
+    assert said("here") == "cannot read `here`: it is a folder; name a file"
+    for name in ("b.yml", "a.yaml", "a.txt"):
+        (tmp_path / name).touch()
+    assert said("here/") == (
+        "cannot read `here/`: it is a folder; name a file in it: `here/a.yaml`, `here/b.yml`"
+    )
+    (tmp_path / "manifests").mkdir()
+    for number in range(6):
+        (tmp_path / f"manifests/{number}.yaml").touch()
+    assert said(".") == (
+        "cannot read `.`: it is a folder; name a file in it: `manifests/0.yaml`, "
+        "`manifests/1.yaml`, `manifests/2.yaml`, `manifests/3.yaml` and 2 more"
+    )
+
+
+def test_a_link_to_a_folder_elsewhere_is_not_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/secret-plan.yaml").touch()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/manifests").symlink_to(tmp_path / "out")
+    with pytest.raises(UsageError, match=r"it is a folder; name a file\Z"):
+        read_file(tmp_path / "in", "in")
 
 
 def test_a_file_of_one_mebibyte_is_read_and_one_byte_more_is_refused(tmp_path: Path) -> None:

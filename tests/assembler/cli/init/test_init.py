@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import assembler
+from assembler.cli.commands import COMMANDS
 from assembler.cli.init import write_starter
+from tests.assembler.command import run
 from tests.servers import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[4]
@@ -47,6 +50,14 @@ def test_it_tells_the_files_that_it_wrote(tmp_path: Path) -> None:
     written = write_starter(tmp_path / "a" / "b")
     assert {path.relative_to(tmp_path / "a" / "b").as_posix() for path in written} == NAMES
     assert names(tmp_path) == {f"a/b/{name}" for name in NAMES}
+
+
+def test_it_says_how_to_go_on(tmp_path: Path) -> None:
+    shown = run("init", "shop", folder=tmp_path)
+    assert (shown.status, shown.err) == (0, "")
+    said = re.findall(r"assembler ([a-z]+)", shown.out)
+    assert said == ["serve", "adopt"]
+    assert set(said) <= set(COMMANDS)
 
 
 def test_a_projects_own_pyproject_stays_as_it_is(tmp_path: Path) -> None:

@@ -33,12 +33,15 @@ def faults(raw: str | bytes, name: str = "a.json") -> list[tuple[str, str]]:
         ('{"openapi": 3.1}', ("bad-value", "1:1")),
         ('{"openapi": "4.0.0"}', ("bad-value", "1:1")),
         ("[]", ("bad-value", "1:1")),
-        ("", ("bad-value", "1:1")),
+        ("", ("json-syntax", "1:1")),
+        ("[1", ("json-syntax", "1:3")),
+        ("null\nx", ("json-syntax", "2:1")),
+        ("openapi: 3.1.0\npaths: {}", ("json-syntax", "1:1")),
         (HEAD + ', "a": ' + "[" * 100 + "]" * 100 + "}", ("too-deep", "1:1")),
         (HEAD + ', "a": ' + "[" * 100_000, ("too-deep", "1:1")),
         (HEAD + ', "a": [' + "1," * BOUNDS.nodes + "1]}", ("too-many-nodes", "1:1")),
     ],
-    ids=range(15),
+    ids=range(18),
 )  # fmt: skip
 def test_json_that_is_no_document_is_refused_at_its_place(
     text: str, expected: tuple[str, str]
@@ -64,6 +67,15 @@ def test_yaml_that_is_no_document_is_refused_at_its_place(
     text: str, expected: tuple[str, str]
 ) -> None:
     assert faults(text, "a.yaml")[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("a.json", "json"), ("a.JSON", "json"), ("a.yaml", "yaml"), ("a.YML", "yaml"), ("a", "yaml")],
+)
+def test_the_name_says_which_of_the_two_it_is(name: str, code: str) -> None:
+    assert faults("[1, {", name)[0][0] == f"{code}-syntax"
+    assert faults('{"a": [}', name)[0][0] == f"{'json' if name == 'a' else code}-syntax"
 
 
 def test_a_bomb_of_aliases_is_refused() -> None:

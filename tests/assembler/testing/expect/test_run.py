@@ -19,6 +19,7 @@ from tests.assembler.command import run as command
 
 SHOP = """
 import asyncio
+import sys
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
@@ -80,6 +81,10 @@ async def late():
         yield "a"
         raise RuntimeError("too late")
     return StreamingResponse(parts())
+
+@one.get("/leaves")
+async def leaves():
+    sys.exit(3)
 
 @one.get("/events")
 async def events():
@@ -258,6 +263,8 @@ def test_what_ends_badly_or_never_is_told(shop: Path) -> None:
     ]
     assert time.monotonic() - begun < 20
     assert words(met("GET /late", status=200)) == ["`GET /late` raises RuntimeError: too late"]
+    told = words(met("GET /leaves", status=500), met("GET /books"))
+    assert told == ["`GET /leaves` raises SystemExit: 3"]
 
 
 def test_requests_go_one_after_the_other_through_one_application(shop: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler.adopt.assembly_module import AssemblyModule
-from assembler.adopt.environment import Variation, unvaried, variations
+from assembler.adopt.environment import Variation, untried, unvaried, variations
 from assembler.adopt.guarded_process import (
     ForeignCodeError,
     Guard,
@@ -147,6 +147,7 @@ def _other_runs(request: AdoptionRequest, first: VariedRun) -> tuple[list[Varied
     if as_they_are:
         names = ", ".join(f"`{name}`" for name in as_they_are)
         remarks.append(f"seen with the value that it has here, or without one, alone: {names}")
+    remarks += untried(first.taken, request.environment)
     if len(switches) > _MOST_SWITCHES:
         names = ", ".join(f"`{each.switch}`" for each in switches[_MOST_SWITCHES:])
         remarks.append(f"not tried the other way round: {names}")

@@ -15,13 +15,14 @@ import linecache
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import available_timezones
 
+from assembler.adopt.comparisons import Comparisons
 from assembler.adopt.naming import ImportPaths, is_own
 from assembler.adopt.recording import Composition
 from assembler.diagnostics.secrets import is_secret
@@ -42,7 +43,9 @@ _DEEPEST = 6
 # --- inside the process: what the settings are
 
 
-def read_settings(recording: Composition, names: ImportPaths) -> dict[str, Any] | None:
+def read_settings(
+    recording: Composition, names: ImportPaths, comparisons: Comparisons
+) -> dict[str, Any] | None:
     """Return the settings object that the application was made with, with its values by path.
 
     Of several, the first that a manifest can name; `names` knows it from then on. What the others read
@@ -56,7 +59,7 @@ def read_settings(recording: Composition, names: ImportPaths) -> dict[str, Any] 
         use = _path_of_settings(value, names) if found is None else None
         if use is None:
             if names.settings is None or type(value) is not type(names.settings):
-                others += _fields(value)
+                others += _fields(value, comparisons)
             continue
         names.settings = value
         names.of_settings = {id(each): (path, each) for path, each in _objects(value)}
@@ -64,14 +67,14 @@ def read_settings(recording: Composition, names: ImportPaths) -> dict[str, Any] 
             "use": use,
             "place": place.text,
             "values": dict(_values(value)),
-            "variables": dict(_variables(type(value))),
+            "variables": dict(_variables(type(value), comparisons)),
         }
     return None if found is None else {**found, "others": others}
 
 
-def _fields(value: Any) -> Iterator[dict[str, Any]]:
+def _fields(value: Any, comparisons: Comparisons) -> Iterator[dict[str, Any]]:
     """Yield the variables of a settings object, each with its value now."""
-    variables = dict(_variables(type(value)))
+    variables = dict(_variables(type(value), comparisons))
     for path, said in _values(value):
         if path in variables:
             yield {**variables[path], "value": _as_text(said["value"]), "secret": said["secret"]}
@@ -116,6 +119,26 @@ def _values(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, d
         if plain is not None or found is None:
             hidden = is_hidden or is_secret(name, "variable")
             yield where, {"value": plain, "secret": hidden}
+    for name in _computed(type(value)):
+        try:
+            plain, is_hidden = _plain(getattr(value, name))
+        except Exception:  # noqa: BLE001, S112  # it is the user's, and may want what is not there
+            continue
+        if plain is not None:
+            hidden = is_hidden or is_secret(name, "variable")
+            yield f"{path}{name}", {"value": plain, "secret": hidden}
+
+
+def _computed(kind: type) -> Iterator[str]:
+    """Yield the names of the properties that a settings class of the user's own has."""
+    for each in kind.__mro__:
+        if not is_own(sys.modules.get(each.__module__)):
+            continue
+        for name, value in vars(each).items():
+            inner = getattr(value, "wrapped", value)  # of pydantic's `computed_field`
+            is_property = isinstance(inner, property | functools.cached_property)
+            if is_property and not name.startswith("_"):
+                yield name
 
 
 def _objects(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -150,7 +173,7 @@ def _plain(value: Any) -> tuple[Any, bool]:
     return None, False
 
 
-def _variables(kind: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _variables(kind: Any, comparisons: Comparisons) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the variable of each field of a settings class, and what may stand there."""
     from pydantic import BaseModel  # noqa: PLC0415  # the process alone needs it
 
@@ -164,9 +187,12 @@ def _variables(kind: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             for field, each in inner.model_fields.items():
                 choices = _choices(each.annotation)
                 nested = f"{variable}{delimiter}{field}".upper()
-                yield f"{name}.{field}", {"variable": nested, "choices": choices}
+                compared = comparisons.of_setting(field)
+                said = {"variable": nested, "choices": choices, "compared": compared}
+                yield f"{name}.{field}", said
             continue
-        yield name, {"variable": variable, "choices": _choices(inner)}
+        compared = comparisons.of_setting(name)
+        yield name, {"variable": variable, "choices": _choices(inner), "compared": compared}
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -193,19 +219,32 @@ def variations(taken: Mapping[str, Any], environment: Mapping[str, str]) -> Iter
     varied: dict[str, str] = {}
     switches: dict[str, str] = {}
     for name, current, choices in _read(taken, environment):
-        if _UNTOUCHED.match(name) or current is None:
+        if _UNTOUCHED.match(name):
             continue
         if choices:
-            others = [each for each in choices if each != current]
+            others = sorted(
+                (each for each in choices if each != current), key=lambda each: "prod" not in each
+            )
             if others:
-                switches[name] = others[0]
-        else:
+                switches[name] = others[0]  # what most differs from a machine of a developer
+        elif current is not None:
             other = varied_text(current, name)
             if other is not None:
                 varied[name] = other
     yield Variation(varied)
     for name, other in switches.items():
         yield Variation({name: other}, name)
+
+
+def untried(taken: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield what variables of more than two values are told of: which were tried."""
+    turned_to = {each.switch: each.values for each in variations(taken, environment)}
+    for name, current, choices in _read(taken, environment):
+        others = [each for each in choices if each != current]
+        tried = turned_to.get(name, {}).get(name)
+        if tried is not None and len(others) > 1:
+            rest = ", ".join(f"`{each}`" for each in others if each != tried)
+            yield f"`{name}` was turned to `{tried}`; not tried: {rest}"
 
 
 def unvaried(taken: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
@@ -235,17 +274,17 @@ def _read(
         value = settings["values"].get(path, {}).get("value")
         given = environment.get(name)
         text = given if given is not None else _as_text(value)
-        is_count = type(value) is int
-        yield name, text, said["choices"] or ([] if is_count else _both(text))
+        both = [] if type(value) is int else _both(text)
+        yield name, text, said["choices"] or both or said.get("compared", [])
     for other in settings.get("others", ()):
         name = lowered.get(other["variable"].lower(), other["variable"])
         of_settings.add(name)
         text = environment.get(name, other["value"])
-        yield name, text, other["choices"] or _both(text)
+        yield name, text, other["choices"] or _both(text) or other.get("compared", [])
     for name, place in taken["environment"].items():
         if name not in of_settings:
             text = environment.get(name, default_at(name, place))
-            yield name, text, _both(text)
+            yield name, text, _both(text) or taken.get("compared", {}).get(name, [])
 
 
 def _both(text: str | None) -> list[str]:
@@ -291,7 +330,7 @@ def varied_text(text: str, name: str = "") -> str | None:
     if not text or ((_OF_FILES.search(name) or "/" in text) and Path(text).exists()):
         return None
     if text.startswith("[") or ("," in text and "://" not in text.partition(",")[0][:4]):
-        return _varied_list(text)
+        return _varied_list(text, name)
     if "://" in text:
         return _varied_url(text)
     if text in available_timezones():
@@ -311,13 +350,15 @@ def varied_text(text: str, name: str = "") -> str | None:
     return f"b{text}" if "@" in text else f"{text}b"
 
 
-def _varied_list(text: str) -> str | None:
+def _varied_list(text: str, name: str) -> str | None:
     if text.startswith("["):
         try:
             items = json.loads(text)
         except ValueError:
             return None
-        if not items or not all(isinstance(item, str) for item in items):
+        if items == []:
+            return json.dumps([varied_text("*", name)])
+        if not all(isinstance(item, str) for item in items):
             return None
         return json.dumps([varied_text(item) or item for item in items])
     return ",".join(varied_text(part) or part for part in text.split(","))
@@ -394,13 +435,28 @@ def _other_sources(
             yield ValueSource(reference, value, other, each["secret"], is_variable=True)
 
 
-def reference_for(first: Any, second: Any, known: list[ValueSource]) -> str | None:
-    """Return the text of a manifest that gives both values, or None where nothing known does."""
-    for source in known:
-        if source.first == source.second and not source.is_hidden:
-            continue
-        if _gives_both(source, first, second):
-            return f"${{{source.reference}}}"
+def reference_for(
+    first: Any,
+    second: Any,
+    known: list[ValueSource],
+    others: Iterable[tuple[Any, list[ValueSource]]] = (),
+) -> str | None:
+    """Return the text of a manifest that gives both values, or None where nothing known does.
+
+    `others` are the values of further runs, each with what is known of it: what gives those too comes
+    before what does not.
+    """
+    found = [
+        source.reference
+        for source in known
+        if (source.first != source.second or source.is_hidden)
+        and _gives_both(source, first, second)
+    ]
+    for value, sources_there in others if len(found) > 1 else ():
+        given = {each.reference for each in sources_there if _gives_both(each, first, value)}
+        found = [each for each in found if each in given] or found
+    if found:
+        return f"${{{found[0]}}}"
     if isinstance(first, str) and isinstance(second, str):
         return _with_references(first, second, known)
     return None

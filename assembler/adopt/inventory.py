@@ -18,6 +18,7 @@ from typing import Any
 
 from assembler.adopt import environment, expressions, lifespans, triggers
 from assembler.adopt.claims import claims
+from assembler.adopt.comparisons import Comparisons
 from assembler.adopt.guarded_process import Guard
 from assembler.adopt.items import options_of, short_name, why_unsaid
 from assembler.adopt.lifting import UnliftedError, is_local, uses_of
@@ -99,7 +100,8 @@ class _Inventory(RouteReader):
         """Return all items, and what the application reads."""
         from fastapi import FastAPI  # noqa: PLC0415  # the process alone needs it
 
-        found = environment.read_settings(self.recording, self.names)
+        comparisons = Comparisons()
+        found = environment.read_settings(self.recording, self.names, comparisons)
         kind = "fastapi" if isinstance(self.app, FastAPI) else "asgi"
         if kind == "fastapi":
             self.take_app()
@@ -115,6 +117,9 @@ class _Inventory(RouteReader):
             "settings": found,
             "claims": [claim.text() for claim in claims(self.layer_places())],
             "environment": {name: place.text for name, place in self.recording.environment.items()},
+            "compared": {
+                name: comparisons.of_variable(name) for name in self.recording.environment
+            },
             "values": {name: os.environ.get(name) for name in self.recording.environment},
         }
 

@@ -367,7 +367,12 @@ class _RunMerger:
             if theirs == mine and type(theirs) is type(mine):
                 continue
             differs = place
-            reference = reference_for(mine, theirs, self.known[place])
+            further = (
+                (plain(each), known)
+                for each, known in zip(others, self.known, strict=True)
+                if each is not None and _is_plain(each)
+            )
+            reference = reference_for(mine, theirs, self.known[place], further)
             if reference is not None:
                 self.uses_settings = self.uses_settings or "${settings" in reference
                 self.need_what_is_unset(reference)

@@ -245,8 +245,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
+STAGE = os.getenv("STAGE", "dev")
+
 app = FastAPI(
     title={"blue": "Blue"}.get(os.getenv("COLOR", "blue"), "Other"),
+    docs_url=None if STAGE.lower() == "production" else "/docs",
     debug=os.getenv("DEBUG", "0") == "1",
     root_path_in_servers=False,
     separate_input_output_schemas=False,
@@ -337,6 +340,8 @@ app.add_middleware(lambda app: wrap(app, text="l"))
 app.add_middleware(Pattern, re.compile("b"), text="b")
 app.add_middleware(Pattern, pattern=re.compile("k"), text="k")
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=os.getenv("HOSTS", "*").split(","))
+if STAGE in ("staging", "production"):
+    app.middleware("http")(named)
 
 
 @app.exception_handler(500)
@@ -363,6 +368,7 @@ def test_layers_of_every_kind_of_callable_are_equal_and_facts_without_a_word_com
     assert "debug: true" in (tmp_path / "m.debug.yaml").read_text()
     assert "app.title = old.title" in (tmp_path / "assembly.py").read_text()
     rules = [word for rule in report["accept"] for word in ("--accept", rule)]
-    other = {"COLOR": "red", "HOSTS": "*.example,testserver"}
-    equal = run("equal", "many:app", "m.yaml", *rules, folder=tmp_path, environment=other)
+    assert "`STAGE` was turned to `production`; not tried: `staging`" in report["remarks"]
+    other = {"COLOR": "red", "HOSTS": "*.example,testserver", "STAGE": "production"}
+    equal = run("equal", "many:app", "m.stage.yaml", *rules, folder=tmp_path, environment=other)
     assert equal.status == 0, equal.out + equal.err

@@ -1,18 +1,27 @@
 """Other values of the same form, and the references that two runs tell."""
 
+import functools
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from pydantic import computed_field
+from pydantic_settings import BaseSettings
 
+from assembler.adopt.comparisons import Comparisons
 from assembler.adopt.environment import (
     ValueSource,
     default_at,
+    read_settings,
     reference_for,
     turned,
     unvaried,
     variations,
     varied_text,
 )
+from assembler.adopt.naming import ImportPaths
+from assembler.adopt.recording import NOWHERE, Composition
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,8 @@ from assembler.adopt.environment import (
         ("warning", "info"),
         ("a@example.com", "ba@example.com"),
         ('["a", "b"]', '["ab", "bb"]'),
+        ("[]", '["b.example"]'),
+        ("[1]", None),
         ("a,b", "ab,bb"),
         ("*", "b.example"),
         ("", None),
@@ -113,6 +124,72 @@ def test_a_reference_gives_both_values(
     first: object, second: object, reference: str | None
 ) -> None:
     assert reference_for(first, second, KNOWN) == reference
+
+
+def test_of_references_that_give_both_values_one_gives_those_of_other_runs_too() -> None:
+    known = [ValueSource("settings.is_local", True, False), ValueSource("settings.docs", True, False)]  # fmt: skip
+    further = [ValueSource("settings.is_local", True, False), ValueSource("settings.docs", True, True)]  # fmt: skip
+    assert reference_for(True, False, known) == "${settings.is_local}"
+    assert reference_for(True, False, known, [(True, further)]) == "${settings.docs}"
+    assert reference_for(True, False, known, [(False, further)]) == "${settings.is_local}"
+
+
+@pytest.mark.parametrize(
+    ("code", "texts"),
+    [
+        ('ENV = os.getenv("STAGE", "dev")\nif ENV == "production": pass', ["production"]),
+        ('if "prod" != os.environ["STAGE"].strip().lower(): pass', ["prod"]),
+        (
+            'ENV: str = config("STAGE")\nx = config.ENV in ("a", "b") or not ENV == "c"',
+            ["a", "b", "c"],
+        ),
+        ('class C:\n    env = os.environ.get("STAGE")\n\nx = C().env.startswith("prod")', ["prod"]),
+        ('match os.getenv("STAGE"):\n    case "a" | "b": pass\n    case _: pass', ["a", "b"]),
+        ('if OTHER == "production": pass', []),
+        ('if os.getenv("STAGE") == PRODUCTION or os.getenv("STAGE") == 1: pass', []),
+    ],
+)
+def test_what_a_variable_is_compared_with_is_found(
+    code: str, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compared_here.py").write_text(code)
+    module = ModuleType("compared_here")
+    module.__file__ = str(tmp_path / "compared_here.py")
+    monkeypatch.setattr(sys, "modules", {"compared_here": module})
+    assert Comparisons().of_variable("STAGE") == texts
+
+
+def test_properties_of_settings_are_references_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings(BaseSettings):
+        stage: str = "dev"
+
+        @computed_field  # type: ignore[prop-decorator]  # as pydantic says it
+        @property
+        def origins(self) -> list[str]:
+            return [f"https://{self.stage}.example"]
+
+        @property
+        def is_production(self) -> bool:
+            return self.stage == "production"
+
+        @functools.cached_property
+        def broken(self) -> str:
+            raise LookupError
+
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "made_here", Settings(), raising=False)
+    names = ImportPaths("elsewhere")
+    found = read_settings(
+        Composition(settings=[(vars(module)["made_here"], NOWHERE)]), names, Comparisons()
+    )
+    assert found is not None
+    assert found["use"] == f"{__name__}.made_here"
+    assert {name: said["value"] for name, said in found["values"].items()} == {
+        "stage": "dev",
+        "origins": ["https://dev.example"],
+        "is_production": False,
+    }
+    assert found["variables"]["stage"]["compared"] == ["production"]
 
 
 @pytest.mark.parametrize(

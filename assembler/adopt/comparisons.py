@@ -56,9 +56,12 @@ def _compared(node: ast.AST) -> Iterator[tuple[ast.expr, list[str]]]:
     elif isinstance(node, ast.Match):
         patterns = [each.value for case in node.cases for each in _values(case.pattern)]
         yield node.subject, list(_literals(patterns))
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        if node.func.attr == "startswith":
-            yield node.func.value, list(_literals(node.args))
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "startswith"
+    ):
+        yield node.func.value, list(_literals(node.args))
 
 
 def _values(pattern: ast.pattern) -> Iterator[ast.MatchValue]:
@@ -67,8 +70,9 @@ def _values(pattern: ast.pattern) -> Iterator[ast.MatchValue]:
 
 def _texts_in(node: ast.expr) -> Iterator[str]:
     """Yield the texts that an expression is: one, or those of a collection."""
-    is_collection = isinstance(node, ast.Tuple | ast.List | ast.Set)
-    return _literals(node.elts if is_collection else [node])
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return _literals(node.elts)
+    return _literals([node])
 
 
 def _literals(nodes: Iterable[ast.AST]) -> Iterator[str]:

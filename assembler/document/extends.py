@@ -104,16 +104,7 @@ def read_chain(
     while here is not None:
         seen.add(shelf.resolved(here))
         try:
-            layer = read_layer(shelf.read(here))
-        except UsageError as error:
-            if named is None:
-                meant = _meant(path, shelf) if _is_missing(error) else None
-                if meant is None:
-                    raise
-                raise UsageError(f"{error}; {meant}") from error
-            remedy = did_you_mean(here.name, shelf.siblings(here))
-            faults.append(Diagnostic("extends-not-found", str(error), named, help=remedy))
-            break
+            layer = _read_named(here, named, shelf)
         except ManifestError as error:
             faults += error.diagnostics
             break
@@ -154,8 +145,20 @@ def shown_name(path: Path) -> str:
         return os.path.relpath(path) if not path.is_absolute() else path.as_posix()
 
 
-def _is_missing(error: UsageError) -> bool:
-    return isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+def _read_named(path: Path, named: Span | None, shelf: Shelf) -> MappingNode:
+    """Read what `extends` names at `named`, or, where that is None, who called; raises their errors."""
+    try:
+        return read_layer(shelf.read(path))
+    except UsageError as error:
+        if named is not None:
+            remedy = did_you_mean(path.name, shelf.siblings(path))
+            fault = Diagnostic("extends-not-found", str(error), named, help=remedy)
+            raise ManifestError((fault,)) from error
+        is_missing = isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+        meant = _meant(path, shelf) if is_missing else None
+        if meant is None:
+            raise
+        raise UsageError(f"{error}; {meant}") from error
 
 
 def _meant(path: Path, shelf: Shelf) -> str | None:

@@ -73,20 +73,13 @@ def convert(
             path = path_in(data, item["loc"])
             leaf = leaf_at(repaired, path)
             try:
-                if item["type"] in OF_KEYS:  # of the mapping, whatever stands under the key
-                    better = leaf
-                elif isinstance(leaf, Unknown):
-                    better = sample(path, leaf) if sample else leaf
-                else:
-                    better = _repair(leaf, _wanted(item), load)
+                better = _better(leaf, path, item, load, sample)
             except AssemblerError as refusal:
                 refused[path] = Fault(path, "import", str(refusal), refusal)
                 continue
             if better is leaf and _may_be_null(leaf) and path not in nulls:
-                better, nulls[path] = (
-                    None,
-                    [one for one in errors if path_in(data, one["loc"]) == path],
-                )
+                better = None
+                nulls[path] = [one for one in errors if path_in(data, one["loc"]) == path]
             if better is not leaf:
                 better_at[path] = better
                 repaired = _replaced(repaired, path, better)
@@ -102,6 +95,21 @@ def convert(
     errors = list(_before_null(errors, data, nulls))
     excuses = sample is None
     return None, [*refused.values(), *faults_of(original, data, errors, excuses=excuses)]
+
+
+def _better(
+    leaf: Any,
+    path: NodePath,
+    error: Any,
+    load: Callable[[str], Any] | None,
+    sample: Callable[[NodePath, Any], Any] | None,
+) -> Any:
+    """Return what may stand in place of a leaf that was refused, or the leaf itself."""
+    if error["type"] in OF_KEYS:  # of the mapping, whatever stands under the key
+        return leaf
+    if isinstance(leaf, Unknown):
+        return sample(path, leaf) if sample else leaf
+    return _repair(leaf, _wanted(error), load)
 
 
 def _may_be_null(leaf: Any) -> bool:

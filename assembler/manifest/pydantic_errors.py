@@ -105,17 +105,20 @@ def faults_of(
     for path, found in expected.items():
         if path in inside and all(reason.startswith("must be ") for reason in found):
             continue  # one arm of a union took the value, and has said what is wrong inside it
-        # Where other types would do, an object is the one that a text cannot give.
-        reasons = [reason for reason in found if reason != _NEEDS_OBJECT] or found
-        said = [reason for reason in reasons if not reason.startswith("must be ")]
-        if said:
-            yield Fault(path, "bad", said[0])
-            continue
-        wanted = " or ".join(reason.removeprefix("must be ") for reason in reasons)
-        leaf = leaf_at(original, path_in(original, path))
-        is_length = isinstance(leaf, list) and "a list of" in wanted
-        given = f"a list of {len(leaf)}" if is_length else shown(leaf)
-        yield Fault(path, "bad", f"must be {wanted}, not {given}")
+        yield Fault(path, "bad", _joined(found, leaf_at(original, path_in(original, path))))
+
+
+def _joined(found: list[str], leaf: Any) -> str:
+    """Join the reasons of the arms of a union to one sentence about the value as it is written."""
+    # Where other types would do, an object is the one that a text cannot give.
+    reasons = [reason for reason in found if reason != _NEEDS_OBJECT] or found
+    said = [reason for reason in reasons if not reason.startswith("must be ")]
+    if said:
+        return said[0]
+    wanted = " or ".join(reason.removeprefix("must be ") for reason in reasons)
+    is_length = isinstance(leaf, list) and "a list of" in wanted
+    given = f"a list of {len(leaf)}" if is_length else shown(leaf)
+    return f"must be {wanted}, not {given}"
 
 
 def _is_unknown(value: Any, kind: str) -> bool:

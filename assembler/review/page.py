@@ -41,7 +41,6 @@ def as_html(
 
     `failures` are sentences that say what could not be compared; they come before all findings.
     """
-    style = files(__package__).joinpath("page.css").read_text("utf-8")
     ordered = sorted(
         comparisons, key=lambda one: -1 if one.worst is None else one.worst, reverse=True
     )
@@ -51,34 +50,27 @@ def as_html(
         if one.findings:
             sections.append("\n".join(_section(one, f"m{index}", first)))
         first += len(one.findings)
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_policy(style)}">',
-            '<meta name="referrer" content="no-referrer">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{subject.title}: {counted(findings, failures)}</title>",
-            f"<style>{style}</style>",
-            "</head>",
-            "<body>",
-            *_header(subject.title, ordered, findings, failures),
-            "<main>",
-            *sections,
-            "</main>",
-            *_legend(subject),
-            "</body>",
-            "</html>",
-        ]
-    )
+    header = _header(subject.title, ordered, findings, failures)
+    main = ("<main>", *sections, "</main>")
+    title = f"{subject.title}: {counted(findings, failures)}"
+    body = ("<body>", *header, *main, *_legend(subject), "</body>")
+    return "\n".join(["<!doctype html>", '<html lang="en">', *_head(title), *body, "</html>"])
 
 
-def _policy(style: str) -> str:
+def _head(title: str) -> Iterator[str]:
+    style = files(__package__).joinpath("page.css").read_text("utf-8")
     digest = b64encode(sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    style_alone = f"default-src 'none'; style-src 'sha256-{digest}'"
+    policy = f"{style_alone}; base-uri 'none'; form-action 'none'"
+    yield "<head>"
+    yield '<meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    yield '<meta name="referrer" content="no-referrer">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="color-scheme" content="light dark">'
+    yield f"<title>{title}</title>"
+    yield f"<style>{style}</style>"
+    yield "</head>"
 
 
 def _header(

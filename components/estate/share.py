@@ -266,7 +266,7 @@ def _version(listing: ListingOut) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def _json_ld(listing: ListingOut, url: str, image: str) -> dict[str, Any]:
+def _place(listing: ListingOut) -> dict[str, Any]:
     place: dict[str, Any] = {
         "@type": _KINDS.get(listing.kind, "Place"),
         "name": listing.title,
@@ -290,6 +290,10 @@ def _json_ld(listing: ListingOut, url: str, image: str) -> dict[str, Any]:
             "latitude": listing.latitude,
             "longitude": listing.longitude,
         }
+    return place
+
+
+def _json_ld(listing: ListingOut, url: str, image: str) -> dict[str, Any]:
     return {
         "@context": "https://schema.org",
         "@type": "RealEstateListing",
@@ -298,7 +302,7 @@ def _json_ld(listing: ListingOut, url: str, image: str) -> dict[str, Any]:
         "url": url,
         "image": image,
         "datePosted": listing.created_at.isoformat(),
-        "mainEntity": place,
+        "mainEntity": _place(listing),
         "offers": {
             "@type": "Offer",
             "price": listing.price,

@@ -12,7 +12,7 @@ no entry lacks anything.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from operator import attrgetter
 
@@ -69,35 +69,34 @@ def manifest_schema() -> Schema:
     sections["resources"]["anyOf"][0]["propertyNames"] = {"pattern": _IDENTIFIER}
     for section in filter(attrgetter("is_short"), ENTRIES.values()):
         entries = sections[section.name]["anyOf"][0]
-        path = definitions[ENTRY_MODELS[section.name].model.__name__]["properties"]["use"]["anyOf"][
-            0
-        ]
-        entries["items"] = {"anyOf": [path, entries["items"]]}
+        use = definitions[ENTRY_MODELS[section.name].model.__name__]["properties"]["use"]
+        entries["items"] = {"anyOf": [use["anyOf"][0], entries["items"]]}
     version = raw["properties"]["manifest"]
     definitions["Mounted"] = _mounted(version, sections)
     places = definitions["Route"]["properties"]["manifest"]["anyOf"]
     places.insert(1, {"$ref": "#/$defs/Mounted"})
-    complete: Schema = {}
-    for path, keys in shaper.required.items():
-        _at(complete, path)["required"] = keys
-    for path, rule in _RULES.items():
-        _at(complete, path).update(rule)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Assembler manifest",
         "description": raw["description"],
         "type": "object",
-        "properties": {
-            "manifest": version,
-            "extends": _EXTENDS,
-            **sections,
-        },
+        "properties": {"manifest": version, "extends": _EXTENDS, **sections},
         "required": ["manifest"],
         "additionalProperties": False,
         "if": {"required": ["extends"]},
-        "else": complete,
+        "else": _complete(shaper.required),
         "$defs": {**SHARED, **definitions},
     }
+
+
+def _complete(required: Mapping[NodePath, list[str]]) -> Schema:
+    """Return what a manifest must have that extends no other one; `required` are keys by their path."""
+    complete: Schema = {}
+    for path, keys in required.items():
+        _at(complete, path)["required"] = keys
+    for path, rule in _RULES.items():
+        _at(complete, path).update(rule)
+    return complete
 
 
 def _mounted(version: Schema, sections: dict[str, Schema]) -> Schema:

@@ -14,6 +14,7 @@ SOURCES = Path(assembler.__file__).parent
 # The third is of FastAPI's words, some of which the format has too.
 # The phases of a step, of which some are named like sections, stand in `runtime/report.py`.
 TABLES = {"document/sections.py", "manifest/sections.py", "manifest/app.py", "runtime/report.py"}
+TABLES |= {"describe/topics/__init__.py"}  # which texts a section's page leads to
 NAMES = set(ENTRIES)
 ROLES = {"handler", "router"}  # a table by role answers another question
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from socket import socket
 from typing import Any
 
@@ -23,8 +24,9 @@ from uvicorn.config import STARTUP_FAILURE
 
 from assembler.application.build import build
 from assembler.application.middleware import EXCHANGE
-from assembler.diagnostics.errors import AssemblerError, ManifestError
+from assembler.diagnostics.errors import AssemblerError, Diagnostic, ManifestError
 from assembler.diagnostics.exceptions import failure_of
+from assembler.document.nodes import ScalarNode, locate
 from assembler.plan.load import Plan
 from assembler.plan.snapshot import Snapshot
 from assembler.review.report import as_text
@@ -88,7 +90,7 @@ def _work(parent: Parent, snapshot: Snapshot, order: WorkerOrder) -> None:
             raise SystemExit(STARTUP_FAILURE) from None
         config = configured(plan.server, plan.manifest.server.max_header_bytes)
         config.app = app
-        config.load()
+        _load(config, plan)
         return plan, app, config
 
     try:
@@ -111,6 +113,33 @@ def _work(parent: Parent, snapshot: Snapshot, order: WorkerOrder) -> None:
     server.run(parent.wait("sockets"))
     if not server.started and not server.should_exit:
         raise SystemExit(STARTUP_FAILURE)
+
+
+def _load(config: Config, plan: Plan) -> None:
+    """Let uvicorn read its files; what it refuses is told at the key that names it.
+
+    Raises `ManifestError`.
+    """
+    try:
+        config.load()
+    except (OSError, ValueError) as error:
+        message, key = _refused_by_tls(config, error)
+        node, place = locate(plan.document.root, ("server", key))
+        span = node.span if isinstance(node, ScalarNode) else place or node.span
+        raise ManifestError((Diagnostic("bad-value", message, span),)) from error
+
+
+def _refused_by_tls(config: Config, error: Exception) -> tuple[str, str]:
+    for key in ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs"):
+        name = getattr(config, key)
+        try:
+            if name:
+                Path(name).read_bytes()
+        except OSError as unread:
+            reason = unread.strerror or failure_of(unread)
+            return f"`{key}` of `server` cannot be read: {reason}", key
+    reason = getattr(error, "reason", None) or failure_of(error)
+    return f"TLS cannot be set up: {reason}", "ssl_certfile"
 
 
 def _planned(plan: Plan) -> Planned:
@@ -139,6 +168,8 @@ class _Attended:
         lifespan = self._protocol.lifespan
         if order.is_trial:
             lifespan.tried = self._wait
+        if order.holds_clock:  # somebody waits for it, and wants to know for what
+            lifespan.reached = partial(parent.tell, "step")
         if not order.applies_sql:  # the first worker of the reload has
             lifespan.startup = [step for step in lifespan.startup if isinstance(step, Running)]
 

@@ -86,7 +86,10 @@ def _server(file: Path | None, socket: Path | None, pid: int | None) -> "Client"
     elif file is None and pid is None:
         raise UsageError("name the manifest that is served, or its `--socket` or `--pid`")
     else:
-        folders = runtime_folders(None if file is None else _runtime_dir(file), os.environ)
+        written = None if file is None else _runtime_dir(file)
+        folders = runtime_folders(written, os.environ)
+        if written:  # the manifest that runs may say nothing of it yet
+            folders += runtime_folders(None, os.environ)
         found = find(folders, manifest=file, pid=pid)
         what = f"`{named(file)}`" if file is not None else f"as process {pid}"
         where = f"{what}, as far as {', '.join(f'`{named(one)}`' for one in folders)} tells"

@@ -77,6 +77,7 @@ class Lifespan:
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
     lifespans: list[Opening] = field(default_factory=list)  # entered when resources are open
     tried: Callable[[], Awaitable[None]] | None = None  # awaited once resources are open
+    reached: Callable[[str], None] | None = None  # is told each step before it runs
     is_told: InitVar[bool] = True  # by a log record of the start, and one of the stop
     recorder: StepRecorder = field(init=False)
     _opened: list[tuple[Opening, Owned]] = field(default_factory=list)
@@ -220,6 +221,8 @@ class Lifespan:
     async def _step(self, step: Opening | Running, run: Callable[[], Awaitable[Any]]) -> bool:
         """Run and record one step; return whether it went well, raise where it must."""
         began = time.perf_counter()
+        if self.reached is not None:
+            self.reached(f"{step.phase} `{step.id}`")
         try:
             told = await run()
         except Exception as error:  # noqa: BLE001  # a step may raise anything

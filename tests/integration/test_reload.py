@@ -177,7 +177,12 @@ def command(folder: Path, *words: str, **more: str) -> "subprocess.CompletedProc
 
 @contextmanager
 def serving(
-    folder: Path, workers: int = 1, more: str = "host: 127.0.0.1", **variables: str
+    folder: Path,
+    workers: int = 1,
+    more: str = "host: 127.0.0.1",
+    *,
+    is_awaited: bool = True,
+    **variables: str,
 ) -> Iterator[Service]:
     port = free_port()
     words = {"PORT": str(port), "WORKERS": str(workers), "MORE": more}
@@ -196,8 +201,9 @@ def serving(
         )
     service = Service(folder, port, process)
     try:
-        service.until("Uvicorn running on")
-        wait_for_port(port, process)
+        if is_awaited:
+            service.until("Uvicorn running on")
+            wait_for_port(port, process)
         yield service
     finally:
         if process.poll() is None:
@@ -384,9 +390,40 @@ def test_a_worker_that_hangs_is_given_up_and_nothing_changes(tmp_path: Path) -> 
         service.edit("word: first}", "word: second, hangs: true}")
         told = service.reload()
         assert told.returncode == 1
-        assert "did not serve within 3 s (`server.reload_timeout`)" in told.stderr
+        late = "did not serve within 3 s (`server.reload_timeout`): it was at resource `note`"
+        assert late in told.stderr
         assert service.words(6) == {"first"}
         assert service.log.count("step runs") == 1
+        # a manifest that names another folder is refused by the server, where that can be found
+        service.edit("runtime_dir: run", "runtime_dir: other")
+        (tmp_path / "assembler").symlink_to("run")
+        told = service.reload(XDG_RUNTIME_DIR=str(tmp_path))
+        assert told.returncode == 1
+        assert "`server.runtime_dir` goes from `run` to `other`" in told.stderr
+
+
+def test_what_is_asked_during_the_start_goes_live_after_it(tmp_path: Path) -> None:
+    more = "host: 127.0.0.1, timeout_worker_healthcheck: 600"
+    (tmp_path / "hold").touch()
+    with serving(tmp_path, 1, more, is_awaited=False) as service:
+        wait_until(lambda: any((tmp_path / "run").glob("*.sock")))
+        service.edit("word: first", "word: second")
+        service.edit("healthcheck: 600", "healthcheck: 1")
+        asking = subprocess.Popen(
+            [sys.executable, "-m", "assembler", "reload", "m.yaml"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with asking:
+            assert asking.stdout is not None
+            assert "m.yaml as it runs" in asking.stdout.readline()  # it has found the server
+            (tmp_path / "hold").unlink()
+            assert "is live" in asking.communicate(timeout=60)[0]
+        wait_until(lambda: service.words(6) == {"second"})
+        os.kill(int(service.get("/pid")), signal.SIGSTOP)  # the parent goes by the new bound
+        service.until("hangs, and is killed")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -454,10 +491,11 @@ def test_no_tick_is_lost_or_doubled_across_reloads_without_a_store(tmp_path: Pat
             assert told.returncode == 0, told.stderr
             wait_until(lambda number=number: len({pid for pid, _ in ran(place)}) == number + 2)  # type: ignore[misc]  # a default
         assert_each_tick_ran_once(place)
+        slow = Path(f"{place}.slow")
+        wait_until(lambda: slow.read_text().count("begins") >= 3)
         assert "another worker runs the jobs" not in service.log
-    runs = [line.split() for line in Path(f"{place}.slow").read_text().splitlines()]
+    runs = [line.split() for line in slow.read_text().splitlines()]
     begun, ended = runs[::2], runs[1::2]
-    assert len(begun) >= 3
     assert {word for word, _ in begun} == {"begins"}, runs
     # None begins while one of another worker goes on; the last may be cut off by the stop.
     assert [pid for _, pid in begun][: len(ended)] == [pid for _, pid in ended]

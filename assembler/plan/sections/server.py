@@ -3,7 +3,8 @@
 In: the manifest, its tree, a resolver, something that finds what import paths name. Out: the
 arguments, or every fault. Refuses what `Config` takes and uvicorn fails with later, or imports by
 itself: a name of a loop or protocol that it does not know, unless it is a path that a manifest may
-import; an unknown log level; a logging configuration, for which there is a section.
+import; an unknown log level; a logging configuration, for which there is a section; what takes the
+application for another kind of one, so that it never starts; TLS without a certificate.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,6 +32,14 @@ _OWN = (
     *("reload_timeout", "runtime_dir"),
 )  # keys that uvicorn does not have
 _JUDGED = ("loop", "http", "ws", "log_level")
+_SETTLED: dict[str, tuple[Any, ...]] = {
+    "lifespan": ("auto", "on"),
+    "interface": ("auto", "asgi3"),
+    "factory": (False,),
+}  # what the application is: with another value resources never open, or no request is answered
+_NEEDING = dict.fromkeys(
+    ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers"), "ssl_certfile"
+)  # uvicorn fails without, or serves without TLS
 _LIMITED = ("auto", "httptools", "h11")  # protocols that keep `max_header_bytes`
 
 
@@ -57,6 +66,7 @@ def check_server(
     options, faults = checker.check(target, node, data, span, frozenset())
     faults += _values(node, data, targets)
     arguments, _ = options.arguments({})
+    faults += _unfit(node, arguments)
     return {**defaults, **arguments}, faults
 
 
@@ -155,6 +165,23 @@ def _values(node: MappingNode, data: dict[str, Any], targets: Targets) -> Iterat
         yield _unknown("log_level", str(level), levels, node.members["log_level"].value)
 
 
+def _unfit(node: MappingNode, arguments: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Judge what `Config` takes together, once it has its types."""
+    for key, allowed in _SETTLED.items():
+        value = arguments.get(key, allowed[0])
+        if not isinstance(value, Unknown) and value not in allowed:
+            values = " or ".join(f"`{_written(one)}`" for one in allowed)
+            message = f"`{key}` of `server` must be {values}: the application would not start"
+            yield Diagnostic("bad-value", message, node.members[key].value.span)
+    for key, other in _NEEDING.items():
+        if arguments.get(key) and not (arguments.get(other) or "ssl_context_factory" in arguments):
+            message = f"`{key}` of `server` needs `{other}`"
+            yield Diagnostic("bad-value", message, node.members[key].key)
+    if arguments.get("http2") is True and arguments.get("http") != "zttp":
+        message = "`http2` of `server` needs `http: zttp`"
+        yield Diagnostic("bad-value", message, node.members["http2"].key)
+
+
 def _named(
     key: str, value: str, known: list[str], node: Node, targets: Targets
 ) -> Iterator[Diagnostic]:
@@ -167,6 +194,10 @@ def _named(
         targets.target(value)
     except ImportFault as fault:
         yield fault.at(node.span)
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unknown(key: str, value: str, known: list[str], node: Node) -> Diagnostic:

@@ -1,10 +1,10 @@
 """A worker as its parent sees it, and the parent as its worker does.
 
 In: a snapshot, an `WorkerOrder`. Out: a process, and words both ways over a pipe. The worker says how far
-it has come: it has `planned`, it has `tried` the manifest, it is `serving`; or that it `failed`, and
-why. The parent answers with sockets, `go`, and at the end `retire`. A worker whose parent is gone
-ends by itself. The parent hears of everything on its loop, a worker by a thread of its own, so that
-it answers while it imports.
+it has come: it has `planned`, it is at a `step`, it has `tried` the manifest, it is `serving`; or that it
+`failed`, and why. The parent answers with sockets, `go`, and at the end `retire`. A worker whose
+parent is gone ends by itself. The parent hears of everything on its loop, a worker by a thread of
+its own, so that it answers while it imports.
 """
 
 import asyncio
@@ -125,6 +125,8 @@ class WorkerProcess:
         """Is told the job of a run that went on after the clock was handed over; None: all of them."""
         self.heard_at = time.monotonic()
         self.has_spoken = False
+        self.step: str | None = None
+        """Of its start, the one that it has come to."""
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._reached: dict[str, asyncio.Future[Any]] = {}
@@ -217,6 +219,8 @@ class WorkerProcess:
         if word == "failed":
             self.failure = said
             self._fail()
+        elif word == "step":
+            self.step = said
         elif word == "idle":
             if self.on_idle is not None:
                 self.on_idle(said)

@@ -121,24 +121,28 @@ class Supervisor:
     async def run(self, attended: Attendance) -> Failure | int:
         """Serve until the end; return the status, or why a first worker did not come to serve.
 
-        `attended` is entered while all workers serve. Raises `UsageError` where the address is taken.
+        `attended` is entered once the address is bound: what is asked for then waits for the end of
+        the start. Raises `UsageError` where the address is taken.
         """
         with self._signals():
             try:
                 failure = await self._start()
                 if failure is None and not self._stop.is_set():
-                    await self._run(attended)
+                    async with attended(self):
+                        failure = await self._run()
                 return failure if failure is not None else self._status
             finally:
                 await self._end_all()
                 self._unbind()
 
-    async def _run(self, attended: Attendance) -> None:
-        async with attended(self):
+    async def _run(self) -> Failure | None:
+        failure = await self._start_all()
+        if failure is None and not self._stop.is_set():
             self._notify("READY=1", f"STATUS=serves {self.snapshot.short}")
             self._spawn_task(self._reload_as_asked())
             self._spawn_task(self._look_after())
             await self._stop.wait()
+        return failure
 
     def request(self, to: str | None = None, expected: str | None = None) -> Request:
         """Return what is to be asked: for a snapshot that is kept, or for what the disk has."""
@@ -169,6 +173,7 @@ class Supervisor:
     # --- start and end
 
     async def _start(self) -> Failure | None:
+        """Let the first worker read what is to be served, and bind its address."""
         first = self._new(self.snapshot, WorkerOrder(reloads=self.reloads))
         self.workers = [first]
         try:
@@ -179,7 +184,10 @@ class Supervisor:
             return None
         self.planned = planned
         self._bind(planned)
-        count = planned.options["workers"]
+        return None
+
+    async def _start_all(self) -> Failure | None:
+        count = self._configuration.workers
         self.workers += [
             self._new(self.snapshot, WorkerOrder(reloads=self.reloads)) for _ in range(1, count)
         ]
@@ -301,11 +309,11 @@ class Supervisor:
 
     async def _look_after(self) -> None:
         """Kill workers that answer nothing: they are replaced then."""
-        limit = self._configuration.timeout_worker_healthcheck
         while True:
             for worker in {*self.workers, *self._retiring}:
                 worker.tell("ping")
             await asyncio.sleep(_LOOK_SECONDS)
+            limit = self._configuration.timeout_worker_healthcheck
             for worker in {*self.workers, *self._retiring}:
                 silent = time.monotonic() - worker.heard_at
                 if worker.has_spoken and silent > limit + _LOOK_SECONDS:
@@ -458,6 +466,7 @@ class Supervisor:
         self.snapshot = snapshot
         if planned is not None:
             self.planned = planned
+            self._config = configured(planned.options, planned.max_header_bytes)
         self._keep(snapshot)
 
     async def _go_back(self, previous: Snapshot, replaced: list[int]) -> str:
@@ -513,7 +522,11 @@ class Supervisor:
                     fresh.tell("go")
                 await fresh.reached("serving")
         except TimeoutError:
-            text = f"error: worker [{fresh.pid}] did not serve within {limit:g} s (`server.reload_timeout`)"
+            where = "its imports and constructors" if fresh.step is None else fresh.step
+            text = (
+                f"error: worker [{fresh.pid}] did not serve within {limit:g} s "
+                f"(`server.reload_timeout`): it was at {where}"
+            )
             raise WorkerError(Failure(text, 1)) from None
         return planned
 

@@ -102,11 +102,27 @@ def test_serve_refuses_a_wrong_manifest_before_it_listens(tmp_path: Path) -> Non
     assert "Traceback" not in shown.stderr
 
 
-def test_serve_tells_a_certificate_that_is_not_there_in_one_line(tmp_path: Path) -> None:
-    text = "manifest: 1\nserver: {ssl_certfile: no.pem, ssl_keyfile: no.key}\n"
-    write(tmp_path, {"m.yaml": text})
+@pytest.mark.parametrize(
+    ("server", "message", "column"),
+    [
+        ("ssl_certfile: no.pem", "`ssl_certfile` of `server` cannot be read: No such file", 24),
+        (
+            "ssl_certfile: m.yaml, ssl_keyfile: no.key",
+            "`ssl_keyfile` of `server` cannot be read: No such file",
+            45,
+        ),
+        ("ssl_certfile: m.yaml", "TLS cannot be set up: ", 24),
+    ],
+)
+def test_serve_tells_which_file_of_tls_will_not_do(
+    server: str, message: str, column: int, tmp_path: Path
+) -> None:
+    write(tmp_path, {"m.yaml": f"manifest: 1\nserver: {{{server}}}\n"})
     shown = call("serve", "m.yaml", folder=tmp_path)
-    assert (shown.returncode, shown.stderr) == (2, "error: No such file or directory\n")
+    assert shown.returncode == 1
+    assert shown.stderr.startswith(f"error[bad-value]: {message}")
+    assert f"--> m.yaml:2:{column}\n" in shown.stderr
+    assert "Traceback" not in shown.stderr
 
 
 def test_serve_on_a_taken_port_ends_without_frames(tmp_path: Path) -> None:

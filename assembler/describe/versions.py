@@ -88,6 +88,13 @@ PAIRS = (
         "prometheus-fastapi-instrumentator>=8",
         "https://github.com/trallnag/prometheus-fastapi-instrumentator/issues/355",
     ),
+    Pair(
+        "slowapi<=0.1.10",
+        "fastapi>=0.137",
+        "`default_limits` do not reach the routes of included routers; limits at a route hold",
+        "fastapi<0.137",
+        "https://github.com/laurentS/slowapi/issues/281",
+    ),
 )
 
 ADVISORIES = (

@@ -63,6 +63,9 @@ def test_an_advisory_is_told_of_the_versions_that_it_affects(
         ("3.13.0", {"sqlalchemy": "2.0.27"}, ["sqlalchemy>=2.0.31"]),
         ("3.12.9", {"sqlalchemy": "2.0.27"}, []),
         ("3.12.1", {"passlib": "1.7.4", "bcrypt": "5.0.0"}, ["bcrypt<5"]),
+        ("3.12.1", {"slowapi": "0.1.10", "fastapi": "0.137.0"}, ["fastapi<0.137"]),
+        ("3.12.1", {"slowapi": "0.1.10", "fastapi": "0.136.3"}, []),
+        ("3.12.1", {"slowapi": "0.1.11", "fastapi": "0.165.0"}, []),
     ],
 )
 def test_a_pair_is_told_where_both_are_there(

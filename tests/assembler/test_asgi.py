@@ -17,7 +17,7 @@ from tests.assembler.sample_app.world import write
 from tests.servers import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 GOOD = """
     resources: {db: {use: $parts.slow_end.Printed}}
     routes: [{use: $parts.api.router}]

@@ -264,7 +264,7 @@ def test_other_servers_write_no_second_traceback(server: str, tmp_path: Path) ->
         served.ask("/stream")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert statuses == [500, 500]
     text = log.read_text()
     assert [

@@ -193,9 +193,9 @@ def test_a_stream_that_is_open_does_not_keep_the_service_from_stopping(tmp_path:
         assert opened.wait(60)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        listener.join(30)
-        assert time.monotonic() - began < 10
+        process.wait(60)
+        listener.join(60)
+        assert time.monotonic() - began < 30
         assert not listener.is_alive()
     finally:
         process.kill()

@@ -106,7 +106,7 @@ ONCE = """
     resources:
       store: {use: $parts.injected.Store}
       db: {use: sqlalchemy.ext.asyncio.create_async_engine, with: {url: "sqlite+aiosqlite:///FILE"}}
-    scheduler: {store: "${resources.db}", lease: 1s}
+    scheduler: {store: "${resources.db}", lease: 20s}
     background: [{id: poll, use: $parts.injected.poll, once: true}]
 """
 
@@ -120,7 +120,7 @@ def test_one_process_of_all_runs_it_and_another_takes_over(tmp_path: Path) -> No
         return assembly.loops["poll"].status
 
     async def came(app: Any, wanted: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while status(app) != wanted:  # noqa: ASYNC110  # a database is asked in between
                 await asyncio.sleep(0.01)
 

@@ -49,7 +49,7 @@ def transaction(url: str, *statements: str) -> Iterator[psycopg.Connection]:
 
 def wait_until(url: str, query: str) -> None:
     """Wait until a query gives a row that says true."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if rows(url, query)[0][0]:
             return
@@ -163,7 +163,8 @@ def test_a_long_transaction_keeps_readers_waiting_only_for_the_lock_timeout(
     assert blocked.error is not None
     assert blocked.error.startswith("is pending: canceling statement due to lock timeout (55P03)")
     assert free.outcome == "ok"
-    assert 0.2 < max(stalls) < 0.3 + 0.1 + 0.3  # the last is for a loaded machine
+    # once for each try, with others let through in between, and not once for the whole step
+    assert sum(0.2 < stall < 2.5 for stall in stalls) >= 2
     assert outcomes(started(path)) == {"blocked": "ok", "free": "skipped"}
 
 
@@ -358,7 +359,7 @@ def test_a_step_that_used_up_its_time_says_so_of_the_statements_that_were_not_tr
 
 def test_a_statement_timeout_cancels_on_the_server(postgres: str, tmp_path: Path) -> None:
     statements = {"slow": "SELECT pg_sleep(30)"}
-    options = {"on_error": "warn", "statement_timeout": "200ms", "timeout": "2s"}
+    options = {"on_error": "warn", "statement_timeout": "200ms", "timeout": "4s"}
     path = manifest(tmp_path, driven(postgres, "asyncpg"), entry(statements, **options))
     (step,) = started(path)
     assert step.error is not None

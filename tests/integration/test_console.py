@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -289,7 +290,39 @@ def _forbidden(*_: Any, **__: Any) -> Any:
     raise AssertionError("a request has called the console")
 
 
-def test_a_store_that_goes_away_is_told_and_comes_back(start: Start, tmp_path: Path) -> None:
+def test_an_order_is_seen_though_somebody_was_just_looking(start: Start) -> None:
+    """What was read before it is kept for nobody who looks after it."""
+
+    async def story(operations: Operations) -> Any:
+        orders: Any = operations._orders
+        read, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def read_late(service: str) -> Any:
+            found = await orders.open_orders(service)
+            read.set()
+            await may_go_on.wait()
+            return found
+
+        operations._orders = SimpleNamespace(open_orders=read_late, give=orders.give)
+        looking = asyncio.create_task(operations.jobs())
+        await read.wait()
+        operations._orders = orders
+        await operations.order("pause", "count", actor="Ann")
+        may_go_on.set()
+        await looking
+        return await operations.jobs()
+
+    with start() as client:
+        assert client.portal is not None
+        operations = client.app.state.assembly.operations  # type: ignore[attr-defined]  # of FastAPI
+        (job, _) = client.portal.call(story, operations)["jobs"]
+        assert job["paused"]["by"] == "Ann"
+
+
+def test_a_store_that_goes_away_is_told_and_comes_back(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assembler.runtime.operations.link._AWAY_SECONDS", 600.0)
     with start() as client:
         assert told(client, "overview")["store"]["away"] is None
         operations: Operations = client.app.state.assembly.operations  # type: ignore[attr-defined]  # of FastAPI

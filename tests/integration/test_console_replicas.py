@@ -124,9 +124,12 @@ def test_any_process_shows_all_and_each_carries_orders_out(
     clients, folder = replicas
 
     def told(client: httpx2.Client, name: str) -> Any:
-        response = client.get(f"/_assembly/api/{name}")
-        assert response.status_code == 200, response.text
-        return response.json()
+        def looked() -> Any:
+            response = client.get(f"/_assembly/api/{name}")
+            assert response.status_code in {200, 503}, response.text
+            return response.status_code == 200 and response.json()
+
+        return until(looked, "a store that answers within its bound")
 
     def seen(client: httpx2.Client) -> set[str]:
         return {each["instance"] for each in told(client, "overview")["instances"]}

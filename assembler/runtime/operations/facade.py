@@ -88,6 +88,7 @@ class Operations:
         self._tasks: list[asyncio.Task[None]] = []
         self._explained: dict[str, Any] | None = None
         self._kept: dict[str, tuple[float, Any]] = {}
+        self._changes = 0
         self._parsed: dict[str, tuple[str, Any]] = {}
         self._resources: tuple[float, dict[str, str]] = (0.0, {})
         self._beaten = asyncio.Event()
@@ -320,7 +321,7 @@ class Operations:
             logging.INFO,
             f"order `{given.kind}` for `{printable(given.target)}` by {printable(given.actor)}",
         )
-        self._kept.pop("jobs", None)
+        self._forget("jobs")
         await self._runner.carry_out()
         return given
 
@@ -349,9 +350,16 @@ class Operations:
         until, kept = self._kept.get(name, (0.0, None))
         if time.monotonic() < until and kept is not None:
             return kept  # type: ignore[no-any-return]  # what `make` gave
+        changes = self._changes
         made = await make()
-        self._kept[name] = (time.monotonic() + seconds, made)
+        if changes == self._changes:  # else it may have been read before
+            self._kept[name] = (time.monotonic() + seconds, made)
         return made
+
+    def _forget(self, name: str) -> None:
+        """Let who looks from now on see what this process has just changed."""
+        self._kept.pop(name, None)
+        self._changes += 1
 
     async def _instances(self) -> list[dict[str, Any]]:
         own = {**await self.this_instance(), "age_ms": 0}
@@ -511,7 +519,7 @@ class Operations:
 
     def _noted(self) -> None:
         """Let the others hear of it at once."""
-        self._kept.pop("instances", None)
+        self._forget("instances")
         self._beaten.set()
 
     # --- in the background

@@ -2,19 +2,20 @@
 
 In: a connection, or a session and what was typed. Out: an index over title, description, locality and
 city (SQLite: FTS5, kept by triggers; PostgreSQL: a generated `tsvector`), and the ids of what has
-any of the words, best first. Words are taken by their English stems. Of a text without words nothing
-is found.
+any of the words, best first. What a word is, and whether two are the same, the database says of the
+text and of the listings alike: words are taken by their English stems, in any case. Of a text without
+words nothing is found.
 """
 
-import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
+from unicodedata import category, normalize
 
 from sqlalchemy import BigInteger, Connection, Float, Select, column, select, table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-_WORD = re.compile(r"[^\W_]+")
-_MOST_WORDS = 32
-# what PostgreSQL's English leaves out as well, as far as it is typed in a search
+_MOST_WORDS = 64
+# on SQLite; what PostgreSQL's English leaves out as well, as far as it is typed in a search
 _STOP_WORDS = frozenset(
     [
         "a",
@@ -107,6 +108,10 @@ _POSTGRESQL = (
 )
 
 
+# the words as the parser of the listings' own takes them, any of which will do
+_ANY_WORD = "CAST(replace(CAST(plainto_tsquery('english', :query) AS text), '&', '|') AS tsquery)"
+
+
 def prepare(connection: Connection) -> None:
     """Make the index where it is absent, of the listings that are there."""
     if connection.dialect.name == "postgresql":
@@ -124,18 +129,21 @@ async def ranked(
     session: AsyncSession, typed: str, eligible: Select[Any], *, limit: int
 ) -> list[int]:
     """The ids, among those that `eligible` selects, of listings with any of the words; best first."""
-    words = [word for word in _WORD.findall(typed.casefold()) if word not in _STOP_WORDS]
-    words = words[:_MOST_WORDS]
-    if not words:
-        return []
     if session.get_bind().dialect.name == "postgresql":
-        query = " | ".join(f"'{word}'" for word in words)
+        words = _words(typed, forms=("NFC", "NFD"))  # an accent may be a character of its own there
+        if not words:
+            return []
         asked = select(_LISTINGS.c.id).where(
-            text("listings.words @@ to_tsquery('english', :query)"), _LISTINGS.c.id.in_(eligible)
+            text(f"listings.words @@ {_ANY_WORD}"), _LISTINGS.c.id.in_(eligible)
         )
-        order = text("ts_rank(listings.words, to_tsquery('english', :query)) DESC, listings.id")
+        order = text(f"ts_rank(listings.words, {_ANY_WORD}) DESC, listings.id")
+        # as it is typed too: an address, or a number with its comma, is one word of a listing
+        query = " ".join([typed, *words])
         found = await session.scalars(asked.order_by(order).limit(limit), {"query": query})
         return [*found]
+    words = [word for word in _words(typed, forms=("NFC",)) if word.lower() not in _STOP_WORDS]
+    if not words:
+        return []
     query = " OR ".join(f'"{word}"' for word in words)
     # `+` keeps SQLite from asking the index once for each listing that passes the filters
     matching = text(
@@ -150,3 +158,16 @@ async def ranked(
         {"query": query},
     )
     return [*found]
+
+
+def _words(typed: str, *, forms: Sequence[Literal["NFC", "NFD"]]) -> list[str]:
+    """Runs of letters, their marks, and digits, as they are typed in these forms, and folded.
+
+    In Devanagari a vowel is a mark; of ß and İ a database keeps what folding changes.
+    """
+    found: dict[str, str] = {}
+    for told in (*(normalize(form, typed) for form in forms), normalize("NFC", typed.casefold())):
+        kept = (one if category(one)[0] in "LMN" else " " for one in told)
+        for word in "".join(kept).split():
+            found.setdefault(word.lower(), word)
+    return [*found.values()][:_MOST_WORDS]

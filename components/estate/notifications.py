@@ -5,7 +5,8 @@ recipient, event and way, and a word on each recipient's channel. News that a re
 are not kept again.
 
 When: at once, or after the quiet hours of the recipient's zone, or at the time of the digest. A time of
-day that a change of the clock leaves out is taken as the moment after it.
+day that a change of the clock leaves out is taken as the moment after it; of one that comes twice, quiet
+hours end at either, and a digest has the first.
 """
 
 from collections.abc import Sequence
@@ -162,29 +163,32 @@ async def keep(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
 def due_at(now: datetime, profile: RecipientSettings, *, digest: bool) -> datetime:
     """The first moment from `now` on at which a recipient may be told."""
     zone = ZoneInfo(profile.timezone)
-    due = _next(now, profile.digest_at, zone) if digest else now
+    due = _next(now, profile.digest_at, zone, folds=1) if digest else now
     if profile.quiet_from is None or profile.quiet_until is None:
         return due
     minute = due.astimezone(zone).strftime("%H:%M")
     begin, end = profile.quiet_from, profile.quiet_until
     is_quiet = begin <= minute < end if begin < end else minute >= begin or minute < end
-    return _next(due, end, zone) if is_quiet else due
+    return _next(due, end, zone, folds=2) if is_quiet else due
 
 
-def _next(now: datetime, at: str, zone: ZoneInfo) -> datetime:
-    """The next time from `now` on at which clocks show `at`."""
+def _next(now: datetime, at: str, zone: ZoneInfo, *, folds: int) -> datetime:
+    """The next time from `now` on at which clocks show `at`, for the first or second time that day."""
     wanted = time.fromisoformat(at)
     day = now.astimezone(zone).date()
     for ahead in range(3):
-        moment = _moment(day + timedelta(days=ahead), wanted, zone)
-        if moment >= now:
-            return moment
+        for moment in _moments(day + timedelta(days=ahead), wanted, zone)[:folds]:
+            if moment >= now:
+                return moment
     return now  # unreachable: one of three days has it
 
 
-def _moment(day: date, wanted: time, zone: ZoneInfo) -> datetime:
+def _moments(day: date, wanted: time, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """When clocks show it that day: twice the same, but where they are set back."""
+    local = datetime.combine(day, wanted, zone)
     # of a time that does not exist, UTC and back gives the moment after the change
-    return datetime.combine(day, wanted, zone).astimezone(UTC)
+    first, second = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first, max(first, second)
 
 
 async def latest(session: AsyncSession, owner: str) -> NotificationList:

@@ -15,6 +15,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -27,7 +28,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from components.database import transaction
 from components.estate import listings
-from components.estate.schemas import OFFERED, ListingId, ListingOut
+from components.estate.schemas import OFFERED, ListingOut
 from components.estate.share_image import HEIGHT, WIDTH, Card, default_font, draw
 from components.http.etag import is_known
 
@@ -39,6 +40,7 @@ _GONE = {
     404: ("There is no such listing", "Perhaps the link was cut when it was copied."),
     410: ("This listing has ended", "It was sold or rented, or its owner took it back."),
 }
+_ID = re.compile(r"[1-9][0-9]{0,14}")  # as links are made, and what a database holds
 _URL = r"^https?://[!#-;=?-Z\[\]_a-z~]+$"
 _Url = Annotated[str, Field(pattern=_URL)]
 
@@ -84,7 +86,9 @@ def share_router(
     pages = _Pages(base_url.rstrip("/"), name, font, cache_for)
     made = APIRouter(include_in_schema=False)
     made.add_api_route(
-        "/share/app", _store_redirect(ios_store, android_store, pages.base_url), methods=["GET"]
+        "/share/app",
+        _store_redirect(ios_store, android_store, pages.base_url),
+        methods=["GET", "HEAD"],
     )
     made.add_api_route("/share/listings/{id}", pages.listing, methods=["GET", "HEAD"])
     made.add_api_route("/share/listings/{id}/image.png", pages.image, methods=["GET", "HEAD"])
@@ -109,7 +113,7 @@ class _Pages:
         if font is not None and not font.is_file():
             raise FileNotFoundError(f"`font` names no file: `{font}`")
 
-    async def listing(self, id: ListingId, request: Request) -> Response:
+    async def listing(self, id: str, request: Request) -> Response:
         """The page of a listing."""
         found = await self._found(request, id)
         if isinstance(found, int):
@@ -117,7 +121,7 @@ class _Pages:
         text = self._template("listing.html").render(self._said(found))
         return self._answer(request, text.encode(), "text/html; charset=utf-8", self._policy)
 
-    async def image(self, id: ListingId, request: Request) -> Response:
+    async def image(self, id: str, request: Request) -> Response:
         """The picture of a listing."""
         found = await self._found(request, id)
         if isinstance(found, int):
@@ -126,10 +130,12 @@ class _Pages:
         headers = {"cross-origin-resource-policy": "cross-origin"}  # others show it in their pages
         return self._answer(request, picture, "image/png", headers)
 
-    async def _found(self, request: Request, id: int) -> ListingOut | int:
-        """The listing, or the status that says why there is none."""
+    async def _found(self, request: Request, id: str) -> ListingOut | int:
+        """The listing, or the status that says why there is none; a link may have been cut anywhere."""
+        if not _ID.fullmatch(id):
+            return 404
         async with transaction(request.state.db, write=False) as session:
-            listing = await listings.read(session, id)
+            listing = await listings.read(session, int(id))
         if listing is None or listing.status == "draft":
             return 404
         return listing if listing.status == OFFERED else 410

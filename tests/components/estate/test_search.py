@@ -10,14 +10,15 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.testclient import TestClient
 
 from components.database import engine, transaction
 from components.estate import full_text, listings, seed
-from components.estate.schemas import ListingPatch
+from components.estate.models import Listing
+from components.estate.schemas import ListingIn, ListingPatch
 from components.estate.search import SOURCE, ListingSearch, search
 from components.estate.search_api import search_router
 from components.vectors import Vectors, fused
@@ -160,6 +161,48 @@ def test_the_index_of_words_follows_every_change(
             await listings.update(session, other, ListingPatch(description="One lighthouse."))
         assert await _words(db, "windmill") == []
         assert await _words(db, "lighthouses") == [other]
+        await db.dispose()
+
+    asyncio.run(run())
+
+
+FOREIGN = {
+    "Straße in İstanbul": ["Straße", "STRAßE", "İstanbul"],
+    "मुंबई में फ्लैट": ["मुंबई", "फ्लैट चाहिए", "मुंबई?"],
+    "ไทยบ้าน": ["ไทยบ้าน"],
+    "Квартира в Москве": ["москве", "москве".upper()],
+    "São Miguel": ["são", "SÃO", "sa\u0303o", "São!"],
+    "Cafe\u0301 Lisboa": ["Cafe\u0301", "caf\u00e9", "LISBOA"],
+    "Οδός ΣΊΣΥΦΟΣ": ["ΣΊΣΥΦΟΣ", "σίσυφοσ"],
+    "شقة في دبي": ["دبي"],
+    "Ask me@host.example, 1,200.50 or 3BHK/4BHK": ["me@host.example", "1,200.50", "3bhk/4bhk"],
+    "Well-kept sea-side": ["sea-side", "kept", "SEASIDE well-kept"],
+}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_word_of_any_language_is_found_as_it_is_written(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        is_sqlite = kind == "sqlite"
+        url = f"sqlite:///{tmp_path}/e.db" if is_sqlite else request.getfixturevalue("postgres")
+        db = engine(url=url)
+        await seed.prepare(db=db, listings=0, posts=0)
+        given: dict[str, Any] = {"kind": "plot", "purpose": "sale", "status": "active"}
+        async with transaction(db, write=True) as session:
+            for title in FOREIGN:
+                offered = ListingIn(
+                    title=title, city="-", locality="-", price=1, area_m2=1, **given
+                )
+                await listings.create(session, offered, currency="INR")
+        async with transaction(db, write=False) as session:
+            titles = {one.id: one.title for one in await session.scalars(select(Listing))}
+        for title, queries in FOREIGN.items():
+            for typed in queries:
+                found = [titles[id_] for id_ in await _words(db, typed)]
+                assert found == [title], typed
+        assert await _words(db, "?! & | <-> :* '") == []
         await db.dispose()
 
     asyncio.run(run())

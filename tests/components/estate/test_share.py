@@ -166,8 +166,20 @@ def test_what_is_not_on_offer_says_so(world: World, status: str, code: int) -> N
         if code != 200:
             assert "Secret" not in answer.text
             assert "<h1>" in answer.text
-    assert world.client.get("/share/listings/999999").status_code == 404
-    assert world.client.get("/share/listings/0").status_code == 422
+
+
+@pytest.mark.parametrize("tail", ["", "/image.png"])
+@pytest.mark.parametrize(
+    "cut", ["999999", "0", "-1", "1.0", "+1", "%201", "01", "1x", "x", "9" * 40, "\u0661"]
+)
+def test_a_link_that_names_no_listing_says_so_to_a_person(
+    world: World, cut: str, tail: str
+) -> None:
+    world.offer()
+    answer = world.client.get(f"/share/listings/{cut}{tail}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<h1>There is no such listing</h1>" in answer.text
 
 
 @pytest.mark.parametrize("field", ["title", "description", "city", "locality", "amenities"])
@@ -231,6 +243,8 @@ def test_the_app_is_got_from_the_platforms_store(world: World, agent: str, host:
     assert answer.status_code == 302
     assert answer.headers["location"].startswith(host)
     assert answer.headers["cache-control"] == "no-store"
+    looked = world.client.head("/share/app", headers={"user-agent": agent})
+    assert (looked.status_code, looked.headers) == (302, answer.headers)
     page = world.client.get(f"/share/listings/{world.offer()}", headers={"user-agent": agent})
     assert page.status_code == 200
 

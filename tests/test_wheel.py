@@ -175,4 +175,4 @@ def test_the_installed_package_serves_another_project(scripts: Path, project: Pa
             assert answer.headers["x-banner"] == "hello"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

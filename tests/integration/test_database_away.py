@@ -57,7 +57,7 @@ def test_a_database_that_dies_under_load_makes_503_and_comes_back_without_a_rest
             until(lambda: server.status("/health/ready") == 503, "readiness to say no")
             until(lambda: asked.answers[503] >= 100, "refusals")
             assert server.status("/health/live") == 200
-            reasons = httpx2.get(f"{server.url}/health/ready").json()
+            reasons = httpx2.get(f"{server.url}/health/ready", timeout=30).json()
             assert reasons["status"] == "unavailable"
             assert "db" in reasons["reasons"]
             postgres.start()
@@ -70,7 +70,7 @@ def test_a_database_that_dies_under_load_makes_503_and_comes_back_without_a_rest
 
 
 def assert_no_connection_is_lost(server: Running, postgres: PostgresServer) -> None:
-    pool = httpx2.get(f"{server.url}/pool").json()
+    pool = httpx2.get(f"{server.url}/pool", timeout=30).json()
     assert pool["out"] == 0
     assert connections(postgres) <= pool["most"]
 

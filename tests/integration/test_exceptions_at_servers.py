@@ -88,7 +88,7 @@ class Served:
 
     def counted(self, path: str) -> str:
         """The status that the metrics have for a path."""
-        page = httpx2.get(f"{self.url}/metrics", verify=False).text
+        page = httpx2.get(f"{self.url}/metrics", timeout=20, verify=False).text
         pattern = rf'^\w+_count{{[^}}]*route="{path}"[^}}]*status="(\d+)"'
         [status] = re.findall(pattern, page, re.MULTILINE)
         return str(status)

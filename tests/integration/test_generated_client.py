@@ -22,7 +22,7 @@ GENERATOR = os.environ.get("OPENAPI_PYTHON_CLIENT")
 def test_errors_are_objects_of_their_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(tmp_path, "5/minute") as url:
         document = tmp_path / "openapi.json"
-        document.write_bytes(httpx2.get(f"{url}/api/v1/openapi.json").content)
+        document.write_bytes(httpx2.get(f"{url}/api/v1/openapi.json", timeout=60).content)
         _generate(document, tmp_path / "estate_client")
         monkeypatch.syspath_prepend(tmp_path)
         models = _part("models")

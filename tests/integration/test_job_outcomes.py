@@ -29,7 +29,7 @@ routes:
 scheduler:
   store: ${resources.db}
   jobs:
-    - {id: ok, use: work.ok, every: 1s}
+    - {id: ok, use: work.ok, every: 1s, overlap: allow}
     - {id: fail, use: work.fail, every: 1s}
 """
 COMMAND = ["-m", "uvicorn", "assembler:app", "--port", "PORT", "--log-level", "critical"]
@@ -71,7 +71,7 @@ def test_a_failing_job_arrives_at_sentry_and_stops_nothing(tmp_path: Path) -> No
 
 
 def ticks(url: str, job: str, outcome: str) -> float:
-    text = httpx2.get(f"{url}/metrics").raise_for_status().text
+    text = httpx2.get(f"{url}/metrics", timeout=30).raise_for_status().text
     found = re.search(f'job_ticks_total{{job="{job}",outcome="{outcome}"}} (.*)', text)
     return float(found[1]) if found else -1
 

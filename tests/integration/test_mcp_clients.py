@@ -104,7 +104,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def test_the_python_sdk(url: str, visit: Visit, mode: Any) -> None:
     storage = Storage()
     auth = provider(url, storage, Person(url, user=visit.user), path=visit.path)
-    async with httpx2.AsyncClient(auth=auth) as http:
+    async with httpx2.AsyncClient(auth=auth, timeout=60) as http:
         transport = streamable_http_client(url + visit.path, http_client=http)
         async with Client(transport, mode=mode) as client:
             tools = (await client.list_tools()).tools
@@ -199,13 +199,13 @@ def _log_in(
         said.append(line)
         found = re.search(rf"{re.escape(url)}/authorize\?\S+", line)
         if found:
-            with httpx2.Client(base_url=url) as browser:
+            with httpx2.Client(base_url=url, timeout=60) as browser:
                 told = agree(browser, found[0], user=user)
-            httpx2.get(callback, params=told)
+            httpx2.get(callback, params=told, timeout=60)
 
 
 def test_a_buyer_is_no_administrator(url: str) -> None:
-    with httpx2.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url, timeout=60) as client:
         tokens = log_in(client, user=BUYER, resource=f"{url}/mcp-admin")
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
         answer = client.post("/mcp-admin", headers=bearer, json={})
@@ -214,7 +214,7 @@ def test_a_buyer_is_no_administrator(url: str) -> None:
 
 
 def test_a_visit_that_is_booked_by_a_host_stands_in_the_rest_api(url: str) -> None:
-    with httpx2.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url, timeout=60) as client:
         assert client.get("/api/v1/visits").status_code == 401
         tokens = log_in(client, user=BUYER)
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}

@@ -56,7 +56,10 @@ def asked(document: Path, url: str, *options: str, token: str = "") -> Counter[i
 
 
 def test_it_answers_as_the_document_says(tmp_path: Path) -> None:
-    with served(tmp_path, "1000000/minute") as url, httpx2.Client(base_url=url) as client:
+    with (
+        served(tmp_path, "1000000/minute") as url,
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
         document = client.get(DOCUMENT).json()
         OpenAPIV31SpecValidator(document).validate()
         path = strict(document, tmp_path)
@@ -71,6 +74,6 @@ def test_it_answers_as_the_document_says(tmp_path: Path) -> None:
 
 def test_it_answers_as_the_document_says_beyond_its_limits(tmp_path: Path) -> None:
     with served(tmp_path, "5/minute") as url:
-        document = strict(httpx2.get(url + DOCUMENT).json(), tmp_path)
+        document = strict(httpx2.get(url + DOCUMENT, timeout=60).json(), tmp_path)
         seen = asked(document, url, "--phases", "examples,fuzzing", "--max-examples", "2")
         assert seen[429] > 0

@@ -119,7 +119,7 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     async def publish(self, channel: str, *values: Any) -> int:
-        async with httpx2.AsyncClient(base_url=self.http) as client:
+        async with httpx2.AsyncClient(base_url=self.http, timeout=30) as client:
             body = {"channel": channel, "values": values}
             answer = await client.post("/publish", json=body)
         count: int = answer.json()["readers"]
@@ -127,7 +127,7 @@ class Site:
 
     async def ticket(self, channel: str, given: str) -> str:
         headers = {"authorization": f"Bearer {given}"}
-        async with httpx2.AsyncClient(base_url=self.http) as client:
+        async with httpx2.AsyncClient(base_url=self.http, timeout=30) as client:
             answer = await client.post("/tickets", params={"channel": channel}, headers=headers)
         text: str = answer.json()["ticket"]
         return text
@@ -244,7 +244,7 @@ def test_pages_of_other_origins_are_refused_before_anything_is_accepted(
             assert refused.response.status_code == 403
         headers = {} if given is None else {"origin": given}
         async with (
-            httpx2.AsyncClient(base_url=site.http) as client,
+            httpx2.AsyncClient(base_url=site.http, timeout=30) as client,
             client.stream("GET", "/events/c", headers=headers) as answer,
         ):
             assert answer.status_code == (200 if admitted else 403)
@@ -293,7 +293,7 @@ def test_two_origins_are_refused(site: Site) -> None:
         more = [("origin", ORIGIN), ("origin", ORIGIN)]
         refused = await refusal(f"{site.ws}/c", additional_headers=more)
         assert refused.response.status_code in {400, 403}  # some servers refuse it themselves
-        async with httpx2.AsyncClient(base_url=site.http) as client:
+        async with httpx2.AsyncClient(base_url=site.http, timeout=30) as client:
             assert (await client.get("/events/c", headers=more)).status_code == 403
 
     play(story())
@@ -445,7 +445,7 @@ def test_connections_are_bounded_and_counted_down() -> None:
         refused = await refusal(f"{site.ws}/c")
         assert refused.response.status_code == 429
         assert refused.response.headers["retry-after"]
-        async with httpx2.AsyncClient(base_url=site.http) as client:
+        async with httpx2.AsyncClient(base_url=site.http, timeout=30) as client:
             assert (await client.get("/events/c")).status_code == 429
         async with websockets.connect(f"{site.ws}/own", additional_headers=bearer(user())):
             """A user is counted alone."""

@@ -70,6 +70,8 @@ COUNTS = {
     "upcoming_visits": 5,
 }
 
+expect.set_options(timeout=30_000)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -29,6 +29,8 @@ if CHROMIUM is None and os.environ.get("CI") != "true":
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402  # after the skip
 
+expect.set_options(timeout=30_000)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -74,7 +76,7 @@ def callback() -> Iterator[str]:
 
 
 def url_of(issuer: str, callback: str, name: str = "Inspector") -> str:
-    with httpx2.Client(base_url=issuer) as client:
+    with httpx2.Client(base_url=issuer, timeout=60) as client:
         known = register(client, client_name=name, redirect_uris=[callback])
     request = request_of(known["client_id"], pkce()[1], redirect_uri=callback)
     return f"{issuer}/authorize?" + urlencode({**request, "resource": f"{issuer}/mcp"})

@@ -51,7 +51,7 @@ class Person:
         self.asked += 1
 
         def visit() -> dict[str, str]:
-            with httpx2.Client(base_url=self._url) as browser:
+            with httpx2.Client(base_url=self._url, timeout=60) as browser:
                 return agree(browser, url, user=self._user)
 
         self._told = await anyio.to_thread.run_sync(visit)
@@ -83,7 +83,7 @@ def anyio_backend() -> str:
 async def test_the_official_sdk_logs_in_and_refreshes(issuer_url: str, method: str | None) -> None:
     storage, person = Storage(), Person(issuer_url)
     auth = provider(issuer_url, storage, person, token_endpoint_auth_method=method)
-    async with httpx2.AsyncClient(auth=auth) as client:
+    async with httpx2.AsyncClient(auth=auth, timeout=60) as client:
         answer = await client.get(f"{issuer_url}/mcp")
     assert answer.json() == {
         "email": "ada@example.com",
@@ -98,7 +98,7 @@ async def test_the_official_sdk_logs_in_and_refreshes(issuer_url: str, method: s
     auth = provider(issuer_url, storage, person, token_endpoint_auth_method=method)
     await auth._initialize()
     auth.context.token_expiry_time = 1.0
-    async with httpx2.AsyncClient(auth=auth) as client:
+    async with httpx2.AsyncClient(auth=auth, timeout=60) as client:
         answer = await client.get(f"{issuer_url}/mcp")
     assert answer.status_code == 200
     assert storage.tokens.refresh_token != first.refresh_token
@@ -106,7 +106,7 @@ async def test_the_official_sdk_logs_in_and_refreshes(issuer_url: str, method: s
 
 
 def test_of_many_that_show_one_code_one_succeeds(issuer_url: str) -> None:
-    with httpx2.Client(base_url=issuer_url) as client:
+    with httpx2.Client(base_url=issuer_url, timeout=60) as client:
         known, (verifier, challenge) = register(client), pkce()
         told = agree(client, "/authorize", request_of(known["client_id"], challenge), user="u-ada")
         form = {"grant_type": "authorization_code", "client_id": known["client_id"]}
@@ -117,7 +117,7 @@ def test_of_many_that_show_one_code_one_succeeds(issuer_url: str) -> None:
 
 
 def test_a_login_by_hand_over_a_real_server(issuer_url: str) -> None:
-    with httpx2.Client(base_url=issuer_url) as client:
+    with httpx2.Client(base_url=issuer_url, timeout=60) as client:
         tokens = log_in(client, user="u-bob", resource=f"{issuer_url}/mcp")
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
         assert client.get("/mcp", headers=bearer).json()["email"] == "bob@example.com"

@@ -55,7 +55,7 @@ def events_of(target: str, *arguments: str, **environment: str) -> list[dict[str
         ) as port:
             url = f"http://127.0.0.1:{port}/fail/price?token=queryword&page=2"
             headers = {"Authorization": "Bearer headword", "X-API-Key": "keyword"}
-            assert httpx2.get(url, headers=headers).status_code == 500
+            assert httpx2.get(url, headers=headers, timeout=30).status_code == 500
         return items(service)
 
 

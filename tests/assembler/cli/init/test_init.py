@@ -130,13 +130,13 @@ def served(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_it_runs_under_a_server_at_once(project: Path) -> None:
     with served(project) as url:
         response = httpx2.get(
-            f"{url}/api/greetings/Ann", headers={"Origin": "https://other.example"}
+            f"{url}/api/greetings/Ann", headers={"Origin": "https://other.example"}, timeout=30
         )
     assert response.json() == {"message": "Hello, Ann!"}
     assert response.headers["Access-Control-Allow-Origin"] == "*"

@@ -239,7 +239,8 @@ def guarding(
         yield None, ("app", "dependencies"), name, node
     routes = entries_at(side.root, ("routes",))
     seen: set[NodePath] = set()
-    for section in ("configure", "middleware", "exception_handlers", "routes", "finish"):
+    # What a process has once opens and runs things, and is asked by no request.
+    for section in (one.name for one in ENTRIES.values() if not one.is_of_process):
         scoped = (one for route in routes for one in entries_at(route.node, (section,)))
         for entry in (*entries_at(side.root, (section,)), *scoped):
             use = entry.node.get("use")

@@ -28,7 +28,7 @@ from assembler.plan.signature import Target
 from assembler.plan.static import cache
 from assembler.plan.static.documentation import Documentation, Page, modules_of
 from assembler.plan.static.looseness import UNTOLD, Looseness, OptionFacts, literal
-from assembler.plan.static.module import EarlierTree, Source
+from assembler.plan.static.module import EarlierTree, Import, Source
 from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
 from assembler.plan.static.signatures import Signatures
 from assembler.plan.static.vocabulary import Known, Opaque
@@ -158,6 +158,8 @@ class SourceReader:
             return ()
         found: dict[str, None] = {}
         for name in sorted(self._names.members(source)):
+            if _comes_from_elsewhere(source, name):  # another package knows no router of this one
+                continue
             function = shown(self._names.lookup(source.tree, name))
             if function is not None and function.is_function and _is_route_of(item, function):
                 needs = resources_of_source(self._signatures.routed(name, function))
@@ -291,6 +293,15 @@ def _packages(name: str) -> list[str]:
     """Return the packages on the way to a dotted name, and the name."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _comes_from_elsewhere(source: Source, name: str) -> bool:
+    """Tell whether a name is nothing but an import from another top package."""
+    own = source.name.partition(".")[0]
+    bindings = source.bound(source.tree).get(name, [])
+    imported = [item.value.module for item in bindings if isinstance(item.value, Import)]
+    outer = [module for module in imported if module.partition(".")[0] != own]
+    return bool(bindings) and len(outer) == len(bindings)
 
 
 def _is_route_of(router: Any, function: Any) -> bool:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
 
-from assembler.plan.static.names import Names, arguments, callee, kind, shown
-from assembler.plan.static.vocabulary import ENUMS, TYPES, WRAPPERS, Unreadable
+from assembler.plan.static.names import Found, Names, arguments, callee, kind, shown
+from assembler.plan.static.vocabulary import ENUMS, TYPES, UNTELLING, WRAPPERS, Known, Unreadable
 
 _FACTS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
 _AFTER = "pydantic.AfterValidator"  # it sees what the type let pass
@@ -62,9 +62,13 @@ class Hints:
                 return self._union((expression.left, expression.right), scope)
             if kind(expression) == "ExprSubscript":
                 return self._subscript(expression, scope)
-            return self._named(self._names.resolve(expression, scope))
+            return self._named(self._resolved(expression, scope))
         except (Unreadable, TypeError, ValueError, SyntaxError, RecursionError):
             return Any
+
+    def _resolved(self, expression: Any, scope: Any) -> Found | None:
+        path = self._names.imported(expression, scope)
+        return Known(path) if path in UNTELLING else self._names.resolve(expression, scope)
 
     def _text(self, text: str, scope: Any) -> Any:
         import griffe  # noqa: PLC0415  # here it was read already
@@ -88,7 +92,7 @@ class Hints:
 
     def _enum(self, cls: Any) -> Any:
         """Give the values of an enum, which are what JSON and YAML write for its members."""
-        bases = {self._names.resolve(base, cls.parent) for base in cls.bases}
+        bases = {self._resolved(base, cls.parent) for base in cls.bases}
         if not bases & ENUMS or self._names.lookup(cls, "_missing_"):
             return Any
         values = tuple(self._literal(item.value, cls) for item in self._names.fields(cls))
@@ -99,7 +103,7 @@ class Hints:
         return Any if Any in arms else Union[tuple(arms)]  # noqa: UP007  # built from a tuple
 
     def _subscript(self, expression: Any, scope: Any) -> Any:
-        path: Any = self._names.resolve(expression.left, scope)
+        path: Any = self._resolved(expression.left, scope)
         inner = expression.slice
         items = inner.elements if kind(inner) == "ExprTuple" else [inner]
         if path == "typing.Literal":
@@ -123,7 +127,7 @@ class Hints:
         marks: list[Mark] = []
         for item in items[1:]:
             call = self._call(item, scope)
-            found: Any = self._names.resolve(callee(call), scope)
+            found: Any = self._resolved(callee(call), scope)
             if found == "pydantic.Field":
                 named = arguments(call)[1]
                 facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
@@ -139,8 +143,10 @@ class Hints:
     def of_parameter(self, parameter: Any, scope: Any) -> Any:
         """Return the type of a parameter, with what its default marks it with."""
         hint = self.of(parameter.annotation, scope)
+        if kind(parameter.default) != "ExprCall":
+            return hint
         try:
-            found = self._names.resolve(callee(parameter.default), scope)
+            found = self._resolved(callee(parameter.default), scope)
             if found not in _MARKS:
                 return hint
             return Annotated[hint, self._mark(parameter.default, found, None, scope)]

@@ -223,7 +223,6 @@ class Looseness:
 def _looser(extra: Any) -> str | None:
     if kind(extra) != "ExprDict":
         return None
-    # Inside an annotation, griffe takes texts for names.
     said = {_bare(key): _bare(value) for key, value in zip(extra.keys, extra.values, strict=True)}
     return said.get("looser")
 

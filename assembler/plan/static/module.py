@@ -12,7 +12,7 @@ import operator
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -34,6 +34,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+
+
+_COMPOUND = (ast.Subscript, ast.BinOp)  # hints that may hold a call
 
 
 class EarlierTree(Protocol):
@@ -152,6 +155,11 @@ class Source:
         """Return the bindings of the module or of a class body in it, in order."""
         return self._bindings.get(id(owner), {})
 
+    def may_bind(self, name: str) -> bool:
+        """Tell whether the text has the name, or a `*` that may give it: most need no visit then."""
+        text = self.code
+        return text is None or name in text or re.search(r"import[\s\\]*\*", text) is not None
+
     def has_yield(self, function: griffe.Object) -> bool:
         """Tell whether a call of a function in this module gives a generator."""
         _, node = self.functions.get(id(function), (None, None))
@@ -256,25 +264,62 @@ def _recorder(source: Source) -> griffe.Extension:
     import griffe  # noqa: PLC0415  # see the top
 
     class BindingRecorder(griffe.Extension):
+        def on_function_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
+            _keep_texts(ast.iter_child_nodes(node.args))
+
+        def on_class_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
+            _keep_texts(node.body)
+
         def on_instance(self, *, node: Any, obj: Any, agent: Any, **kwargs: Any) -> None:
             if _is_bound(obj, node, agent.current):
                 source.note(obj.parent, obj.name, obj, node)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 source.functions[id(obj)] = (obj, node)
+                if node.name == "__init__":
+                    node.body = []  # griffe would walk it for what is set on `self`
 
         def on_attribute_node(self, *, node: Any, agent: Any, **kwargs: Any) -> None:
-            # `X = other` under `except ImportError`: griffe passes over a second value of a name.
             if isinstance(node.parent, ast.If | ast.ExceptHandler) and node.value is not None:
-                for target in getattr(node, "targets", ()):
-                    if isinstance(target, ast.Name) and target.id in agent.current.members:
-                        value = griffe.safe_get_expression(node.value, parent=agent.current)
-                        again = griffe.Attribute(target.id, value=value, parent=agent.current)
-                        source.note(agent.current, target.id, again, node)
+                _note_again(source, node, agent.current)
 
         def on_alias_instance(self, *, node: Any, alias: Any, agent: Any, **kwargs: Any) -> None:
             source.note_import(agent.current, alias, node)
 
     return BindingRecorder()
+
+
+def _note_again(source: Source, node: Any, current: Any) -> None:
+    """Note `X = other` under `except ImportError`: griffe passes over a second value of a name."""
+    import griffe  # noqa: PLC0415  # see the top
+
+    for target in getattr(node, "targets", ()):
+        if isinstance(target, ast.Name) and target.id in current.members:
+            value = griffe.safe_get_expression(node.value, parent=current)
+            again = griffe.Attribute(target.id, value=value, parent=current)
+            source.note(current, target.id, again, node)
+
+
+class _Text:
+    """A text that griffe does not take for a type."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+
+def _keep_texts(nodes: Iterable[ast.AST]) -> None:
+    """Keep the texts in the calls of `size: Annotated[int, Field(title="size")]` as texts.
+
+    Griffe reads any text of an annotation as a type, also what is given to a call.
+    """
+    hints = [each.annotation for each in nodes if isinstance(each, ast.arg | ast.AnnAssign)]
+    parts = [node for hint in hints if isinstance(hint, _COMPOUND) for node in ast.walk(hint)]
+    calls = [node for node in parts if isinstance(node, ast.Call)]
+    for node in (inner for call in calls for inner in ast.walk(call)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = _Text(node.value)  # type: ignore[assignment]  # griffe asks for its `repr`
 
 
 def _is_bound(obj: Any, node: Any, current: Any) -> bool:

@@ -102,6 +102,21 @@ class Names:
         exists = Opaque("is built in", "builtins") if hasattr(builtins, name) else None
         return known("builtins", name) or exists
 
+    def imported(self, expression: Any, scope: Any) -> str | None:
+        """Return the path of a dotted name whose first part a single import binds, and nothing else."""
+        parts = expression.values if kind(expression) == "ExprAttribute" else [expression]
+        if any(kind(part) != "ExprName" for part in parts):
+            return None
+        bindings: list[Binding] = []
+        while scope is not None and not bindings:
+            bindings = self._source_of(scope).bound(scope).get(parts[0].name, [])
+            scope = None if scope.is_module else scope.parent
+        value = bindings[0].value if len(bindings) == 1 else None
+        if not isinstance(value, Import):
+            return None
+        names = (value.module, value.name, *(part.name for part in parts[1:]))
+        return ".".join(filter(None, names))
+
     def mro(self, cls: Any) -> list[Any]:
         """Return the class and its bases in the order of method resolution."""
         import griffe  # noqa: PLC0415  # here it was read already
@@ -177,7 +192,9 @@ class Names:
     def _starred(self, source: Source, name: str) -> Found | None:
         for module in reversed(source.wildcards):
             starred = self.load(module)
-            if starred is not None and (known(module, name) or name in self._exported(starred)):
+            if starred is None or not (known(module, name) or starred.may_bind(name)):
+                continue
+            if known(module, name) or name in self._exported(starred):
                 found = self.step(starred, name)
                 if found is not None:
                     return found

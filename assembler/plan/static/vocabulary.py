@@ -72,6 +72,25 @@ _OTHERS = frozenset(
     | {"dataclasses.dataclass", "dataclasses.field", "dataclasses.KW_ONLY"}
 )
 _KNOWN = _OTHERS.union(TYPES, ENUMS, NO_INIT, NEUTRAL, WRAPPERS)
+# Of a hint, these say nothing of what a manifest may write: their modules, large ones, are not read.
+UNTELLING = frozenset(
+    {
+        *("typing.IO", "typing.NamedTuple", "typing.TypedDict", "typing_extensions.TypedDict"),
+        *("configparser.RawConfigParser", "httpx.AsyncClient", "httpx2.AsyncClient"),
+        *(
+            f"fastapi.{mark}"
+            for mark in ("Body", "Cookie", "File", "Form", "Header", "Path", "Query")
+        ),
+        *(f"fastapi.{name}" for name in ("APIRouter", "FastAPI", "Request", "Response")),
+        *("starlette.applications.Starlette", "starlette.requests.Request"),
+        *(
+            f"{package}.responses.{kind}Response"
+            for package in ("fastapi", "starlette")
+            for kind in ("", "File", "HTML", "JSON", "PlainText", "Redirect", "Streaming")
+        ),
+        *("sqlalchemy.ext.asyncio.AsyncEngine", "sqlalchemy.ext.asyncio.AsyncSession"),
+    }
+)
 _SAME_MODULE = {
     "typing_extensions": "typing",
     "pydantic.fields": "pydantic",

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from assembler.manifest.coerce import convert
 from assembler.plan.allow_list import ImportFault, ImportList
 from assembler.plan.importer import import_object
-from assembler.plan.signature import Target, target_of
+from assembler.plan.signature import Parameter, Target, target_of
 from assembler.plan.static import SourceReader
 
 ANY = ImportList(None, None)
@@ -510,6 +511,123 @@ def test_the_current_folder_is_importable(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_module_is_parsed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visited = _visits(monkeypatch)
+    reader = SourceReader(ANY)
+    for name in ("plain", "Child", "Point"):
+        reader.target(f"pkg.mod.{name}")
+    assert sorted(set(visited)) == sorted(visited)
+
+
+LEAN = """
+import httpx2
+from fastapi import APIRouter as Router, Depends, Query, Request
+from starlette.responses import JSONResponse
+from typing import IO, Annotated, TypedDict
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from .a import *
+from .b import*
+from .c import *
+
+LIMIT = int("5")
+router = Router()
+
+class Client(httpx2.AsyncClient): ...
+class Row(TypedDict):
+    id: int
+
+def made(engine: AsyncEngine, client: Client, row: Row, request: "Request", file: IO[str],
+         count: int = LIMIT, *, wide: Wide = 1) -> JSONResponse: ...
+@router.get("/")
+async def listed(session: Annotated[AsyncSession, Depends(made)], page: int = Query(1)): ...
+"""
+
+
+def test_what_no_manifest_can_write_is_not_read_for_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lean").mkdir()
+    (tmp_path / "lean/__init__.py").write_text(LEAN)
+    (tmp_path / "lean/a.py").write_text("from .d import \\\n  *\n")
+    (tmp_path / "lean/b.py").write_text("B = 1\n")
+    (tmp_path / "lean/c.py").write_text("C = 1\n")
+    (tmp_path / "lean/d.py").write_text("from typing import Literal\nWide = Literal[1, 2]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    visited = _visits(monkeypatch)
+    reader = SourceReader(ANY)
+    options = reader.target("lean.made").signature.parameters
+    assert list(options) == ["engine", "client", "row", "request", "file", "count", "wide"]
+    assert sorted(visited) == ["a", "d", "lean"]
+    assert _refuses(options["wide"], 3)
+    assert reader.asked_resources("lean.router") == ()
+    assert sorted(visited) == ["a", "b", "c", "d", "lean"]
+
+
+QUOTED = """
+from typing import Annotated, Literal
+from assembler import Resource
+from pydantic import BaseModel, Field
+
+class Item(BaseModel):
+    size: Annotated[int, Field(description="size", json_schema_extra={"looser": "higher"})] = 1
+
+def made(
+    db: Annotated[object, Resource("db")], *,
+    key: Annotated[str, Field(pattern="abc", description="key")] = "abc",
+    kind: Annotated[Literal["a", "b"], Field(description="Which.")] | None = None,
+    name: "Annotated[str, Field(pattern='abc')]" = "abc",
+    item: "Item | None" = None,
+    many: "list[Annotated[int, Field(ge=2, description='count')]]" = (),
+    row: Annotated["Item", Field(description="row")] = Item(),
+): ...
+"""
+
+
+@pytest.mark.parametrize("first", ["", "from __future__ import annotations\n"])
+def test_a_text_inside_an_annotation_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    (tmp_path / "quoted.py").write_text(first + QUOTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reader = SourceReader(ANY)
+    options = reader.target("quoted.made").signature.parameters
+    for name, value in {"key": "b", "kind": "c", "name": "b", "many": [1]}.items():
+        assert _refuses(options[name], value), name
+    assert not _refuses(options["kind"], "b")
+    assert options["db"].annotation.__metadata__[0].resource_id == "db"
+    _, facts = reader.options("quoted.made")
+    assert facts is not None
+    said = {name: fact.description for name, fact in facts.items() if fact.description}
+    assert said == {"key": "key", "kind": "Which.", "row": "row"}
+    for name in ("item", "row"):
+        assert facts[name].fields["size"].description == "size"
+        assert facts[name].fields["size"].looser == "higher"
+
+
+def test_routes_that_a_star_brings_into_the_module_of_their_router_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api/__init__.py").write_text(
+        "from fastapi import APIRouter\nrouter = APIRouter()\n"
+        "from .starred import *\nfrom .named import by_name\nfrom time import sleep\n"
+    )
+    for module, name in (("starred", "by_star"), ("named", "by_name")):
+        (tmp_path / f"api/{module}.py").write_text(
+            "from typing import Annotated\nfrom assembler import Resource\nfrom api import router\n"
+            f"@router.get('/{name}')\ndef {name}(db: Annotated[object, Resource('db')]): ...\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = SourceReader(ANY).asked_resources("api.router")
+    assert asked == (("by_name", "db"), ("by_star", "db"))
+
+
+def _refuses(option: Parameter, value: Any) -> bool:
+    adapter: TypeAdapter[Any] = TypeAdapter(option.annotation)
+    return bool(convert(adapter, value)[1])
+
+
+def _visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the modules that are visited from now on."""
     import griffe  # noqa: PLC0415  # the test below needs a module that does not
 
     visited: list[str] = []
@@ -520,10 +638,7 @@ def test_a_module_is_parsed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         return visit(name, *args, **options)
 
     monkeypatch.setattr(griffe, "visit", counting)
-    reader = SourceReader(ANY)
-    for name in ("plain", "Child", "Point"):
-        reader.target(f"pkg.mod.{name}")
-    assert sorted(set(visited)) == sorted(visited)
+    return visited
 
 
 def test_griffe_is_not_imported_before_a_source_is_read() -> None:

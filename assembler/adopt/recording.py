@@ -325,9 +325,7 @@ class _Overrides(dict[Any, Any]):
 def _record_jobs(recording: Composition) -> None:
     """Note the jobs of any APScheduler, where it is installed and the application uses it."""
     try:
-        from apscheduler.schedulers.base import (  # type: ignore[import-untyped]  # noqa: PLC0415  # it may not be there
-            BaseScheduler,
-        )
+        from apscheduler.schedulers.base import BaseScheduler  # noqa: PLC0415  # it may not be there
     except ImportError:
         return
     watched = _Watched(recording)

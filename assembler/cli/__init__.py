@@ -119,4 +119,4 @@ def _prepare_streams() -> None:
     """Let no character end the command that a terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # closed by the caller, or not a text file
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as above

@@ -127,7 +127,7 @@ def read_chain(
 
 
 def read_layer(file: File) -> MappingNode:
-    """Read one file of a chain; an empty one is a mapping without keys."""
+    """Read one file of a chain; an empty one is a mapping without keys. Raises `ManifestError`."""
     node = read(file)
     if isinstance(node, ScalarNode) and node.value is None:
         return MappingNode({}, node.span)

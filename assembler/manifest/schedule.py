@@ -158,7 +158,7 @@ class Schedule:
 
 
 def parse(text: str, zone: str = "UTC") -> Schedule:
-    """Read a crontab line of five or six fields, or `@daily` and the like."""
+    """Read a crontab line of five or six fields, or `@daily` and the like; raises ValueError."""
     crontab = read_crontab(text)
     schedule = Schedule(crontab.text, read_zone(zone), crontab)
     if not _ever_fires(crontab):
@@ -167,7 +167,10 @@ def parse(text: str, zone: str = "UTC") -> Schedule:
 
 
 def every(interval: timedelta, zone: str = "UTC") -> Schedule:
-    """Fire at the multiples of `interval` since the epoch: in every process at the same instants."""
+    """Fire at the multiples of `interval` since the epoch: in every process at the same instants.
+
+    Raises ValueError for an interval below a second, and for an unknown zone.
+    """
     if interval < _SHORTEST:
         raise ValueError("must be at least `1s`")
     return Schedule(_interval_in_words(interval), read_zone(zone), interval=interval)

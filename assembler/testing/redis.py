@@ -49,7 +49,7 @@ class RedisServer:
         wait_for_port(self.port, self._process)
 
     def clear(self) -> None:
-        """Delete all that is in it."""
+        """Delete all that is in it; raises RuntimeError where Redis does not."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as link:
             link.sendall(b"FLUSHALL\r\n")
             if not link.recv(64).startswith(b"+OK"):

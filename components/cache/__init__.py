@@ -54,7 +54,7 @@ class Namespace:
         self._default_ttl = default_ttl
 
     def namespace(self, name: str, *, default_ttl: timedelta | None = None) -> "Namespace":
-        """A part of this part; `name` has no colon and no dot."""
+        """A part of this part; `name` has no colon and no dot. Raises ValueError."""
         if not name or set(name) & set(":."):
             raise ValueError(
                 f"`{name}` is no name of a namespace: it has a colon, a dot or nothing"
@@ -223,7 +223,10 @@ def redis_cache(
         int, Field(ge=1, description="bytes kept in memory while Redis is away")
     ] = 16 * 1024 * 1024,
 ) -> Cache:
-    """Make a cache in Redis, without I/O; while Redis is away this process's memory serves."""
+    """Make a cache in Redis, without I/O; while Redis is away this process's memory serves.
+
+    Raises ValueError for a bound of connections below 1, and times below 1 ms.
+    """
     from components.cache.redis import RedisEntries  # noqa: PLC0415  # who asks for Redis pays for it
     from components.rate_limit.redis import RedisStore  # noqa: PLC0415  # as above
 

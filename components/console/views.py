@@ -81,7 +81,10 @@ async def jobs(operations: Any, query: Mapping[str, str]) -> Data:
 
 
 async def runs(operations: Any, query: Mapping[str, str]) -> Data:
-    """Runs of one job, by state (`failures` is all that went wrong) and by time."""
+    """Runs of one job, by state (`failures` is all that went wrong) and by time.
+
+    Raises `BadQueryError`.
+    """
     known = [job["id"] for job in (await operations.jobs())["jobs"]]
     job = query.get("job") or (known[0] if known else "")
     state, period = query.get("state", ""), query.get("period", "all")

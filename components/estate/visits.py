@@ -28,7 +28,10 @@ class VisitRefused(Exception):  # noqa: N818  # reads as what happened
 async def book(
     session: AsyncSession, wanted: VisitIn, *, visitor: str, now: datetime
 ) -> VisitOut | None:
-    """Book half an hour at a listing on offer. The transaction must be a writing one."""
+    """Book half an hour at a listing on offer. The transaction must be a writing one.
+
+    None where no such listing is on offer. Raises `VisitRefused` for a time that is not to be had.
+    """
     if not now < wanted.at <= now + _HORIZON:
         raise VisitRefused(f"a visit is within the next {_HORIZON.days} days")
     # The row lock makes two bookings of one listing follow each other.

@@ -7,7 +7,7 @@ that the part reaches; in a bare application nobody asks.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -157,9 +157,11 @@ def refusals(
     return {"responses": responses, "components": COMPONENTS}
 
 
-def secured(name: str, scheme: Mapping[str, Any], *, is_needed: bool, scopes: object = ()) -> Offer:
+def secured(
+    name: str, scheme: Mapping[str, Any], *, is_needed: bool, scopes: Iterable[str] = ()
+) -> Offer:
     """The offer of who asks for credentials; where they are not needed, they may be left out."""
-    wanted = {name: list(scopes)}  # type: ignore[call-overload]
+    wanted = {name: list(scopes)}
     return {
         "security": [wanted] if is_needed else [{}, wanted],
         "components": {"securitySchemes": {name: scheme}},

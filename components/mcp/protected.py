@@ -93,7 +93,10 @@ class Protected:
 def protected(
     base_url: str, issuer: str, path: str, mount: Mount, scopes: Mapping[str, tuple[str, ...]]
 ) -> Protected:
-    """Make the texts of the mount at `path`; `scopes` stand for those that it does not say."""
+    """Make the texts of the mount at `path`; `scopes` stand for those that it does not say.
+
+    Raises ValueError for a path or a scope that is none.
+    """
     if not _PATH.fullmatch(path):
         raise ValueError(f"`mounts` has a path such as `/mcp`, not {path!r}")
     said = {

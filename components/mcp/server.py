@@ -184,7 +184,7 @@ def _resource_id(hint: Any) -> str | None:
 
 
 def request_of(context: Context[Any]) -> Request:
-    """The HTTP request of a tool's call; an error for the model where there is none."""
+    """The HTTP request of a tool's call; raises `ToolError`, for the model, where there is none."""
     request = context.request_context.request
     if not isinstance(request, Request):
         raise ToolError("this tool is for calls over HTTP")
@@ -192,7 +192,7 @@ def request_of(context: Context[Any]) -> Request:
 
 
 def caller(context: Context[Any]) -> Principal:
-    """Whom the token of a tool's call speaks for; an error for the model where no gate has seen one."""
+    """Whom the token of a tool's call speaks for; raises `ToolError` where no gate has seen one."""
     try:
         return principal_of(request_of(context))
     except PermissionError as error:

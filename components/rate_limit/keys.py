@@ -29,7 +29,7 @@ _LONGEST = 64  # a longer subject is hashed, so that nobody fills the store with
 
 
 def subject_of(key: str | KeyFunction) -> Subject:
-    """Give the function for `client_ip`, `user`, `header:NAME` or a function of one's own."""
+    """Give the function for `client_ip`, `user`, `header:NAME` or one's own; raises ValueError."""
     if callable(key):
         return _or_client(key, "own:")
     if key == "client_ip":

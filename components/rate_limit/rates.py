@@ -54,7 +54,7 @@ def parse_rate(text: str) -> Rate:
 
 
 def parse_rates(limit: str | Sequence[str]) -> tuple[Rate, ...]:
-    """Read one rate or several that hold together, the shortest period first."""
+    """Read one rate or several that hold together, the shortest period first; raises ValueError."""
     texts = [limit] if isinstance(limit, str) else list(limit)
     if not texts:
         raise ValueError("`limit` needs at least one rate")

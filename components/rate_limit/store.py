@@ -61,7 +61,10 @@ class Store(Protocol):
 
 
 def name_limits(name: str, rates: tuple[Rate, ...]) -> tuple[Limit, ...]:
-    """Give each rate a name for fields and keys: the given one, or several made from it."""
+    """Give each rate a name for fields and keys: the given one, or several made from it.
+
+    Raises ValueError for a name that is not 1 to 200 characters of printable ASCII.
+    """
     if not name.isascii() or not name.isprintable() or not 0 < len(name) <= 200:
         raise ValueError(f"`{name}` must be printable ASCII of at most 200 characters")
     if len(rates) == 1:
@@ -70,7 +73,7 @@ def name_limits(name: str, rates: tuple[Rate, ...]) -> tuple[Limit, ...]:
 
 
 def process_share(share: int | None) -> int:
-    """How many processes share a limit: as told, else WEB_CONCURRENCY, else 1."""
+    """How many processes share a limit: as told, else WEB_CONCURRENCY, else 1. Raises ValueError."""
     if share is None:
         text = os.environ.get("WEB_CONCURRENCY", "")
         return max(int(text), 1) if text.isascii() and text.isdigit() else 1

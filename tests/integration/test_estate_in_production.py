@@ -38,11 +38,11 @@ async def story(port: int, providers: Providers, process: subprocess.Popen[bytes
     base, ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/api/v1/ws"
     async with (
         httpx2.AsyncClient(base_url=base, timeout=20) as client,
-        websockets.connect(f"{ws}/listings", origin=ORIGINS[0]) as listings,  # type: ignore[arg-type]
+        websockets.connect(f"{ws}/listings", origin=ORIGINS[0]) as listings,  # type: ignore[arg-type]  # any text
         websockets.connect(f"{ws}/notifications", additional_headers=ANN) as own,
     ):
         with pytest.raises(InvalidStatus):
-            await websockets.connect(f"{ws}/listings", origin="https://evil.example")  # type: ignore[arg-type]
+            await websockets.connect(f"{ws}/listings", origin="https://evil.example")  # type: ignore[arg-type]  # any text
         made = await client.post("/api/v1/listings", json=LISTING, headers=ADMIN)
         path = made.headers["location"]
         id_ = made.json()["id"]

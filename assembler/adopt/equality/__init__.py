@@ -78,7 +78,10 @@ def equality(
     environment: Mapping[str, str],
     progress: Progress = lambda _: None,
 ) -> Equality:
-    """Compare the application `target` names with the one that `manifest` makes."""
+    """Compare the application `target` names with the one that `manifest` makes.
+
+    Raises `UsageError` where hypothesis is not installed, a rule is unknown, or a side is not made.
+    """
     if find_spec("hypothesis") is None:
         raise UsageError("it needs hypothesis: pip install 'fastapi-assembler[adopt]'")
     for name in options.accept:

@@ -74,7 +74,10 @@ def inspect_application(app: Any) -> InspectedApp:
 
 
 def unwrapped(app: Any) -> tuple[list[Any], Starlette]:
-    """Return the objects that stand around an application, outermost first, and the application."""
+    """Return the objects that stand around an application, outermost first, and the application.
+
+    Raises TypeError where there is none.
+    """
     outer: list[Any] = []
     while not isinstance(app, Starlette):
         inner = inner_of(app)

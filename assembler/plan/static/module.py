@@ -88,7 +88,7 @@ class Source:
 
     @functools.cached_property
     def code(self) -> str | None:
-        """The text; None where there is none, as for a compiled module."""
+        """The text; None where there is none, as for a compiled module. Raises `ImportFault`."""
         if self._text is not None:
             return self._text
         if self._spec.loader is None:

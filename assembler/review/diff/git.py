@@ -88,7 +88,7 @@ class Repository:
         return found.decode().strip()
 
     def merge_base(self) -> str:
-        """Return where the working tree left the default branch."""
+        """Return where the working tree left the default branch; raises `UsageError`."""
         for name in _DEFAULTS:
             try:
                 branch = self.commit(name)

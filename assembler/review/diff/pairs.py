@@ -78,7 +78,7 @@ def compare_shelves(name: str, old: Snapshot, new: Snapshot, now: datetime) -> C
 def since(commit: str | None, files: Sequence[Path]) -> tuple[Commit, list[PathPair]]:
     """Return the manifests that may differ from a commit, or from where this branch began.
 
-    Without `files`, all in `manifests/` on either side.
+    Without `files`, all in `manifests/` on either side. Raises `UsageError` where there is none.
     """
     repository = Repository(Path.cwd())
     base = repository.merge_base() if commit is None else repository.commit(commit)

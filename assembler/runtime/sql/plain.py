@@ -33,7 +33,7 @@ class PlainSession(Session):
         return {row[0]: Applied(row[1].strip(), row[2]) for row in rows}
 
     async def apply(self, work: Work) -> End:
-        """Apply one statement, unless the ledger has it."""
+        """Apply one statement, unless the ledger has it; raises `SqlError` where its time is over."""
         from sqlalchemy import text  # noqa: PLC0415  # only where a manifest has SQL
 
         connection = await self.connection()

@@ -26,7 +26,7 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 async def give_token(issuer: Issuer, request: Request) -> dict[str, Any]:
-    """The token endpoint."""
+    """The token endpoint (RFC 6749, 3.2); raises `OAuthError`."""
     issuer.spend_request()
     form = await form_parameters(request)
     form.check_single()

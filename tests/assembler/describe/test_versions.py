@@ -4,7 +4,16 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from assembler.describe.versions import ADVISORIES, PAIRS, Trouble, installed, required, troubles
+from assembler.describe.versions import (
+    ADVISORIES,
+    PAIRS,
+    Advisory,
+    Pair,
+    Trouble,
+    installed,
+    required,
+    troubles,
+)
 
 
 def found(python: str = "3.12.1", **versions: str) -> list[Trouble]:
@@ -13,9 +22,11 @@ def found(python: str = "3.12.1", **versions: str) -> list[Trouble]:
 
 
 @pytest.mark.parametrize("advisory", ADVISORIES, ids=lambda each: f"{each.id} {each.affected}")
-def test_the_mended_version_is_the_first_that_an_advisory_does_not_affect(advisory: object) -> None:
-    affected = Requirement(advisory.affected)  # type: ignore[attr-defined]
-    mended = Version(advisory.mended)  # type: ignore[attr-defined]
+def test_the_mended_version_is_the_first_that_an_advisory_does_not_affect(
+    advisory: Advisory,
+) -> None:
+    affected = Requirement(advisory.affected)
+    mended = Version(advisory.mended)
     assert not affected.specifier.contains(mended)
     bounds = {item.operator: Version(item.version) for item in affected.specifier}
     assert bounds.get("<", mended) == mended or "==" in bounds
@@ -23,14 +34,14 @@ def test_the_mended_version_is_the_first_that_an_advisory_does_not_affect(adviso
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda each: f"{each.one} {each.other}")
-def test_what_mends_a_pair_is_not_in_it(pair: object) -> None:
-    mended = Requirement(pair.mended)  # type: ignore[attr-defined]
-    broken = {Requirement(text).name: text for text in (pair.one, pair.other)}  # type: ignore[attr-defined]
+def test_what_mends_a_pair_is_not_in_it(pair: Pair) -> None:
+    mended = Requirement(pair.mended)
+    broken = {Requirement(text).name: text for text in (pair.one, pair.other)}
     first = next(item.version for item in mended.specifier)
     is_bound = next(item.operator for item in mended.specifier) == ">="
     held = Requirement(broken[mended.name]).specifier.contains(Version(first))
     assert held is not is_bound
-    assert pair.source.startswith("https://github.com/")  # type: ignore[attr-defined]
+    assert pair.source.startswith("https://github.com/")
 
 
 @pytest.mark.parametrize(

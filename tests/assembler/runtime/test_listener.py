@@ -116,7 +116,7 @@ def test_a_host_of_two_families_is_bound_in_each_on_one_port() -> None:
 
 
 def test_a_unix_socket_is_left_to_uvicorn() -> None:
-    assert bind(Config(None, uds="a.sock", log_config=None)) is None  # type: ignore[arg-type]
+    assert bind(Config(None, uds="a.sock", log_config=None)) is None  # type: ignore[arg-type]  # no app is run
 
 
 def test_places_are_written_as_in_urls() -> None:

@@ -305,7 +305,7 @@ def test_closed_channels_can_be_opened_again(make: Make) -> None:
 
 def test_idle_channels_are_left_and_can_be_read_again(make: Make) -> None:
     async def story() -> None:
-        options = {} if make.kind == "memory" else {"linger": timedelta(milliseconds=50)}  # type: ignore[attr-defined]
+        options = {} if make.kind == "memory" else {"linger": timedelta(milliseconds=50)}  # type: ignore[attr-defined]  # of the fixture
         async with make(**options) as channels:
             channels._linger_seconds = 0.05
             with await channels.subscribe("c") as reader:
@@ -374,7 +374,7 @@ def test_many_who_come_at_once_cost_one_reading() -> None:
             calls.append(len(names))
             return await follow(names)
 
-        channels._log.follow = counted  # type: ignore[method-assign, assignment]
+        channels._log.follow = counted  # type: ignore[method-assign, assignment]  # to be counted
         readers = await asyncio.gather(
             *(channels.subscribe(f"c{n % 20}") for n in range(400)),
         )

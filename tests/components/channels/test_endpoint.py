@@ -237,7 +237,7 @@ def test_pages_of_other_origins_are_refused_before_anything_is_accepted(
     async def story() -> None:
         given = site.http if origin == "own" else origin
         if admitted:
-            async with websockets.connect(f"{site.ws}/c", origin=given) as connection:  # type: ignore[arg-type]
+            async with websockets.connect(f"{site.ws}/c", origin=given) as connection:  # type: ignore[arg-type]  # any text
                 assert (await word(connection))["type"] == "ready"
         else:
             refused = await refusal(f"{site.ws}/c", origin=given)
@@ -405,8 +405,8 @@ def test_a_connection_ends_with_its_token_unless_it_is_renewed() -> None:
             await site.publish("own", 1)
             assert (await word(renewed))["data"] == 1
         async with httpx2.AsyncClient(base_url=site.http, timeout=30) as client:
-            soon = bearer(user(exp=int(time.time()) + 1))  # type: ignore[assignment]
-            answer = await client.get("/events/own", headers=soon)  # type: ignore[arg-type]
+            headers = bearer(user(exp=int(time.time()) + 1))
+            answer = await client.get("/events/own", headers=headers)
             assert "event: expired" in answer.text
 
     with serving(Site()) as site:

@@ -527,8 +527,8 @@ def test_in_bare_starlette_it_answers_and_the_server_still_sees_the_exception() 
 @pytest.fixture
 def sent_to_sentry() -> Iterator[list[Any]]:
     import sentry_sdk  # noqa: PLC0415  # only here, as the handlers must do without
-    from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
-    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
+    from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415  # as above
+    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415  # as above
 
     events: list[Any] = []
 
@@ -591,7 +591,7 @@ def test_the_sqlstate_decides_whether_trying_again_helps(state: str | None, stat
 
 def test_a_locked_sqlite_is_transient_and_a_missing_table_is_not(tmp_path: Path) -> None:
     from sqlalchemy import create_engine, text  # noqa: PLC0415  # as above
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415  # only for this test
 
     path = tmp_path / "a.db"
     db = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0}, poolclass=NullPool)

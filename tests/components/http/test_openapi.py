@@ -77,7 +77,7 @@ PARTS: dict[str, Any] = {
     "trusted id": RequestIDMiddleware(app, header="X-Id", trust="*"),
     "cache": CacheControlMiddleware(
         app,
-        rules=[{"match": "GET /items/*", "cache": "public, max-age=9"}],  # type: ignore[list-item]
+        rules=[{"match": "GET /items/*", "cache": "public, max-age=9"}],  # type: ignore[list-item]  # as a manifest has it
     ),
     "etag": CacheControlMiddleware(app, etag="weak"),
     "slash": StripTrailingSlashMiddleware(app, exempt=["/raw"]),

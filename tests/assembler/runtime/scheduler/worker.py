@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Self
 
-from apscheduler.schedulers import base  # type: ignore[import-untyped]
+from apscheduler.schedulers import base
 from sqlalchemy import text
 
 from assembler.manifest.schedule import every

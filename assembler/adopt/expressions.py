@@ -125,8 +125,8 @@ def _is_same(found: Any, value: Any) -> bool:
         return is_same and all(_is_same(found[key], each) for key, each in value.items())
     if isinstance(value, set | frozenset):
         return isinstance(found, set | frozenset) and found == value
-    if isinstance(value, enum.Enum):
-        return found in (value, value.value)
+    if isinstance(value, enum.Enum) or isinstance(found, bool) is not isinstance(value, bool):
+        return False
     return isinstance(value, str | int | float) and bool(found == value)
 
 

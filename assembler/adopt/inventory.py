@@ -25,6 +25,7 @@ from assembler.adopt.lifting import UnliftedError, is_local, uses_of
 from assembler.adopt.naming import (
     Value,
     described,
+    is_exact,
     is_own,
     is_said,
     literal,
@@ -259,6 +260,9 @@ class _Inventory(RouteReader):
             if isinstance(value, list | dict | set) and self.names.places_of(value):
                 item["bridge"] = {"is": "state", "name": name}
                 item["note"] = "a module has it as well, and sees what becomes of it"
+            elif not is_exact(value):
+                item["bridge"] = {"is": "state", "name": name}
+                item["note"] = f"it holds what a manifest has no word for: {described(value)}"
             elif is_said(said) and not any(
                 each["is"] == "path" and each["form"] != "object" for each in parts(said)
             ):

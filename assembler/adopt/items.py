@@ -24,6 +24,7 @@ from assembler.adopt.naming import (
     unnamed,
 )
 from assembler.adopt.recording import Call, Composition, UserPlace
+from assembler.plan.component import DATA
 
 
 class ItemReader:
@@ -120,7 +121,7 @@ class ItemReader:
             written = self.names.value(value)
             if written["is"] == "app":
                 return f"`{name}` is the application"
-            if written["is"] == "unnamed" and of is not None:
+            if written["is"] == "unnamed" and of is not None and not isinstance(value, DATA):
                 written = self.named_part(value, name, of, f"kwargs[{name!r}]".replace("'", '"'))
             if not is_said(written):
                 return f"`{name}` is {why_unsaid(written)}"

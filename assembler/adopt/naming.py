@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from assembler.diagnostics.exceptions import is_users
+from assembler.plan.component import DATA
 
 Value: TypeAlias = dict[str, Any]
 """`{"is": "literal", "value": …}`, `{"is": "list", "items": […]}`, `{"is": "mapping", "items": {…}}`,
@@ -31,6 +32,7 @@ NAME = "\x04"
 
 _PLAIN = (bool, int, float, str, type(None))
 _DEEPEST = 12
+_MOST = 10_000  # values of one collection: a manifest has a hundred thousand at most
 
 
 def literal(value: Any) -> Value:
@@ -130,6 +132,8 @@ class ImportPaths:
         known = self._known(value)
         if known is not None:
             return known
+        if not depth and (count := _count(value)) > _MOST:
+            return unnamed(f"a collection of at least {count} values")
         if isinstance(value, enum.Enum):
             value = value.value if isinstance(value.value, str | int) else value
         if type(value) in _PLAIN:
@@ -163,7 +167,7 @@ class ImportPaths:
     def code(self, value: Any) -> Value:
         """Write what only an import path can say."""
         path = self.path(value)
-        if path is None:
+        if path is None or isinstance(value, DATA):  # data is no resource, whatever has it
             return unnamed(described(value))
         form = form_of(value)
         definer = getattr(value, "__module__", None) if form != "object" else None
@@ -255,6 +259,27 @@ def described(value: Any) -> str:
     if inspect.isclass(value):
         return f"the local class `{value.__name__}`"
     return f"an object of `{type(value).__name__}`"
+
+
+def is_exact(value: Any) -> bool:
+    """Tell whether a value that stands in a manifest comes back of the same type, whoever reads it."""
+    if isinstance(value, dict):
+        return type(value) is dict and all(map(is_exact, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value) is list and all(map(is_exact, value))
+    return type(value) in _PLAIN or not isinstance(value, (*_PLAIN[:4], enum.Enum))
+
+
+def _count(value: Any) -> int:
+    """Count what a collection holds at any depth, as far as it takes to know that it is too much."""
+    waiting, count = [value], 0
+    while waiting and count <= _MOST:
+        each = waiting.pop()
+        items = each.values() if type(each) is dict else each
+        if type(each) in {list, tuple, set, frozenset, dict}:
+            count += len(each)
+            waiting += [item for item in items if type(item) not in _PLAIN][: _MOST + 1]
+    return count
 
 
 def _base(value: Any) -> Any:

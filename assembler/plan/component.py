@@ -43,7 +43,8 @@ TOLD = ("app", "resource", "reason")
 _GIVEN = frozenset({"app"})
 _INJECTED = frozenset({"startup", "job", "background", "shutdown"})
 _LATE = _INJECTED | {"lifespan"}  # whose options are made for a run
-_DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
+DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType)
+"""What can be no resource: it is written where it is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,7 +498,7 @@ def _no_resource(target: Target, span: Span) -> Iterator[Diagnostic]:
     """Refuse plain data and modules: an object that is named is the resource as it is."""
     if target.value is None and target.is_callable:
         return  # its source does not tell what it is
-    if target.value is None or isinstance(target.value, _DATA):
+    if target.value is None or isinstance(target.value, DATA):
         kind = type(target.value).__name__
         of_type = (
             f"is of type `{kind}`, which" if target.value is not None else "is plain data, and"

@@ -235,6 +235,7 @@ app = Starlette(routes=[Route("/x", lambda request: PlainTextResponse("x"))])
 
 
 LAYERS = """
+import enum
 import os
 import re
 from functools import partial
@@ -246,6 +247,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
 STAGE = os.getenv("STAGE", "dev")
+NUMBERS = frozenset({1, 2})
+
+
+class Tone(str, enum.Enum):
+    LOW = "low"
+
+
 
 app = FastAPI(
     title={"blue": "Blue"}.get(os.getenv("COLOR", "blue"), "Other"),
@@ -339,6 +347,11 @@ app.add_middleware(partial(GZipMiddleware, minimum_size=9))
 app.add_middleware(lambda app: wrap(app, text="l"))
 app.add_middleware(Pattern, re.compile("b"), text="b")
 app.add_middleware(Pattern, pattern=re.compile("k"), text="k")
+app.add_middleware(Pattern, text=Tone.LOW)
+app.add_middleware(Pattern, text=NUMBERS)
+app.add_middleware(Pattern, text=[str(number) for number in range(20_000)])
+for number, value in enumerate([(1, 2), {"a"}, {"x": (1,)}, Tone.LOW, NUMBERS, b"x", [1, None], {"a": {"b": 2.5}}]):
+    setattr(app.state, f"value_{number}", value)
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=os.getenv("HOSTS", "*").split(","))
 if STAGE in ("staging", "production"):
     app.middleware("http")(named)
@@ -363,6 +376,9 @@ def test_layers_of_every_kind_of_callable_are_equal_and_facts_without_a_word_com
     report = json.loads(outcome.out)
     assert (outcome.status, report["counts"]["refused"]) == (0, 0), outcome.out + outcome.err
     bridged = [each for each in report["calls"] if each["outcome"] == "bridged"]
+    large = [each["place"] for each in bridged if "at least 20000 values" in each["reason"]]
+    line = 1 + LAYERS[: LAYERS.index("range(20_000)")].count("\n")
+    assert large == [f"many.py:{line}"]
     assert all(each["reason"] for each in bridged), bridged
     assert "allowed_hosts: ${HOSTS:-*}" in (tmp_path / "m.yaml").read_text().replace('"', "")
     assert "debug: true" in (tmp_path / "m.debug.yaml").read_text()

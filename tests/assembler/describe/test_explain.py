@@ -213,7 +213,7 @@ def test_what_came_from_the_environment_is_never_shown(
 middleware: [{use: own.Keyed, with: {key: "${KEY}", url: "https://u:canary@x"}}]
 configure: [{use: own.legacy, with: {key: "${KEY}"}}]
 routes: [{use: own.hook, with: {key: "${KEY}"}}]
-server: {host: "${HOST}", ssl_keyfile_password: "${KEY}"}
+server: {host: "${HOST}", ssl_certfile: own.pem, ssl_keyfile_password: "${KEY}"}
 """,
         *request_line,
         code=SECRETIVE,

@@ -17,9 +17,9 @@ from assembler.diagnostics.exceptions import is_users
         pytest.__file__,
         assembler.__file__,
         sysconfig.get_path("purelib") + "/fastapi/applications.py",
-        "/home/me/.local/lib/python3.11/site-packages/fastapi/applications.py",  # `pip install --user`
+        "/srv/me/.local/lib/python3.11/site-packages/fastapi/applications.py",  # `pip install --user`
         "/usr/lib/python3/dist-packages/starlette/routing.py",  # Debian's own
-        "/opt/base/lib/python3.12/site-packages/a.py",  # below a virtual environment
+        "/base/lib/python3.12/site-packages/a.py",  # below a virtual environment
         "<string>",
         "<frozen importlib._bootstrap>",
     ],

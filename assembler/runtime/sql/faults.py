@@ -12,6 +12,10 @@ from assembler.runtime.transient import is_transient
 
 # lock not available, deadlock, canceled by a timeout, serialization
 _BUSY = frozenset({"55P03", "40P01", "57014", "40001"})
+# what somebody else, who knows nothing of our lock, makes or changes at the same moment: `IF NOT
+# EXISTS` and `OR REPLACE` look first, and fail then by an index of the catalogue or by a row of it
+_UNIQUE, _INTERNAL = "23505", "XX000"
+_CHANGED_MEANWHILE = ("tuple concurrently updated", "tuple concurrently deleted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ def said(error: BaseException) -> Said:
     state = getattr(found, "sqlstate", None)
     if isinstance(state, str):
         message, position = _facts(found)
-        is_busy = state in _BUSY
+        is_busy = state in _BUSY or _is_race(found, state, message)
         is_away = not is_busy and is_transient(error)
         return Said(f"{message} ({state})", is_busy, is_away, position)
     name = getattr(found, "sqlite_errorname", None)
@@ -44,6 +48,13 @@ def said(error: BaseException) -> Said:
 def _is_adapter(error: BaseException) -> bool:
     """Tell SQLAlchemy's own exceptions around asyncpg's."""
     return type(error).__module__.startswith("sqlalchemy.")
+
+
+def _is_race(error: BaseException, state: str, message: str) -> bool:
+    if state == _UNIQUE:
+        source = getattr(error, "diag", error)  # psycopg, asyncpg
+        return getattr(source, "schema_name", None) == "pg_catalog"
+    return state == _INTERNAL and message.startswith(_CHANGED_MEANWHILE)
 
 
 def _facts(error: BaseException) -> tuple[str, int | None]:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,32 @@ def test_a_lock_that_is_freed_in_time_costs_a_try(postgres: str, tmp_path: Path)
         (step,) = [step for step in replica.result()["steps"] if step["label"]]
     assert step["outcome"] == "ok"
     assert step["detail"].startswith("after ")
+
+
+MADE_BY_TWO = {
+    "CREATE TABLE IF NOT EXISTS made (x int)": "pg_type",
+    "CREATE OR REPLACE FUNCTION listings() RETURNS int LANGUAGE sql AS 'SELECT 2'": "pg_proc",
+    "CREATE SCHEMA IF NOT EXISTS made": "pg_namespace",
+}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("statement", MADE_BY_TWO, ids=MADE_BY_TWO.get)
+def test_what_another_makes_at_the_same_moment_is_tried_again(
+    statement: str, driver: str, postgres: str, tmp_path: Path
+) -> None:
+    """Somebody who knows nothing of our lock: `IF NOT EXISTS` fails by an index of the catalogue."""
+    run(postgres, "CREATE FUNCTION listings() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    path = manifest(tmp_path, driven(postgres, driver), entry({"a": statement}, lock_timeout="20s"))
+    waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(postgres, statement) as other:
+            steps = pool.submit(started, path)
+            wait_until(postgres, waits)
+            other.commit()
+        [step] = steps.result(60)
+    assert step.outcome == "ok"
+    assert str(step.detail).startswith("after ")
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

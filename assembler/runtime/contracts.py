@@ -129,7 +129,7 @@ CONTRACTS = (
     Contract(
         "status_note",
         "attribute of a resource, a text or None",
-        ("components/clients/fcm.py", "components/clients/sms.py"),
+        ("components/clients/exchange.py", "components/vectors/__init__.py"),
         ("assembler/runtime/report.py",),
         "what the page of details says of it, such as that it is off",
     ),

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,10 +42,13 @@ from components.estate.notification_schemas import (
     RecipientSettings,
     SavedList,
 )
+from components.estate.schemas import OFFERED
 
 _MOST = 200
 _MOST_DEVICES = 20  # of a user; the oldest goes
 _AT_ONCE = 500
+_LOCKS_OF_OWNERS = 0x6F776E6572  # "owner"
+_LOCKS_OF_TOKENS = 0x746F6B656E  # "token"
 _DEFAULTS: dict[NewsKind, PreferenceIn] = {
     "visit": PreferenceIn(),
     "price": PreferenceIn(),
@@ -204,6 +207,8 @@ async def latest(session: AsyncSession, owner: str) -> NotificationList:
 
 async def add_device(session: AsyncSession, owner: str, wanted: DeviceIn) -> DeviceOut:
     """Register a device; a token that is known goes to this user."""
+    await _in_turn(session, wanted.token, _LOCKS_OF_TOKENS)
+    await _in_turn(session, owner, _LOCKS_OF_OWNERS)
     await session.execute(delete(Device).where(Device.token == wanted.token))
     oldest = await session.scalars(
         select(Device.id)
@@ -241,6 +246,7 @@ async def settings_of(session: AsyncSession, owner: str) -> RecipientSettings:
 
 async def set_settings(session: AsyncSession, owner: str, wanted: RecipientSettings) -> None:
     """Remember when and where a user may be reached."""
+    await _in_turn(session, owner, _LOCKS_OF_OWNERS)
     await session.merge(
         Recipient(
             owner=owner,
@@ -265,15 +271,23 @@ async def set_preference(
     session: AsyncSession, owner: str, kind: NewsKind, wanted: PreferenceIn
 ) -> None:
     """Remember how a user wants to hear of one kind of news."""
+    await _in_turn(session, owner, _LOCKS_OF_OWNERS)
     await session.merge(Preference(owner=owner, kind=kind, **wanted.model_dump()))
     await session.flush()
 
 
-async def save_listing(session: AsyncSession, owner: str, listing_id: int) -> None:
-    """Remember that a user wants to hear of a listing."""
+async def save_listing(session: AsyncSession, owner: str, listing_id: int) -> bool:
+    """Remember that a user wants to hear of a listing; False where no such one is on offer."""
+    await _in_turn(session, owner, _LOCKS_OF_OWNERS)
+    # it may change meanwhile, and not be deleted
+    held = {"read": True, "key_share": True}
+    listing = await session.get(Listing, listing_id, with_for_update=held)
+    if listing is None or listing.status != OFFERED:
+        return False
     if await session.get(SavedListing, (owner, listing_id)) is None:
         session.add(SavedListing(owner=owner, listing_id=listing_id, created_at=datetime.now(UTC)))
         await session.flush()
+    return True
 
 
 async def forget_listing(session: AsyncSession, owner: str, listing_id: int) -> None:
@@ -294,6 +308,15 @@ async def saved_of(session: AsyncSession, owner: str) -> SavedList:
         .limit(_MOST)
     )
     return SavedList(items=[*found])
+
+
+async def _in_turn(session: AsyncSession, name: str, kind: int) -> None:
+    """Let those who write about the same one follow each other: what is not there yet has no lock."""
+    if (
+        session.get_bind().dialect.name == "postgresql"
+    ):  # elsewhere one transaction writes at a time
+        key = func.hashtextextended(name, kind)
+        await session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 async def _preferences(

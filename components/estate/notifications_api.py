@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 
-from components.estate import listings, notifications
+from components.estate import notifications
 from components.estate.api import Reading, Writing
 from components.estate.notification_schemas import (
     DeviceIn,
@@ -106,9 +106,8 @@ async def list_saved(session: Reading, owner: Owner) -> SavedList:
 )
 async def save_listing(listing_id: ListingId, session: Writing, owner: Owner) -> None:
     """You are told when its price drops."""
-    if await listings.read(session, listing_id, only_offered=True) is None:
+    if not await notifications.save_listing(session, owner, listing_id):
         raise HTTPException(404, "no such listing is on offer")
-    await notifications.save_listing(session, owner, listing_id)
 
 
 @router.delete("/saved/{listing_id}", summary="Forget a saved listing", status_code=204)

@@ -60,7 +60,7 @@ def serving(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(60)
         finally:
             process.kill()
             process.wait(10)
@@ -72,7 +72,7 @@ def drift(folder: Path, *more: str, **variables: str) -> "subprocess.CompletedPr
 
 def known(folder: Path, *more: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """The answer, once the service has said what it runs."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while True:
         told = drift(folder, *more, **variables)
         if told.returncode != 2 or time.monotonic() > end:

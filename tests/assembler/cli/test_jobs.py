@@ -12,7 +12,7 @@ from tests.assembler.command import COMMAND, ENVIRONMENT, PROJECT
 
 def read_until(terminal: int, wanted: bytes, times: int = 1) -> bytes:
     """Read what the command draws until `wanted` has come so often."""
-    seen, end = b"", time.monotonic() + 30
+    seen, end = b"", time.monotonic() + 60
     while seen.count(wanted) < times:
         readable, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
         assert readable, f"{wanted!r} has not come: {seen[-500:]!r}"
@@ -38,7 +38,7 @@ def test_watch_draws_anew_and_ends_cleanly_at_ctrl_c() -> None:
         seen = read_until(ours, b"every 5 minutes, Asia/Kolkata", times=3)
         process.send_signal(signal.SIGINT)
         seen += read_until(ours, b"\x1b[?1049l")  # the screen of before is back
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 0
         assert b"Traceback" not in errors
     finally:

@@ -264,27 +264,33 @@ def test_the_end_of_the_service_ends_each_subscription(make: Make) -> None:
     play(story)
 
 
-def test_a_drain_spreads_the_ends_and_takes_nobody_new() -> None:
+def test_a_drain_spreads_the_ends_and_takes_nobody_new(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         channels = memory_channels()
         await channels.open()
         readers = [await channels.subscribe("c") for _ in range(40)]
         loop = asyncio.get_running_loop()
-        ends: list[float] = []
+        pauses: list[float] = []
+        call_later = loop.call_later
+
+        def noting(delay: float, *rest: Any, **options: Any) -> asyncio.TimerHandle:
+            pauses.append(delay)
+            return call_later(delay, *rest, **options)
 
         async def until_ended(reader: Subscription) -> None:
             with pytest.raises(SubscriptionEnded):
                 await reader.next()
-            ends.append(loop.time())
 
-        began = loop.time()
         waiting = [asyncio.create_task(until_ended(reader)) for reader in readers]
-        channels.on_drain(0.5)
+        with monkeypatch.context() as noted:
+            noted.setattr(loop, "call_later", noting)
+            channels.on_drain(0.5)
         with pytest.raises(ChannelsClosed):
             await channels.subscribe("c")
-        await asyncio.gather(*waiting)
-        assert max(ends) - began < 2
-        assert max(ends) - min(ends) > 0.2  # not one heap
+        await asyncio.wait_for(asyncio.gather(*waiting), 30)
+        assert len(pauses) == 40
+        assert max(pauses) <= 0.5
+        assert max(pauses) - min(pauses) > 0.2  # not one heap
         await channels.aclose()
 
     play(story)

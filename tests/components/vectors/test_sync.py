@@ -334,7 +334,7 @@ def test_a_slow_provider_costs_a_search_its_timeout_once(world: Enter) -> None:
     async def run() -> None:
         async with world() as w:
             now = 0.0
-            vectors = w.vectors(query_timeout=timedelta(milliseconds=200), clock=lambda: now)
+            vectors = w.vectors(query_timeout=timedelta(seconds=1), clock=lambda: now)
             await sync(vectors, SOURCE)
             w.provider.delay_seconds = 5
             w.provider.calls.clear()

@@ -31,7 +31,11 @@ def equal(
     file: Annotated[Path, typer.Argument(help="The manifest.", show_default=False)],
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="Let an intended difference pass; may be repeated."),
+        typer.Option(
+            metavar="RULE",
+            help="Let an intended difference pass, of those that `assembler describe differences` lists; "
+            "may be repeated.",
+        ),
     ] = None,
     factory: Annotated[
         bool, typer.Option("--factory", help="MODULE:APP is a function that gives the application.")

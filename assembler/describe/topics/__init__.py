@@ -6,7 +6,6 @@ table that is made where it is printed: `codes` and `differences`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 
@@ -28,7 +27,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         "nested-manifests": Topic("an application in the application, one process", ("routes",)),
         "exceptions": Topic("where an exception travels, and its answer", ("exception_handlers",)),
         "own-components": Topic(
-            "a middleware, a handler or a resource of your own",
+            "a middleware of your own, and what it says of itself",
             ("resources", "middleware"),
         ),
         "own-resources": Topic(
@@ -55,6 +54,8 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
 
 def text_of(name: str) -> str:
     """Return the text of a topic, in lines of at most 98 columns."""
+    from pathlib import Path  # noqa: PLC0415  # a shell that completes asks for the names alone
+
     return Path(__file__).with_name(f"{name}.md").read_text("utf-8").rstrip("\n")
 
 

@@ -15,7 +15,7 @@ Change = Callable[[AsyncSession, int], Awaitable[object]]
 _AT_ONCE = 8
 
 
-async def _all_at_once(db: AsyncEngine, change: Change, count: int = _AT_ONCE) -> list[object]:
+async def _all_at_once(db: AsyncEngine, change: Change, *, count: int = _AT_ONCE) -> list[object]:
     async def one(number: int) -> object:
         async with transaction(db, write=True) as session:
             return await change(session, number)
@@ -61,6 +61,7 @@ def test_what_is_said_many_times_at_once_is_kept_once(
             lambda session, n: notifications.add_device(
                 session, "zoe", _device(f"token-of-zoe-{n}")
             ),
+            count=22,
         )
         async with transaction(db, write=False) as session:
             assert (await notifications.preferences_of(session, "ann")).price == wanted

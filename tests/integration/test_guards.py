@@ -458,4 +458,4 @@ def test_a_slash_at_the_end_runs_the_shipped_layers_once(
         int(text.partition("r=")[2].partition(";")[0] or 0)
         for text in (before, headers.get("ratelimit", ""))
     ]
-    assert left[0] - left[1] in {0, 1}
+    assert left[0] - left[1] <= 1  # less where earlier ones have left the window meanwhile

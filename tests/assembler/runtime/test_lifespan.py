@@ -391,7 +391,7 @@ def test_what_may_pass_is_tried_again_within_the_time_of_its_step(
 
 def test_what_stays_away_fails_when_its_time_is_over(tmp_path: Path) -> None:
     app = built(
-        tmp_path, "resources: {db: {use: $parts.steps.Late, with: {fails: 999}, timeout: 300ms}}"
+        tmp_path, "resources: {db: {use: $parts.steps.Late, with: {fails: 999}, timeout: 1s}}"
     )
     message = asyncio.run(failing_start(app))
     assert "resource `db` failed: ConnectionRefusedError" in message
@@ -428,7 +428,7 @@ def test_steps_of_the_stop_share_what_the_termination_grace_leaves(tmp_path: Pat
     for step in (first, slow):
         assert step.outcome == "timeout"
         assert (step.error or "").endswith("that `termination_grace` left it")
-        assert step.milliseconds < 1400
+        assert step.milliseconds < 20_000  # of ten minutes
     error = "took longer than its timeout of 10ms"
     assert step_of(app, "shutdown", "second").error == error
 

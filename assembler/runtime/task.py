@@ -14,11 +14,14 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from assembler.diagnostics.exceptions import failure_of
 from assembler.manifest.duration import duration_text
 
+T = TypeVar("T")
+
+_left: "set[asyncio.Future[Any]]" = set()  # cancelled and not over: the loop alone may forget them
 _GRACE_SECONDS = 1.0  # for a cancelled step to clean up
 
 
@@ -72,6 +75,33 @@ async def bounded(limit: timedelta, function: Callable[[], Awaitable[Any]]) -> A
     await owned.enter(limit)
     await owned.leave(limit)
     return result
+
+
+async def within(seconds: float, question: Callable[[], Awaitable[T]]) -> T:
+    """Return the answer of a task of its own. Raises TimeoutError once `seconds` are over.
+
+    What the question has to clean up then, such as a connection that is closed with politeness
+    towards a server which hangs, is not waited for.
+    """
+    task = asyncio.ensure_future(question())
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+            _left.add(task)
+            task.add_done_callback(_forget)
+    if not task.done():
+        raise TimeoutError
+    if task.cancelled():
+        raise StepError("was cancelled")
+    return task.result()
+
+
+def _forget(task: "asyncio.Future[Any]") -> None:
+    _left.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody is left to ask
 
 
 async def nothing() -> None:

@@ -35,6 +35,7 @@ from assembler.runtime.operations.orders import Kind, MemoryOrders, Order, Order
 from assembler.runtime.registry import ALIVE_MS, Registry
 from assembler.runtime.report import Assembly, log
 from assembler.runtime.scheduler.run import RunQuery, State
+from assembler.runtime.task import within
 
 T = TypeVar("T")
 
@@ -362,11 +363,8 @@ class Operations:
         self._changes += 1
 
     async def _instances(self) -> list[dict[str, Any]]:
-        own = {**await self.this_instance(), "age_ms": 0}
-        rows: list[tuple[int, str]] = []
-        if self._store is not None:
-            with contextlib.suppress(OperationsAwayError):
-                rows = await self._link.ask(partial(self._store.instances, self._figures_name))
+        said, rows = await asyncio.gather(self.this_instance(), self._rows())  # a page waits once
+        own = {**said, "age_ms": 0}
         found = [own]
         for age, said in rows:
             told = self._told(said) if age < ALIVE_MS else None
@@ -374,6 +372,14 @@ class Operations:
                 found.append({**told, "age_ms": age})
         found.sort(key=lambda each: (each["host"], each["pid"], each["instance"]))
         return found
+
+    async def _rows(self) -> list[tuple[int, str]]:
+        """Return what each process said of itself, and how many milliseconds ago."""
+        rows: list[tuple[int, str]] = []
+        if self._store is not None:
+            with contextlib.suppress(OperationsAwayError):
+                rows = await self._link.ask(partial(self._store.instances, self._figures_name))
+        return rows
 
     def _told(self, said: str) -> dict[str, Any] | None:
         """Read what an instance said; what is no such thing, as of another version, is left out."""
@@ -558,8 +564,7 @@ class Operations:
 
 async def _asked(check: Callable[[], Awaitable[str | None]]) -> str | None:
     try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            return await check()
+        return await within(_CHECK_SECONDS, check)
     except Exception as error:  # noqa: BLE001  # a resource may raise anything
         return (
             f"no answer within {_CHECK_SECONDS:g} s"

@@ -5,7 +5,6 @@ just now is not asked again for two seconds, so that a page waits once at most. 
 the tables are, and brings them up. Refuses nothing: what a store says is passed on, without secrets.
 """
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -16,6 +15,7 @@ from assembler.diagnostics.exceptions import failure_of
 from assembler.diagnostics.span import printable
 from assembler.runtime.operations.tables import TablesState, look_at_tables, upgrade
 from assembler.runtime.report import log
+from assembler.runtime.task import within
 
 T = TypeVar("T")
 
@@ -104,8 +104,7 @@ class StoreLink:
         if time.monotonic() < self._ask_again:
             raise OperationsAwayError(self.away or "the store is away")
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await question()
+            answer = await within(ANSWER_SECONDS, question)
         except Exception as error:
             late = f"no answer within {ANSWER_SECONDS:g} s"
             reason = late if isinstance(error, TimeoutError) else failure_of(error)

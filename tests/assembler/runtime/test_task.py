@@ -14,7 +14,7 @@ import pytest
 
 from assembler.manifest.duration import duration_text
 from assembler.runtime import task
-from assembler.runtime.task import Owned, StepError, StepTimeout, bounded, call, nothing
+from assembler.runtime.task import Owned, StepError, StepTimeout, bounded, call, nothing, within
 
 LONG = timedelta(seconds=30)
 SHORT = timedelta(milliseconds=20)
@@ -275,5 +275,56 @@ def test_an_awaitable_that_a_plain_function_returns_is_awaited() -> None:
 
     async def main() -> None:
         assert await call(ask) == 42
+
+    run(main)
+
+
+def test_a_question_that_is_late_is_left_behind_with_what_it_cleans_up() -> None:
+    """A driver closes the connection of a cancelled question with politeness, for seconds."""
+    cleaned: list[str] = []
+
+    async def main() -> None:
+        polite = asyncio.Event()
+
+        async def ask() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await polite.wait()
+                cleaned.append("closed")
+
+        with pytest.raises(TimeoutError):
+            await within(0.02, ask)
+        assert cleaned == []
+        [left] = asyncio.all_tasks() - {asyncio.current_task()}
+        polite.set()
+        await asyncio.wait({left})
+        assert cleaned == ["closed"]
+
+    run(main)
+
+
+def test_a_question_answers_fails_or_is_cancelled_with_who_asks() -> None:
+    async def answer() -> int:
+        return 42
+
+    async def fail() -> int:
+        raise ValueError("no")
+
+    async def cancelled() -> int:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        assert await within(30, answer) == 42
+        with pytest.raises(ValueError, match="no"):
+            await within(30, fail)
+        with pytest.raises(StepError, match="was cancelled"):
+            await within(30, cancelled)
+        asking = asyncio.create_task(within(30, asyncio.Event().wait))
+        await asyncio.sleep(0)
+        [inner] = asyncio.all_tasks() - {asyncio.current_task(), asking}
+        asking.cancel()
+        await asyncio.wait({asking, inner})
+        assert (asking.cancelled(), inner.cancelled()) == (True, True)
 
     run(main)

@@ -299,7 +299,7 @@ def _note_again(source: Source, node: Any, current: Any) -> None:
             source.note(current, target.id, again, node)
 
 
-class _Text:
+class _PlainText:
     """A text that griffe does not take for a type."""
 
     def __init__(self, text: str) -> None:
@@ -319,7 +319,7 @@ def _keep_texts(nodes: Iterable[ast.AST]) -> None:
     calls = [node for node in parts if isinstance(node, ast.Call)]
     for node in (inner for call in calls for inner in ast.walk(call)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            node.value = _Text(node.value)  # type: ignore[assignment]  # griffe asks for its `repr`
+            node.value = _PlainText(node.value)  # type: ignore[assignment]  # griffe asks for its `repr`
 
 
 def _is_bound(obj: Any, node: Any, current: Any) -> bool:

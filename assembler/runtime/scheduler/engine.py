@@ -386,23 +386,27 @@ class Pauses:
     here: set[str] = field(default_factory=set)
     _kept: frozenset[str] = frozenset()
     _fresh_until: float = 0.0
+    _changes: int = 0
 
     def forget(self) -> None:
-        """Ask the store anew at the next tick."""
+        """Ask the store anew at the next tick, also where it is being asked just now."""
         self._fresh_until = 0.0
+        self._changes += 1
 
     async def hold(self, job_id: str) -> bool:
         """Tell whether ticks of the job are held back."""
         store: Any = self.setting.link.store
         service = getattr(store, "service", None)
         if service is not None and _keeps_orders(store) and time.monotonic() > self._fresh_until:
+            changes = self._changes
             # not by the client: claims go on where a role may not read the orders
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(self.setting.link.limit_seconds):
                     now, orders = await store.open_orders(service)
                 held = (each for each in orders if each.kind == "pause" and each.holds(now))
                 self._kept = frozenset(each.target for each in held)
-            self._fresh_until = time.monotonic() + _PAUSES_SECONDS
+            if changes == self._changes:
+                self._fresh_until = time.monotonic() + _PAUSES_SECONDS
         return job_id in self.here or job_id in self._kept
 
 

@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from assembler.manifest.schedule import every
+from assembler.runtime.operations.orders import new_order
 from assembler.runtime.scheduler.build import Threads
 from assembler.runtime.scheduler.claims import Claim, ClaimAnswer
 from assembler.runtime.scheduler.context import JobContext, NotMineError
-from assembler.runtime.scheduler.engine import Jobs
+from assembler.runtime.scheduler.engine import Jobs, Pauses
 from assembler.runtime.scheduler.execution import Setting
 from assembler.runtime.scheduler.job import ScheduledJob
 from assembler.runtime.scheduler.memory import MemoryStore
@@ -456,6 +458,32 @@ def test_the_records_of_a_jobs_logger_say_which_run_it_is(caplog: pytest.LogCapt
     run_id = asyncio.run(test())
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert (record.__dict__["job"], record.__dict__["request_id"]) == ("job", run_id)
+
+
+def test_a_pause_that_is_ordered_while_the_store_is_asked_holds_the_next_tick() -> None:
+    """What the store said before the order is believed for no tick after it."""
+
+    async def main() -> None:
+        asked, may_answer = asyncio.Event(), asyncio.Event()
+        orders: list[Any] = []
+
+        async def open_orders(service: str) -> tuple[int, list[Any]]:
+            found = list(orders)
+            asked.set()
+            await may_answer.wait()
+            return 0, found
+
+        store: Any = SimpleNamespace(service="shop", open_orders=open_orders)
+        pauses = Pauses(Setting(StoreClient(store, 30.0), SECOND))
+        before = asyncio.create_task(pauses.hold("job"))
+        await asked.wait()
+        orders.append(new_order("pause", "job", "Ann", None, None))
+        pauses.forget()
+        may_answer.set()
+        assert not await before
+        assert await pauses.hold("job")
+
+    asyncio.run(main())
 
 
 class Standing:

@@ -21,7 +21,7 @@ from assembler.document.nodes import MappingNode, Node, NodePath, locate
 from assembler.document.provenance import Text, Unknown
 from assembler.manifest import Manifest
 from assembler.manifest.app import OTHER_WORDS, App, other_word
-from assembler.manifest.section import Section
+from assembler.manifest.section import Responses, Section
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.component import Component
 from assembler.plan.options import Options, OptionsChecker
@@ -107,8 +107,11 @@ def code_options(
         found["callbacks"] = callbacks
     responses = node.get("responses") if isinstance(node, MappingNode) else None
     if isinstance(responses, MappingNode):
-        data = resolver.data(responses, (*path, "responses"))
-        found["responses"], refused = _responses(owner, responses, data, targets)
+        data, given = (
+            resolver.data(responses, (*path, "responses")),
+            getattr(facts, "responses", {}),
+        )
+        found["responses"], refused = _responses(owner, responses, given or {}, data, targets)
         faults += refused
     return {key: value for key, value in found.items() if value is not None}, faults
 
@@ -225,9 +228,12 @@ def _is_model(value: Any) -> bool:
 
 
 def _responses(
-    owner: str, node: MappingNode, data: dict[str, Any], targets: Targets
+    owner: str, node: MappingNode, given: Responses, data: dict[str, Any], targets: Targets
 ) -> tuple[dict[int | str, Any], list[Diagnostic]]:
-    """Return responses as FastAPI takes them: statuses are numbers, a `model` is a class."""
+    """Return responses as FastAPI takes them: statuses are numbers, a `model` is a class.
+
+    `given` is what the section says, `data` where it came from too.
+    """
     found: dict[int | str, Any] = {}
     faults: list[Diagnostic] = []
     for status, member in node.members.items():
@@ -235,10 +241,16 @@ def _responses(
             message = f"`{status}` is no status: write one such as `404`, `4XX` or `default`"
             faults.append(Diagnostic("bad-value", message, member.key))
             continue
-        said = dict(data[status])
+        if isinstance(data[status], Unknown):
+            continue
+        # A whole one of the environment is JSON, as the shape of the section has read it.
+        said = dict(given[status] if isinstance(data[status], Text) else data[status])
         model = said.get("model")
-        if isinstance(model, str) and not isinstance(model, Text | Unknown):
-            place, _ = locate(member.value, ("model",))
+        place, key = locate(member.value, ("model",))
+        if isinstance(model, Text) or (isinstance(model, str) and key is None):
+            message, remedy = "`model` takes no reference", "write the value out"
+            faults.append(Diagnostic("misplaced-reference", message, place.span, help=remedy))
+        elif isinstance(model, str) and not isinstance(model, Unknown):
             said["model"], refused = _code(f"{owner}.responses", "model", model, place, targets)
             faults += refused
         found[int(status) if status.isdigit() else status] = said

@@ -74,6 +74,17 @@ def test_what_fastapi_takes_reaches_it(tmp_path: Path) -> None:
     assert list(document["webhooks"]) == ["/hook"]
 
 
+def test_a_response_is_json_of_the_environment_too(tmp_path: Path) -> None:
+    text = """
+        app: {responses: {"404": '${GONE:-{"description": "gone"}}'}}
+        routes:
+          - {use: $parts.options.router, responses: {"409": '${GONE:-{"description": "gone"}}'}}
+        """
+    document = TestClient(built(tmp_path, text)).get("/openapi.json").json()
+    said = document["paths"]["/plain"]["get"]["responses"]
+    assert [said[status]["description"] for status in ("404", "409")] == ["gone", "gone"]
+
+
 def test_debug_answers_with_the_traceback(tmp_path: Path) -> None:
     text = "app: {debug: DEBUG, raise_unhandled: false}\nroutes: [{use: $parts.options.router}]"
     answers = []

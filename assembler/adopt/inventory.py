@@ -8,6 +8,7 @@ nothing is dropped in silence.
 
 import ast
 import builtins
+import functools
 import importlib
 import inspect
 import os
@@ -23,6 +24,7 @@ from assembler.adopt.guarded_process import Guard
 from assembler.adopt.items import options_of, short_name, why_unsaid
 from assembler.adopt.lifting import UnliftedError, is_local, uses_of
 from assembler.adopt.naming import (
+    NAME,
     Value,
     described,
     is_exact,
@@ -470,14 +472,22 @@ class _Inventory(RouteReader):
             given, place = current, NOWHERE  # set on the router afterwards
         if given is not None:
             self.take_one_lifespan(given, place)
+        known: set[int] = set()
         for kind in ("startup", "shutdown"):
             handlers = (call.arguments.get(f"on_{kind}") if call else None) or ()
+            known |= {id(handler) for handler in handlers}
             for handler in handlers:
                 item = self.take_event(kind, handler, place, is_dead=given is not None)
         for event in self.calls("event"):
             kind, handler = event.arguments["event_type"], event.arguments["func"]
             item = self.take_event(kind, handler, event.place, is_dead=given is not None)
             self.of_calls[id(event)] = item
+            known.add(id(handler))
+        for kind in ("startup", "shutdown"):
+            for handler in getattr(self.app.router, f"on_{kind}", ()):
+                if id(handler) not in known:  # put there by hand
+                    known.add(id(handler))
+                    self.take_event(kind, handler, place, is_dead=given is not None)
 
     def take_one_lifespan(self, given: Any, place: UserPlace) -> None:
         item = self.item("lifespan", place, short_name(given), "lifespan")
@@ -520,7 +530,9 @@ class _Inventory(RouteReader):
             item["note"] = f"it is {why_unsaid(code)}"
             if index is None:
                 return item
-            part = self.part(handler, short_name(handler), f"old.router.on_{kind}[{index}]")
+            where = f"old.router.on_{kind}[{index}]"
+            part = self.part(handler, short_name(handler), where)
+            part["code"] = _called(handler, where) or part["code"]
             lifted = self.lifted(handler, place, item)
             code = part if lifted is None or lifted["with"] else lifted
         item["entry"] = {"use": code}
@@ -537,6 +549,17 @@ class _Inventory(RouteReader):
             item = self.item(call.kind, call.place, what, "")
             item["entry"] = {}
             item["note"] = "it has no effect: a later call takes its place"
+
+
+def _called(handler: Any, where: str) -> str:
+    """Write a lambda that calls a partial, where a manifest may not name what that belongs to."""
+    inner = handler
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    is_plain = inner is handler or inspect.iscoroutinefunction(inner)
+    if is_plain or is_own(inspect.getmodule(inner)):
+        return ""
+    return f"{NAME} = lambda: {where}()  # noqa: E731"
 
 
 def _is_given(node: ast.Call, app: Any, place: UserPlace) -> bool:

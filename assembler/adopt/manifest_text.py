@@ -73,6 +73,7 @@ class ManifestWriter:
 
     def name_made(self) -> None:
         """Give what the module beside the manifest makes a name, and put that into the entries."""
+        self.keep_dependencies()
         for value in self.merged.made.values():
             self.claim(value)
         for item in self.merged.items:
@@ -86,6 +87,24 @@ class ManifestWriter:
         resources = self.merged.resources
         for name, path in resources.items():
             resources[name] = self.path_of(path) if path in self.merged.made else path
+
+    def keep_dependencies(self) -> None:
+        """Take dependencies from the old application where routes of it have them already.
+
+        FastAPI calls one once for a request, but not one that was lifted and the one that it was.
+        """
+        has_old_routes = any(
+            item.section == "routes" and item.entry is None and item.code is None
+            for item in self.merged.items
+        )
+        for item in self.of("dependencies"):
+            lifted = [key for key in _made_in(item.entry) if key in self.merged.made]
+            if has_old_routes and lifted:
+                item.entry, item.bridge, item.outcome = None, {"is": "dependencies"}, "bridged"
+                item.note = "routes of the application as it was have them already"
+                others = [key for each in self.merged.items for key in _made_in(each.entry)]
+                for key in {*lifted}.difference(others):
+                    del self.merged.made[key]
 
     def made_resources(self, value: Any) -> Iterator[str]:
         """Yield what the module makes of the resources that an entry names."""

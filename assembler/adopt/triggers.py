@@ -190,6 +190,8 @@ def repetition(handler: Any, names: ImportPaths) -> Mapping[str, Any] | None:
     path = names.path(handler)
     if path is None or not isinstance(seconds, int | float) or seconds < 1:
         return None
+    if held.get("max_repetitions") is not None or held.get("on_complete") is not None:
+        return None  # it ends, and a job does not: it stays as a step of the start
     module, _, name = path.rpartition(".")
     entry = {
         "id": literal(inner.__name__),

@@ -438,7 +438,8 @@ def _starts(left: Any, again: Any, right: Any, compared: Compared) -> None:
     mounted = {
         f"calls `{name}`" for app in inner_applications(right["facts"]) for name in app["lifespan"]
     }
-    meant = _Meant(frozenset(right["built"]), bool(right["loops"]))
+    jobs = frozenset(f"calls `{each}`" for each in right["jobs"])
+    meant = _Meant(frozenset(right["built"]), jobs, bool(right["loops"]))
     for number, name in enumerate(("first", "second")[: len(left["starts"])]):
         runs = [each["starts"][number] for each in (left, again, right)]
         meant = replace(meant, is_mounted=bool(mounted & _more(runs[0], runs[2])))
@@ -479,6 +480,7 @@ class _Meant:
     """
 
     built: frozenset[str]
+    jobs: frozenset[str]
     has_jobs: bool
     is_mounted: bool = False  # such a lifespan has begun
 
@@ -495,7 +497,7 @@ def _effects(place: str, sides: list[list[str]], meant: _Meant, compared: Compar
         detail = {
             "built": line in missing and line in meant.built,
             "mounted": is_mounted,
-            "clock": line in missing and meant.has_jobs and line in _clocks(missing),
+            "clock": line in missing and meant.has_jobs and line in _clocks(missing, meant.jobs),
         }
         compared.add("lifespan", f"{place} {line}", _times(left[line]), _times(right[line]), detail)
     if missing or more or sides[0] != sides[1]:
@@ -506,10 +508,13 @@ def _effects(place: str, sides: list[list[str]], meant: _Meant, compared: Compar
             return
 
 
-def _clocks(lines: Iterable[str]) -> set[str]:
-    """Return the lines that tell of an APScheduler, and of the calls of functions that start or stop it."""
-    found = {line for line in lines if " a scheduler in " in line}
-    return found | {f"calls {line.partition(' a scheduler in ')[2]}" for line in found}
+def _clocks(lines: Iterable[str], jobs: frozenset[str]) -> set[str]:
+    """Return the lines that tell of an APScheduler, and of the calls of functions that start or stop it.
+
+    Of `repeat_every` those that tell of its loops, and of what is a job now.
+    """
+    found = {line for line in lines if " a scheduler in " in line or "repeat_every.<" in line}
+    return found | jobs | {f"calls {line.partition(' a scheduler in ')[2]}" for line in found}
 
 
 def _times(count: int) -> Any:

@@ -341,6 +341,7 @@ def _route(context: Any, place: str, found: InspectedApp) -> dict[str, Any]:
 
 
 _ABSENT: Any = object()
+_SCOPES = ("own_oauth_scopes", "oauth_scopes", "security_scopes")  # by the version of FastAPI
 
 
 def _asked(context: Any, name: str) -> Any:
@@ -350,10 +351,16 @@ def _asked(context: Any, name: str) -> Any:
         return _ABSENT
 
 
-def _dependencies(dependant: Any) -> Iterator[Any]:
+def _dependencies(dependant: Any, ran: set[Any] | None = None) -> Iterator[Any]:
+    """Yield what is called for a route; what a request has already is not called again."""
+    ran = set() if ran is None else ran
     for item in dependant.dependencies:
-        yield from _dependencies(item)
-        yield describe(item.call)
+        yield from _dependencies(item, ran)
+        scopes = next((found for each in _SCOPES if (found := getattr(item, each, None))), ())
+        key = id(item.call), tuple(scopes)
+        if not (item.use_cache and key in ran):
+            ran.add(key)
+            yield describe(item.call)
 
 
 def _mounted(inner: Any, place: str, found: InspectedApp) -> dict[str, Any]:

@@ -8,6 +8,7 @@ alone; `run_subject` sends the probes as well, within two starts and stops where
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from types import FunctionType
 from typing import Any
 
 from assembler.adopt.equality.effects import effects_of
@@ -19,6 +20,7 @@ from assembler.adopt.equality.inspection import (
     unwrapped,
 )
 from assembler.adopt.equality.replay import replay
+from assembler.adopt.equality.values import path_of
 from assembler.adopt.guarded_process import Guard
 from assembler.adopt.target import compose
 from assembler.diagnostics.errors import AssemblerError, ManifestError
@@ -43,7 +45,7 @@ def run_subject(argument: Mapping[str, Any], guard: Guard) -> dict[str, Any]:
     """
     app, built = _built(argument)
     inspected = _inspected(app, argument)
-    seen = {"facts": inspected.facts, "built": built, "loops": loops_of(app)}
+    seen = {"facts": inspected.facts, "built": built, "loops": loops_of(app), "jobs": jobs_of(app)}
     probes = argument["probes"]
     if probes is None:
         from assembler.adopt.equality.probes import ProbeList  # noqa: PLC0415  # brings Hypothesis
@@ -101,10 +103,21 @@ def _inspected(app: Any, argument: Mapping[str, Any]) -> InspectedApp:
 
 def loops_of(app: Any) -> int:
     """Count the jobs and loops of a manifest's application."""
+    plan = _plan_of(app)
+    return 0 if plan is None else len(plan.jobs) + len(plan.background)
+
+
+def jobs_of(app: Any) -> list[str]:
+    """Return the functions that a manifest's application runs as jobs."""
+    plan = _plan_of(app)
+    values = [] if plan is None else [job.target.value for job in plan.jobs]
+    return [path_of(each) for each in values if isinstance(each, FunctionType)]
+
+
+def _plan_of(app: Any) -> Any:
     router = unwrapped(app)[1].router
     lifespan = getattr(getattr(router, "lifespan", None), "lifespan", None)
-    plan = getattr(lifespan, "plan", None)
-    return 0 if plan is None else len(plan.jobs) + len(plan.background)
+    return getattr(lifespan, "plan", None)
 
 
 def _state_of_mounts(app: Any) -> set[str]:

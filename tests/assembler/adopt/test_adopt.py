@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from fastapi import FastAPI
 
 from tests.assembler.command import in_folder, run
@@ -387,4 +388,110 @@ def test_layers_of_every_kind_of_callable_are_equal_and_facts_without_a_word_com
     assert "`STAGE` was turned to `production`; not tried: `staging`" in report["remarks"]
     other = {"COLOR": "red", "HOSTS": "*.example,testserver", "STAGE": "production"}
     equal = run("equal", "many:app", "m.stage.yaml", *rules, folder=tmp_path, environment=other)
+    assert equal.status == 0, equal.out + equal.err
+
+
+EVENTS = """
+import asyncio
+from functools import partial, wraps
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+
+seen = []
+
+
+def repeat_every(*, seconds, wait_first=None, max_repetitions=None, on_complete=None):
+    # As fastapi-utils has it: a start begins a loop of its own.
+    def decorator(function):
+        @wraps(function)
+        async def wrapped():
+            async def loop():
+                await asyncio.sleep(wait_first or 0)
+                for _ in range(max_repetitions or 10**9):
+                    await function()
+                    await asyncio.sleep(seconds)
+                on_complete and on_complete()
+
+            kept.append(asyncio.ensure_future(loop()))
+
+        wrapped.told = seconds, wait_first, max_repetitions, on_complete
+        return wrapped
+
+    return decorator
+
+
+kept = []
+
+
+def need(word):
+    def inner(request: Request):
+        request.state.words = [*getattr(request.state, "words", []), word]
+        return word
+
+    return inner
+
+
+app = FastAPI(title="Events", dependencies=[Depends(need("all"))])
+
+
+@app.on_event("startup")
+@repeat_every(seconds=60)
+async def each_minute():
+    seen.append("minute")
+
+
+@app.on_event("startup")
+@repeat_every(seconds=3600, wait_first=5)
+async def each_hour():
+    seen.append("hour")
+
+
+@app.on_event("startup")
+@repeat_every(seconds=1, max_repetitions=2)
+async def twice():
+    seen.append("twice")
+
+
+@app.on_event("startup")
+@repeat_every(seconds=3600, on_complete=seen.clear)
+async def ends():
+    seen.append("ends")
+
+
+@app.on_event("shutdown")
+def stop():
+    for task in kept:
+        task.cancel()
+    kept.clear()
+
+
+app.router.on_startup.append(partial(seen.append, "by hand"))
+app.router.on_shutdown.append(lambda: seen.append("a lambda"))
+router = APIRouter()
+
+
+@router.get("/words", dependencies=[Depends(need("own"))])
+def words(request: Request) -> list[str]:
+    return request.state.words
+
+
+app.include_router(router, generate_unique_id_function=lambda route: route.name)
+"""
+
+
+def test_what_repeats_for_ever_is_a_job_and_events_put_there_by_hand_come_along(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "events.py").write_text(EVENTS)
+    outcome = run("adopt", "events:app", "-o", "m.yaml", "--format", "json", folder=tmp_path)
+    report = json.loads(outcome.out)
+    assert (outcome.status, report["counts"]["refused"]) == (0, 0), outcome.out + outcome.err
+    manifest = yaml.safe_load((tmp_path / "m.yaml").read_text())
+    jobs = {each["id"]: each["every"] for each in manifest["scheduler"]["jobs"]}
+    assert jobs == {"each_minute": "1m", "each_hour": "1h"}
+    steps = [each["use"].rpartition(".")[2] for each in manifest["startup"]]
+    assert steps == ["twice", "ends", "list_append"]
+    assert len(manifest["shutdown"]) == 2
+    rules = [word for rule in report["accept"] for word in ("--accept", rule)]
+    equal = run("equal", "events:app", "m.yaml", "--lifespan", *rules, folder=tmp_path)
     assert equal.status == 0, equal.out + equal.err

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+_TRIES = 5
+
 
 class Siblings:
     """The rows of the workers of one parent: a folder, in it a locked file for each."""
@@ -28,16 +30,14 @@ class Siblings:
 
     def join(self) -> None:
         """Take a row; without locks, or a folder of our own, there is none."""
-        try:
-            import fcntl  # noqa: PLC0415  # Windows has none
-
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            if self._folder.stat().st_uid != os.getuid():
-                return
-            self._file = (self._folder / f"{os.getpid()}-{self._digest}").open("w")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (ImportError, OSError):
-            self._file = None
+        for _ in range(_TRIES):
+            try:
+                self._file = self._row()
+            except FileNotFoundError:  # the last of others left just now, and took the folder away
+                continue
+            except (ImportError, OSError):
+                pass
+            return
 
     def others(self) -> list[str]:
         """Return the digests of living siblings that read something else, each once."""
@@ -45,7 +45,7 @@ class Siblings:
             return []
         found = set()
         with contextlib.suppress(OSError):
-            for row in self._folder.iterdir():
+            for row in self._folder.glob("[!.]*"):
                 digest = row.name.rpartition("-")[2]
                 if digest != self._digest and _is_held(row):
                     found.add(digest)
@@ -56,9 +56,29 @@ class Siblings:
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):
-                Path(file.name).unlink()
+                self._place().unlink()
                 self._folder.rmdir()  # the last one does
             file.close()
+
+    def _place(self) -> Path:
+        return self._folder / f"{os.getpid()}-{self._digest}"
+
+    def _row(self) -> IO[str] | None:
+        """Make the row of this process; others see it once it is locked, not to take it for a dead one's."""
+        import fcntl  # noqa: PLC0415  # Windows has none
+
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if self._folder.stat().st_uid != os.getuid():
+            return None
+        hidden = self._folder / f".{os.getpid()}"
+        file = hidden.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hidden.rename(self._place())
+        except BaseException:
+            file.close()
+            raise
+        return file
 
 
 def is_worker() -> bool:

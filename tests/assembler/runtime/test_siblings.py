@@ -1,10 +1,12 @@
 """Workers of one parent, each of which read the disk."""
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,46 @@ def test_one_that_was_killed_counts_no_more() -> None:
         assert own.others() == []
     own.leave()
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_one_that_is_just_joining_is_not_taken_for_a_dead_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other, own = Siblings("b" * 64, PARENT), Siblings("a" * 64, PARENT)
+    other.join()
+    lock = fcntl.flock
+
+    def look_and_lock(file: Any, how: int) -> None:
+        if how & fcntl.LOCK_EX:
+            other.others()
+        lock(file, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", look_and_lock)
+        own.join()
+    assert other.others() == ["a" * 64]
+    other.leave()
+    own.leave()
+
+
+def test_one_that_joins_as_the_last_one_leaves_has_its_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other, own = Siblings("b" * 64, PARENT), Siblings("a" * 64, PARENT)
+    user, removals = os.getuid(), iter([own._folder.rmdir])
+
+    def tell_once_removed() -> int:
+        for remove in removals:
+            remove()
+        return user
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", tell_once_removed)
+        own.join()
+    other.join()
+    assert other.others() == ["a" * 64]
+    other.leave()
+    own.leave()
 
 
 def test_another_parent_has_other_siblings() -> None:

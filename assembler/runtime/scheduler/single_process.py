@@ -65,11 +65,21 @@ class SingleProcess:
             import fcntl  # noqa: PLC0415  # Windows has none
         except ImportError:
             return True
-        self._file = self._path.open("a")
+        while True:
+            file = self._path.open("a")
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                return False
+            if self._is_at_its_place(file):
+                self._file = file
+                return True
+            file.close()
+
+    def _is_at_its_place(self, file: IO[str]) -> bool:
+        """Tell whether others will meet this lock: who had it before may just have removed the file."""
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            self._file = None
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
             return False
-        return True

@@ -15,7 +15,7 @@ from assembler.adopt.equality.effects import effects_of
 from assembler.adopt.equality.inspection import composing, inspect_application
 from assembler.adopt.equality.probes import ProbeList
 from assembler.adopt.equality.rules import rule_of
-from assembler.adopt.equality.subject import loops_of, observe
+from assembler.adopt.equality.subject import jobs_of, loops_of, observe
 from tests.assembler.command import in_folder
 
 
@@ -43,8 +43,8 @@ def seen(
         inspected = inspect_application(app)
         probes = like["probes"] if like else ProbeList(replay_writes).of(inspected.facts)
         names = like["composing"] if like else composing(inspected.facts)
-        loops = loops_of(app)
-        facts = {"facts": inspected.facts, "built": built, "loops": loops, "probes": probes}
+        facts = {"facts": inspected.facts, "built": built, "probes": probes}
+        facts |= {"loops": loops_of(app), "jobs": jobs_of(app)}
         found = observe(app, inspected, probes, names if lifespan else None)
         return {**facts, "composing": names, **found}
 

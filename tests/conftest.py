@@ -1,14 +1,19 @@
-"""The option that rewrites golden files, how many processes test, hypothesis without a clock, and
-signals as a process has them that nobody put into the background.
+"""The option that rewrites golden files, how many processes test, hypothesis without a clock, a
+browser, and signals as a process has them that nobody put into the background.
 """
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -30,6 +35,27 @@ def _own_cache_folder() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", folder)
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A browser that asks nothing of its maker; without one its tests are skipped, but not in CI.
+
+    It is a module's own: as long as it is there, the thread has a loop, and takes no other one.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None and os.environ.get("CI") != "true":
+        pytest.skip("no chromium is installed")
+    assert chromium is not None, "no chromium is installed, and CI needs one"
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415  # only for these tests
+
+    expect.set_options(timeout=30_000)
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield launched
+        launched.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

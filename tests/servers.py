@@ -9,18 +9,25 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from assembler.testing import PostgresServer, RedisServer, start_postgres, start_redis
 from assembler.testing.ports import free_port, wait_for_port
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
 __all__ = [
     "PostgresServer",
     "RedisServer",
     "free_port",
+    "serve",
     "start_pgbouncer",
     "start_postgres",
     "start_redis",
@@ -58,6 +65,28 @@ def start_uvicorn(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(20)
+
+
+@contextmanager
+def serve(app: "ASGIApp", *, port: int | None = None, **options: Any) -> Iterator[str]:
+    """uvicorn in a thread, for an application of this process; gives its URL."""
+    import uvicorn  # noqa: PLC0415  # this module is imported where it may not be there, too
+
+    port = free_port() if port is None else port
+    config = uvicorn.Config(app, port=port, **{"log_level": "critical", **options})
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + _PATIENCE_SECONDS
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server ended"
+            assert time.monotonic() < end, "the server did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(_PATIENCE_SECONDS)
 
 
 @contextmanager

@@ -2,22 +2,18 @@
 
 import contextlib
 import os
-import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
 
 import assembler
 from tests.integration.test_console import MANIFEST, TOKEN
-from tests.servers import free_port
+from tests.servers import serve
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 PAGES = (
     "",
     "/explain",
@@ -30,42 +26,14 @@ PAGES = (
 )
 JUDGED_NARROW = ("", "/runs?job=flaky", "/loggers?q=assembler")  # the rules are the same for all
 
-if CHROMIUM is None and os.environ.get("CI") != "true":
-    pytest.skip("no chromium is installed", allow_module_level=True)
-
-from axe_playwright_python.sync_playwright import (  # type: ignore[import-untyped]  # noqa: E402  # after the skip
-    Axe,
-)
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402  # as above
-
-expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "no chromium is installed, and CI needs one"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
-
 
 @contextlib.contextmanager
 def served(folder: Path, text: str) -> Iterator[str]:
     """The service on a real socket; gives the address of its console."""
     path = folder / "shop.yaml"
     path.write_text(text, "utf-8")
-    port = free_port()
-    app = assembler.build(assembler.load(path))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}/_assembly"
-    server.should_exit = True
-    thread.join(30)
+    with serve(assembler.build(assembler.load(path))) as url:
+        yield f"{url}/_assembly"
 
 
 @pytest.fixture(scope="module")

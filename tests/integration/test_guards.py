@@ -7,7 +7,6 @@ knows whether a guard should have stood before it.
 
 import asyncio
 import http.client
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import uvicorn
 from fastapi import APIRouter, FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +38,7 @@ from components.middleware.rate_limit import RateLimitMiddleware
 from components.middleware.trailing_slash import StripTrailingSlashMiddleware
 from components.middleware.webhook_signature import WebhookSignatureMiddleware
 from tests.components.middleware.exchange import http_scope
-from tests.servers import free_port, start_uvicorn
+from tests.servers import free_port, serve, start_uvicorn
 
 SECRET = SecretStr("a-secret-of-at-least-thirty-two-bytes-and-more")
 PATTERNS = (
@@ -351,23 +349,8 @@ class Holder:
 @contextmanager
 def serving(app: ASGIApp, parser: Any) -> Iterator[int]:
     port = free_port()
-    config = uvicorn.Config(
-        app, port=port, http=parser, log_level="critical", lifespan="off", loop="asyncio"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        wait = threading.Event()
-        for _ in range(2000):
-            if server.started:
-                break
-            wait.wait(0.01)
-        assert server.started
+    with serve(app, port=port, http=parser, lifespan="off", loop="asyncio"):
         yield port
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 Ask = Callable[..., tuple[int, dict[str, str], str]]

@@ -1,24 +1,15 @@
 """The page of a review in a real browser: accessible, inside its width, and asking for nothing."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, Page
 
 from assembler.review.finding import Comparison
 from assembler.review.page import as_html
 from tests.assembler.comparisons import ADDED, MOVED, SETS, layer
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-
-if CHROMIUM is None and os.environ.get("CI") != "true":
-    pytest.skip("no chromium is installed", allow_module_level=True)
-
-from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]  # noqa: E402  # not marked as typed
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402  # after the skip
 
 WIDE = Comparison(
     "manifests/" + "a-very-long-name-" * 12 + ".yaml",
@@ -29,15 +20,6 @@ WIDE = Comparison(
     tuple(layer(f"package.{'module' * 20}.Layer{index}", "x" * 90) for index in range(40)),
 )
 PAGES = {**SETS, "wide": [WIDE, ADDED], "none": []}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "no chromium is installed, and CI needs one"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 import websockets
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -34,7 +32,7 @@ from components.mcp.protected import Mount
 from components.mcp.resource_server import ResourceServer
 from tests.components.mcp.issuer import SECRET, token
 from tests.components.middleware.exchange import http_scope
-from tests.servers import free_port
+from tests.servers import free_port, serve
 from tests.waiting import until
 
 ISSUER = "https://issuer.example"
@@ -139,20 +137,8 @@ class Site:
 
 @contextlib.contextmanager
 def serving(site: Site) -> Iterator[Site]:
-    config = uvicorn.Config(
-        site.app(), port=site.port, log_level="critical", ws_per_message_deflate=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
+    with serve(site.app(), port=site.port, ws_per_message_deflate=False):
         yield site
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture

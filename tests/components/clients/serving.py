@@ -1,19 +1,17 @@
 """A service of someone else, played by a small application on a real socket, in a thread."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.servers import free_port
+from tests.servers import serve
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -68,23 +66,8 @@ def serving(*answers: Response | Answer) -> Iterator[Service]:
 @contextmanager
 def serving_app(app: ASGIApp, **options: Any) -> Iterator[str]:
     """Any application on a free port; gives its URL."""
-    port = free_port()
-    config = uvicorn.Config(
-        app, port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, **options
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    end = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    with serve(app, lifespan="off", timeout_graceful_shutdown=1, **options) as url:
+        yield url
 
 
 def failure(status: int, error: Any, **headers: str) -> Response:

@@ -1,41 +1,17 @@
 """A share page in a real browser: what a person sees, at any width, and what axe says of it."""
 
 import os
-import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
 
 from components.estate.share import share_router
 from components.middleware.security_headers import SecurityHeadersMiddleware
 from tests.components.estate.conftest import MakeApp
-from tests.servers import free_port
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-
-if CHROMIUM is None and os.environ.get("CI") != "true":
-    pytest.skip("no chromium is installed", allow_module_level=True)
-
-from axe_playwright_python.sync_playwright import (  # type: ignore[import-untyped]  # noqa: E402  # after the skip
-    Axe,
-)
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402  # as above
-
-expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "no chromium is installed, and CI needs one"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
+from tests.servers import free_port, serve
 
 
 @pytest.fixture
@@ -45,15 +21,8 @@ def site(make_app: MakeApp) -> Iterator[str]:
     app = make_app(listings=40)
     app.include_router(share_router(base_url=f"http://127.0.0.1:{port}"))
     app.add_middleware(SecurityHeadersMiddleware, csp="default-src 'none'")
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    with serve(app, port=port) as url:
+        yield url
 
 
 def keep(page: Page, name: str) -> None:

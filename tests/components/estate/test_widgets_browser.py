@@ -2,30 +2,17 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, FrameLocator, Page, expect
 
 from components.estate import seed
 from components.mcp.widgets import Widgets
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FOLDER = Path(seed.__file__).with_name("widgets")
-
-if CHROMIUM is None and os.environ.get("CI") != "true":
-    pytest.skip("no chromium is installed", allow_module_level=True)
-
-from playwright.sync_api import (  # noqa: E402  # after the skip
-    Browser,
-    FrameLocator,
-    Page,
-    expect,
-    sync_playwright,
-)
 
 # A host: it loads the widget without an origin, lets it ask for nothing, and answers as hosts do.
 HOST = """<!doctype html><title>Host</title><script>
@@ -69,17 +56,6 @@ COUNTS = {
     "visits_by_status": {"booked": 7, "cancelled": 2},
     "upcoming_visits": 5,
 }
-
-expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "no chromium is installed, and CI needs one"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

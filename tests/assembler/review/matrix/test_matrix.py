@@ -3,15 +3,16 @@
 import html
 import json
 import re
-import shutil
 import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import Browser
 
 from assembler.plan.load import load_shape
 from assembler.review.credentials import is_secret_place
@@ -19,7 +20,6 @@ from assembler.review.matrix import HIDDEN, Column, Matrix, matrix
 from assembler.review.matrix.pages import as_dict, as_html, as_markdown, as_text
 from tests.assembler.command import run, write
 
-CHROMIUM = shutil.which("chromium")
 FORMS = (as_text, as_markdown, as_html, lambda table: json.dumps(as_dict(table)))
 
 
@@ -191,25 +191,20 @@ def test_the_page_asks_for_nothing() -> None:
     assert "http" not in html.unescape(page).replace("http-equiv", "")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible_and_not_wider_than_a_window(tmp_path: Path, scheme: Any) -> None:
-    from axe_playwright_python import sync_playwright as axe  # type: ignore[import-untyped]  # noqa: PLC0415  # not marked as typed
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # as above
-
+def test_the_page_is_accessible_and_not_wider_than_a_window(
+    tmp_path: Path, scheme: Any, browser: Browser
+) -> None:
     wide = f"resources: {{{'a' * 90}: {{use: x.{'b' * 200}, with: {{c: {'d' * 300}}}}}}}"
     found = table(tmp_path, wide, "resources: {a: {use: x.a}}\nserver: {port: 1}", whole=True)
     file = tmp_path / "page.html"
     file.write_text(as_html(found), "utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_context(
-            viewport={"width": 1280, "height": 900}, color_scheme=scheme
-        ).new_page()
+    viewport: Any = {"width": 1280, "height": 900}
+    with browser.new_context(viewport=viewport, color_scheme=scheme) as context:
+        page = context.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(file.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
-        assert axe.Axe().run(page).violations_count == 0
-        browser.close()
+        assert Axe().run(page).violations_count == 0
     assert asked == [file.as_uri()]

@@ -1,9 +1,10 @@
 """`drift`: a manifest, and the processes that run it → whether they run what it says.
 
 In: the manifest, and the scheduler's store or the address of one instance. Out: what differs, as
-`diff` tells it: of the plan, of the SQL, of variables by their names, of the loaded code; and
-whether replicas differ among themselves. Status 0 where all is the same, 1 where it differs, 2 where
-nobody could be asked: that is never the same. Runs no code of the manifest, but what opens the store.
+`diff` tells it: of the plan, of the SQL, of variables and `.env` files by their names, of the loaded
+code; and whether replicas differ among themselves. Status 0 where all is the same, 1 where it
+differs, 2 where nobody could be asked: that is never the same. Runs no code of the manifest, but
+what opens the store.
 """
 
 import asyncio
@@ -197,6 +198,7 @@ def _differences(file: Path, group: "Replicas") -> Iterator[str]:
         *snapshot.document_and_sql(),
         os.environ,
         {},
+        group.fingerprint.files,
     )
     if own.manifest != group.fingerprint.manifest:
         yield from _of_plans(file, group.fingerprint, own)
@@ -235,16 +237,23 @@ def _of_hashes(what: str, running: Mapping[str, str], own: Mapping[str, str]) ->
 def _of_environment(running: "Fingerprint", own: "Fingerprint") -> Iterator[str]:
     from assembler.plan.fingerprint import KEY_VARIABLE
 
+    reason = None
     if running.environment is None or own.environment is None:
-        side = "where it runs" if running.environment is None else "here"
-        sys.stderr.write(
-            f"note: the environment is not compared: `{KEY_VARIABLE}` is not set {side}\n"
-        )
+        reason = f"is not set {'where it runs' if running.environment is None else 'here'}"
+    elif running.environment.get(KEY_VARIABLE) not in {None, own.environment[KEY_VARIABLE]}:
+        reason = "is another one where it runs"
+    if reason is not None or running.environment is None or own.environment is None:
+        sys.stderr.write(f"note: the environment is not compared: `{KEY_VARIABLE}` {reason}\n")
         return
     common = running.environment.keys() & own.environment.keys()
     changed = [name for name in common if running.environment[name] != own.environment[name]]
     for name in sorted(changed):
         yield f"  variable `{one_line(name)}` is another one where it runs"
+    for name, theirs in running.files.items():
+        if theirs != own.files[name]:
+            lacking = "is not here" if own.files[name] is None else "is not where it runs"
+            how = "is another text where it runs" if theirs and own.files[name] else lacking
+            yield f"  file `{one_line(name)}` {how}"
 
 
 def _of_code(running: Mapping[str, str]) -> Iterator[str]:

@@ -2,16 +2,18 @@
 
 In: a document and its SQL, an environment, the modules of the process. Out: a `Fingerprint`: the
 merged manifest as it is written, without credentials; the hashes of its SQL; of each variable that
-it refers to a hash under the key `ASSEMBLY_DRIFT_KEY`, which tells whether two values are the same
-and nothing else (without the key there is none); the hashes of the code that is loaded.
+it refers to, and of each `.env` file that its settings are read from, a hash under the key
+`ASSEMBLY_DRIFT_KEY`, which tells whether two of them are the same and nothing else (without the key
+there is none); the hashes of the code that is loaded.
 """
 
 import hashlib
 import hmac
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "ASSEMBLY_DRIFT_KEY"
 _HIDDEN = "***"
 _MOST_MODULES = 1000
+_LARGEST_FILE = 1024 * 1024  # bytes of variables
 _HASH_LENGTH = 16  # characters: enough to tell one source from another
 
 
@@ -36,7 +39,8 @@ class Fingerprint:
     """One plan, without values.
 
     `digest` is that of the texts, None where they are not known; `environment` is None without a
-    key, and has None for a variable that is not set.
+    key, and has None for a variable that is not set, as `files` has for a `.env` file that is not
+    there.
     """
 
     service: str
@@ -45,6 +49,7 @@ class Fingerprint:
     sql: dict[str, str]
     environment: dict[str, str | None] | None
     modules: dict[str, str]
+    files: dict[str, str | None] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -90,6 +95,7 @@ def read_fingerprint(said: Mapping[str, Any]) -> Fingerprint:
         sql={str(key): str(value) for key, value in said["sql"].items()},
         environment=None if environment is None else dict(environment),
         modules={str(key): str(value) for key, value in said["modules"].items()},
+        files=dict(said.get("files") or {}),  # an earlier version tells none
     )
 
 
@@ -100,8 +106,9 @@ def fingerprint(
     sql: "Iterable[SqlStep]",
     environment: Mapping[str, str],
     modules: Mapping[str, str],
+    files: Iterable[str] = (),
 ) -> Fingerprint:
-    """Make the fingerprint of a document."""
+    """Make the fingerprint of a document; `files` are `.env` files, which are read now."""
     key = environment.get(KEY_VARIABLE)
     return Fingerprint(
         service,
@@ -112,8 +119,9 @@ def fingerprint(
             for step in sql
             for statement in step.statements
         },
-        None if not key else hashes(_variables(document.root), environment, key),
+        None if not key else hashes([*_variables(document.root), KEY_VARIABLE], environment, key),
         dict(modules),
+        {} if not key else {name: _file_hash(name, key) for name in files},
     )
 
 
@@ -122,13 +130,35 @@ def hashes(names: Iterable[str], environment: Mapping[str, str], key: str) -> di
     return {
         name: None
         if name not in environment
-        else hmac.new(
-            key.encode("utf-8", "surrogateescape"),
-            f"{name}={environment[name]}".encode("utf-8", "surrogateescape"),
-            "sha256",
-        ).hexdigest()
+        else _keyed(key, f"{name}={environment[name]}".encode("utf-8", "surrogateescape"))
         for name in names
     }
+
+
+def env_files(plan: "Plan") -> list[str]:
+    """Return the `.env` files that the settings of a plan are read from, as their classes name them."""
+    found: dict[str, None] = {}
+    for part in plan.parts:
+        config = getattr(type(part.settings), "model_config", None)
+        named = config.get("env_file") if isinstance(config, dict) else None
+        several = named if isinstance(named, list | tuple) else () if named is None else (named,)
+        found |= dict.fromkeys(str(name) for name in several)
+    return list(found)
+
+
+def _file_hash(name: str, key: str) -> str | None:
+    """Hash a file; None for what is none: the name may be one that another process told."""
+    try:
+        path = Path(name).expanduser()
+        if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
+            return None
+        return _keyed(key, b"%b\0%b" % (os.fsencode(name), path.read_bytes()))
+    except (OSError, RuntimeError, ValueError):  # a home that nobody has, a zero byte
+        return None
+
+
+def _keyed(key: str, said: bytes) -> str:
+    return hmac.new(key.encode("utf-8", "surrogateescape"), said, "sha256").hexdigest()
 
 
 def loaded_modules(plan: "Plan") -> dict[str, str]:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assembler.diagnostics.exceptions import failure_of
-from assembler.plan.fingerprint import Fingerprint, fingerprint, loaded_modules
+from assembler.plan.fingerprint import Fingerprint, env_files, fingerprint, loaded_modules
 from assembler.plan.load import Plan
 from assembler.plan.sections.scheduler import service_name
 from assembler.runtime.report import log
@@ -121,4 +121,5 @@ class Registry:
             plan.sql,
             self._environment,
             loaded_modules(plan),
+            env_files(plan),
         )

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.servers import free_port, wait_for_port
 MANIFEST = """\
 manifest: 1
 app: {title: Shop, openapi: {path: null}}
+settings: layers.Settings
 resources:
   store: {use: STORE, with: {url: "${STORE_URL}"}}
 middleware:
@@ -27,6 +29,13 @@ scheduler:
 server: {port: PORT, log_level: info}
 """
 LAYERS = """\
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    model_config = {"env_file": ("first.env", "second.env"), "extra": "ignore"}
+
+
 class Layer:
     def __init__(self, app, *, word: str, size: int = 3) -> None:
         self.app = app
@@ -130,6 +139,7 @@ def test_what_runs_is_compared_by_the_table_of_instances(
 
 
 def test_one_instance_is_asked_by_its_address_and_token(tmp_path: Path) -> None:
+    (tmp_path / "second.env").write_text("WORD=one\n")
     url = f"sqlite+aiosqlite:///{tmp_path}/claims.db"
     program = ("-m", "uvicorn", "assembler:app", "--port", "PORT")
     with serving(tmp_path, "components.database.engine", url, program=program) as address:
@@ -139,6 +149,21 @@ def test_one_instance_is_asked_by_its_address_and_token(tmp_path: Path) -> None:
         same = known(tmp_path, "--url", address, "--token", TOKEN, **here)
         assert same.returncode == 0, same.stdout + same.stderr
         assert TOKEN not in same.stdout + same.stderr
+        ask = partial(drift, tmp_path, "--url", address, "--token", TOKEN, STORE_URL=url)
+        other = ask(ASSEMBLY_DRIFT_KEY="another", WORD="other")
+        assert other.returncode == 0  # hashes under two keys say nothing of the values
+        assert "`ASSEMBLY_DRIFT_KEY` is another one where it runs" in other.stderr
+        (tmp_path / "first.env").write_text("WORD=canary-5532\n")
+        (tmp_path / "second.env").unlink()
+        files = ask(**KEY)
+        assert files.returncode == 1
+        assert "file `first.env` is not where it runs" in files.stdout
+        assert "file `second.env` is not here" in files.stdout
+        assert "canary-5532" not in files.stdout + files.stderr
+        (tmp_path / "first.env").unlink()
+        (tmp_path / "second.env").write_text("WORD=other\n")
+        assert "file `second.env` is another text where it runs" in ask(**KEY).stdout
+        (tmp_path / "second.env").write_text("WORD=one\n")
         text = (tmp_path / "m.yaml").read_text()
         (tmp_path / "m.yaml").write_text(text.replace("{token: ", "{loopback: false, token: "))
         differs = drift(tmp_path, "--url", address, "--token", TOKEN, **here)

@@ -21,7 +21,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.components.mcp.test_dev_issuer_clients import Person, Storage, provider
+from tests.components.mcp.dev_issuer.test_clients import Person, Storage, provider
 from tests.mcp_flow import agree, log_in
 from tests.node import environment, node, node_tools
 from tests.servers import free_port, start_uvicorn

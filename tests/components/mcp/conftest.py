@@ -9,9 +9,9 @@ from tests.servers import free_port, start_uvicorn
 
 @pytest.fixture(scope="session")
 def issuer_url() -> Iterator[str]:
-    """The base URL of `dev_issuer_app`, under uvicorn."""
+    """The base URL of `dev_issuer.app`, under uvicorn."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    target = "tests.components.mcp.dev_issuer_app:app"
+    target = "tests.components.mcp.dev_issuer.app:app"
     with start_uvicorn(target, environment={"ISSUER_URL": url}, port=port):
         yield url

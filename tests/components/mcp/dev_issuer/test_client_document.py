@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from components.mcp.dev_issuer.client_document import fetch_document
 from components.mcp.dev_issuer.messages import OAuthError
-from tests.components.mcp.dev_issuer_world import Clock, issuer_client
-from tests.components.mcp.document_server import DocumentServer, document_server
+from tests.components.mcp.dev_issuer.document_server import DocumentServer, document_server
+from tests.components.mcp.dev_issuer.world import Clock, issuer_client
 from tests.mcp_flow import CALLBACK, agree, pkce, request_of
 
 JSON = {"Content-Type": "application/json"}

@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from components.mcp.dev_issuer.server import authorization_server
 from components.mcp.dev_issuer.users import User
-from tests.components.mcp.dev_issuer_world import BASE, USERS, issuer_client
+from tests.components.mcp.dev_issuer.world import BASE, USERS, issuer_client
 from tests.mcp_flow import log_in
 
 
@@ -152,10 +152,10 @@ def test_no_library_of_tokens_is_loaded_before_the_first_one(tmp_path: Path) -> 
 
     code = (
         "import sys\n"
-        "from tests.components.mcp.dev_issuer_world import issuer_client\n"
+        "from tests.components.mcp.dev_issuer.world import issuer_client\n"
         "client = issuer_client()\n"
         "assert client.get('/.well-known/oauth-authorization-server').status_code == 200\n"
         "assert not {'jwt', 'mcp', 'mcp_types'} & set(sys.modules)\n"
     )
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[4]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=100)

@@ -15,7 +15,7 @@ from components.mcp.dev_issuer.messages import Parameters
 from components.mcp.dev_issuer.redirect_uri import is_loopback, redirect_fault, same_redirect
 from components.mcp.dev_issuer.server import authorization_server
 from components.mcp.dev_issuer.state import Bounded
-from tests.components.mcp.dev_issuer_world import BASE, USERS, Clock
+from tests.components.mcp.dev_issuer.world import BASE, USERS, Clock
 from tests.mcp_flow import CALLBACK, log_in, pkce, register, request_of
 
 CLOCK = Clock()

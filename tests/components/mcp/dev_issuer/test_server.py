@@ -7,7 +7,7 @@ import jwt
 import pytest
 from starlette.testclient import TestClient
 
-from tests.components.mcp.dev_issuer_world import BASE, Clock, issuer_client
+from tests.components.mcp.dev_issuer.world import BASE, Clock, issuer_client
 from tests.mcp_flow import (
     CALLBACK,
     agree,

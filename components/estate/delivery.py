@@ -1,9 +1,9 @@
 """The outbox of notifications -> push and text messages, each by one of any number of processes.
 
 In: rows that are due. Out: messages at the providers, and what became of each row: `sent`, `failed`,
-`skipped` (nobody to send it to), `unknown` (a text message of which nobody can say whether it went
-out), or `waiting` again. A row is claimed for the time of a lease, which is renewed while it is worked
-at; the lease of a process that died ends, and another one takes its rows.
+`skipped` (nobody to send it to, or not wanted any more), `unknown` (a text message of which nobody can
+say whether it went out), or `waiting` again. A row is claimed for the time of a lease, which is renewed
+while it is worked at; the lease of a process that died ends, and another one takes its rows.
 
 Neither provider knows idempotency keys. A push message whose sender died is sent again, under the
 `collapse_key` that it had, so that a device shows it once; `repeats` counts that. A text message is
@@ -45,6 +45,7 @@ _AT_ONCE = 25
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=15)
 _LONGEST_ERROR = 400
+_LONGEST_PUSH_BYTES = 2500  # with title and data FCM takes 4096, and a digest has five lines
 _DEAD = frozenset({"UNREGISTERED"})
 _FOREIGN = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})  # of one device, not of us
 
@@ -173,28 +174,23 @@ class Courier:
 
     async def claim(self, lease: str, ways: Sequence[str]) -> list[Parcel]:
         """Claim what is due for these ways, and put off what must not be told now."""
-        async with transaction(self.db, write=True) as session:
-            now = await self._time(session)
-            is_due = (
-                Notification.state == "waiting",
-                Notification.due_at <= now,
-                Notification.way.in_(ways),
-            )
-            due = select(Notification.id).where(*is_due)
-            due = due.order_by(Notification.due_at, Notification.id).limit(self.batch)
-            found = await session.scalars(
-                select(Notification)
-                .where(Notification.id.in_(due.with_for_update(skip_locked=True)))
-                .order_by(Notification.id)
-            )
-            rows = [*found]
-            rows += await self._rest_of_digests(session, rows, is_due)
-            parcels = await self._parcels(session, rows, now)
-            for row in rows:
-                if row.due_at <= now and row.state == "waiting":
-                    row.state, row.lease, row.lease_until = "claimed", lease, now + self.lease
-                    row.attempts += 1
-            return parcels
+        while True:
+            async with transaction(self.db, write=True) as session:
+                now = await self._time(session)
+                due = await self._due(session, ways, now)
+                unwanted = await self._unwanted(session, due)
+                for row in unwanted:
+                    row.state, row.ended_at, row.error = "skipped", now, "not wanted any more"
+                rows = [row for row in due if row not in unwanted]
+                parcels = await self._parcels(session, rows, now)
+                for row in rows:
+                    if row.due_at <= now:
+                        row.state, row.lease, row.lease_until = "claimed", lease, now + self.lease
+                        row.attempts += 1
+            if unwanted:
+                self.counts["skipped"] += len(unwanted)
+            if parcels or not due:  # what was left out or put off hides nothing that is due
+                return parcels
 
     async def record(self, parcel: Parcel, lease: str, end: End) -> None:
         """Write down what became of a parcel, unless another process has its rows by now."""
@@ -238,6 +234,25 @@ class Courier:
         found: datetime | None = await session.scalar(select(func.clock_timestamp()))
         return found or datetime.now(UTC)
 
+    async def _due(
+        self, session: AsyncSession, ways: Sequence[str], now: datetime
+    ) -> list[Notification]:
+        """A batch of what is due, with the rest of the digests in it."""
+        is_due = (
+            Notification.state == "waiting",
+            Notification.due_at <= now,
+            Notification.way.in_(ways),
+        )
+        due = select(Notification.id).where(*is_due)
+        due = due.order_by(Notification.due_at, Notification.id).limit(self.batch)
+        found = await session.scalars(
+            select(Notification)
+            .where(Notification.id.in_(due.with_for_update(skip_locked=True)))
+            .order_by(Notification.id)
+        )
+        rows = [*found]
+        return rows + await self._rest_of_digests(session, rows, is_due)
+
     async def _rest_of_digests(
         self, session: AsyncSession, rows: list[Notification], is_due: tuple[Any, ...]
     ) -> list[Notification]:
@@ -259,6 +274,20 @@ class Courier:
             .with_for_update(skip_locked=True)
         )
         return [*found]
+
+    async def _unwanted(
+        self, session: AsyncSession, rows: list[Notification]
+    ) -> list[Notification]:
+        """What its recipient has said meanwhile not to want in this way."""
+        found = []
+        for kind in sorted({row.kind for row in rows}):
+            owners = sorted({row.recipient for row in rows if row.kind == kind})
+            wanted = await notifications.preferences_for(session, kind, owners)
+            for row in rows:
+                said = wanted.get(row.recipient) if row.kind == kind else None
+                if said and (not said.push if row.way == "push" else said.sms == "never"):
+                    found.append(row)
+        return found
 
     async def _parcels(
         self, session: AsyncSession, rows: list[Notification], now: datetime
@@ -429,12 +458,19 @@ def message_of(parcel: Parcel, token: str) -> dict[str, Any]:
     """A push message as FCM takes it."""
     return {
         "token": token,
-        "notification": {"title": parcel.title, "body": parcel.body},
+        "notification": {"title": parcel.title, "body": _shortened(parcel.body)},
         "data": {"link": parcel.first.link, "kind": parcel.first.kind, "key": parcel.key},
         "android": {"collapse_key": parcel.key, "notification": {"tag": parcel.key}},
         "apns": {"headers": {"apns-collapse-id": parcel.key}},
         "webpush": {"headers": {"Topic": parcel.key[:32]}},
     }
+
+
+def _shortened(text: str) -> str:
+    """As much of a text as a push message holds, whatever letters it is in."""
+    if len(text.encode()) <= _LONGEST_PUSH_BYTES:
+        return text
+    return text.encode()[:_LONGEST_PUSH_BYTES].decode("utf-8", "ignore") + "…"
 
 
 def _end_of_push(faults: list[ClientError], reached: tuple[int, ...]) -> End:

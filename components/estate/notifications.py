@@ -113,7 +113,7 @@ async def notify(
     now = now or datetime.now(UTC)
     for first in range(0, len(recipients), _AT_ONCE):
         batch = recipients[first : first + _AT_ONCE]
-        preferences = await _preferences(session, news.kind, batch)
+        preferences = await preferences_for(session, news.kind, batch)
         profiles = await _profiles(session, batch)
         rows = []
         for recipient in batch:
@@ -267,6 +267,16 @@ async def preferences_of(session: AsyncSession, owner: str) -> Preferences:
     return Preferences(visit=said["visit"], post=said["post"], price=said["price"])
 
 
+async def preferences_for(
+    session: AsyncSession, kind: NewsKind, owners: Sequence[str]
+) -> dict[str, PreferenceIn]:
+    """How each of many wants to hear of one kind of news, as far as they said."""
+    found = await session.scalars(
+        select(Preference).where(Preference.kind == kind, Preference.owner.in_(owners))
+    )
+    return {one.owner: _preference(one) for one in found}
+
+
 async def set_preference(
     session: AsyncSession, owner: str, kind: NewsKind, wanted: PreferenceIn
 ) -> None:
@@ -317,15 +327,6 @@ async def _in_turn(session: AsyncSession, name: str, kind: int) -> None:
     ):  # elsewhere one transaction writes at a time
         key = func.hashtextextended(name, kind)
         await session.execute(select(func.pg_advisory_xact_lock(key)))
-
-
-async def _preferences(
-    session: AsyncSession, kind: NewsKind, owners: Sequence[str]
-) -> dict[str, PreferenceIn]:
-    found = await session.scalars(
-        select(Preference).where(Preference.kind == kind, Preference.owner.in_(owners))
-    )
-    return {one.owner: _preference(one) for one in found}
 
 
 async def _profiles(session: AsyncSession, owners: Sequence[str]) -> dict[str, RecipientSettings]:

@@ -169,6 +169,66 @@ def test_a_device_that_is_gone_is_forgotten_and_a_text_message_takes_its_place(
     play(story)
 
 
+@pytest.mark.parametrize("letter", ["क", "🏠"])
+def test_a_digest_fits_into_a_push_message_in_any_letters(
+    play: Callable[[Story], None], letter: str
+) -> None:
+    async def story(world: World) -> None:
+        world.time = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+        digest = PreferenceIn(digest=True)
+        await world.user("ann", timezone="UTC", digest_at="18:00", preference=digest)
+        for number in range(6):
+            await world.news("ann", event=letter * 199 + str(number))
+        world.time = datetime(2026, 7, 1, 18, 0, tzinfo=UTC)
+        assert await world.deliver() == {"sent": 6}
+        (told,) = world.providers.pushes
+        size = sum(len(text.encode()) for text in told["notification"].values())
+        assert size + sum(len(text.encode()) for text in told["data"].values()) < 4000
+        assert told["notification"]["body"].startswith(f"Title: Body {letter * 199}0")
+
+    play(story)
+
+
+def test_what_is_put_off_hides_nothing_that_is_due(play: Callable[[Story], None]) -> None:
+    async def story(world: World) -> None:
+        world.time = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+        for number in range(5):
+            name = f"asleep-{number}"
+            await world.user(name, timezone="UTC", quiet_from="22:00", quiet_until="07:00")
+            await world.news(name)
+        await world.user("awake")
+        await world.news("awake")
+        world.time = datetime(2026, 7, 1, 23, 0, tzinfo=UTC)
+        assert await world.deliver(batch=2) == {"sent": 1}
+
+    play(story)
+
+
+def test_what_is_not_wanted_any_more_is_not_sent(play: Callable[[Story], None]) -> None:
+    async def story(world: World) -> None:
+        world.time = datetime(2026, 7, 1, 23, 0, tzinfo=UTC)
+        both = PreferenceIn(push=True, sms="always")
+        asleep: dict[str, Any] = {"timezone": "UTC", "quiet_from": "22:00", "quiet_until": "07:00"}
+        for name in ("ann", "bob", "cid"):
+            await world.user(name, phone="+15005550001", preference=both, **asleep)
+            await world.news(name)
+        async with transaction(world.db, write=True) as session:
+            for name, said in (
+                ("ann", PreferenceIn(push=False, sms="never")),
+                ("bob", PreferenceIn(push=False, sms="always")),
+            ):
+                await notifications.set_preference(session, name, "visit", said)
+        world.time = datetime(2026, 7, 2, 7, 0, tzinfo=UTC)
+        assert await world.deliver(batch=2) == {"sent": 3, "skipped": 3}
+        sent = [(row.recipient, row.way) for row in await world.rows() if row.state == "sent"]
+        assert sorted(sent) == [("bob", "sms"), ("cid", "push"), ("cid", "sms")]
+        assert [one["token"] for one in world.providers.pushes] == ["token-cid-0"]
+        ended = {row.error for row in await world.rows() if row.state == "skipped"}
+        assert ended == {"not wanted any more"}
+
+    play(story)
+
+
 @pytest.mark.parametrize("said", ["never", "fallback", "always"])
 def test_text_messages_follow_the_preference(play: Callable[[Story], None], said: Any) -> None:
     async def story(world: World) -> None:

@@ -227,7 +227,7 @@ class _Server(ListeningServer):
             counted, last = said
             self._assembly.supervision.reloads.update(counted)
             self._assembly.supervision.last_reload = last
-        elif word in {"clock-off", "clock", "idle"}:
+        elif word in {"clock-off", "clock", "idle", "cut"}:
             self._hear_of_the_clock(word, said)
 
     def _hear_of_the_clock(self, word: str, said: Any) -> None:
@@ -238,11 +238,15 @@ class _Server(ListeningServer):
         elif word == "idle":
             if jobs is not None:
                 jobs.give_back(said)
+        elif word == "cut":
+            if jobs is not None:
+                jobs.cut(said)
         else:
             if self._assembly.supervision is not None:
                 self._assembly.supervision.holds_clock = False
             if jobs is not None:
-                jobs.take_over(said or HandedOver({}, {}))
+                replaced = partial(self._parent.tell, "replaced")
+                jobs.take_over(said or HandedOver({}, {}), replaced)
 
     async def _retire(self) -> None:
         self._assembly.tell_resources("on_drain", self._kept_seconds)

@@ -86,6 +86,8 @@ class Jobs:
         self._began_ms: int | None = None  # when the clock was started
         self._last_ms: dict[str, int] = {}  # the last tick of each job that the clock told
         self._idle: Callable[[str], None] | None = None  # of a clock that was handed over
+        self._elsewhere: set[str] = set()  # jobs of which a run of the process before goes on
+        self._replaced: Callable[[str], None] | None = None  # is told of those that end it
 
     async def open(self, *, holds_clock: bool = False) -> None:
         """Start the clock, and what looks after the store; one that is away is waited for.
@@ -139,18 +141,19 @@ class Jobs:
             return HandedOver(since, {})
         return HandedOver(since, dict(sorted(self._tasks.values(), key=itemgetter(1))))
 
-    def take_over(self, told: "HandedOver") -> None:
+    def take_over(self, told: "HandedOver", replaced: Callable[[str], None] | None = None) -> None:
         """Start a clock that was held, and run the ticks that came since.
 
         Of several ticks of a job the latest runs, where its grace is not over. A job of which
         nothing is told is new. What runs elsewhere counts as a run of this process, until
-        `give_back`.
+        `give_back`; `replaced` is told the job where a run here takes its place, to `cut` it there.
         """
         if self._clock is None or self._began_ms is not None or self._closed.is_set():
             return
         store, since = self.setting.link.store, told.since
         if isinstance(store, LocalStore):
             store.borrow(told.running)
+            self._elsewhere, self._replaced = set(told.running), replaced
         self._start_clock(self._clock)
         now = self._now()
         for job_id, job in self.jobs.items():
@@ -163,6 +166,13 @@ class Jobs:
         store = self.setting.link.store
         if isinstance(store, LocalStore):
             store.give_back(job_id)
+        self._elsewhere -= self._elsewhere if job_id is None else {job_id}
+
+    def cut(self, job_id: str) -> None:
+        """End the runs of a job that one of the next process replaces."""
+        for run in self._runs:
+            if run.job.id == job_id:
+                run.cut("replaced")
 
     def _start_clock(self, clock: Clock) -> None:
         self._began_ms = milliseconds(self._now())
@@ -351,6 +361,9 @@ class Jobs:
             for other in self._runs:  # those of other processes notice at their next heartbeat
                 if other.job is run.job and other.fire_ms < run.fire_ms:
                     other.cut("replaced")
+            if run.job.id in self._elsewhere and self._replaced is not None:
+                self._elsewhere.discard(run.job.id)
+                self._replaced(run.job.id)
         self._runs.add(run)
         jitter = run.job.jitter.total_seconds() if run.job.jitter else 0.0
         try:

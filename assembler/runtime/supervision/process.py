@@ -123,6 +123,8 @@ class WorkerProcess:
         self.failure: Failure | None = None
         self.on_idle: Callable[[str | None], None] | None = None
         """Is told the job of a run that went on after the clock was handed over; None: all of them."""
+        self.on_replaced: Callable[[str], None] | None = None
+        """Is told the job of a run here that takes the place of one of the worker before."""
         self.heard_at = time.monotonic()
         self.has_spoken = False
         self.step: str | None = None
@@ -224,6 +226,9 @@ class WorkerProcess:
         elif word == "idle":
             if self.on_idle is not None:
                 self.on_idle(said)
+        elif word == "replaced":
+            if self.on_replaced is not None:
+                self.on_replaced(said)
         elif word != "pong":
             if word == "serving":
                 self.is_serving = True

@@ -560,6 +560,7 @@ class Supervisor:
         with suppress(TimeoutError, WorkerError):
             async with asyncio.timeout(_CLOCK_SECONDS):
                 told = await old.reached("clock")
+        fresh.on_replaced = partial(old.tell, "cut")
         fresh.tell("clock", told)
         old.on_idle = partial(fresh.tell, "idle")
         for job in idle:  # it ended while nobody had the clock

@@ -536,3 +536,47 @@ def test_a_run_that_goes_on_in_another_process_keeps_the_next_one_from_beginning
         await new.aclose()
 
     asyncio.run(main())
+
+
+def test_a_run_that_goes_on_in_another_process_is_replaced_there() -> None:
+    """Without a store the next process says so, and the one before ends its run."""
+
+    async def main() -> None:
+        begun: list[str] = []
+
+        async def waits(context: JobContext) -> None:
+            begun.append("old")
+            await asyncio.Event().wait()
+
+        async def notes(context: JobContext) -> None:
+            begun.append("new")
+
+        old, new = (
+            jobs(job(waits, overlap="replace")),
+            jobs(
+                job(notes, overlap="replace"),
+                cast("Any", named(MemoryStore(), "shop")),
+                clock=Standing(),
+            ),
+        )
+        await old.open()
+        await new.open(holds_clock=True)
+        running = asyncio.create_task(old.tick("job"))
+        await until(lambda: begun)
+        replaced: list[str] = []
+
+        def cut(job_id: str) -> None:
+            replaced.append(job_id)
+            old.cut(job_id)
+
+        new.take_over(old.hand_over(new.give_back), cut)
+        await asyncio.sleep(0.002)  # each millisecond is a tick of its own
+        assert (await new.run_now("job")).outcome == "ok"
+        assert (await running).outcome == "replaced"
+        await asyncio.sleep(0.002)
+        assert (await new.run_now("job")).outcome == "ok"
+        assert (begun, replaced) == (["old", "new", "new"], ["job"])
+        await old.aclose()
+        await new.aclose()
+
+    asyncio.run(main())

@@ -131,6 +131,17 @@ def _diagnostic(root: MappingNode, path: NodePath, kind: str, reason: str, told:
     return Diagnostic("bad-value", message, place, help=remedy)
 
 
+def arms(kind: Any) -> Iterator[Any]:
+    """Yield the types that a value may have, without what is said about them."""
+    if get_origin(kind) is Annotated:
+        yield from arms(get_args(kind)[0])
+    elif get_origin(kind) in _UNIONS:
+        for arm in get_args(kind):
+            yield from arms(arm)
+    else:
+        yield kind
+
+
 def quoting_help(node: Node, reason: str) -> str | None:
     """Return the remedy where a number stands for a string, or one string for a list."""
     if not isinstance(node, ScalarNode) or node.span.line != node.span.end_line:
@@ -183,7 +194,7 @@ def _entry_of(path: NodePath) -> str:
 
 def _keys_of(path: NodePath) -> list[str]:
     """List the keys that the format has at `path`."""
-    models = [arm for arm in _arms(_type_at(path)) if _is_model(arm)]
+    models = [arm for arm in arms(_type_at(path)) if _is_model(arm)]
     return [key for model in models for key in _by_key(model)]
 
 
@@ -191,7 +202,7 @@ def _type_at(path: NodePath) -> Any:
     """Return the type of the format at `path`: `Any` where it leaves that open."""
     found: Any = Manifest
     for segment in path:
-        found = next((inner for arm in _arms(found) for inner in _inside(arm, segment)), Any)
+        found = next((inner for arm in arms(found) for inner in _inside(arm, segment)), Any)
     return found
 
 
@@ -210,7 +221,7 @@ def _sample(path: NodePath, value: Any) -> Any:
 
 def _sample_of(kind: Any, value: Any) -> Any:
     """Return the first example that the type carries, or what its form says."""
-    if date in _arms(kind):
+    if date in arms(kind):
         return "2000-01-01"  # what ends on a day that nobody knows has ended
     for said in getattr(kind, "__metadata__", ()):
         schema = getattr(said, "json_schema", {})
@@ -228,17 +239,6 @@ def _sample_of(kind: Any, value: Any) -> Any:
             key: _sample_of(_type_of(field), value) for key, field in fields if field.is_required()
         }
     return {list: [], dict: {}, bool: False, int: 1}.get(origin or kind, value)
-
-
-def _arms(kind: Any) -> Iterator[Any]:
-    """Yield the types that a value may have, without what is said about them."""
-    if get_origin(kind) is Annotated:
-        yield from _arms(get_args(kind)[0])
-    elif get_origin(kind) in _UNIONS:
-        for arm in get_args(kind):
-            yield from _arms(arm)
-    else:
-        yield kind
 
 
 def _type_of(field: FieldInfo) -> Any:

@@ -25,7 +25,7 @@ from assembler.document.parser import plain_value
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown, revealed
 from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
-from assembler.manifest.validate import quoting_help
+from assembler.manifest.validate import arms, quoting_help
 from assembler.plan.allow_list import ImportFault
 from assembler.plan.signature import Target
 
@@ -274,14 +274,14 @@ def _as_written(hint: Any, data: Any) -> Any:
     To `bool | str` a variable `true` is what `true` is in the manifest, and `007` is a text.
     """
     if isinstance(data, Text):
-        arms = set(_arms(hint))
-        if len(arms) == 1 or data.shown.startswith("${settings."):
+        kinds = {get_origin(arm) or arm for arm in arms(hint)}
+        if len(kinds) == 1 or data.shown.startswith("${settings."):
             return data
         try:
             value = plain_value(data.lower() if data.lower() in _BOOLEANS else data)
         except OverflowError:
             return data
-        return value if type(value) in arms & {bool, int, float} else data
+        return value if type(value) in kinds & {bool, int, float} else data
     if not isinstance(data, dict | list):
         return data
     hint = _bare(hint)
@@ -290,16 +290,6 @@ def _as_written(hint: Any, data: Any) -> Any:
     if isinstance(data, list):
         return [read.get(index, item) for index, item in enumerate(data)]
     return {**data, **read}
-
-
-def _arms(hint: Any) -> Iterator[Any]:
-    if get_origin(hint) is Annotated:
-        yield from _arms(get_args(hint)[0])
-    elif get_origin(hint) in _UNIONS:
-        for arm in get_args(hint):
-            yield from _arms(arm)
-    else:
-        yield get_origin(hint) or hint
 
 
 def _bare(hint: Any) -> Any:

@@ -41,7 +41,9 @@ from components.clients.service_account import AccessTokens, ServiceAccount
 
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _TARGETS = ("token", "topic", "condition")
-_OF_ONE_DEVICE = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})
+OF_ONE_DEVICE = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})
+"""Codes of a refusal that says nothing of our credentials."""
+
 
 logger = logging.getLogger("components.clients")
 
@@ -150,7 +152,7 @@ class FCMClient(OptionalClient):
         _check(message)
         if not self.is_on:
             raise UnavailableError("fcm", "it is off: there are no credentials")
-        with self._noting_refusals(but=_OF_ONE_DEVICE):
+        with self._noting_refusals(but=OF_ONE_DEVICE):
             return await self._sent(message, validate_only=validate_only)
 
     async def _sent(self, message: Mapping[str, Any], *, validate_only: bool) -> str:

@@ -33,6 +33,7 @@ from components.clients.faults import (
     RequestError,
     UnavailableError,
 )
+from components.clients.fcm import OF_ONE_DEVICE
 from components.database import transaction
 from components.estate import notifications
 from components.estate.models import Device, Notification, Recipient
@@ -47,7 +48,6 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 _LONGEST_ERROR = 400
 _LONGEST_PUSH_BYTES = 2500  # with title and data FCM takes 4096, and a digest has five lines
 _DEAD = frozenset({"UNREGISTERED"})
-_FOREIGN = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})  # of one device, not of us
 
 
 class PushClient(Protocol):
@@ -380,7 +380,7 @@ class Courier:
             try:
                 await self.push.send(message_of(parcel, token))
             except ClientError as error:
-                if isinstance(error, AuthenticationError) and error.code not in _FOREIGN:
+                if isinstance(error, AuthenticationError) and error.code not in OF_ONE_DEVICE:
                     raise CredentialsRefused(str(error)) from error
                 if error.code in _DEAD:
                     dead.append(token)

@@ -61,7 +61,7 @@ def call(
         capture_output=True,
         encoding="utf-8",
         errors="surrogateescape",
-        timeout=60,
+        timeout=110,
         check=False,
     )
 

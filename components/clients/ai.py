@@ -105,12 +105,16 @@ class OpenAIClient(OptionalClient, ChatClient):
                 response = await self._exchange.request("POST", "embeddings", json=body)
             try:
                 embeddings = _embeddings(json_object(response.text), len(asked))
-            except (LookupError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError, OverflowError) as error:
                 raise self._unreadable(response, "the answer has no embeddings") from error
             for text, embedding in zip(asked, embeddings, strict=True):
                 self._cache.put(chosen, text, embedding)
                 found[text] = embedding
         return [list(found[text] or ()) for text in texts]
+
+    def forget_embeddings(self) -> None:
+        """Ask anew for all of them: what was given did not fit."""
+        self._cache.clear()
 
     def _fixed(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Mapping[str, Any]:
         if not self.is_on:
@@ -205,6 +209,10 @@ class _EmbeddingCache:
         self._known[_digest(model, text)] = array("d", embedding)
         while len(self._known) > self._entries:
             del self._known[next(iter(self._known))]
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._known.clear()
 
     def __len__(self) -> int:
         return len(self._known)

@@ -39,6 +39,7 @@ __all__ = ["Embedder", "NoVectorSearch", "Question", "Source", "Vectors", "forge
 logger = logging.getLogger("components.vectors")
 
 _AWAY_SECONDS = 15.0
+_LEAST_LENGTH, _MOST_LENGTH = 1e-37, 1e38  # squared, within float32
 _NO_PGVECTOR = "the database has no extension `vector`"
 _NO_NUMPY = "NumPy is not installed: the extra `[vectors]` brings it"
 
@@ -179,9 +180,16 @@ class Vectors:
             logger.warning("search is by words only: %s", _words_of(error))
             raise NoVectorSearch("the provider of embeddings is away") from error
         if len(vector) != found.dimensions or not is_usable(vector):
+            self.distrust()
             message = f"the provider's vectors do not fit those of `{found.model}` that are kept"
             raise NoVectorSearch(message)
         return Question(found, vector)
+
+    def distrust(self) -> None:
+        """Have the provider asked again for what it gave, if its client keeps that: it does not fit."""
+        forget = getattr(self.embeddings, "forget_embeddings", None)
+        if forget is not None:
+            forget()
 
     async def nearest(
         self, session: AsyncSession, question: Question, eligible: Select[Any], *, limit: int
@@ -213,9 +221,9 @@ async def active_set(session: AsyncSession, collection: str) -> VectorSet | None
 
 
 def is_usable(vector: Sequence[float]) -> bool:
-    """Whether it has a direction: a length that is neither nothing nor endless."""
+    """Whether it has a direction that float32 can tell: a length neither nothing nor endless."""
     length = sum(number * number for number in vector)
-    return 0 < length < float("inf")
+    return _LEAST_LENGTH < length < _MOST_LENGTH
 
 
 async def _unfit(session: AsyncSession) -> str | None:

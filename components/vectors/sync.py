@@ -165,7 +165,11 @@ class _Work:
     async def _embed_some(self, due: Sequence[_Due]) -> None:
         """Embed and keep; a provider that refuses every text refuses something else."""
         kept, refused = self._counts["calls"], len(self._refused)
-        await self._embed(due)
+        try:
+            await self._embed(due)
+        except UnfitVectors:
+            self._vectors.distrust()
+            raise
         if self._counts["calls"] == kept and len(due) > 1:
             detail = f"{len(self._refused) - refused} texts of as many were refused"
             raise RequestError(self._set.model, detail)

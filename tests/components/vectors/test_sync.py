@@ -47,11 +47,12 @@ class World:
     base_url: str
     clients: list[OpenAIClient] = field(default_factory=list)
 
-    def vectors(self, model: str = "small", **options: Any) -> Vectors:
+    def vectors(self, model: str = "small", *, cache: int = 0, **options: Any) -> Vectors:
         client = OpenAIClient(
             api_key="k",
             base_url=self.base_url,
             embedding_model=model,
+            embedding_cache=cache,
             retries=0,
             deadline=timedelta(seconds=3),
         )
@@ -249,6 +250,12 @@ def test_a_change_of_model_fills_a_second_set_and_switches_when_it_is_whole(
     asyncio.run(run())
 
 
+def embeddings_of(vector: str, texts: list[str]) -> Response:
+    """The same for all, as it is written."""
+    data = ",".join(f'{{"index":{at},"embedding":{vector}}}' for at in range(len(texts)))
+    return Response(f'{{"data":[{data}]}}', media_type="application/json")
+
+
 FAULTS: dict[str, tuple[Callable[[list[str]], Response | None], type[Exception]]] = {
     "5xx": (lambda _: JSONResponse({"error": {"message": "out"}}, 500), UnavailableError),
     "limit": (
@@ -258,18 +265,14 @@ FAULTS: dict[str, tuple[Callable[[list[str]], Response | None], type[Exception]]
     "credentials": (lambda _: JSONResponse({"error": {"message": "no"}}, 401), AuthenticationError),
     "rubbish": (lambda _: Response("<html>", media_type="text/html"), AnswerError),
     "nothing": (lambda _: JSONResponse({"data": []}), AnswerError),
-    "zeros": (
-        lambda texts: JSONResponse(
-            {"data": [{"index": at, "embedding": [0.0] * 64} for at in range(len(texts))]}
-        ),
-        UnfitVectors,
-    ),
-    "dimensions": (
-        lambda texts: JSONResponse(
-            {"data": [{"index": at, "embedding": [1.0] * 7} for at in range(len(texts))]}
-        ),
-        UnfitVectors,
-    ),
+    "zeros": (lambda texts: embeddings_of("[0.0, 0.0]", texts), UnfitVectors),
+    "dimensions": (lambda texts: embeddings_of("[1, 1, 1, 1, 1, 1, 1]", texts), UnfitVectors),
+    "empty": (lambda texts: embeddings_of("[]", texts), UnfitVectors),
+    "endless": (lambda texts: embeddings_of("[Infinity, 1]", texts), UnfitVectors),
+    "no number": (lambda texts: embeddings_of("[NaN, 1]", texts), UnfitVectors),
+    "beyond float32": (lambda texts: embeddings_of("[1e39, 1]", texts), UnfitVectors),
+    "below float32": (lambda texts: embeddings_of("[1e-39, 0]", texts), UnfitVectors),
+    "beyond a float": (lambda texts: embeddings_of(f"[1{'0' * 400}]", texts), AnswerError),
     "all refused": (lambda _: JSONResponse({"error": {"message": "bad"}}, 400), RequestError),
 }
 
@@ -280,7 +283,7 @@ def test_a_fault_of_the_provider_loses_nothing_and_search_goes_on_by_words(
 ) -> None:
     async def run() -> None:
         async with world() as w:
-            vectors = w.vectors()
+            vectors = w.vectors(cache=100)
             await sync(vectors, SOURCE)
             before = await w.kept()
             async with transaction(w.db, write=True) as session:
@@ -296,6 +299,8 @@ def test_a_fault_of_the_provider_loses_nothing_and_search_goes_on_by_words(
             assert page.items
             w.provider.fault = lambda texts: None
             assert (await sync(vectors, SOURCE))["kept"] == len(before)
+            if expected is UnfitVectors:  # others are left alone for a while
+                assert (await w.find(vectors, "apartment")).ranked_by == "meaning and words"
 
     asyncio.run(run())
 

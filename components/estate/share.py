@@ -33,7 +33,7 @@ from components.estate.share_image import HEIGHT, WIDTH, Card, default_font, dra
 from components.http.etag import is_known
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_PICTURE_VERSION = "1"  # of the drawing: another one is another picture
+_PICTURE_VERSION = "2"  # of the drawing: another one is another picture
 _KINDS = {"apartment": "Apartment", "house": "House", "villa": "House"}
 _SYMBOLS = {"INR": "₹", "EUR": "€", "GBP": "£", "USD": "$"}
 _GONE = {
@@ -184,7 +184,7 @@ class _Pages:
             title=listing.title,
             price=price_text(listing),
             place=f"{listing.locality}, {listing.city}",
-            facts=" · ".join(phrase for term, _, phrase in _facts(listing) if term != "For"),
+            facts=_picture_facts(listing),
         )
 
         async def make() -> bytes:
@@ -265,6 +265,13 @@ def _facts(listing: ListingOut) -> list[tuple[str, str, str]]:
             what = term.lower() if number != 1 else term[:-1].lower()
             facts.append((term, str(number), f"{number} {what}"))
     return facts
+
+
+def _picture_facts(listing: ListingOut) -> tuple[str, ...]:
+    """What the picture says beside the price, the most telling first; titles mostly name the kind."""
+    phrases = {term: phrase for term, _, phrase in _facts(listing)}
+    order = ("Area", "Bedrooms", "Bathrooms", "Kind")
+    return tuple(phrases[term] for term in order if term in phrases)
 
 
 def _version(listing: ListingOut) -> str:

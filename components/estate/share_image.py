@@ -42,7 +42,7 @@ class Card:
     title: str
     price: str
     place: str
-    facts: str
+    facts: tuple[str, ...]
 
 
 def default_font() -> Path:
@@ -73,7 +73,7 @@ def draw(card: Card, font: Path) -> bytes:
     price = _fitting(font, card.price, 44, 700, room // 2)
     _line(pen, font, (_MARGIN, HEIGHT - 86), price, 44, 700, white, room)
     left = room - int(_font(font, 44, 700).getlength(price)) - 40
-    facts = _fitting(font, card.facts, 32, 400, left)
+    facts = fitting_facts(font, card.facts, 32, 400, left)
     start = WIDTH - _MARGIN - int(_font(font, 32, 400).getlength(facts))
     _line(pen, font, (start, HEIGHT - 78), facts, 32, 400, white, room)
     out = io.BytesIO()
@@ -138,6 +138,13 @@ def _lines(path: Path, text: str, size: int, weight: int, room: int, *, most: in
             line = f"{line} {' '.join(words)}"
         lines.append(_fitting(path, line, size, weight, room))
     return lines
+
+
+def fitting_facts(path: Path, facts: tuple[str, ...], size: int, weight: int, room: int) -> str:
+    """As many of the facts as fit, none of them cut unless it is the only one."""
+    while len(facts) > 1 and _font(path, size, weight).getlength(" · ".join(facts)) > room:
+        facts = facts[:-1]
+    return _fitting(path, " · ".join(facts), size, weight, room)
 
 
 def _fitting(path: Path, text: str, size: int, weight: int, room: int) -> str:

@@ -21,7 +21,7 @@ from components.database import engine, transaction
 from components.estate import listings, share_image
 from components.estate.schemas import ListingIn, ListingOut, ListingPatch
 from components.estate.share import _indian, _script_text, price_text, share_router
-from components.estate.share_image import Card, default_font, draw, drawable
+from components.estate.share_image import Card, default_font, draw, drawable, fitting_facts
 from tests.components.estate.conftest import MakeApp
 
 BASE = "https://estate.example"
@@ -283,12 +283,21 @@ def test_devanagari_is_shaped() -> None:
 
 def test_the_longest_texts_stay_inside_the_picture() -> None:
     long = "Wonderful " * 40
-    card = Card("Estate", "villa", long, "₹" + "9" * 30, long, long)
+    card = Card("Estate", "villa", long, "₹" + "9" * 30, long, (long, long))
     picture = Image.open(io.BytesIO(draw(card, default_font())))
     assert picture.size == (1200, 630)
     right = picture.crop((1180, 120, 1200, 500)).getcolors()
     assert right is not None
     assert len(right) == 1
+
+
+def test_facts_that_have_no_room_are_left_out_whole() -> None:
+    facts = ("160.5 m²", "3 bedrooms", "2 bathrooms", "House")
+    font = default_font()
+    shown = [fitting_facts(font, facts, 32, 400, room) for room in range(200, 1000, 50)]
+    whole = [" · ".join(facts[:count]) for count in (1, 2, 3, 4)]
+    assert list(dict.fromkeys(shown)) == whole
+    assert fitting_facts(font, (), 32, 400, 900) == ""
 
 
 def test_a_picture_is_drawn_once_for_all_who_ask(

@@ -11,6 +11,7 @@ import re
 import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 _OUTERMOST = re.compile(
@@ -41,19 +42,14 @@ class OrderClaim:
 def claims(layers: Sequence[tuple[str, str]]) -> Iterator[OrderClaim]:
     """Yield what sources claim; a layer is its class's name and its place, `file:line`."""
     names = [name for name, _ in layers]
-    for file in dict.fromkeys(place.rpartition(":")[0] for _, place in layers):
-        for line, text in _comments(Path(file)):
-            for says, pattern, wanted in (
-                ("outermost", _OUTERMOST, 0),
-                ("innermost", _INNERMOST, len(layers) - 1),
-            ):
-                if pattern.search(text):
-                    at = _meant(text, line, file, layers)
-                    if at is not None and at != wanted:
-                        change = _change(names, at, says)
-                        yield OrderClaim(
-                            f"{file}:{line}", names[at], says, at + 1, len(layers), change
-                        )
+    files = dict.fromkeys(place.rpartition(":")[0] for _, place in layers)
+    lines = ((file, *line) for file in files for line in _comments(Path(file)))
+    ends = (("outermost", _OUTERMOST, 0), ("innermost", _INNERMOST, len(layers) - 1))
+    for (file, line, text), (says, pattern, wanted) in product(lines, ends):
+        at = _meant(text, line, file, layers) if pattern.search(text) else None
+        if at is not None and at != wanted:
+            change = _change(names, at, says)
+            yield OrderClaim(f"{file}:{line}", names[at], says, at + 1, len(layers), change)
 
 
 def _comments(path: Path) -> Iterator[tuple[int, str]]:

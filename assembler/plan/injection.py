@@ -105,10 +105,9 @@ def resources_of_factory(function: Any) -> Iterator[tuple[str, ResourceNeed]]:
                 called = _named(node.func, known)
                 if inspect.isfunction(called) and called.__module__.partition(".")[0] == package:
                     waiting.append(called)
-                for each in (_named(argument, known) for argument in node.args):
-                    if inspect.isfunction(each):
-                        needs = resources_of_endpoint(each)
-                        yield from ((each.__name__, need) for need in needs)
+                given = [_named(argument, known) for argument in node.args]
+                for each in filter(inspect.isfunction, given):
+                    yield from ((each.__name__, need) for need in resources_of_endpoint(each))
 
 
 def _nodes_of(function: Any) -> Iterator[ast.AST]:

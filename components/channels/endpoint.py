@@ -48,6 +48,30 @@ _LONGEST_WAIT_SECONDS = 86_400.0
 _ANYWHERE = "*"
 
 Wanted = Callable[[Any], bool]
+Origins = Annotated[
+    Sequence[str],
+    Field(
+        description="origins of pages that may connect, or `*`; the service's own may, and so may "
+        "what is no browser, and sends none",
+        json_schema_extra={"looser": "longer"},
+    ),
+]
+MostConnections = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="connections at most, in each process",
+        json_schema_extra={"looser": "higher"},
+    ),
+]
+MostPerClient = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="connections of one user or address, in each process",
+        json_schema_extra={"looser": "higher"},
+    ),
+]
 
 
 class Verifies(Protocol):
@@ -62,30 +86,9 @@ class ChannelEndpoint:
     def __init__(
         self,
         *,
-        origins: Annotated[
-            Sequence[str],
-            Field(
-                description="origins of pages that may connect, or `*`; the service's own may, and "
-                "so may what is no browser, and sends none",
-                json_schema_extra={"looser": "longer"},
-            ),
-        ] = (),
-        max_connections: Annotated[
-            int,
-            Field(
-                ge=1,
-                description="connections at most, in each process",
-                json_schema_extra={"looser": "higher"},
-            ),
-        ] = 10_000,
-        max_per_client: Annotated[
-            int,
-            Field(
-                ge=1,
-                description="of one user or address, in each process",
-                json_schema_extra={"looser": "higher"},
-            ),
-        ] = 20,
+        origins: Origins = (),
+        max_connections: MostConnections = 10_000,
+        max_per_client: MostPerClient = 20,
         queue: Annotated[
             int, Field(ge=1, le=10_000, description="messages that a client may be behind")
         ] = 256,

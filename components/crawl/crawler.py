@@ -285,12 +285,8 @@ class Crawler:
             ):
                 if answer.headers.get("content-encoding", "identity").lower() != "identity":
                     raise FetchFault(f"`{target.url}` is encoded, though that was not asked for")
-                body = bytearray()
-                if answer.status_code not in _REDIRECTS:
-                    async for some in answer.aiter_raw():
-                        body += some
-                        if len(body) > most:
-                            break
+                is_elsewhere = answer.status_code in _REDIRECTS
+                body = b"" if is_elsewhere else await _beginning(answer, most)
         except TimeoutError as error:
             seconds = self._timeout_seconds
             raise FetchFault(f"`{target.url}` gave no answer within {seconds:g} s") from error
@@ -298,7 +294,17 @@ class Crawler:
             raise FetchFault(f"`{target.url}` gave no answer: {type(error).__name__}") from error
         if len(body) > most and not cuts:
             raise FetchFault(f"`{target.url}` is larger than {most} bytes")
-        return answer, bytes(body[:most])
+        return answer, body[:most]
+
+
+async def _beginning(answer: httpx2.Response, most: int) -> bytes:
+    """Read a body; of one that is longer than `most` bytes only what shows that."""
+    body = bytearray()
+    async for some in answer.aiter_raw():
+        body += some
+        if len(body) > most:
+            break
+    return bytes(body)
 
 
 def _next(url: str, answer: httpx2.Response) -> str:

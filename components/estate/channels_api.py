@@ -5,7 +5,6 @@ one's own notifications, for a user whom a gate let pass; ends of jobs, where th
 role. Refused: what the endpoint refuses, and a user's channel without a user (401).
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, WebSocket
@@ -13,7 +12,12 @@ from pydantic import Field
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from components.channels.endpoint import ChannelEndpoint
+from components.channels.endpoint import (
+    ChannelEndpoint,
+    MostConnections,
+    MostPerClient,
+    Origins,
+)
 from components.channels.tickets import Tickets
 from components.channels.tickets import router as ticket_router
 from components.estate.events import JOBS, LISTINGS, channel_of, of_city
@@ -28,29 +32,9 @@ def channels_router(
     *,
     tickets: Annotated[Tickets, Field(description="what makes tickets and takes them")],
     verifier: Annotated[Any, Field(description="judges tokens: the resource server")],
-    origins: Annotated[
-        Sequence[str],
-        Field(
-            description="origins of pages that may connect, or `*`",
-            json_schema_extra={"looser": "longer"},
-        ),
-    ] = (),
-    max_per_client: Annotated[
-        int,
-        Field(
-            ge=1,
-            description="connections of one user or address, in each process",
-            json_schema_extra={"looser": "higher"},
-        ),
-    ] = 20,
-    max_connections: Annotated[
-        int,
-        Field(
-            ge=1,
-            description="connections at most, in each process",
-            json_schema_extra={"looser": "higher"},
-        ),
-    ] = 10_000,
+    origins: Origins = (),
+    max_per_client: MostPerClient = 20,
+    max_connections: MostConnections = 10_000,
 ) -> APIRouter:
     """The routes `/ws/…` and `/events/…` of three channels, and `/tickets`."""
     endpoint = ChannelEndpoint(

@@ -7,6 +7,7 @@ it has used.
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -54,13 +55,17 @@ async def last_runs(plan: Plan) -> LastRuns:
         reason = plan.secrets.scrub(failure_of(getattr(error, "orig", None) or error))
         return LastRuns({}, f"the store `{name}` does not answer: {reason}")
     finally:
-        for component in plan.resources:
-            if component.id in objects.resources:
-                with suppress(Exception):
-                    async with asyncio.timeout(_LIMIT_SECONDS):
-                        made = objects.resources[component.id]
-                        await resource_opening(component, made).leave()
+        await _leave(plan, objects.resources)
     return LastRuns({job: run.as_dict() for job, run in runs.items()})
+
+
+async def _leave(plan: Plan, resources: Mapping[str, Any]) -> None:
+    """Close what was made, one after the other, each within its time and whatever it raises."""
+    for component in plan.resources:
+        if component.id in resources:
+            with suppress(Exception):
+                async with asyncio.timeout(_LIMIT_SECONDS):
+                    await resource_opening(component, resources[component.id]).leave()
 
 
 def _state(error: BaseException) -> object:

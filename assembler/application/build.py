@@ -130,7 +130,11 @@ class _Builder:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # handlers and filters are user code
-            self.objects.note("`logging` is refused", error, self.outermost.section("logging"))
+            reason, what = error, "`logging` is refused"
+            while reason.__cause__ is not None:  # `dictConfig` says what it could not do, and why
+                what, reason = f"{what}: {reason}", reason.__cause__
+            place = self.outermost.section("logging")
+            self.objects.note(self.plan.secrets.scrub(what), reason, place)
 
     def lifespans(self) -> list[EnteredLifespan]:
         """Return the lifespans of the manifest; one that takes nothing by position gets no app."""

@@ -11,10 +11,23 @@ from collections.abc import Sequence
 from typing import Any, Literal
 from unicodedata import category, normalize
 
-from sqlalchemy import BigInteger, Connection, Float, Select, column, select, table, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    column,
+    func,
+    or_,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 _MOST_WORDS = 64
+_FORMS: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
 # on SQLite; what PostgreSQL's English leaves out as well, as far as it is typed in a search
 _STOP_WORDS = frozenset(
     [
@@ -130,7 +143,7 @@ async def ranked(
 ) -> list[int]:
     """The ids, among those that `eligible` selects, of listings with any of the words; best first."""
     if session.get_bind().dialect.name == "postgresql":
-        words = _words(typed, forms=("NFC", "NFD"))  # an accent may be a character of its own there
+        words = _words(typed, forms=_FORMS)  # an accent may be a character of its own there
         if not words:
             return []
         asked = select(_LISTINGS.c.id).where(
@@ -158,6 +171,20 @@ async def ranked(
         {"query": query},
     )
     return [*found]
+
+
+def in_any_case(column: Any, wanted: str) -> ColumnElement[bool]:
+    """Whether a column holds a text, in any case.
+
+    SQLite, and PostgreSQL in the locale C, fold no letters but ASCII's: of others the ways in which a
+    name is usually written are looked for.
+    """
+    same = func.lower(column) == func.lower(wanted)
+    if wanted.isascii():
+        return same
+    cases = (wanted, wanted.lower(), wanted.upper(), wanted.title(), wanted.capitalize())
+    forms = {normalize(form, case) for case in cases for form in _FORMS}
+    return or_(same, column.in_(sorted(forms)))
 
 
 def _words(typed: str, *, forms: Sequence[Literal["NFC", "NFD"]]) -> list[str]:

@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import update as update_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from components.estate import events, notifications, outbox
+from components.estate import events, full_text, notifications, outbox
 from components.estate.models import Listing
 from components.estate.schemas import (
     OFFERED,
@@ -163,7 +163,7 @@ def filters(wanted: Filters) -> Iterator[ColumnElement[bool]]:
         if value is not None:
             yield getattr(Listing, name) == value
     if wanted.city is not None:
-        yield func.lower(Listing.city) == func.lower(wanted.city)
+        yield full_text.in_any_case(Listing.city, wanted.city)
     if wanted.min_price is not None:
         yield Listing.price >= wanted.min_price
     if wanted.max_price is not None:

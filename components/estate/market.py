@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from components.crawl.collect import Parsed, Provenance
 from components.crawl.tables import upsert
+from components.estate import full_text
 from components.estate.models import MarketFigure
 from components.estate.schemas import Currency, Kind, PageSize, Place, Purpose
 
@@ -117,7 +118,7 @@ async def find(session: AsyncSession, wanted: MarketSearch) -> MarketPage:
         if (value := getattr(wanted, name)) is not None
     ]
     if wanted.city is not None:
-        conditions.append(func.lower(MarketFigure.city) == func.lower(wanted.city))
+        conditions.append(full_text.in_any_case(MarketFigure.city, wanted.city))
     total = await session.scalar(select(func.count()).select_from(MarketFigure).where(*conditions))
     found = await session.scalars(
         select(MarketFigure)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from fastapi import FastAPI
@@ -18,7 +19,7 @@ from starlette.testclient import TestClient
 from components.database import engine, transaction
 from components.estate import full_text, listings, seed
 from components.estate.models import Listing
-from components.estate.schemas import ListingIn, ListingPatch
+from components.estate.schemas import ListingIn, ListingPatch, Search
 from components.estate.search import SOURCE, ListingSearch, search
 from components.estate.search_api import search_router
 from components.vectors import Vectors, fused
@@ -203,6 +204,33 @@ def test_a_word_of_any_language_is_found_as_it_is_written(
                 found = [titles[id_] for id_ in await _words(db, typed)]
                 assert found == [title], typed
         assert await _words(db, "?! & | <-> :* '") == []
+        await db.dispose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_city_is_found_in_any_case(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        is_sqlite = kind == "sqlite"
+        url = f"sqlite:///{tmp_path}/e.db" if is_sqlite else request.getfixturevalue("postgres")
+        db = engine(url=url)
+        await seed.prepare(db=db, listings=0, posts=0)
+        cities = ["Zürich", "São Paulo", "Łódź", "Köln-Ehrenfeld", "मुंबई", "pune"]
+        given: dict[str, Any] = {"kind": "plot", "purpose": "sale", "status": "active"}
+        async with transaction(db, write=True) as session:
+            for city in cities:
+                offered = ListingIn(
+                    title=city, city=city, locality="-", price=1, area_m2=1, **given
+                )
+                await listings.create(session, offered, currency="INR")
+        async with transaction(db, write=False) as session:
+            for city in cities:
+                for typed in {city, city.upper(), city.lower(), normalize("NFD", city)}:
+                    found = await listings.search(session, Search(city=typed), page_size=9)
+                    assert [one.city for one in found.items] == [city], typed
         await db.dispose()
 
     asyncio.run(run())

@@ -18,6 +18,7 @@ takes `{"kind", "target", "value", "minutes"}` and answers 202 with the order: `
 import asyncio
 import json
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -47,6 +48,7 @@ _ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ID = re.compile(r"[0-9a-f]{32}")
 _FOREIGN = "The form was sent by another site, or a proxy does not pass the Host on."
 _LIFETIMES = (5, 15, 60, 240)  # minutes of a level
+_MOST_FORMS = 1000  # that are known again
 
 
 class Console(APIRouter):
@@ -117,6 +119,7 @@ class _ConsolePages:
         self._with_actions = with_actions
         self._templates = Templates()
         self._streams = 0
+        self._forms: dict[tuple[str, ...], asyncio.Task[Any]] = {}
 
     def shown(self, page: ConsolePage) -> Handler:
         """Make what shows a page."""
@@ -124,7 +127,7 @@ class _ConsolePages:
         async def show(request: Request) -> Response:
             base = _base(request, page.path)
             visitor = self._visitor(request, base)
-            said = await self._said(request, page, visitor, base)
+            said = await self._said(request, page, visitor, base, _new_once())
             return self._templates.page("page.html", said, said["status"])
 
         return show
@@ -229,7 +232,7 @@ class _ConsolePages:
         form = dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
         page = PAGES.get(form.get("back", ""), PAGES["orders"])
         try:
-            given = await self._order(request, visitor, form)
+            given = await self._ordered_once(request, visitor, form)
         except (ValueError, RuntimeError) as error:
             return await self._refused(request, base, visitor, str(error))
         query = {"ordered": given.id}
@@ -285,8 +288,10 @@ class _ConsolePages:
         }
         return self._templates.page("login.html", said, status)
 
-    async def _said(self, request: Request, page: ConsolePage, visitor: Visitor, base: str) -> Data:
-        """Return all that the template of a page says."""
+    async def _said(
+        self, request: Request, page: ConsolePage, visitor: Visitor, base: str, once: str
+    ) -> Data:
+        """Return all that the template of a page says; `once` tells its forms from those of others."""
         operations = _operations(request)
         query = plain(request.query_params)
         data, fault, status = {}, None, 200
@@ -304,6 +309,7 @@ class _ConsolePages:
         ordered = query.get("ordered", "")
         return {
             "base": base,
+            "once": once,
             "page": page,
             "pages": PAGES.values(),
             "title": request.app.title,
@@ -327,11 +333,11 @@ class _ConsolePages:
     ) -> AsyncIterator[str]:
         self._streams += 1
         end = time.monotonic() + _STREAM_SECONDS
-        shown = ""
+        shown, once = "", _new_once()
         try:
             yield "retry: 3000\n\n"
             while time.monotonic() < end and _is_serving(request):
-                said = await self._said(request, page, visitor, base)
+                said = await self._said(request, page, visitor, base, once)
                 part = self._templates.render("live.html", said)
                 if part != shown:
                     shown = part
@@ -344,6 +350,27 @@ class _ConsolePages:
                     await asyncio.sleep(_LOOK_SECONDS)
         finally:
             self._streams -= 1
+
+    async def _ordered_once(
+        self, request: Request, visitor: Visitor, form: Mapping[str, str]
+    ) -> Any:
+        """Give the order of a form, once however often its button is pressed. Raises as `_order`."""
+        once = form.get("once", "")
+        if not once:
+            return await self._order(request, visitor, form)
+        key = (visitor.name, once, form.get("kind", ""), form.get("target", ""))
+        given = self._forms.get(key)
+        if given is None:
+            given = asyncio.create_task(self._order(request, visitor, form))
+            given.add_done_callback(_retrieved)
+            self._forms[key] = given
+            while len(self._forms) > _MOST_FORMS:
+                del self._forms[next(iter(self._forms))]
+        try:
+            return await asyncio.shield(given)
+        except Exception:
+            self._forms.pop(key, None)  # what was refused may be pressed again
+            raise
 
     async def _order(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Any:
         """Give an order. Raises ValueError for one that makes no sense, RuntimeError without a store."""
@@ -370,9 +397,19 @@ class _ConsolePages:
     async def _refused(
         self, request: Request, base: str, visitor: Visitor, reason: str
     ) -> Response:
-        said = await self._said(request, PAGES["orders"], visitor, base)
+        said = await self._said(request, PAGES["orders"], visitor, base, _new_once())
         said["fault"] = f"Not ordered: {reason}"
         return self._templates.page("page.html", said, 422)
+
+
+def _new_once() -> str:
+    return secrets.token_hex(8)
+
+
+def _retrieved(task: "asyncio.Task[Any]") -> None:
+    """Look at what went wrong, as who asked may have gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _operations(request: Request) -> Any:

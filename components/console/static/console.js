@@ -1,6 +1,15 @@
 // Keeps the part of a page that changes fresh. Without it the page is the same, as of when it was asked for.
 (() => {
   "use strict";
+  // a button that is pressed twice gives one order
+  const sent = new Set();
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post") return;
+    if (sent.has(event.target)) event.preventDefault();
+    sent.add(event.target);
+    setTimeout(() => sent.delete(event.target), 3000);
+  });
+
   const part = document.getElementById("live");
   const sign = document.getElementById("fresh");
   if (!part || !part.dataset.live || !window.EventSource) return;

@@ -165,6 +165,37 @@ def test_orders_are_taken_where_they_are_wanted() -> None:
     assert large.status_code == 413
 
 
+def test_a_button_that_is_pressed_twice_gives_one_order() -> None:
+    headers = {"origin": "http://127.0.0.1:8000"}
+    site = Site(actions=True)
+    client = site.client()
+    given = site.operations.orders_given
+
+    def press(once: str, **more: str) -> tuple[int, str | None]:
+        form = {"kind": "run", "target": "job", "back": "overview", "once": once, **more}
+        found = client.post("/_assembly/orders", data=form, headers=headers)
+        return found.status_code, found.headers.get("location")
+
+    pages = [client.get("/_assembly").text for _ in range(2)]
+    found = [set(re.findall(r'name="once" value="([^"]+)"', page)) for page in pages]
+    [first], [second] = found  # one for all forms of a page, another one for the next page
+    assert first != second
+    assert press(first) == press(first)
+    assert len(given) == 1
+    press(first, target="other")
+    press(second)
+    assert len(given) == 3
+    assert press("x", kind="odd")[0] == 422
+    site.operations.is_away = True
+    refused = press("y")
+    site.operations.is_away = False
+    assert (refused[0], press("y")[0], press("y")[0]) == (422, 303, 303)
+    assert len(given) == 4
+    press("")
+    press("")
+    assert len(given) == 6  # a form of somebody's own says nothing of it
+
+
 def test_a_stream_tells_what_has_changed() -> None:
     site = Site()
     client = site.client()

@@ -232,11 +232,6 @@ class Comparison:
         return max((finding.grade for finding in self.findings), default=None)
 
     @property
-    def is_reordered(self) -> bool:
-        """Whether layers that both sides have stand in another order."""
-        return any(layer.moved for layer in self.new_chain)
-
-    @property
     def rows(self) -> tuple[tuple[Layer | None, Layer | None], ...]:
         """Both chains side by side: what stayed stands in one row, all else alone."""
         rows: list[tuple[Layer | None, Layer | None]] = []

@@ -35,7 +35,15 @@ from components.channels.feed import (
     Subscription,
     SubscriptionEnded,
 )
-from components.channels.message import Gap, History, Message, Position, checked_name, json_text
+from components.channels.message import (
+    Deliver,
+    Gap,
+    History,
+    Message,
+    Position,
+    checked_name,
+    json_text,
+)
 
 __all__ = [
     "Channels",
@@ -79,7 +87,7 @@ class ChannelsClosed(ConnectionError):  # noqa: N818  # reads as what happened
 class Log(Protocol):
     """Where the messages of all processes are kept. Each method raises what the server's client does."""
 
-    async def open(self, deliver: "Deliver", lost: Callable[[], None]) -> None:
+    async def open(self, deliver: Deliver, lost: Callable[[], None]) -> None:
         """Begin to listen; `lost` is called when words may have been missed."""
         ...
 
@@ -98,9 +106,6 @@ class Log(Protocol):
     async def renew(self, channel: str, epoch: str) -> None:
         """Begin another epoch, unless that was done: messages of this one were lost."""
         ...
-
-
-Deliver = Callable[[str, Message], None]
 
 
 class Channels:

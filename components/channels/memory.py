@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from components.channels.message import History, Message, Position
+from components.channels.message import Deliver, History, Message, Position
 
 _MOST_CHANNELS = 100_000  # the one that was longest without a message is forgotten first
 
@@ -33,9 +33,9 @@ class MemoryLog:
         self._ttl_seconds = ttl.total_seconds()
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._deliver: Callable[[str, Message], None] | None = None
+        self._deliver: Deliver | None = None
 
-    async def open(self, deliver: Callable[[str, Message], None], lost: Callable[[], None]) -> None:
+    async def open(self, deliver: Deliver, lost: Callable[[], None]) -> None:
         self._kept.clear()
         self._deliver = deliver
 

@@ -7,6 +7,7 @@ position, as None, since a client that sends rubbish is told of a gap, and nothi
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -60,6 +61,10 @@ class Message:
     def event(self) -> bytes:
         """What an event stream sends: JSON has no line breaks."""
         return f"id: {self.position}\ndata: {self.text}\n\n".encode()
+
+
+Deliver = Callable[[str, Message], None]
+"""Takes the name of a channel, and a message of it."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from components.channels.message import History, Message, Position, history
+from components.channels.message import Deliver, History, Message, Position, history
 from components.database import engine
 
 logger = logging.getLogger("components.channels")
@@ -93,10 +93,10 @@ class PostgresLog:
         self._wake_reader = asyncio.Event()
         self._listening: tuple[AsyncEngine, AsyncConnection] | None = None
         self._probe: tuple[str, asyncio.Future[None]] | None = None
-        self._deliver: Callable[[str, Message], None] | None = None
+        self._deliver: Deliver | None = None
         self._lost: Callable[[], None] | None = None
 
-    async def open(self, deliver: Callable[[str, Message], None], lost: Callable[[], None]) -> None:
+    async def open(self, deliver: Deliver, lost: Callable[[], None]) -> None:
         self._deliver, self._lost = deliver, lost
         self._wake_speaker, self._wake_reader = asyncio.Event(), asyncio.Event()
         await self._make_tables()

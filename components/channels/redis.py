@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from components.channels.message import History, Message, Position, history
+from components.channels.message import Deliver, History, Message, Position, history
 from components.redis.address import address_of
 
 logger = logging.getLogger("components.channels")
@@ -89,10 +89,10 @@ class RedisLog:
         self._heard: set[str] = set()  # of what is followed, what Redis has confirmed
         self._unheard: dict[str, asyncio.Future[None]] = {}
         self._is_listening = False
-        self._deliver: Callable[[str, Message], None] = _unheard
+        self._deliver: Deliver = _unheard
         self._lost: Callable[[], None] = _nothing
 
-    async def open(self, deliver: Callable[[str, Message], None], lost: Callable[[], None]) -> None:
+    async def open(self, deliver: Deliver, lost: Callable[[], None]) -> None:
         self._deliver, self._lost = deliver, lost
         options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
         if self._address.is_cluster:

@@ -137,7 +137,6 @@ def test_chains_line_up_and_colours_are_for_terminals() -> None:
     found = Comparison("m.yaml", "m.yaml", "m.yaml", (finding,), old, new)
     names = [tuple(layer and layer.id for layer in row) for row in found.rows]
     assert names == [("a", None), ("b", "b"), (None, "a"), ("c", None)]
-    assert found.is_reordered
     assert "\x1b[1;31mloosened" in as_text([found], color=True)
     assert "\x1b" not in as_text([found])
     assert as_dict([found])["worst"] == "loosened"

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -107,7 +107,12 @@ class PostgresLog:
             await self._stop_listening()
             raise
         loop = asyncio.get_running_loop()
-        work = (self._speak(), self._read_what_came(), self._watch(), self._expire())
+        work = (
+            self._whenever(self._wake_speaker, self._say_all),
+            self._whenever(self._wake_reader, self._read_new),
+            self._watch(),
+            self._expire(),
+        )
         self._tasks = [loop.create_task(one) for one in work]
 
     async def aclose(self) -> None:
@@ -265,16 +270,17 @@ class PostgresLog:
         if any(int(one.partition(":")[0]) in self._channels for one in word.split(",")):
             self._wake_reader.set()
 
-    async def _read_what_came(self) -> None:
+    async def _whenever(self, wake: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what `wake` asks for, and once more where the database was away."""
         while True:
-            await self._wake_reader.wait()
-            self._wake_reader.clear()
+            await wake.wait()
+            wake.clear()
             try:
-                await self._read_new()
-            except Exception as error:  # noqa: BLE001  # a driver may raise anything; read again
+                await work()
+            except Exception as error:  # noqa: BLE001  # a driver may raise anything
                 logger.warning("channels: the database is away (%s)", type(error).__name__)
                 await asyncio.sleep(0.2)
-                self._wake_reader.set()
+                wake.set()
 
     async def _read_new(self) -> None:
         """Read what follows the last position of all that is followed: one query."""
@@ -291,17 +297,6 @@ class PostgresLog:
                     self._known[channel] = (id_, position)
                 if self._deliver is not None:
                     self._deliver(channel, Message(position, body, tag))
-
-    async def _speak(self) -> None:
-        while True:
-            await self._wake_speaker.wait()
-            self._wake_speaker.clear()
-            try:
-                await self._say_all()
-            except Exception as error:  # noqa: BLE001  # a driver may raise anything; said again
-                logger.warning("channels: the database is away (%s)", type(error).__name__)
-                await asyncio.sleep(0.2)
-                self._wake_speaker.set()
 
     async def _say_all(self) -> None:
         while self._dirty:

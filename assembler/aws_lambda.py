@@ -16,10 +16,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mangum import Mangum
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assembler.runtime.lifespan_client import LifespanClient, LifespanFailedError
+
+try:
+    from mangum import Mangum
+except ModuleNotFoundError as error:
+    _TEXT_OF_IT = "the handler needs Mangum: pip install 'fastapi-assembler[serverless]'"
+    raise ModuleNotFoundError(_TEXT_OF_IT, name=error.name) from None
 
 # Parts of the media types whose bodies are text; what is no UTF-8 all the same is sent as Base64.
 _TEXT = (

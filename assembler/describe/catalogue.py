@@ -9,11 +9,9 @@ are what `schema` and `check` read, too.
 import ast
 import datetime as dt
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import cache
-from importlib.metadata import PackageNotFoundError, requires
 from math import prod
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -23,6 +21,7 @@ from assembler.manifest import Manifest
 from assembler.manifest.duration import duration_text
 from assembler.manifest.sections import ENTRY_MODELS, entries_of
 from assembler.plan.allow_list import ImportFault
+from assembler.plan.extras import extra_of
 from assembler.plan.signature import Parameter
 from assembler.plan.static import SourceReader
 from assembler.plan.static.documentation import Page
@@ -30,7 +29,6 @@ from assembler.plan.static.hints import Limits
 from assembler.plan.static.looseness import UNTOLD, OptionFacts
 
 _GIVEN = {"middleware": {"app"}, "configure": {"app"}, "scheduler.jobs": {"job"}}
-_MODULES_OF = {"jwt": "pyjwt", "PIL": "pillow", "mcp_types": "mcp", "cryptography": "pyjwt"}
 _WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _LIKE = 0.8  # how like a word must be to one of the query that stands nowhere
 
@@ -327,51 +325,6 @@ def words_of(hint: Any) -> str:
         "UUID": "a UUID", "datetime": "a time", "date": "a date", "time": "a time of the day",
         "type": "the import path of a class",
     }.get(name, "an object")  # fmt: skip
-
-
-@cache
-def _extras() -> Mapping[str, frozenset[str]]:
-    """Return the distributions that each of our extras brings, besides those that are always there."""
-    try:
-        lines = requires("fastapi-assembler") or []
-    except PackageNotFoundError:  # a checkout on the path
-        return {}
-    found: dict[str, set[str]] = {}
-    for line in lines:
-        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
-        name = re.match(r"[\w.-]+", line)
-        if extra and name:
-            found.setdefault(extra[1], set()).add(_folded(name[0]))
-    return {
-        name: frozenset(each) for name, each in found.items() if name not in {"dev", "test", "all"}
-    }
-
-
-def extra_of(imports: Collection[str]) -> str | None:
-    """Return the extras that bring what is imported, the smallest that do; None for none."""
-    wanted = {_folded(_MODULES_OF.get(name, name)) for name in imports}
-    known = frozenset().union(*_extras().values()) if _extras() else frozenset()
-    wanted &= known
-    chosen: list[str] = []
-    while wanted:
-        best = min(
-            (name for name, brought in _extras().items() if brought & wanted),
-            key=lambda name: (*_fitness(name, wanted), name),
-        )
-        chosen.append(best)
-        wanted = wanted - _extras()[best]
-    return ",".join(sorted(chosen)) or None
-
-
-def _fitness(extra: str, wanted: Collection[str]) -> tuple[bool, int, int]:
-    """Put first the extra that is called like what is wanted, then that which brings most of it."""
-    brought = _extras()[extra]
-    is_namesake = any(name.startswith(extra) for name in brought & set(wanted))
-    return not is_namesake, -len(brought & set(wanted)), len(brought)
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def matching(items: Iterable[CatalogueItem], query: str) -> list[CatalogueItem]:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from assembler.diagnostics.errors import AssemblerError
+from assembler.diagnostics.exceptions import failure_of
 from assembler.document.nodes import NodePath
 from assembler.document.provenance import Held, ResourceRef, Text, Unknown, marked, plain_of
 from assembler.manifest.duration import is_duration, parse_duration
@@ -67,6 +68,10 @@ def convert(
             return _validated(adapter, data, stand), []
         except ValidationError as error:
             errors = error.errors(include_url=False)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a validator of anybody's
+            return None, [*refused.values(), _raised(adapter, data, stand, error)]
         repaired = data
         better_at: dict[NodePath, Any] = {}
         for item in errors:
@@ -95,6 +100,25 @@ def convert(
     errors = list(_before_null(errors, data, nulls))
     excuses = sample is None
     return None, [*refused.values(), *faults_of(original, data, errors, excuses=excuses)]
+
+
+def _raised(
+    adapter: TypeAdapter[Any],
+    data: Any,
+    stand: Callable[[ResourceRef], Any] | None,
+    error: BaseException,
+) -> Fault:
+    """Tell which value's validator raised what no validator should, by judging each alone."""
+    for key, value in data.items() if isinstance(data, dict) else ():
+        try:
+            _validated(adapter, {key: value}, stand)
+        except ValidationError:
+            continue
+        except KeyboardInterrupt:
+            raise
+        except BaseException as found:  # noqa: BLE001  # as above
+            return Fault((key,), "raised", f"cannot be judged: {failure_of(found)}", found)
+    return Fault((), "raised", f"cannot be judged: {failure_of(error)}", error)
 
 
 def _better(

@@ -65,12 +65,12 @@ OF_KEYS = _MISSING | _SURPLUS  # errors about the key, not about the value
 
 
 class Fault(NamedTuple):
-    """What is wrong at `path` of the data; `kind` is `bad`, `missing`, `unknown` or `import`."""
+    """What is wrong at `path` of the data; `kind` is `bad`, `missing`, `unknown`, `import` or `raised`."""
 
     path: NodePath
     kind: str
     reason: str
-    cause: Exception | None = None  # of an `import`
+    cause: BaseException | None = None  # of an `import`, or what a validator `raised`
 
 
 def faults_of(

@@ -23,6 +23,7 @@ from typing import Any, get_origin
 from assembler.diagnostics.exceptions import failure_of, frame_of, short_path
 from assembler.diagnostics.suggest import did_you_mean
 from assembler.plan.allow_list import ImportFault, ImportList
+from assembler.plan.extras import remedy_for
 
 BEHIND = {"posix": "os", "nt": "os"}  # the modules that `os` shows under its own name
 _NAMESPACE = (
@@ -83,7 +84,8 @@ def search_path() -> list[str]:
 def failed(name: str, error: BaseException) -> ImportFault:
     """Say that `name` is there, and what its import raised."""
     message = f"`{name}` failed while it was imported: {failure_of(error)}"
-    return ImportFault("import-failed", message, trace=frame_of(error))
+    remedy = remedy_for(error, name)
+    return ImportFault("import-failed", message, trace=frame_of(error), help=remedy)
 
 
 def unreadable(name: str, error: BaseException) -> ImportFault:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import get_type_hints
 
 from assembler.diagnostics.errors import Diagnostic
+from assembler.diagnostics.exceptions import frame_of
 from assembler.diagnostics.span import Note, Span
 from assembler.diagnostics.suggest import did_you_mean, suggestion
 from assembler.document.nodes import MappingNode, Node, NodePath, locate
@@ -27,6 +28,7 @@ from assembler.manifest.coerce import convert
 from assembler.manifest.pydantic_errors import Fault
 from assembler.manifest.validate import arms, quoting_help
 from assembler.plan.allow_list import ImportFault
+from assembler.plan.extras import remedy_for
 from assembler.plan.signature import Target
 
 _NAMES_SHOWN = 12
@@ -115,8 +117,10 @@ class OptionsChecker:
         return _StandIn(declared) if declared else reference
 
     def _is_open(self, data: Any, fault: Fault) -> bool:
-        """Tell whether the fault is about a resource whose type nobody declared."""
+        """Tell whether the fault is about a resource whose type nobody declared, or of no value yet."""
         leaf = _leaf(data, fault.path)
+        if fault.kind == "raised" and _is_to_come(leaf):
+            return True
         return isinstance(leaf, ResourceRef) and self.types.get(leaf.id) is None
 
     def _type_note(self, data: Any, fault: Fault) -> str:
@@ -193,6 +197,12 @@ def _bad(target: Target, node: Node | None, use: Span, fault: Fault, note: str) 
     if isinstance(fault.cause, ImportFault):
         return fault.cause.at(span)
     path = ".".join(str(segment) for segment in fault.path)
+    if fault.kind == "raised" and fault.cause is not None:
+        called = f"`{path}` of `{target.name}`" if path else f"`with` of `{target.name}`"
+        message = f"{called} {fault.reason}"
+        remedy = remedy_for(fault.cause, getattr(target.value, "__module__", None) or "")
+        trace = frame_of(fault.cause)
+        return Diagnostic("bad-value", message, span, trace=trace, help=remedy)
     if fault.kind == "missing":
         where = f"`{path}`" if path else f"`{target.name}`"
         return Diagnostic("missing-option", f"{where} lacks `{fault.reason}`", span)
@@ -244,6 +254,13 @@ def _refs(data: Any) -> list[str]:
     if isinstance(data, list):
         return [name for value in data for name in _refs(value)]
     return [data.id] if isinstance(data, ResourceRef) else []
+
+
+def _is_to_come(data: Any) -> bool:
+    """Tell whether a value has something in it that is known at the start alone."""
+    if isinstance(data, dict | list):
+        return any(map(_is_to_come, data.values() if isinstance(data, dict) else data))
+    return isinstance(data, ResourceRef | Unknown)
 
 
 def _leaf(data: Any, path: tuple[str | int, ...]) -> Any:

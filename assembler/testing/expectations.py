@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from assembler.testing.assembled import set_variables
 
 if TYPE_CHECKING:
+    import pytest
+
     from assembler.testing.expect.run import Result
 
 
 class Expectations:
     """Sends the requests of manifests for one test."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: "pytest.MonkeyPatch") -> None:
         self._monkeypatch = monkeypatch
 
     def __call__(
@@ -36,6 +36,8 @@ class Expectations:
 
         The arguments are those of `assembled`; `logging` is left out as there.
         """
+        import pytest  # noqa: PLC0415  # `assembler test` runs without it
+
         from assembler.plan.load import load  # noqa: PLC0415  # as above
         from assembler.testing.expect.report import as_text  # noqa: PLC0415  # for who asks for one
         from assembler.testing.expect.run import try_all  # noqa: PLC0415  # as above

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assembler.cli.components import listed
-from assembler.describe.catalogue import CatalogueItem, Option, extra_of, matching, words_of
+from assembler.describe.catalogue import CatalogueItem, Option, matching, words_of
 from assembler.describe.schema.generator import Schema
 from assembler.describe.schema.options import options_schema
 from assembler.describe.snippet import snippet
@@ -132,23 +132,6 @@ def test_words_find_what_they_mean(query: str, first: str) -> None:
 
 def test_nothing_fits_a_word_that_nobody_says() -> None:
     assert matching(shipped(), "xyzzyplugh") == []
-
-
-@pytest.mark.parametrize(
-    ("imports", "extra"),
-    [
-        (["redis"], "redis"),
-        (["sqlalchemy"], "sql"),
-        (["sentry_sdk"], "sentry"),
-        (["httpx2"], "clients"),
-        (["jwt", "httpx2"], "clients"),
-        (["mcp", "sqlalchemy"], "mcp,sql"),
-        (["fastapi", "starlette"], None),
-        ([], None),
-    ],
-)
-def test_the_smallest_extras_that_bring_it_are_told(imports: list[str], extra: str | None) -> None:
-    assert extra_of(imports) == extra
 
 
 @pytest.mark.parametrize(

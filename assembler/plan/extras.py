@@ -11,8 +11,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
-import assembler
-
 _MODULES_OF = {"jwt": "pyjwt", "PIL": "pillow", "mcp_types": "mcp", "cryptography": "pyjwt"}
 
 
@@ -71,5 +69,5 @@ def remedy_for(error: BaseException, name: str) -> str | None:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     extra = extra_of([error.name.partition(".")[0]])
-    is_ours = Path(assembler.__file__).parent.parent in folders
+    is_ours = Path(__file__).parents[2] in folders
     return f"pip install 'fastapi-assembler[{extra}]'" if extra and is_ours else None

@@ -1,11 +1,12 @@
 """Options: checked when they are read, and once more with the objects in them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import AfterValidator
 
 from assembler.diagnostics.errors import Diagnostic
 from assembler.diagnostics.secrets import Secrets
@@ -159,3 +160,15 @@ def test_any_value_may_be_given_to_a_nested_type(value: Any) -> None:
     if isinstance(value, dict) and not value.keys() & {"inner", "unknown"}:
         unknown = [fault for fault in faults if fault.code == "unknown-option"]
         assert len(unknown) == len(value)
+
+
+def test_a_validator_that_raises_is_asked_once_its_object_is_there() -> None:
+    def refuse(engine: Engine) -> Engine:
+        raise LookupError(type(engine).__name__)
+
+    def takes(db: Annotated[Engine, AfterValidator(refuse)], number: int = 1) -> None: ...
+
+    options, faults = check(takes, '{db: "${resources.db}", number: 2}', types={"db": Engine})
+    assert faults == []
+    [fault] = options.arguments({"db": Engine()})[1]
+    assert (fault.path, fault.reason) == (("db",), "cannot be judged: LookupError: Engine")

@@ -73,7 +73,7 @@ import assembler.aws_lambda
 def test_what_no_extra_mends_has_no_remedy(
     error: Exception, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert components.cache  # so that its package is known
+    assert components.cache.__file__  # so that its package is known
     elsewhere = ModuleType("elsewhere")
     elsewhere.__path__ = ["/somewhere/elsewhere"]
     monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)

@@ -43,6 +43,7 @@ class Opening:
     close_timeout: timedelta = _CLOSE_LIMIT
     on_error: str = "fail"
     told: Callable[[str | None], Awaitable[Any]] | None = None  # why it is away, or None
+    check: Callable[[], None] | None = None  # raises what opening it would, before any step runs
 
 
 def resource_opening(

@@ -97,6 +97,7 @@ class Lifespan:
         self.assembly.state = "starting"
         self.assembly.step_base = began
         try:
+            self._check()
             for opening in self.resources:
                 look()
                 await self._open(opening)
@@ -151,6 +152,16 @@ class Lifespan:
 
     def _budget(self, since: float | None) -> StopBudget:
         return StopBudget(self.plan.manifest.server.termination_grace, since)
+
+    def _check(self) -> None:
+        """Fail now by what is known to fail once steps have run, and SQL cannot be taken back."""
+        for opening in self.running:
+            began = time.perf_counter()
+            try:
+                if opening.check is not None:
+                    opening.check()
+            except Exception as error:  # noqa: BLE001  # as opening it would
+                self.recorder.failed(opening, began, error)
 
     async def _open(self, opening: Opening) -> None:
         async def enter() -> None:

@@ -336,6 +336,31 @@ def test_only_its_user_can_reach_the_socket(service: Service) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+NO_REQUESTS = [
+    *(b"", b"[]", b"null", b"3", b"words", b"\xff\xfe", b"[" * 100_000, b'{"op": ["status"]}'),
+    *(b'{"op": "environment"}', b'{"op": "environment", "names": 3, "key": "k"}'),
+    *(b'{"op": "environment", "names": [3], "key": "k"}', b'{"op": "snapshot", "digest": {}}'),
+    *(b'{"op": "reload", "to": []}', b'{"op": "reload", "expected": 5}'),
+]
+
+
+def test_what_is_no_request_is_told_so_and_harms_nobody(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [path] = (service.folder / "run").glob("*.sock")
+    monkeypatch.chdir(path.parent)  # an address has no more than some 100 characters
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(30)
+        asking.connect(path.name)
+        with asking.makefile("rb") as answers:
+            for said in NO_REQUESTS:
+                asking.sendall(said + b"\n")
+                assert json.loads(answers.readline()) == {"error": "that is not understood"}, said
+            asking.sendall(b'{"op": "status"}\n')
+            assert json.loads(answers.readline())["pid"] == service.process.pid
+    assert "Unhandled exception" not in service.log
+
+
 def test_what_was_live_before_comes_back_by_its_digest(service: Service) -> None:
     service.edit("word: first", "word: third")
     told = service.reload()

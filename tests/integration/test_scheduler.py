@@ -255,7 +255,12 @@ def test_several_workers_without_a_store_do_not_start(
     if workers == "environment":
         monkeypatch.setenv("WEB_CONCURRENCY", "3")
     with project(tmp_path, {**FILES, "m.yaml": text}):
-        said = asyncio.run(failing_start(build(load("m.yaml"))))
+        app = build(load("m.yaml"))
+        said = asyncio.run(failing_start(app))
+    # before anything is opened and any SQL is run
+    assert [(step.phase, step.outcome) for step in app.state.assembly.steps] == [
+        ("scheduler", "failed")
+    ]
     assert "error[scheduler-without-store]" in said
     assert "3 workers and no `store`: each of them would run every job" in said
     assert "= help: add `store: ${resources.…}` to `scheduler`" in said

@@ -30,7 +30,7 @@ from assembler.runtime.scheduler.engine import END_SECONDS, Jobs
 from assembler.runtime.scheduler.execution import Setting
 from assembler.runtime.scheduler.job import Clock, ScheduledJob
 from assembler.runtime.scheduler.namespaced_store import named
-from assembler.runtime.scheduler.single_process import SingleProcess
+from assembler.runtime.scheduler.single_process import SingleProcess, refuse_several
 from assembler.runtime.scheduler.store_client import StoreClient
 from assembler.runtime.scheduler.stores import store_of
 from assembler.runtime.task import StepError, call
@@ -102,11 +102,24 @@ class Scheduled:
             self.aclose,
             key or node.span,
             close_timeout=self.section.close_timeout + timedelta(seconds=END_SECONDS + 1),
+            check=self.check,
         )
+
+    def check(self) -> None:
+        """Raise what `open` would for the number of workers, and for a clock that is not there."""
+        if not self._has_clock:
+            return
+        _clock()
+        if not self._store().shared:
+            refuse_several(self.plan.server["workers"])
+
+    @property
+    def _has_clock(self) -> bool:
+        return self.part == "clock" and self.section.enabled
 
     async def open(self) -> None:
         """Make the engine, and start it."""
-        clock = _clock() if self.part == "clock" and self.section.enabled else None
+        clock = _clock()() if self._has_clock else None
         supervision, is_held = self.assembly.supervision, False
         if clock is not None and not self._store().shared:
             self._alone.take(self.plan.server["workers"], is_sole=supervision is not None)
@@ -211,11 +224,11 @@ def _runner(
     return run
 
 
-def _clock() -> Clock:
+def _clock() -> type[Clock]:
     try:
         from assembler.runtime.scheduler.clock import APSchedulerClock  # noqa: PLC0415  # heavy
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "apscheduler":
             raise
         raise StepError("needs APScheduler: pip install 'fastapi-assembler[scheduler]'") from None
-    return APSchedulerClock()
+    return APSchedulerClock

@@ -24,6 +24,16 @@ class SeveralWorkersError(StepError):
     help = "add `store: ${resources.…}` to `scheduler`, an engine or a cache"
 
 
+def refuse_several(workers: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Raise `SeveralWorkersError` where the manifest or the environment asks for several."""
+    asked = environment.get("WEB_CONCURRENCY", "")
+    workers = max(workers, int(asked) if asked.isdecimal() else 1)
+    if workers > 1:
+        raise SeveralWorkersError(
+            f"{workers} workers and no `store`: each of them would run every job"
+        )
+
+
 class SingleProcess:
     """Held by the one process of a server that runs the jobs of the manifest of this hash."""
 
@@ -42,12 +52,7 @@ class SingleProcess:
 
         With `is_sole` a parent sees to it that one process at a time has the clock.
         """
-        asked = environment.get("WEB_CONCURRENCY", "")
-        workers = max(workers, int(asked) if asked.isdecimal() else 1)
-        if workers > 1:
-            raise SeveralWorkersError(
-                f"{workers} workers and no `store`: each of them would run every job"
-            )
+        refuse_several(workers, environment)
         if not is_sole and is_worker() and not self._lock():
             raise SeveralWorkersError("another worker runs the jobs, and there is no `store`")
 

@@ -19,7 +19,7 @@ import stat
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,15 +121,18 @@ class _Talk:
         self._supervisor = supervisor
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
+        try:
             peer = _peer(writer.get_extra_info("socket"))
             if peer is not None and peer not in {os.getuid(), 0}:
                 return
             while line := await reader.readline():
-                answer = await self._answered(json.loads(line))
+                answer = await self._answered(_said(line))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
+            pass  # it has gone, or says more than a line may have
+        finally:
+            writer.close()
 
     async def _answered(self, said: Mapping[str, Any]) -> dict[str, Any]:
         supervisor = self._supervisor
@@ -159,6 +162,23 @@ class _Talk:
                 }
             case _:
                 return {"error": "that is not understood"}
+
+
+def _said(line: bytes) -> dict[str, Any]:
+    """Read a request; what is none has no `op`."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(said, dict):
+        return {}
+    names = said.get("names", [])
+    fits = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    texts = (said.get(key) for key in ("digest", "to", "expected", "key"))
+    fits = fits and all(text is None or isinstance(text, str) for text in texts)
+    if said.get("op") == "environment":
+        fits = fits and "names" in said and bool(said.get("key"))
+    return said if fits else {}
 
 
 def _peer(connection: Any) -> int | None:

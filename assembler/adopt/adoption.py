@@ -77,13 +77,16 @@ class Adoption:
             rules.append("status-500")
         if any(item.runs_own_code for item in items):
             rules.append("made-once")
-        if kinds & {"layer", "mount"}:
+        is_whole = any(item.kind == "app" and item.section == "routes" for item in items)
+        if kinds & {"layer", "mount"} or is_whole:
             rules.append("layer-exceptions")
+        if is_whole:
+            rules.append("mounted-lifespans")
         if "mount" in kinds:
             rules += ["mount-slash", "mounted-lifespans"]
         if any(item.section == "jobs" and item.entry for item in self.items):
             rules.append("manifest-jobs")
-        return tuple(sorted(rules))
+        return tuple(sorted({*rules}))
 
     @property
     def is_whole(self) -> bool:

@@ -11,7 +11,6 @@ import enum
 import functools
 import inspect
 import json
-import linecache
 import logging
 import re
 import sys
@@ -22,6 +21,7 @@ from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import available_timezones
 
+from assembler.adopt import expressions
 from assembler.adopt.comparisons import Comparisons
 from assembler.adopt.naming import ImportPaths, is_own
 from assembler.adopt.recording import Composition
@@ -296,15 +296,36 @@ def _both(text: str | None) -> list[str]:
 def default_at(name: str, place: str) -> str | None:
     """Return the default that a line of source gives for a variable, where it is a literal."""
     file, _, line = place.rpartition(":")
-    text = linecache.getline(file, int(line)) if line.isdigit() else ""
-    found = re.search(rf"[\"']{re.escape(name)}[\"']\s*,\s*([^,()]+)\)", text)
-    if found is None:
+    tree = expressions.parsed(file) if line.isdigit() else None
+    for node in ast.walk(tree) if tree is not None else ():
+        value = _default_in(node, name)
+        if value is None or int(line) not in _lines(node):
+            continue
+        try:
+            return _as_text(ast.literal_eval(value))
+        except (ValueError, TypeError):
+            return None
+    return None
+
+
+def _default_in(node: ast.AST, name: str) -> ast.expr | None:
+    """Return what a call for a variable gives as its default, or what `or` has behind that call."""
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+        asks = _asks(node.values[0], name) and _default_in(node.values[0], name) is None
+        return node.values[-1] if asks else None
+    if not isinstance(node, ast.Call) or not _asks(node, name):
         return None
-    try:
-        value = ast.literal_eval(found[1].strip().partition("=")[2] or found[1].strip())
-    except (ValueError, SyntaxError):
-        return None
-    return _as_text(value)
+    found = [each.value for each in node.keywords if each.arg == "default"]
+    return found[0] if found else node.args[1] if len(node.args) > 1 else None
+
+
+def _lines(node: Any) -> range:
+    return range(node.lineno, node.end_lineno + 1)
+
+
+def _asks(node: ast.AST, name: str) -> bool:
+    first = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    return isinstance(first, ast.Constant) and first.value == name
 
 
 def _as_text(value: Any) -> str | None:

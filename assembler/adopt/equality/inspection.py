@@ -67,6 +67,10 @@ def inspect_application(app: Any) -> InspectedApp:
     """Return all that is seen of `app`; raises `TypeError` where no application is inside it."""
     found = InspectedApp({})
     outer, inner = unwrapped(app)
+    whole = _whole(inner)
+    if whole is not None:
+        more, inner = unwrapped(whole)
+        outer += more
     facts = _application(inner, "", found)
     facts["layers"] = [*({"layer": path_of(type(each))} for each in outer), *facts["layers"]]
     found.facts = facts
@@ -87,6 +91,16 @@ def unwrapped(app: Any) -> tuple[list[Any], Starlette]:
         outer.append(app)
         app = inner
     return outer, app
+
+
+def _whole(app: Starlette) -> Any:
+    """Return what a manifest has mounted as a whole, where its application has nothing else."""
+    routes = app.router.routes
+    is_bare = hasattr(app.state, OWN_STATE) and not app.user_middleware and len(routes) == 1
+    mount = routes[0] if is_bare else None
+    if not isinstance(mount, Mount) or mount.path:
+        return None
+    return getattr(mount, "_base_app", None) or mount.app
 
 
 def composing(facts: Mapping[str, Any]) -> set[str]:

@@ -146,7 +146,7 @@ async def _observe(
         start, is_up = await _observed(client.open, names)
         start["state"] = state_of(inspected.apps[""])
         start["requests"] = sorted(state)
-        start["mounted"] = sorted(_state_of_mounts(inspected.apps[""]))
+        start["mounted"] = sorted(_state_of_mounts(unwrapped(app)[1]))
         if number == 0:
             answers = await replay(app, probes, inspected, state=state)
         stop, _ = await _observed(client.aclose, names) if is_up else ({"effects": []}, False)

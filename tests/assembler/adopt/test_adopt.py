@@ -212,6 +212,42 @@ app.add_middleware(CORSMiddleware, allow_origins=["https://A.example"])  # no br
     assert (manifest.count(f"use: {ours}"), manifest.count(f"use: {theirs}")) == (1, 1)
 
 
+WRAPPED = """
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import StreamingResponse
+
+
+@asynccontextmanager
+async def lifespan(app):
+    yield {"opened": True}
+
+
+def create():
+    app = FastAPI(title="Wrapped", lifespan=lifespan)
+    app.add_middleware(GZipMiddleware)
+
+    @app.get("/stream")
+    async def stream():
+        return StreamingResponse(iter(["a", "b"]))
+
+    return GZipMiddleware(CORSMiddleware(app, allow_origins=["*"]), minimum_size=5)
+"""
+
+
+def test_an_application_that_layers_are_wrapped_around_is_equal_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "wrapped.py").write_text(WRAPPED)
+    words = ("wrapped:create", "--factory", "--format", "json")
+    outcome = run("adopt", *words, "-o", "m.yaml", folder=tmp_path)
+    assert outcome.status == 0, outcome.out + outcome.err
+    rules = [word for rule in json.loads(outcome.out)["accept"] for word in ("--accept", rule)]
+    equal = run("equal", *words[:2], "m.yaml", "--lifespan", *rules, folder=tmp_path)
+    assert equal.status == 0, equal.out + equal.err
+
+
 def test_what_is_no_fastapi_application_is_mounted_as_a_whole(tmp_path: Path) -> None:
     text = """
 from starlette.applications import Starlette

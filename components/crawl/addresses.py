@@ -39,6 +39,19 @@ class RefusedURL(Exception):  # noqa: N818  # what is refused is the URL, by rul
     """A URL that is not to be fetched."""
 
 
+def _source_url(text: str) -> str:
+    if text:
+        try:
+            canonical(text)
+        except RefusedURL as error:
+            raise ValueError(str(error)) from error
+    return text
+
+
+SourceURL = Annotated[str, AfterValidator(_source_url)]
+"""The type of an option that names the first page of a source; none where it is empty."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedTarget:
     """Where the request for a URL goes."""

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from components.channels import Channels
 from components.clients.http import HTTPClient
-from components.crawl.addresses import PrivateNetwork, networks
+from components.crawl.addresses import PrivateNetwork, SourceURL, networks
 from components.crawl.collect import CrawlSource, Parsed, collect
 from components.crawl.crawler import Crawler
 from components.estate import listings, market, posts
@@ -76,7 +76,11 @@ async def deliver_notifications(
     ] = timedelta(seconds=45),
     http: Annotated[HTTPClient | None, Field(description="the client of webhooks")] = None,
     alerts_url: Annotated[
-        str, Field(description="is told by a POST of what was not delivered; nobody where empty")
+        str,
+        Field(
+            pattern=r"^(https?://[^\s]+)?$",
+            description="is told by a POST of what was not delivered; nobody where empty",
+        ),
     ] = "",
 ) -> dict[str, int]:
     """Deliver what is due, and tell on the channels what waits; return what became of how many."""
@@ -123,7 +127,9 @@ async def collect_market_data(
     *,
     db: Annotated[AsyncEngine, Field(description="the engine of the database")],
     crawler: Annotated[Crawler, Field(description="what fetches pages")],
-    url: Annotated[str, Field(description="the first page of the source; off where it is empty")],
+    url: Annotated[
+        SourceURL, Field(description="the first page of the source; off where it is empty")
+    ],
     parser: Annotated[
         Callable[[bytes, str], Parsed],
         Field(description="reads figures and links out of a body and its URL"),

@@ -42,12 +42,14 @@ _GONE = {
 }
 _ID = re.compile(r"[1-9][0-9]{0,14}")  # as links are made, and what a database holds
 _URL = r"^https?://[!#-;=?-Z\[\]_a-z~]+$"
-_Url = Annotated[str, Field(pattern=_URL)]
+_BaseUrl = Annotated[
+    str, Field(pattern=r"^https?://[A-Za-z0-9._~:\[\]/%-]+$")
+]  # it stands in a policy
 
 
 def share_router(
     *,
-    base_url: Annotated[_Url, Field(description="the public URL of this application")],
+    base_url: Annotated[_BaseUrl, Field(description="the public URL of this application")],
     name: Annotated[str, Field(min_length=1, max_length=60, description="of the site")] = "Estate",
     font: Annotated[
         Path | None, Field(description="file of the pictures' font; Noto Sans if none")

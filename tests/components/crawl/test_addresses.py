@@ -6,8 +6,16 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from components.crawl.addresses import RefusedURL, canonical, is_public, networks, target_of
+from components.crawl.addresses import (
+    RefusedURL,
+    SourceURL,
+    canonical,
+    is_public,
+    networks,
+    target_of,
+)
 
 PRIVATE = [
     "127.0.0.1",
@@ -141,3 +149,16 @@ def test_a_name_is_looked_up_as_the_request_names_it(monkeypatch: pytest.MonkeyP
         assert asked == [target.host] == ["xn--fa-hia.example"]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("url", ["", "https://a.example", "http://127.0.0.1:8000/x?y"])
+def test_a_source_may_be_named(url: str) -> None:
+    assert TypeAdapter(SourceURL).validate_python(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["rubbish", "ftp://a.example/", "https://u:p@a.example/", "http://"]
+)
+def test_what_can_be_no_source_is_refused_before_the_job_runs(url: str) -> None:
+    with pytest.raises(ValidationError, match="URL"):
+        TypeAdapter(SourceURL).validate_python(url)

@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import inspect
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 from starlette.testclient import TestClient
 
 from components.cache import memory_cache
@@ -255,6 +257,28 @@ def test_without_an_app_there_are_no_documents_of_one(make_app: MakeApp) -> None
     with TestClient(app) as client:
         assert client.get("/.well-known/assetlinks.json").status_code == 404
         assert client.get("/.well-known/apple-app-site-association").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "is_taken"),
+    [
+        ("https://estate.example", True),
+        ("http://[::1]:8000/below/", True),
+        ("estate.example", False),
+        ("https://estate.example/?a=1", False),
+        ("https://estate.example/#a", False),
+        ("https://u:p@estate.example", False),
+        ("https://estate.example; script-src *", False),
+        ("https://estate.example;script-src", False),
+    ],
+)
+def test_links_and_the_policy_are_made_of_a_plain_url(url: str, is_taken: bool) -> None:
+    option = TypeAdapter(inspect.get_annotations(share_router)["base_url"])
+    if is_taken:
+        assert option.validate_python(url) == url
+    else:
+        with pytest.raises(ValidationError):
+            option.validate_python(url)
 
 
 def test_half_an_app_and_a_font_that_is_not_there_are_refused(tmp_path: Path) -> None:

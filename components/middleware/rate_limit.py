@@ -30,10 +30,18 @@ from components.rate_limit.answer import (
     policy_field,
     seconds_up,
 )
-from components.rate_limit.keys import KeyFunction, Kind, shown_key, subject_of
+from components.rate_limit.keys import KeyOption, shown_key, subject_of
 from components.rate_limit.memory import MemoryStore
-from components.rate_limit.rates import RateText, parse_rates
-from components.rate_limit.store import Decision, Limit, OnStoreError, Store, name_limits
+from components.rate_limit.rates import Cost, RateText, parse_rates
+from components.rate_limit.store import (
+    Decision,
+    Limit,
+    OnStoreError,
+    PolicyName,
+    StoreErrorOption,
+    StoreOption,
+    name_limits,
+)
 
 _STRICTEST: dict[OnStoreError, int] = {"deny": 0, "local": 1, "allow": 2}
 _REMEMBERED_PATHS = 4096
@@ -54,15 +62,8 @@ class RouteLimit(TypedDict):
             Field(description="rates such as `10/minute`", json_schema_extra={"looser": "higher"}),
         ]
     ]
-    cost: NotRequired[
-        Annotated[
-            int,
-            Field(ge=1, description="units a request takes", json_schema_extra={"looser": "lower"}),
-        ]
-    ]
-    on_store_error: NotRequired[
-        Annotated[OnStoreError, Field(description="instead of the middleware's own")]
-    ]
+    cost: NotRequired[Cost]
+    on_store_error: NotRequired[StoreErrorOption]
 
 
 class RateLimitMiddleware(HeaderLayer):
@@ -91,13 +92,8 @@ class RateLimitMiddleware(HeaderLayer):
                 json_schema_extra={"looser": "higher"},
             ),
         ],
-        key: Annotated[
-            Kind | KeyFunction,
-            Field(description="`client_ip`, `user`, `header:NAME`, or a function's import path"),
-        ] = "client_ip",
-        store: Annotated[
-            Store | None, Field(description="where hits are counted; this process's memory if none")
-        ] = None,
+        key: KeyOption = "client_ip",
+        store: StoreOption = None,
         exempt: Annotated[
             Sequence[RequestPattern],
             Field(
@@ -112,17 +108,8 @@ class RateLimitMiddleware(HeaderLayer):
                 json_schema_extra={"looser": "shorter"},
             ),
         ] = (),
-        on_store_error: Annotated[
-            OnStoreError,
-            Field(
-                description="when the store is away: count here at this process's share of the "
-                "limit, let all through, or refuse all with 503",
-                json_schema_extra={"looser": "order:deny,local,allow"},
-            ),
-        ] = "local",
-        name: Annotated[
-            str, Field(description="the policy's name in fields and in a shared store's counts")
-        ] = "default",
+        on_store_error: StoreErrorOption = "local",
+        name: PolicyName = "default",
         body: BodyOption = "error",
         fields: Annotated[
             bool, Field(description="send RateLimit and RateLimit-Policy on admitted requests")

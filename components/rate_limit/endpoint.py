@@ -33,10 +33,16 @@ from components.rate_limit.answer import (
     policy_field,
     seconds_up,
 )
-from components.rate_limit.keys import KeyFunction, Kind, shown_key, subject_of
+from components.rate_limit.keys import KeyOption, shown_key, subject_of
 from components.rate_limit.memory import MemoryStore
-from components.rate_limit.rates import RateText, parse_rates
-from components.rate_limit.store import Decision, OnStoreError, Store, name_limits
+from components.rate_limit.rates import Cost, RateText, parse_rates
+from components.rate_limit.store import (
+    Decision,
+    PolicyName,
+    StoreErrorOption,
+    StoreOption,
+    name_limits,
+)
 
 # What FastAPI gives to all dependencies of the running request, to put headers on.
 _INJECTED: ContextVar[Response | None] = ContextVar("rate_limit_injected", default=None)
@@ -64,23 +70,11 @@ class EndpointRateLimiter:
             Field(description="one rate or several", json_schema_extra={"looser": "higher"}),
         ],
         *,
-        key: Annotated[
-            Kind | KeyFunction,
-            Field(description="`client_ip`, `user`, `header:NAME`, or a function's import path"),
-        ] = "client_ip",
-        cost: Annotated[
-            int,
-            Field(ge=1, description="units a request takes", json_schema_extra={"looser": "lower"}),
-        ] = 1,
-        store: Annotated[
-            Store | None, Field(description="where hits are counted; this process's memory if none")
-        ] = None,
-        on_store_error: Annotated[
-            OnStoreError, Field(description="when the store is away: count here, allow or deny")
-        ] = "local",
-        name: Annotated[
-            str, Field(description="the policy's name in fields and in a shared store's counts")
-        ] = "endpoint",
+        key: KeyOption = "client_ip",
+        cost: Cost = 1,
+        store: StoreOption = None,
+        on_store_error: StoreErrorOption = "local",
+        name: PolicyName = "endpoint",
     ) -> None:
         limits = name_limits(name, parse_rates(limit))
         if not 1 <= cost <= min(limit.rate.quota for limit in limits):

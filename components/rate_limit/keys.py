@@ -22,6 +22,10 @@ from components.http.user import user_of
 
 KeyFunction = Callable[[Scope], str | None]
 Kind = Annotated[str, Field(pattern=r"^(client_ip|user|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$")]
+KeyOption = Annotated[
+    Kind | KeyFunction,
+    Field(description="`client_ip`, `user`, `header:NAME`, or a function's import path"),
+]
 Subject = Callable[[Scope], str]
 
 _IPV4_MAPPED = bytes(10) + b"\xff\xff"

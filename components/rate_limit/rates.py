@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
+Cost = Annotated[
+    int, Field(ge=1, description="units a request takes", json_schema_extra={"looser": "lower"})
+]
 MAX_QUOTA = 1_000_000_000
 MAX_PERIOD_SECONDS = 31 * 86_400
 

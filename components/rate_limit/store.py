@@ -8,12 +8,25 @@ Any object with `counter` is a store; it is made without I/O.
 import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from components.rate_limit.rates import Rate
 from components.rate_limit.windows import BUCKETS, buckets_of
 
 OnStoreError = Literal["local", "allow", "deny"]
+StoreErrorOption = Annotated[
+    OnStoreError,
+    Field(
+        description="when the store is away: count here at this process's share of the limit, let "
+        "all through, or refuse all with 503",
+        json_schema_extra={"looser": "order:deny,local,allow"},
+    ),
+]
+PolicyName = Annotated[
+    str, Field(description="the policy's name in fields and in a shared store's counts")
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +71,11 @@ class Store(Protocol):
     def counter(self, limits: tuple[Limit, ...], *, on_error: OnStoreError) -> Counter:
         """Make a counter; counters that hold the same `Limit` share its counts."""
         ...
+
+
+StoreOption = Annotated[
+    Store | None, Field(description="where hits are counted; this process's memory if none")
+]
 
 
 def name_limits(name: str, rates: tuple[Rate, ...]) -> tuple[Limit, ...]:

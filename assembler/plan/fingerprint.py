@@ -136,8 +136,9 @@ def hashes(names: Iterable[str], environment: Mapping[str, str], key: str) -> di
 
 
 def env_files(plan: "Plan") -> list[str]:
-    """Return the `.env` files that the settings of a plan are read from, as their classes name them."""
-    found: dict[str, None] = {}
+    """Return the `.env` files of a plan: of its server, and those that classes of settings name."""
+    own = plan.server.get("env_file")
+    found: dict[str, None] = {} if not own else {str(own): None}
     for part in plan.parts:
         config = getattr(type(part.settings), "model_config", None)
         named = config.get("env_file") if isinstance(config, dict) else None

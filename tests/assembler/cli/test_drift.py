@@ -26,7 +26,7 @@ routes:
   - {use: components.health.router, prefix: /health, with: {token: a-token-of-16-chars}}
 scheduler:
   store: ${resources.store}
-server: {port: PORT, log_level: info}
+server: {port: PORT, log_level: info, env_file: third.env}
 """
 LAYERS = """\
 from pydantic_settings import BaseSettings
@@ -154,13 +154,16 @@ def test_one_instance_is_asked_by_its_address_and_token(tmp_path: Path) -> None:
         assert other.returncode == 0  # hashes under two keys say nothing of the values
         assert "`ASSEMBLY_DRIFT_KEY` is another one where it runs" in other.stderr
         (tmp_path / "first.env").write_text("WORD=canary-5532\n")
+        (tmp_path / "third.env").write_text("")  # of the server
         (tmp_path / "second.env").unlink()
         files = ask(**KEY)
         assert files.returncode == 1
         assert "file `first.env` is not where it runs" in files.stdout
         assert "file `second.env` is not here" in files.stdout
+        assert "file `third.env` is not where it runs" in files.stdout
         assert "canary-5532" not in files.stdout + files.stderr
         (tmp_path / "first.env").unlink()
+        (tmp_path / "third.env").unlink()
         (tmp_path / "second.env").write_text("WORD=other\n")
         assert "file `second.env` is another text where it runs" in ask(**KEY).stdout
         (tmp_path / "second.env").write_text("WORD=one\n")

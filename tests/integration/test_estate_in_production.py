@@ -148,7 +148,7 @@ def test_half_given_credentials_fail_the_start(given: dict[str, str], words: str
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=110,
     )
     assert done.returncode != 0
     assert words in done.stderr

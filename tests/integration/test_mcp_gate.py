@@ -84,9 +84,9 @@ def test_who_has_no_token_loads_nothing_and_who_has_builds_once(tmp_path: Path) 
     user, admin = facts["lazy"]
     assert (user["id"], user["builds"], user["failures"]) == ("/mcp", 1, 0)
     assert (admin["id"], admin["builds"]) == ("/mcp-admin", 0)
-    # The promises of a quiet machine are 10 and 100 ms; a test may run on a busy one.
-    assert facts["cold_ms"] < 100
-    assert facts["lag_ms"] < 1000
+    # The promises of a quiet machine are 10 and 100 ms; on a busy one the build takes longer as well.
+    assert facts["cold_ms"] < user["milliseconds"] / 2
+    assert facts["lag_ms"] < user["milliseconds"]
 
 
 def test_the_whole_trip_is_by_the_letter(tmp_path: Path) -> None:

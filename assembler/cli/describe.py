@@ -81,7 +81,13 @@ def _answer(topic: str, packages: list[str], *, snippet: bool) -> tuple[str, dic
         return told
     if not snippet and (told := _module(topic, packages)) is not None:
         return told
-    item, options = _named(topic, packages)
+    try:
+        item, options = _named(topic, packages)
+    except UsageError:
+        told = None if snippet else _of_a_key(topic, packages)
+        if told is None:
+            raise
+        return told
     if snippet:
         return _snippet(item, packages)
     from assembler.describe import handbook
@@ -150,6 +156,27 @@ def _of_the_format(topic: str) -> tuple[str, dict[str, Any]] | None:
     return text, page | ({"topics": list(topics_of(topic))} if more else {})
 
 
+def _of_a_key(topic: str, packages: list[str]) -> tuple[str, dict[str, Any]] | None:
+    """Tell which entries and components have a key or an option of that name; None where none has."""
+    from assembler.describe import handbook
+
+    pages = [
+        handbook.format_page(address.split(".")) for address in handbook.format_addresses(topic)
+    ]
+    told = {page["path"]: f"{page['type']}  {page['description']}" for page in pages if page}
+    items = listed(packages)
+    found = [(item, option) for item in items for option in item.options if option.name == topic]
+    options = {
+        f"{item.path}.{topic}": f"{option.type}  {option.description}" for item, option in found
+    }
+    if len(told) + len(options) == 1:
+        name = next(iter([*told, *options]))
+        return _of_the_format(name) or _answer(name, packages, snippet=False)
+    lines = [f"{name}\n{indent(text, '    ')}" for name, text in (told | options).items()]
+    facts = {"name": topic, "keys": list(told), "options": list(options)}
+    return (printable("\n".join(lines)), facts) if lines else None
+
+
 def _module(topic: str, packages: list[str]) -> tuple[str, dict[str, Any]] | None:
     """Tell what a module says of itself, and what of it may stand in a manifest; None for no module."""
     from assembler.describe import handbook
@@ -188,16 +215,25 @@ def _named(topic: str, packages: list[str]) -> "tuple[CatalogueItem, list[str]]"
         found = [item for item in items if f".{item.path}".endswith(f".{name}")]
         if len(found) == 1:
             return found[0], parts[end:]
+    from assembler.describe.catalogue import matching
     from assembler.review.audit.table import RULES
 
+    words = topic if len(parts) == 1 and matching(items, topic) else "WORDS"
     known = [
         *TOPICS,
         *CODES,
         *RULES,
         *(name for item in items for name in (item.path, *_last(item))),
     ]
-    remedy = did_you_mean(topic, known) or "`assembler components WORDS` finds components"
+    remedy = did_you_mean(topic, known) or f"`assembler components {words}` finds components"
     raise UsageError(f"nothing is called `{topic}`: {remedy}")
+
+
+def _found(path: str) -> "CatalogueItem | None":
+    from assembler.describe.catalogue import item_of
+
+    reader, uses = read_project()
+    return item_of(reader, path, uses) if _kind(reader, path) in {"class", "function"} else None
 
 
 def _last(item: "CatalogueItem") -> tuple[str]:
@@ -258,7 +294,9 @@ def _snippet(item: "CatalogueItem", packages: list[str]) -> tuple[str, dict[str,
     from assembler.describe.snippet import snippet
     from assembler.document.dump import dump
 
-    if not item.sections:
+    is_class = item.gives[:1] == (item.place,)
+    if not item.sections and not is_class:
         raise UsageError(f"`{item.path}` stands in no section")
-    part = snippet(item, listed(packages))
+    section = None if item.sections else "resources"  # any object may be one
+    part = snippet(item, listed(packages), section=section, find=_found)
     return dump([part]).rstrip("\n"), {"path": item.path, "snippet": part}

@@ -55,6 +55,7 @@ class Option:
     description: str
     looser: str | None
     fields: "tuple[Option, ...]" = ()
+    objects: tuple[str, ...] = ()  # the classes of the objects that it takes, as `module:line Name`
 
     def as_dict(self) -> dict[str, Any]:
         """Return what programs read."""
@@ -83,7 +84,7 @@ class CatalogueItem:
     extra: str | None
     about: str  # what its module says
     uses: tuple[Use, ...] = ()
-    returns: str | None = None  # the place of the class that a function gives
+    gives: tuple[str, ...] = ()  # the places of the class that it is or returns, and of its bases
     is_router: bool = False
     is_endpoint: bool = False  # an async function, which in `routes` answers itself
 
@@ -160,7 +161,7 @@ def catalogue(
                 found[path] = item_of(reader, path, uses)
             except ImportFault:  # `check` tells that
                 continue
-    made = {item.returns for item in found.values()}
+    made = {item.gives[0] for item in found.values() if item.gives and item.place != item.gives[0]}
     order = {name: at for at, name in enumerate(ENTRY_MODELS)}
     shown = (item for item in found.values() if item.path in uses or item.place not in made)
     return sorted(shown, key=lambda item: (order[item.sections[0]], item.path))
@@ -199,7 +200,7 @@ def _item(reader: SourceReader, path: str, page: Page, uses: Sequence[Use]) -> C
         extra=extra_of(page["imports"]),
         about=page["module_doc"],
         uses=tuple(uses),
-        returns=page["returns"],
+        gives=tuple(page["gives"]),
         is_router=page["is_router"],
         is_endpoint=target.form == "function" and target.is_async,
     )
@@ -219,7 +220,10 @@ def _is_offered(item: CatalogueItem, *, describes: bool) -> bool:
         return any(option.description for option in item.options) and all(
             option.description for option in required
         )
-    return all(option.description or option.type != "anything" for option in required)
+    return all(
+        option.description or not (option.objects or option.type == "anything")
+        for option in required
+    )
 
 
 def _option(item: Parameter, facts: OptionFacts) -> Option:
@@ -227,9 +231,10 @@ def _option(item: Parameter, facts: OptionFacts) -> Option:
     while get_origin(hint) is Annotated:
         hint, *more = get_args(hint)
         limits += [each.given for each in more if isinstance(each, Limits)]
+    nested = facts.fields["*"].fields if facts.fields.keys() == {"*"} else facts.fields
     return Option(
         name=item.name,
-        type="a secret" if facts.is_secret else words_of(item.annotation),
+        type="a secret" if facts.is_secret else _type(item.annotation, facts),
         required=item.required,
         default=None if item.required else _default(facts),
         range=", ".join(text for each in limits for text in _ranges(each)),
@@ -237,10 +242,22 @@ def _option(item: Parameter, facts: OptionFacts) -> Option:
         looser=facts.looser,
         fields=tuple(
             _option(Parameter(name, inner.hint, inner.is_needed), inner)
-            for name, inner in facts.fields.items()
+            for name, inner in nested.items()
             if name != "*"
         ),
+        objects=facts.objects,
     )
+
+
+def _type(hint: Any, facts: OptionFacts) -> str:
+    """Say what an option takes, also where that is an object, or a mapping of known keys."""
+    words = words_of(hint)
+    named = dict.fromkeys(f"`{each.partition(' ')[2]}`" for each in facts.objects)
+    if named:
+        return words.replace("anything", f"an object of {' or '.join(named)}")
+    is_nested = any(name != "*" for name in (facts.fields.get("*") or facts).fields)
+    words = words.replace("of anything", "of mappings") if is_nested else words
+    return "a mapping" if is_nested and words == "anything" else words
 
 
 def _default(facts: OptionFacts) -> str | None:

@@ -14,6 +14,7 @@ from assembler.describe.schema.manifest import manifest_schema
 from assembler.diagnostics.span import printable
 
 _WIDTH = 100
+_DEEPEST = 2  # levels of keys below a section
 
 
 def as_list(items: Iterable[CatalogueItem], *, by_section: bool = True) -> str:
@@ -122,6 +123,24 @@ def format_page(address: Sequence[str]) -> dict[str, Any] | None:
             if isinstance(key, dict) and not name.startswith("$")
         },
     }
+
+
+def format_addresses(key: str) -> list[str]:
+    """Return the addresses of all sections and keys of that name, such as `resources.on_error`."""
+    schema = manifest_schema()
+    found: list[str] = []
+    waiting: list[tuple[str, Any]] = [("", schema)]
+    while waiting:
+        address, node = waiting.pop(0)
+        keys = {
+            name: inner
+            for form in _forms(node, schema)
+            for name, inner in form.get("properties", {}).items()
+        }
+        found += [f"{address}{key}"] if key in keys else []
+        if address.count(".") < _DEEPEST:  # a manifest may hold another one
+            waiting += [(f"{address}{name}.", inner) for name, inner in keys.items()]
+    return list(dict.fromkeys(found))
 
 
 def as_format_page(page: dict[str, Any]) -> str:

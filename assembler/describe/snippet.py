@@ -7,11 +7,13 @@ or a sample of its type; a secret is a reference with a default, to be changed.
 
 import builtins
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from assembler.describe.catalogue import CatalogueItem, Option
 from assembler.manifest.section import resource_id
+
+Find: TypeAlias = Callable[[str], CatalogueItem | None]
 
 _DEEPEST = 4  # resources that need resources
 _SAMPLES: Mapping[str, Any] = {
@@ -20,19 +22,26 @@ _SAMPLES: Mapping[str, Any] = {
     "true or false": True,
     "a duration": "10s",
     "a list": [],
-    "a mapping": {},
     "a path": "data",
     "the import path of a function": "builtins.print",
 }
 
 
 def snippet(
-    item: CatalogueItem, items: Sequence[CatalogueItem], *, section: str | None = None
+    item: CatalogueItem,
+    items: Sequence[CatalogueItem],
+    *,
+    section: str | None = None,
+    find: Find = lambda path: None,
 ) -> dict[str, Any]:
-    """Return a manifest's part with one entry for `item`, and the resources that it needs."""
-    resources: dict[str, Any] = {}
+    """Return a manifest's part with one entry for `item`, and the resources that it needs.
+
+    `find` returns what a path names and `items` do not have.
+    """
+    parts = _Parts(items, find)
     chosen = section or item.sections[0]
-    entry = _entry(item, items, resources, 0)
+    entry = parts.entry(item)
+    resources = parts.resources
     if chosen == "resources":
         return {"resources": {**resources, _name(item): entry}}
     part: dict[str, Any] = {"resources": resources} if resources else {}
@@ -53,40 +62,67 @@ def _placed(item: CatalogueItem, section: str, entry: dict[str, Any]) -> dict[st
     return entry
 
 
-def _entry(
-    item: CatalogueItem, items: Sequence[CatalogueItem], resources: dict[str, Any], depth: int
-) -> dict[str, Any]:
-    given = {
-        option.name: _value(option, item, items, resources, depth)
-        for option in item.options
-        if option.required
-    }
-    return {"use": item.path, **({"with": given} if given else {})}
+class _Parts:
+    """Makes entries, and the resources that they need."""
+
+    def __init__(self, items: Sequence[CatalogueItem], find: Find) -> None:
+        self.resources: dict[str, Any] = {}
+        self._items = items
+        self._find = find
+
+    def entry(self, item: CatalogueItem, depth: int = 0) -> dict[str, Any]:
+        """Give each option that must be given a value."""
+        given = {
+            option.name: self._value(option, item, depth)
+            for option in item.options
+            if option.required
+        }
+        return {"use": item.path, **({"with": given} if given else {})}
+
+    def _value(self, option: Option, item: CatalogueItem, depth: int) -> Any:
+        for use in item.uses:
+            said = use.given.get(option.name)
+            resource = resource_id(said)
+            if resource is not None and self._has_resource(resource, option, depth):
+                return said
+            bare = re.sub(
+                r"\$\{\w+:-[^}]*\}", "", str(said)
+            )  # a reference with a default needs no variable
+            if said is not None and "${" not in bare:
+                return said
+        if option.type.startswith(("an object", "anything")):
+            self._has_resource(option.name, option, depth)
+            return f"${{resources.{option.name}}}"
+        return _sample(option)
+
+    def _has_resource(self, name: str, option: Option, depth: int) -> bool:
+        """Add the resource `name`, with what it needs itself; False where nothing is known to be it.
+
+        It is what manifests call so, else a component that the option's description names, one that
+        gives an object of its class, or that class.
+        """
+        if name in self.resources:
+            return True
+        fitting = next(self._fitting(name, option), None) if depth < _DEEPEST else None
+        if fitting is not None:
+            self.resources[name] = self.entry(fitting, depth + 1)
+        return fitting is not None
+
+    def _fitting(self, name: str, option: Option) -> Iterator[CatalogueItem]:
+        for item in self._items:
+            if any(use.section == "resources" and use.id == name for use in item.uses):
+                yield item
+        for path in re.findall(r"`([\w.]+\.\w+)`", option.description):
+            yield from filter(None, [self._find(path)])
+        places = {place for place, _, _ in (each.partition(" ") for each in option.objects)}
+        for item in sorted(self._items, key=lambda each: (len(each.required), each.path)):
+            if "resources" in item.sections and not places.isdisjoint(item.gives):
+                yield item
+        for module, _, name_ in (re.split(r":\d+( )", each) for each in option.objects):
+            yield from filter(None, [self._find(f"{module}.{name_}")])
 
 
-def _value(
-    option: Option,
-    item: CatalogueItem,
-    items: Sequence[CatalogueItem],
-    resources: dict[str, Any],
-    depth: int,
-) -> Any:
-    for use in item.uses:
-        said = use.given.get(option.name)
-        resource = resource_id(said)
-        if resource is not None and _add_resource(resource, items, resources, depth):
-            return said
-        bare = re.sub(
-            r"\$\{\w+:-[^}]*\}", "", str(said)
-        )  # a reference with a default needs no variable
-        if said is not None and "${" not in bare:
-            return said
-    return _sample(option, items, resources, depth)
-
-
-def _sample(
-    option: Option, items: Sequence[CatalogueItem], resources: dict[str, Any], depth: int
-) -> Any:
+def _sample(option: Option) -> Any:
     if option.type == "a secret":
         shown = re.findall(r"`([^`]+)`", option.description)
         default = (
@@ -104,32 +140,21 @@ def _sample(
         return int(least[1]) + ("more than" in option.range)
     if option.type in _SAMPLES:
         return _SAMPLES[option.type]
+    if option.type == "a mapping":
+        return _nested(option)
     if option.type.startswith("a list of"):
-        return [examples[0] if examples else "example"]
+        example = examples[0] if examples else "example"
+        return [_nested(option) if "mappings" in option.type else example]
     if option.type.startswith("a mapping of"):
-        return {"name": examples[0] if examples else "example"}
-    if option.type.startswith("text"):
-        is_address = "url" in option.name or "issuer" in option.name
-        return examples[0] if examples else "https://host.example" if is_address else option.name
-    if _add_resource(option.name, items, resources, depth):
-        return f"${{resources.{option.name}}}"
-    return examples[0] if examples else f"${{resources.{option.name}}}"
+        example = examples[0] if examples else "example"
+        return {"name": _nested(option) if "mappings" in option.type else example}
+    is_address = "url" in option.name or option.name == "issuer"
+    fitting = [each for each in examples if "://" in each or not is_address]
+    return fitting[0] if fitting else "https://host.example" if is_address else option.name
 
 
-def _add_resource(
-    name: str, items: Sequence[CatalogueItem], resources: dict[str, Any], depth: int
-) -> bool:
-    """Add the resource that manifests call `name`, with what it needs itself."""
-    if name in resources:
-        return True
-    for item in items:
-        if depth < _DEEPEST and any(
-            use.section == "resources" and use.id == name for use in item.uses
-        ):
-            entry = _entry(item, items, resources, depth + 1)
-            resources[name] = entry
-            return True
-    return False
+def _nested(option: Option) -> dict[str, Any]:
+    return {each.name: _sample(each) for each in option.fields if each.required}
 
 
 def _name(item: CatalogueItem) -> str:

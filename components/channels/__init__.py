@@ -426,7 +426,12 @@ def redis_channels(
 
 def postgres_channels(
     *,
-    db: Annotated[Any, Field(description="engine of the database, by which messages are kept")],
+    db: Annotated[
+        Any,
+        Field(
+            description="the `components.database.engine` of the database in which messages are kept"
+        ),
+    ],
     listen_url: Annotated[
         str | SecretStr | None,
         Field(description="URL of one direct connection that listens; that of `db` if none"),

@@ -52,7 +52,11 @@ class Tickets:
         self,
         *,
         store: Annotated[
-            Any, Field(description="the cache that keeps them; all processes must share it")
+            Any,
+            Field(
+                description="the cache that keeps them, as `components.cache.memory_cache` makes it for one "
+                "process and `components.cache.redis_cache` for all that share it"
+            ),
         ],
         ttl: Annotated[
             timedelta,

@@ -83,7 +83,13 @@ class Crawler:
     def __init__(
         self,
         *,
-        store: Annotated[Store, Field(description="counts requests, for all processes")],
+        store: Annotated[
+            Store,
+            Field(
+                description="counts requests, for all processes that share it: a cache, such as that of "
+                "`components.cache.memory_cache` for a single one"
+            ),
+        ],
         interval: Annotated[
             timedelta,
             Field(

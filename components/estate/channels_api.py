@@ -31,7 +31,12 @@ City = Annotated[Place | None, Query(description="only changes in this city, in 
 def channels_router(
     *,
     tickets: Annotated[Tickets, Field(description="what makes tickets and takes them")],
-    verifier: Annotated[Any, Field(description="judges tokens: the resource server")],
+    verifier: Annotated[
+        Any,
+        Field(
+            description="judges tokens, as a `components.mcp.resource_server.ResourceServer` does"
+        ),
+    ],
     origins: Origins = (),
     max_per_client: MostPerClient = 20,
     max_connections: MostConnections = 10_000,

@@ -42,11 +42,21 @@ class Mount:
             json_schema_extra={"looser": "longer"},
         ),
     ] = ()
-    advertised: tuple[str, ...] | None = None
-    challenged: tuple[str, ...] | None = None
-    enforced: Annotated[tuple[str, ...] | None, Field(json_schema_extra={"looser": "shorter"})] = (
-        None
-    )
+    advertised: Annotated[
+        tuple[str, ...] | None,
+        Field(description="in the place of the server's `scopes_advertised`"),
+    ] = None
+    challenged: Annotated[
+        tuple[str, ...] | None,
+        Field(description="in the place of the server's `scopes_challenged`"),
+    ] = None
+    enforced: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            description="in the place of the server's `scopes_enforced`",
+            json_schema_extra={"looser": "shorter"},
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,13 @@ class Vectors:
         self,
         *,
         db: Annotated[AsyncEngine, Field(description="the engine of the database")],
-        embeddings: Annotated[Any, Field(description="what makes embeddings")],
+        embeddings: Annotated[
+            Any,
+            Field(
+                description="what makes embeddings: `components.vectors.hashed.HashedEmbeddings` of words "
+                "alone, `components.clients.ai.OpenAIClient` of meanings"
+            ),
+        ],
         query_timeout: Annotated[
             timedelta,
             Field(gt=timedelta(0), description="how long a search waits for its embedding"),

@@ -50,7 +50,7 @@ class Documentation:
             "line": getattr(shown_item, "lineno", None),
             "sections": [] if item is None else list(dict.fromkeys(self._sections(item))),
             "role": self._role(item),
-            "returns": self._returns(item),
+            "gives": [] if item is None else self._gives(item),
             "is_router": item is not None and self._is_router(item),
             "kind": "module" if item is None else item.kind.value,
             "imports": sorted(self._imports(source, item)) if source is not None else [],
@@ -83,13 +83,11 @@ class Documentation:
         made = item.returns if item.is_function else None if item.is_class else callee(item.value)
         return _last(made) in _ROUTERS
 
-    def _returns(self, item: Any) -> str | None:
-        """Tell where the class of what a function gives is defined, as `place` of an item says it."""
-        if item is None or not item.is_function:
-            return None
-        found = shown(self._resolved(item.returns, item.parent))
-        is_class = found is not None and found.is_class
-        return f"{found.module.path}:{found.lineno}" if is_class else None
+    def _gives(self, item: Any) -> list[str]:
+        """Tell where the class of what a call gives is defined, and its bases, as `place` says it."""
+        made = shown(self._resolved(item.returns, item.parent)) if item.is_function else item
+        bases = self._names.mro(made) if made is not None and made.is_class else []
+        return [f"{base.module.path}:{base.lineno}" for base in filter(shown, bases)]
 
     def _attribute(self, cls: Any, name: str) -> Found | None:
         try:

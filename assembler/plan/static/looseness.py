@@ -45,6 +45,7 @@ class OptionFacts:
     written: str | None = field(default=None, compare=False)  # the default's expression
     is_needed: bool = field(default=False, compare=False)  # of what is nested
     hint: Any = field(default=Any, compare=False)  # of what is nested; a signature has the others
+    objects: tuple[str, ...] = field(default=(), compare=False)  # classes, as `module:line Name`
 
     def of(self, key: str) -> OptionFacts | None:
         """Return the facts of a key below this option."""
@@ -165,11 +166,25 @@ class Looseness:
         if item.is_class:
             none: dict[str, OptionFacts] = {}
             inner = self._names.once(id(item), lambda: dict(self._of_data(item, depth + 1)), none)
-            return OptionFacts(fields=inner)
+            name = f"{item.module.path}:{item.lineno} {item.name}"
+            return OptionFacts(fields=inner, objects=() if self._is_data(item) else (name,))
         value = getattr(item, "value", None)
         return self._names.once(
             (id(item), "facts"), lambda: self._read(value, item.parent, depth + 1), OptionFacts()
         )
+
+    def _is_data(self, cls: Any) -> bool:
+        """Tell whether a mapping may stand for it: a model, a dataclass, a typed dictionary."""
+        for base in self._names.mro(cls):
+            if base == "pydantic.BaseModel":
+                return True
+            made = shown(base).decorators if shown(base) else []
+            if any(
+                self._names.resolve(callee(each.value), base.parent) == "dataclasses.dataclass"
+                for each in made
+            ):
+                return True
+        return any(str(base).rpartition(".")[2] == "TypedDict" for base in cls.bases)
 
     def _subscript(self, expression: Any, scope: Any, depth: int) -> OptionFacts:
         try:
@@ -257,6 +272,7 @@ def _joined(parts: list[OptionFacts]) -> OptionFacts:
         is_plain=all(part.is_plain for part in parts),
         fields=fields,
         description=next((part.description for part in parts if part.description), None),
+        objects=tuple(dict.fromkeys(each for part in parts for each in part.objects)),
     )
 
 

@@ -106,6 +106,35 @@ def test_a_module_says_what_it_is_and_what_it_has() -> None:
     assert "is a module: name one of" in shown.err
 
 
+@pytest.mark.parametrize(
+    ("word", "first", "more"),
+    [
+        ("overlap", "scheduler.jobs.overlap", "skips it"),
+        ("drain", "server.drain", "after SIGTERM"),
+        ("on_error", "resources.on_error", "startup.on_error\n    `fail` | `degrade` | `warn`  "),
+        ("timeout", "resources.timeout", "components.cache.redis_cache.timeout\n    a duration  "),
+        ("on_store_error", "components.middleware.rate_limit.RateLimitMiddleware.", "`local`"),
+        (
+            "hsts",
+            "components.middleware.security_headers.SecurityHeadersMiddleware.hsts",
+            "max-age",
+        ),
+    ],
+)
+def test_a_key_is_told_by_its_name_alone(word: str, first: str, more: str) -> None:
+    shown = run("describe", word, folder=ROOT)
+    assert shown.status == 0, shown.err
+    assert shown.out.startswith(first)
+    assert more in shown.out
+
+
+def test_what_has_no_name_is_searched_for() -> None:
+    shown = run("describe", "429", folder=ROOT)
+    assert (
+        shown.err == "error: nothing is called `429`: `assembler components 429` finds components\n"
+    )
+
+
 def test_a_word_that_fits_nothing_gives_status_1() -> None:
     shown = run("components", "xyzzyplugh", folder=ROOT)
     assert (shown.status, shown.out) == (1, "")

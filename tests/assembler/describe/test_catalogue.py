@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from assembler.cli.components import listed
-from assembler.describe.catalogue import CatalogueItem, Option, matching, words_of
+from assembler.describe.catalogue import CatalogueItem, Option, item_of, matching, words_of
 from assembler.describe.schema.generator import Schema
 from assembler.describe.schema.options import options_schema
 from assembler.describe.snippet import snippet
 from assembler.document.dump import dump
 from assembler.plan.allow_list import ImportList
 from assembler.plan.load import load
+from assembler.plan.static import SourceReader
 from assembler.plan.targets import ModuleTargets
 from tests.assembler.command import in_folder, run, write
 
@@ -81,6 +83,64 @@ def test_the_snippet_of_each_shipped_component_passes_check() -> None:
                 assert [each.message for each in plan.warnings] == [], item.path
     finally:
         file.unlink(missing_ok=True)
+
+
+def test_a_snippet_passes_check_where_no_manifest_says_what_it_needs(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    every = {item.path: replace(item, uses=()) for item in shipped()}
+    unlisted = {  # there, for these have neither a pair that opens and closes nor a manifest
+        *("components.channels.tickets.Tickets", "components.crawl.crawler.Crawler"),
+        *("components.vectors.Vectors", "components.vectors.hashed.HashedEmbeddings"),
+        *("components.estate.stand_ins.LoggedPush", "components.estate.stand_ins.LoggedSMS"),
+    }
+    items = [item for path, item in every.items() if path not in unlisted]
+    needy = [item for item in every.values() if item.required]
+    assert unlisted < every.keys()
+    assert len(needy) > 20
+    for item in needy:
+        part = snippet(item, items, find=every.get)
+        file.write_text(dump([{"manifest": 1, "app": {"title": "Snippet"}, **part}]))
+        load(file, environment={}, lazy=False)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words", "nested"),
+    [
+        ("Box", "an object of `Box`", []),
+        ("Box | None", "an object of `Box`", []),
+        ("list[Box]", "a list of an object of `Box`", []),
+        ("Box | Bag", "an object of `Box` or `Bag`", []),
+        ("Row", "a mapping", ["size"]),
+        ("Point", "a mapping", ["x"]),
+        ("Pair", "a mapping", ["left"]),
+        ("dict[str, Row]", "a mapping of mappings", ["size"]),
+        ("list[Point]", "a list of mappings", ["x"]),
+        ("Any", "anything", []),
+    ],
+)
+def test_an_object_is_told_by_its_class_and_a_mapping_by_its_keys(
+    tmp_path: Path, annotation: str, words: str, nested: list[str]
+) -> None:
+    code = f"""\
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from pydantic import BaseModel
+class Box: ...
+class Bag: ...
+class Row(BaseModel):
+    size: int
+@dataclass
+class Point:
+    x: int
+class Pair(TypedDict):
+    left: int
+def made(*, it: {annotation}): ...
+"""
+    write(tmp_path, {"kinds.py": code})
+    with in_folder(tmp_path):
+        (option,) = item_of(SourceReader(ImportList(None, None)), "kinds.made", {}).options
+    assert option.type == words
+    assert [each.name for each in option.fields] == nested
 
 
 def test_the_readme_names_what_ships() -> None:

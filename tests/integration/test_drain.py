@@ -47,7 +47,7 @@ def streams(server: Running) -> Iterator[None]:
         assert next(answer.iter_text()) == "data: on\n\n"
         socket = stack.enter_context(connect(server.url.replace("http", "ws") + "/echo"))
         socket.send("word")
-        assert socket.recv(timeout=10) == "word"
+        assert socket.recv(timeout=30) == "word"
         yield
 
 

@@ -175,4 +175,4 @@ def test_what_is_no_http_is_told_as_ever(port: int) -> None:
 def test_a_websocket_opens(port: int) -> None:
     with connect(f"ws://127.0.0.1:{port}/") as client:
         client.send("word")
-        assert client.recv(timeout=10) == "word"
+        assert client.recv(timeout=30) == "word"

@@ -301,7 +301,7 @@ def test_messages_are_in_the_order_of_their_commits(postgres: str) -> None:
         async with db.connect() as connection:
             await connection.execute(text("SELECT 1 FROM channel_heads FOR UPDATE"))
             late = asyncio.create_task(channels.publish("c", 1))
-            other = await asyncio.wait_for(channels.publish("d", 1), 5)  # another channel goes on
+            other = await asyncio.wait_for(channels.publish("d", 1), 30)  # another channel goes on
             assert other.offset == 1
             assert not late.done()
         assert (await late).offset == 2

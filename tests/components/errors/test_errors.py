@@ -732,7 +732,7 @@ def test_a_real_server_closes_and_refuses() -> None:
         for path, code in (("/accepted", 1008), ("/mounted/accepted", 1011)):
             with connect(f"ws://127.0.0.1:{port}{path}") as websocket:
                 with pytest.raises(ConnectionClosed):
-                    websocket.recv(timeout=10)
+                    websocket.recv(timeout=30)
                 assert websocket.close_code == code
         for path, status in (("/refused", 401), ("/mounted/refused", 500)):
             with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{port}{path}"):

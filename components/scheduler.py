@@ -39,10 +39,10 @@ def tick_router(
 ) -> APIRouter:
     """Ticks of jobs from an outside clock, such as Cloud Scheduler or EventBridge.
 
-    Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`, `paused`), 202 where workers run it
-    (`queued`), 500 where the run did not end
-    well, which a clock may send again to no harm: the tick was run. 503 asks for that: nothing was
-    run, as the store of claims is away. 401, 404 and 422 are the caller's faults.
+    Answers 200 with the outcome (`ok`, `taken`, `skipped`, `missed`, `paused`), 202 where workers
+    run it (`queued`), 500 where the run did not end well, which a clock may send again to no harm:
+    the tick was run. 503 asks for that: nothing was run, as the store of claims is away. 401, 404
+    and 422 are the caller's faults.
 
     Raises ValueError for a secret of less than 16 characters.
     """

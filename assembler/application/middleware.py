@@ -78,8 +78,8 @@ Failed = Callable[[Middleware, BaseException], None]
 class Application(FastAPI):
     """A FastAPI application whose stack lets exceptions travel; see this module's opening.
 
-    Until `seal` or `seal_inside` it is FastAPI's own. Whoever builds the stack anew, as instrumentation does, gets
-    the same one; `app.user_middleware` stays as it is, for who reads it.
+    Until `seal` or `seal_inside` it is FastAPI's own. Whoever builds the stack anew, as
+    instrumentation does, gets the same one; `app.user_middleware` stays as it is, for who reads it.
     """
 
     _seal: "_Seal | None" = None

@@ -1,7 +1,8 @@
 """A built application → what its operators may know of what it is made of.
 
-In: a plan, its application, the scopes of its routes. Out: the `Operations` of this process. What is told stands as it is
-written, with the file and line that it is from; a reference is never resolved.
+In: a plan, its application, the scopes of its routes. Out: the `Operations` of this process. What
+is told stands as it is written, with the file and line that it is from; a reference is never
+resolved.
 """
 
 import json

@@ -2,8 +2,9 @@
 
 In: the path of a manifest, the ID of a job, a tick or none. Out: one sentence, and a status: 0 for
 a run that went well and for a tick that another process has, 1 for one that did not go well, 2 for
-a call that is wrong. With a tick it makes the same claim as the scheduler of a service does; a job with `on_crash: rerun`
-that runs elsewhere is waited for, as the next one to be started has to make its second attempt.
+a call that is wrong. With a tick it makes the same claim as the scheduler of a service does; a job
+with `on_crash: rerun` that runs elsewhere is waited for, as the next one to be started has to make
+its second attempt.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The one table of error codes: code → what it means and what to do about it.
 
 Codes are stable: scripts and editors key on them. In: nothing. Out: `CODES`, in the order of the
-stages that find them. A test keeps the table and the sources the same, and `assembler describe codes` prints it.
+stages that find them. A test keeps the table and the sources the same, and
+`assembler describe codes` prints it.
 """
 
 from types import MappingProxyType

@@ -5,8 +5,8 @@
     └── ManifestError       the manifest is wrong: holds the `Diagnostic`s of one stage
         └── StartupError    the manifest was right, and a step of the start failed
 
-In: a place, a code of `assembler.diagnostics.codes`, the words. Out: a `Diagnostic` to be drawn, and its mapping
-for `--format json`. Refuses a code that is not in the table.
+In: a place, a code of `assembler.diagnostics.codes`, the words. Out: a `Diagnostic` to be drawn,
+and its mapping for `--format json`. Refuses a code that is not in the table.
 """
 
 from collections.abc import Callable, Iterable

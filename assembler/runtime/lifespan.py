@@ -1,9 +1,9 @@
 """A built application → its start and its stop.
 
 In: the plan, what it opens and runs. Out: a `Lifespan`: resources open from top to bottom, the
-manifest's own lifespans are entered, startup steps run, routers' and mounts' own lifespans are entered, and last what works by itself, such as a
-scheduler; at the end that is left first, shutdown hooks run, and everything that was opened is
-closed in reverse.
+manifest's own lifespans are entered, startup steps run, routers' and mounts' own lifespans are
+entered, and last what works by itself, such as a scheduler; at the end that is left first, shutdown
+hooks run, and everything that was opened is closed in reverse.
 
 Each step is bounded, timed and isolated: one that fails or hangs at the stop never keeps the rest.
 A step that fails at the start with `on_error: fail` unwinds what was started; hooks do not run,

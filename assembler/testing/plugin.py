@@ -1,10 +1,11 @@
 """The fixtures that pytest finds by the entry point `pytest11`.
 
 In: tests that name a fixture. Out: `assembled`, which starts the application of a manifest,
-`expectations`, which sends it the requests of `expect`, and real servers: `postgres` and `redis` give the URL of an empty database, `postgres_server` and
-`redis_server` the servers behind them. A server starts when the first test wants it, once in each
-process of the tests, so that those of pytest-xdist never meet. Where the package that brings a
-server is not installed, the tests that want it are skipped, and say so.
+`expectations`, which sends it the requests of `expect`, and real servers: `postgres` and `redis`
+give the URL of an empty database, `postgres_server` and `redis_server` the servers behind them. A
+server starts when the first test wants it, once in each process of the tests, so that those of
+pytest-xdist never meet. Where the package that brings a server is not installed, the tests that
+want it are skipped, and say so.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
 """Log lines -> the standard logging tree, a standard stream or a file.
 
-In: entries, flat tuples `(level, write, time, …, *Who)` whose line is `write(entry)`. Out: a `LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until
-its timer fires, it is full, one is more than INFO, the application shuts down, the process forks or
-ends. Refuses unknown sinks. A stream that cannot be written loses lines, never requests, and the next
-write says how many.
+In: entries, flat tuples `(level, write, time, …, *Who)` whose line is `write(entry)`. Out: a
+`LogRecord` handed to its logger, or text. Entries wait in a `LineBuffer` until its timer fires, it
+is full, one is more than INFO, the application shuts down, the process forks or ends. Refuses
+unknown sinks. A stream that cannot be written loses lines, never requests, and the next write says
+how many.
 """
 
 import logging

@@ -129,8 +129,9 @@ def engine(
 ) -> Database:
     """Make an async SQLAlchemy engine, which connects at the start: PostgreSQL, SQLite, serverless.
 
-    No I/O happens here. A SQLite database in memory lives in one connection, which is never replaced: transactions
-    take it in turns. Without `echo`, statement parameters stay out of logs and errors.
+    No I/O happens here. A SQLite database in memory lives in one connection, which is never
+    replaced: transactions take it in turns. Without `echo`, statement parameters stay out of logs
+    and errors.
 
     Raises ValueError where `url` cannot be read (the text is not repeated: it holds a password),
     `pool_size` is below 1 or `max_overflow` below 0, which SQLAlchemy would take for no limit, and

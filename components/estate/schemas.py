@@ -1,8 +1,9 @@
 """What the estate service takes and answers.
 
 In: JSON bodies and query parameters. Out: `ListingIn`, `ListingPatch` and `Search`, checked;
-`ListingOut` and `Page`, ready to send; the same of visits. Refused: unknown fields of a body, numbers that a database
-cannot hold, text with NUL in it, a type that is not the one asked for, half a position, a least above its most.
+`ListingOut` and `Page`, ready to send; the same of visits. Refused: unknown fields of a body,
+numbers that a database cannot hold, text with NUL in it, a type that is not the one asked for, half
+a position, a least above its most.
 """
 
 from datetime import datetime

@@ -1,15 +1,16 @@
 """Patterns of options -> tests of a request's path, or of its method and path.
 
-`/docs` is that path alone, `/health/*` is all beneath it, and a `*` in place of a segment is any one
-segment (`/users/*/photo`); `POST /login` and `GET,HEAD /a/*` name methods too. Refuses patterns that
-do not begin with `/`, stars elsewhere, methods in lower case, and what no path has as applications
-see it (`{id}`, `%20`, a query, segments of dots), for it would guard nothing. Paths are judged as the application
-sees them, without the `root_path` that a proxy has cut off.
+`/docs` is that path alone, `/health/*` is all beneath it, and a `*` in place of a segment is any
+one segment (`/users/*/photo`); `POST /login` and `GET,HEAD /a/*` name methods too. Refuses patterns
+that do not begin with `/`, stars elsewhere, methods in lower case, and what no path has as
+applications see it (`{id}`, `%20`, a query, segments of dots), for it would guard nothing. Paths
+are judged as the application sees them, without the `root_path` that a proxy has cut off.
 
-A path is not read alike by all who take it: a router's `$` also matches before a last newline, a layer
-further inside takes slashes off, static files remove `.`, `..` and `//` and answer for a folder with
-its index, and some disks do not care for case. Who guards cannot know who will read, so a guard or a limit holds where ANY of these
-`readings` is meant, and an exemption only where ALL are.
+A path is not read alike by all who take it: a router's `$` also matches before a last newline, a
+layer further inside takes slashes off, static files remove `.`, `..` and `//` and answer for a
+folder with its index, and some disks do not care for case. Who guards cannot know who will read, so
+a guard or a limit holds where ANY of these `readings` is meant, and an exemption only where ALL
+are.
 """
 
 import re

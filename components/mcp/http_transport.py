@@ -1,14 +1,14 @@
 """What a manifest says of MCP over HTTP -> what a mounted server takes and what it refuses.
 
-In: the public URL, or else the gate's, and what else may be asked for or ask. Out: a resource, the `HttpTransport`, which
-several servers share, and whose `guarded` puts its rules before one. Stateless: a request is one
-POST, whichever worker or replica it reaches.
+In: the public URL, or else the gate's, and what else may be asked for or ask. Out: a resource, the
+`HttpTransport`, which several servers share, and whose `guarded` puts its rules before one.
+Stateless: a request is one POST, whichever worker or replica it reaches.
 
-Refuses another Host (421), a foreign Origin (403), another method than POST (405), a body that is too
-long (413) or a list (400; MCP has no batches, and to say what is wrong with each item of one would
-hold the loop for seconds), and, unless `anonymous`, a request that no gate has let pass (403): a mount that somebody
-forgot to protect is closed, not open, and so is one for administrators whose gate lets all users
-pass. Makes no connection and imports nothing of the SDK.
+Refuses another Host (421), a foreign Origin (403), another method than POST (405), a body that is
+too long (413) or a list (400; MCP has no batches, and to say what is wrong with each item of one
+would hold the loop for seconds), and, unless `anonymous`, a request that no gate has let pass
+(403): a mount that somebody forgot to protect is closed, not open, and so is one for administrators
+whose gate lets all users pass. Makes no connection and imports nothing of the SDK.
 """
 
 import re

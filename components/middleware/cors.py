@@ -1,10 +1,11 @@
 """Starlette's CORSMiddleware with the cost taken out of ordinary requests.
 
-In and out as Starlette's: its constructor, its preflights, its judgement of origins. Only the way the
-headers get onto an answer is its own: ready bytes appended in one pass, where Starlette scans and
-decodes all headers of the answer several times. `Vary` gets `Origin` once, token-wise; Starlette may say it twice.
-`public` paths are an option of its own: there every origin may read, with any header, without
-credentials, as OAuth metadata wants it that browsers ask for with a preflight.
+In and out as Starlette's: its constructor, its preflights, its judgement of origins. Only the way
+the headers get onto an answer is its own: ready bytes appended in one pass, where Starlette scans
+and decodes all headers of the answer several times. `Vary` gets `Origin` once, token-wise;
+Starlette may say it twice. `public` paths are an option of its own: there every origin may read,
+with any header, without credentials, as OAuth metadata wants it that browsers ask for with a
+preflight.
 """
 
 import re

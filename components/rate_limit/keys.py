@@ -6,8 +6,9 @@ Refuses: an unknown kind.
 
 A client is `scope["client"]` and nothing else: X-Forwarded-For is the client's own word until
 uvicorn's ProxyHeadersMiddleware has checked who says it. A header counts whatever stands in it:
-where nobody checked it further out, a new value is a new client; add a limit by address. What a kind cannot find (nobody logged
-in, no such header, None from a function) is counted by client address, never let through.
+where nobody checked it further out, a new value is a new client; add a limit by address. What a
+kind cannot find (nobody logged in, no such header, None from a function) is counted by client
+address, never let through.
 """
 
 import hashlib

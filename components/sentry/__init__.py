@@ -74,14 +74,21 @@ def init(
     ] = 0.0,
     request_bodies: Annotated[
         Literal["never", "small", "medium", "always"],
-        Field(description="the bodies of requests that are sent, by their size"),
+        Field(
+            description="the bodies of requests that are sent, by their size",
+            json_schema_extra={"looser": "order:never,small,medium,always"},
+        ),
     ] = "never",
     local_variables: Annotated[
         bool,
         Field(description="send the variables of a trace", json_schema_extra={"looser": "true"}),
     ] = False,
     scrub: Annotated[
-        Sequence[str], Field(description="more words in names of fields that are taken out")
+        Sequence[str],
+        Field(
+            description="more words in names of fields that are taken out",
+            json_schema_extra={"looser": "shorter"},
+        ),
     ] = (),
     close_timeout: Annotated[
         timedelta, Field(ge=timedelta(0), description="how long the end sends what waits")

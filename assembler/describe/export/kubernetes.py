@@ -1,9 +1,9 @@
 """A plan → the objects that run it in Kubernetes.
 
 In: a `Plan` that was read by source alone, a `ClusterTarget`. Out: a config map with the files, a
-release job for startup SQL, a deployment and a service, a cron job for each job, and diagnostics. Whatever a cluster's clock
-cannot do stays with the scheduler of the service, with a warning; where that scheduler is off, and
-where a variable tells what the cluster has to know, it is refused.
+release job for startup SQL, a deployment and a service, a cron job for each job, and diagnostics.
+Whatever a cluster's clock cannot do stays with the scheduler of the service, with a warning; where
+that scheduler is off, and where a variable tells what the cluster has to know, it is refused.
 
 The service reads an overlay of the manifest, so that it listens where the cluster can reach it and
 leaves the jobs to the cron jobs.

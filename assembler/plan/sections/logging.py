@@ -3,9 +3,9 @@
 In: the section's node and its data, references resolved, and something that finds what import paths
 name. Out: a diagnostic for each path that `logging.config.dictConfig` would import and a manifest
 may not, and for what it would refuse in whatever a class is given: its version, levels, flags, and
-handlers, formatters and filters that the section does not have. The classes of `logging` and `logging.handlers` are always allowed; their modules are not,
-for those show `os` and `pickle` under their own names. Refuses `cfg://` as a path of code: it would
-hide the path that it leads to.
+handlers, formatters and filters that the section does not have. The classes of `logging` and
+`logging.handlers` are always allowed; their modules are not, for those show `os` and `pickle` under
+their own names. Refuses `cfg://` as a path of code: it would hide the path that it leads to.
 """
 
 import inspect

@@ -1,9 +1,9 @@
 """The paths of a manifest → warnings where one of them keeps another from being reached.
 
-In: the layers and routes of a plan, and the `app` section. Out: the folders of frontends; `path-hidden` for a router or mount
-that stands below a mount which answers its path, and for a documentation page that a layer sends
-under a policy which keeps it blank; `left-behind` for the router of an application whose layers, handlers
-or state nothing here has.
+In: the layers and routes of a plan, and the `app` section. Out: the folders of frontends;
+`path-hidden` for a router or mount that stands below a mount which answers its path, and for a
+documentation page that a layer sends under a policy which keeps it blank; `left-behind` for the
+router of an application whose layers, handlers or state nothing here has.
 """
 
 import inspect

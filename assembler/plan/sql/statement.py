@@ -2,8 +2,9 @@
 
 In: the manifest and its document, merged. Out: for each startup entry with `sql` a `SqlStep`; its
 statements carry their text, its hash and its place, in the manifest or in the file that it names.
-Refuses a file that cannot be read or lies outside the project, and a text that is not exactly one statement: each statement is
-a transaction of its own, so neither several nor one that begins or ends a transaction can be one.
+Refuses a file that cannot be read or lies outside the project, and a text that is not exactly one
+statement: each statement is a transaction of its own, so neither several nor one that begins or
+ends a transaction can be one.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """The text of an OpenAPI document, JSON or YAML → its data, and where each part of it stands.
 
-In: a path, or bytes and a name, whose ending says which of the two it is. Out: an `ApiDocument`. Nothing is fetched and nothing is built: a
-reference that leads to another file stays what it is. Refuses, as `ManifestError`, text over 16 MiB,
-over 500 000 values or 100 levels, what is neither JSON nor YAML 1.2, keys that stand twice, and what
-is no document of OpenAPI 3.
+In: a path, or bytes and a name, whose ending says which of the two it is. Out: an `ApiDocument`.
+Nothing is fetched and nothing is built: a reference that leads to another file stays what it is.
+Refuses, as `ManifestError`, text over 16 MiB, over 500 000 values or 100 levels, what is neither
+JSON nor YAML 1.2, keys that stand twice, and what is no document of OpenAPI 3.
 """
 
 import json

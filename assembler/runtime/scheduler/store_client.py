@@ -1,8 +1,8 @@
 """A store that may be away → one that answers within a bound, or says that it does not.
 
-In: a `Store`. Out: a `StoreClient`, through which everything is asked. The store's tables are made before
-the first question, which may take longer. An outage is told once, and its end once. Refuses to wait longer than its limit:
-a server that is frozen accepts connections and never answers.
+In: a `Store`. Out: a `StoreClient`, through which everything is asked. The store's tables are made
+before the first question, which may take longer. An outage is told once, and its end once. Refuses
+to wait longer than its limit: a server that is frozen accepts connections and never answers.
 """
 
 import asyncio

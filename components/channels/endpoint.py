@@ -28,7 +28,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Message as ASGIMessage
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from components.channels import Channels, Gap, Subscription, SubscriptionEnded
 from components.channels.feed import Overflow
@@ -261,8 +261,10 @@ class _Connection:
             writer.cancel()
             await asyncio.gather(writer, listener, return_exceptions=True)
         error = None if writer.cancelled() else writer.exception()
-        if error is None or isinstance(error, OSError | RuntimeError):
-            return None  # the client is gone: servers say so when one sends
+        if error is None or isinstance(error, OSError | RuntimeError | WebSocketDisconnect):
+            return (
+                None  # the client is gone: servers say so when one sends, and Starlette after them
+            )
         if isinstance(error, SubscriptionEnded):
             return error
         raise error

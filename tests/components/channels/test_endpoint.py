@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -512,6 +512,35 @@ def test_a_reader_that_was_too_slow_is_told_of_a_gap() -> None:
 
     with serving(Site(queue=8)) as site:
         play(story(site))
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("closed"), ConnectionError()])
+def test_a_client_that_goes_while_something_is_sent_is_no_fault_of_the_service(
+    error: Exception,
+) -> None:
+    async def story() -> None:
+        channels = memory_channels()
+        await channels.open()
+        came = asyncio.Event()
+
+        async def receive() -> Message:
+            if not came.is_set():
+                came.set()
+                return {"type": "websocket.connect"}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            if message["type"] == "websocket.send":
+                raise error
+
+        scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
+        websocket = WebSocket({**scope, "state": {"channels": channels}}, receive, send)
+        await asyncio.wait_for(ChannelEndpoint().websocket(websocket, "listings"), 20)
+        assert channels.readers == 0
+        await channels.aclose()
+
+    asyncio.run(story())
 
 
 def test_a_drain_closes_with_1012_and_then_refuses(site: Site) -> None:

@@ -31,7 +31,8 @@ _NO_STORE = {"cache-control": "no-store"}
 def tick_router(
     *,
     secret: Annotated[
-        SecretStr, Field(description="what the clock sends as `Authorization: Bearer …`")
+        SecretStr,
+        Field(min_length=16, description="what the clock sends as `Authorization: Bearer …`"),
     ],
     jobs: Annotated[
         Any, Field(description="what runs them, where there is no manifest: has `tick(id, at)`")

@@ -128,7 +128,7 @@ def _sample(option: Option) -> Any:
         default = (
             shown[0]
             if "url" in option.name and shown
-            else "change this before anybody can reach it"
+            else "change-this-before-anybody-can-reach-it"
         )
         return f"${{{option.name.upper()}:-{default}}}"
     choice = re.match(r"`([^`]+)`", option.type)

@@ -55,6 +55,10 @@ _LIMITS = {
     "is_subclass_of": "the import path of `{class}` or a class below it",
     "is_instance_of": "an object of type `{class}`",
 }
+_LENGTHS = {
+    "too_short": "must have at least {min_length} characters",
+    "too_long": "must have at most {max_length} characters",
+}
 _ONE = re.compile(r"\b1 (character|item)s\b")
 _NEEDS_OBJECT = f"must be {_PLAIN['needs_python_object']}"
 
@@ -116,8 +120,9 @@ def _joined(found: list[str], leaf: Any) -> str:
     if said:
         return said[0]
     wanted = " or ".join(reason.removeprefix("must be ") for reason in reasons)
-    is_length = isinstance(leaf, list) and "a list of" in wanted
-    given = f"a list of {len(leaf)}" if is_length else shown(leaf)
+    given = shown(leaf)
+    if isinstance(leaf, list | dict) and f"{given} of" in wanted:
+        given = f"{given} of {len(leaf)}"
     return f"must be {wanted}, not {given}"
 
 
@@ -157,9 +162,14 @@ def _reason(item: Any) -> str:
         return f"must be {_PLAIN[kind]}"
     if kind.startswith("date_"):
         return "must be a date such as `2027-01-31`"
+    if kind in _LENGTHS and isinstance(item.get("input"), str):
+        # A secret, which is not shown; of other texts pydantic has a word of its own.
+        return _ONE.sub(r"1 \1", _LENGTHS[kind].format_map(context))
     if kind in _LIMITS:
         limits = {name: _limit(value) for name, value in context.items()}
         wanted = _LIMITS[kind].format_map({**limits, "expected": _expected(context)})
+        if context.get("field_type") == "Dictionary":
+            wanted = wanted.replace("a list of", "a mapping of")
         return "must be " + _ONE.sub(r"1 \1", wanted)
     if kind in {"value_error", "assertion_error"}:
         return str(context.get("error", item["msg"]))

@@ -294,12 +294,31 @@ def _refusing(schema: Any) -> Any:
 _ASKED: Mapping[Any, str] = {"is-instance": "isinstance", "is-subclass": "issubclass"}
 
 
+class _PythonPatterns:
+    """Metadata of a hint whose patterns pydantic's own engine does not know: `\\Z`, `(?!…)`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return _with_python_patterns(handler(source))
+
+
+def _with_python_patterns(schema: Any) -> Any:
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_with_python_patterns, schema))
+    if not isinstance(schema, dict):
+        return schema
+    inside = {key: _with_python_patterns(value) for key, value in schema.items()}
+    is_pattern = schema.get("type") == "str" and "pattern" in schema
+    return {**inside, "regex_engine": "python-re"} if is_pattern else inside
+
+
 def _checkable(annotation: Any) -> Any:
-    try:
-        _adapter({"value": annotation})
-    except Exception:  # noqa: BLE001  # whatever a foreign type's schema hook raises
-        return Any
-    return annotation
+    for hint in (annotation, Annotated[annotation, _PythonPatterns()]):
+        try:
+            _adapter({"value": hint})
+        except Exception:  # noqa: BLE001, S112  # whatever a foreign type's schema hook raises
+            continue
+        return hint
+    return Any
 
 
 def _hint(hints: Mapping[str, Any], item: inspect.Parameter) -> Any:

@@ -14,7 +14,9 @@ from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
+
+from pydantic import AfterValidator
 
 from components.access_log.buffer import LineBuffer
 from components.access_log.line import Entry
@@ -22,6 +24,18 @@ from components.access_log.line import Entry
 _new_record = logging.LogRecord.__new__
 _WRITERS = (logging.StreamHandler, logging.FileHandler)  # they alone: a class of these may do more
 _OWN = frozenset({"emit", "handle", "format", "flush"})
+
+
+def _kind(kind: str) -> str:
+    if kind not in ("logging", "stdout", "stderr") and "/" not in kind:
+        raise ValueError(
+            f"`sink` is `logging`, `stdout`, `stderr` or a path with a slash, not {kind!r}"
+        )
+    return kind
+
+
+SinkKind = Annotated[str, AfterValidator(_kind)]
+"""The type of an option that says where lines go."""
 
 
 class LogSink:
@@ -63,11 +77,7 @@ def _writer(kind: str, logger: logging.Logger | None) -> Callable[[list[Entry]],
         return partial(_to_logger, logger)
     if kind in ("stdout", "stderr"):
         return _Lines(partial(_to_stream, kind))
-    if "/" in kind:
-        return _Lines(partial(_to_file, Path(kind)))
-    raise ValueError(
-        f"`sink` is `logging`, `stdout`, `stderr` or a path with a slash, not {kind!r}"
-    )
+    return _Lines(partial(_to_file, Path(_kind(kind))))
 
 
 def _to_logger(logger: logging.Logger, entries: list[Entry]) -> None:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from components.channels.feed import (
     RESTART,
@@ -398,10 +398,19 @@ def memory_channels(
     return MemoryChannels(log, history=history, linger=timedelta(minutes=1), check_interval=None)
 
 
+def _readable(url: str | SecretStr) -> str | SecretStr:
+    from components.redis.address import address_of  # noqa: PLC0415  # only channels in Redis need it
+
+    address_of(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    return url
+
+
 def redis_channels(
     *,
     url: Annotated[
-        str | SecretStr, Field(description="`redis://host:6379/0`; Sentinel and Cluster too")
+        str | SecretStr,
+        AfterValidator(_readable),
+        Field(description="`redis://host:6379/0`; Sentinel and Cluster too"),
     ],
     prefix: Annotated[str, Field(description="what the names of its keys begin with")] = "",
     history: HistorySize = 1000,

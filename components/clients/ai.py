@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from components.clients.chat import ChatAnswer, ChatClient, StreamReader, ToldError, json_object
 from components.clients.exchange import (
@@ -29,7 +29,16 @@ from components.clients.exchange import (
 )
 from components.clients.faults import UnsupportedError
 
-Key = Annotated[str | SecretStr, Field(description="the service's API key")]
+
+def _sendable(key: str | SecretStr) -> str | SecretStr:
+    if key.get_secret_value() if isinstance(key, SecretStr) else key:  # an empty one may be meant
+        secret_text("api_key", key)
+    return key
+
+
+Key = Annotated[
+    str | SecretStr, AfterValidator(_sendable), Field(description="the service's API key")
+]
 Model = Annotated[str | None, Field(description="the model of calls that do not name one")]
 _TIMEOUT = timedelta(seconds=60)
 _DEADLINE = timedelta(seconds=120)

@@ -13,6 +13,7 @@ Cookies are not kept: a client that all requests share would hand one user's to 
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import timedelta
@@ -20,13 +21,14 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, Any, Self
 
 import httpx2
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from components.clients.retry import Attempts
 
 _IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _BROKEN = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
+_PROXY = re.compile(r"(?i)(?:https?|socks5h?)://[^\s/]")
 
 
 class DeadlineExceeded(httpx2.TimeoutException):
@@ -75,9 +77,21 @@ class HTTPClient(httpx2.AsyncClient):
             await response.aclose()
 
 
+def _proxy(url: str | SecretStr | None) -> str | SecretStr | None:
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    if text and not _PROXY.match(text):
+        raise ValueError("takes a URL that begins with http://, https:// or socks5://")
+    return url
+
+
 def client(
     *,
-    base_url: Annotated[str, Field(description="what the paths of requests are added to")] = "",
+    base_url: Annotated[
+        str,
+        Field(
+            pattern=r"^[^\x00-\x20\x7f]*$", description="what the paths of requests are added to"
+        ),
+    ] = "",
     headers: Annotated[
         Mapping[str, str] | None, Field(description="sent with every request")
     ] = None,
@@ -114,6 +128,7 @@ def client(
     ] = True,
     proxy: Annotated[
         str | SecretStr | None,
+        AfterValidator(_proxy),
         Field(description="proxy for all requests; else HTTPS_PROXY and the like hold"),
     ] = None,
 ) -> HTTPClient:

@@ -35,6 +35,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from components.console.access import LONGEST_NAME, ConsoleAccess, Visitor
 from components.console.pages import HEADERS, PAGES, ConsolePage, Templates
 from components.console.views import VIEWS, BadQueryError, Data, plain
+from components.health.access import PrintableToken
 
 __all__ = ["Console", "router"]
 
@@ -61,6 +62,7 @@ def router(
     *,
     token: Annotated[
         SecretStr | None,
+        PrintableToken,
         Field(
             description="what operators log in with; without one the console is for this machine alone",
             json_schema_extra={"advised_min_length": 16, "looser": "shorter"},

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 Pooler = Literal["none", "transaction"]
 
@@ -101,7 +101,11 @@ class Target:
 
 def readable(url: str | SecretStr) -> str | SecretStr:
     """Give a URL back that `target_of` can read; raises ValueError."""
-    target_of(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    found = target_of(url.get_secret_value() if isinstance(url, SecretStr) else url).url
+    try:
+        found.get_dialect()
+    except NoSuchModuleError:
+        raise ValueError(f"`url` names no database here: `{found.drivername}`") from None
     return url
 
 

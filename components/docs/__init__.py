@@ -36,8 +36,8 @@ _SWAGGER = {
     "favicon-32x32.png": "image/png",
 }
 _REDIRECT, _CLIENT = "/oauth2-redirect", "/client.json"
-_Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+\Z")]
-_Url = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]/~_-]+\Z")]
+_Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")]
+_Url = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]/~_-]+$")]
 
 
 class DocsRouter(APIRouter):
@@ -51,14 +51,14 @@ def router(
     path: Annotated[
         str,
         Field(
-            pattern=r"^(/[A-Za-z0-9._~-]+)+\Z",
+            pattern=r"^(/[A-Za-z0-9._~-]+)+$",
             description="where the page stands, below the router's prefix",
         ),
     ] = "/docs",
     document: Annotated[
         str | None,
         Field(
-            pattern=r"^/[^?#\s]*\Z",
+            pattern=r"^/[^?#\s]*$",
             description="path of the document; the application's own if none",
         ),
     ] = None,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from components.errors.report import log, report
 from components.errors.transient import transient_reason
 from components.http.error_response import BodyOption, ErrorResponse, Fault, fault_of, valid_shape
-from components.http.headers import header_value
+from components.http.headers import HeaderValue, header_value
 from components.http.openapi import COMPONENTS, HEADERS, Offer, content_of, refusals
 from components.http.paths import app_path
 from components.http.routes import allowed_methods
@@ -53,6 +53,12 @@ class BaseAPIException(HTTPException):
         super().__init__(status, message or None, headers)
         self.code = code
         self.details = dict(details or {})
+
+
+def _prefix(path: str) -> str:
+    if not path.startswith("/") or "*" in path:
+        raise ValueError(f"`challenges` has a path such as `/mcp`, not {path!r}")
+    return path
 
 
 class _Handler:
@@ -135,7 +141,7 @@ class unauthorized(_Handler):  # noqa: N801  # as above
         self,
         *,
         challenges: Annotated[
-            Mapping[str, str] | None,
+            Mapping[Annotated[str, AfterValidator(_prefix)], HeaderValue] | None,
             Field(description="WWW-Authenticate for a path such as `/mcp` and all beneath it"),
         ] = None,
         body: BodyOption = "accept",
@@ -144,8 +150,7 @@ class unauthorized(_Handler):  # noqa: N801  # as above
         self._challenges: dict[str, str] = {}
         # the longest first: a mount inside a mount has its own
         for prefix, challenge in sorted((challenges or {}).items(), reverse=True):
-            if not prefix.startswith("/") or "*" in prefix:
-                raise ValueError(f"`challenges` has a path such as `/mcp`, not {prefix!r}")
+            _prefix(prefix)
             header_value("challenges", challenge)
             self._challenges[prefix.rstrip("/") + "/"] = challenge
 

@@ -20,7 +20,7 @@ from pydantic import Field, SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from components.health.access import Access
+from components.health.access import Access, PrintableToken
 from components.health.checks import Pings
 
 _BEFORE = frozenset({"built", "starting", "failed"})
@@ -31,6 +31,7 @@ def router(
     *,
     token: Annotated[
         SecretStr | None,
+        PrintableToken,
         Field(
             description="bearer token that shows the details",
             json_schema_extra={"advised_min_length": 16},

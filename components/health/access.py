@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 from starlette.requests import Request
 
 from components.rate_limit.keys import client_ip
@@ -38,6 +38,16 @@ _FORWARDED = re.compile(
     r"|^(via|cdn-loop|x-host|x-varnish|x-cloud-trace-context)$"
     r"|^(x-)?(akamai|amzn?|appengine|arr|azure|cf|envoy|fastly|fly|original|vercel)-"
 )
+
+
+def _printable(token: str | SecretStr | None) -> str | SecretStr | None:
+    if token.get_secret_value() if isinstance(token, SecretStr) else token:
+        token_bytes(token)  # of an empty one the constructor tells: it must not pass for none
+    return token
+
+
+PrintableToken = AfterValidator(_printable)
+"""What judges the option of a token where it is written."""
 
 
 class Refusal(NamedTuple):

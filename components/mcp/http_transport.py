@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +31,25 @@ _BLANKS = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 _More = Field(json_schema_extra={"looser": "longer"})
 
 
+def _url(text: str | None) -> str | None:
+    return text if text is None else checked_url("base_url", text)
+
+
+def _host(text: str) -> str:
+    _checked_host(text)
+    return text
+
+
+def _origin(text: str) -> str:
+    _checked_origin(text)
+    return text
+
+
+def _key(key: SecretStr) -> SecretStr:
+    _checked_keys([key])
+    return key
+
+
 class HttpTransport:
     """The rules of MCP over HTTP for one application.
 
@@ -43,18 +62,19 @@ class HttpTransport:
         *,
         base_url: Annotated[
             str | None,
+            AfterValidator(_url),
             Field(
                 description="the public URL of this application, such as https://a.example; its host "
                 "and its origin are allowed; if none, the one that the gate before the mount has"
             ),
         ] = None,
         hosts: Annotated[
-            Sequence[str],
+            Sequence[Annotated[str, AfterValidator(_host)]],
             _More,
             Field(description="more values of Host; `a.example:*` is that host at any port"),
         ] = (),
         origins: Annotated[
-            Sequence[str],
+            Sequence[Annotated[str, AfterValidator(_origin)]],
             _More,
             Field(description="more values of Origin, such as `http://localhost:*`"),
         ] = (),
@@ -63,7 +83,7 @@ class HttpTransport:
             Field(ge=1, description="the longest request", json_schema_extra={"looser": "higher"}),
         ] = 1024 * 1024,
         state_keys: Annotated[
-            Sequence[SecretStr],
+            Sequence[Annotated[SecretStr, AfterValidator(_key)]],
             Field(
                 description="secrets of 32 bytes or more that all workers and replicas share, so that "
                 "a call which asks the user back may go on at another; the first one seals"

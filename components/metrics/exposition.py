@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from pydantic import Field, SecretStr
 from starlette.responses import PlainTextResponse
 
-from components.health.access import Access
+from components.health.access import Access, PrintableToken
 from components.health.checks import Pings
 from components.metrics.families import counted, reported
 from components.metrics.store import Values
@@ -36,6 +36,7 @@ _REFUSED = {
 
 Token = Annotated[
     str | SecretStr | None,
+    PrintableToken,
     Field(
         description="what readers send as `Authorization: Bearer …`",
         json_schema_extra={"advised_min_length": 16},

@@ -79,7 +79,7 @@ class CacheControlMiddleware(HeaderLayer):
             Field(description="the header of a rule's `cdn`, such as `Surrogate-Control`"),
         ] = "CDN-Cache-Control",
         vary: Annotated[
-            Sequence[str] | None,
+            Sequence[HeaderName] | None,
             Field(
                 description="what an answer by a rule depends on; by default on what would make it "
                 "private: `Authorization`, and `Cookie` where session cookies are named"

@@ -19,7 +19,7 @@ from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.access_log.line import LogLine, who
-from components.access_log.sink import LogSink
+from components.access_log.sink import LogSink, SinkKind
 from components.access_log.websocket import WebSocketLog
 from components.http.outcome import CLIENT_LEFT, at_end
 from components.http.paths import PathPattern, app_path, exempts_path
@@ -45,7 +45,7 @@ class RequestLoggingMiddleware:
         app: ASGIApp,
         *,
         sink: Annotated[
-            str,
+            SinkKind,
             Field(
                 description="`logging` for the standard logging tree; `stdout`, `stderr` or the path "
                 "of a file (with a slash) for batches of lines past it"

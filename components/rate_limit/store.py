@@ -25,7 +25,11 @@ StoreErrorOption = Annotated[
     ),
 ]
 PolicyName = Annotated[
-    str, Field(description="the policy's name in fields and in a shared store's counts")
+    str,
+    Field(
+        pattern="^[ -~]{1,200}$",
+        description="the policy's name in fields and in a shared store's counts",
+    ),
 ]
 
 

@@ -18,9 +18,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from components.sentry.scrub import Scrubber
+
+_NO_DSN = "`dsn` is no Sentry DSN like `https://key@host/1`"
 
 
 class Sentry:
@@ -56,10 +58,24 @@ class Sentry:
         await asyncio.to_thread(client.close, timeout=self._close_seconds)
 
 
+def _checked_dsn(dsn: str | SecretStr | None) -> str | SecretStr | None:
+    text = dsn.get_secret_value() if isinstance(dsn, SecretStr) else dsn
+    if text:
+        from sentry_sdk.utils import BadDsn, Dsn  # noqa: PLC0415  # only where there is a DSN
+
+        try:
+            Dsn(text)
+        except BadDsn:
+            raise ValueError(_NO_DSN) from None
+    return dsn
+
+
 def init(
     *,
     dsn: Annotated[
-        str | SecretStr | None, Field(description="where to send; off without one")
+        str | SecretStr | None,
+        AfterValidator(_checked_dsn),
+        Field(description="where to send; off without one"),
     ] = None,
     environment: Annotated[
         str | None, Field(max_length=64, description="SENTRY_ENVIRONMENT if none, or production")
@@ -135,4 +151,4 @@ def _start(dsn: str, *, scrub: Sequence[str], **options: Any) -> None:
             **options,
         )
     except BadDsn:
-        raise ValueError("`dsn` is no Sentry DSN like `https://key@host/1`") from None
+        raise ValueError(_NO_DSN) from None

@@ -179,6 +179,23 @@ def test_one_type_that_cannot_be_checked_lets_the_others_be_checked() -> None:
     assert [fault.path for fault in faults] == [("number",)]
 
 
+def test_patterns_that_python_alone_knows_are_judged_and_others_stay_exact() -> None:
+    def function(
+        end: Annotated[str, Field(pattern=r"^a\Z")],
+        ahead: list[Annotated[str | None, Field(pattern="^(?!no)")]],
+        behind: Annotated[str, Field(pattern="(?<=a)b", max_length=3)],
+        plain: Annotated[str, Field(pattern="^a$")],
+        broken: Annotated[str, Field(pattern="(")],
+    ) -> None: ...
+
+    adapter = signature_of(function, "f").adapter()
+    right = {"end": "a", "ahead": ["x", None], "behind": "ab", "plain": "a", "broken": "any"}
+    assert convert(adapter, right) == (right, [])
+    wrong = {"end": "a\n", "ahead": ["x", "no"], "behind": "b", "plain": "a\n", "broken": "any"}
+    _, faults = convert(adapter, wrong)
+    assert [fault.path for fault in faults] == [("end",), ("ahead", 1), ("behind",), ("plain",)]
+
+
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [

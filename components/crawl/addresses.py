@@ -22,6 +22,11 @@ Network = IPv4Network | IPv6Network
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65_535
 _NAT64 = ip_network("64:ff9b::/96")
+# by IANA's registries of special purposes (RFC 6890 and its updates), which Pythons know in part
+_SPECIAL = tuple(
+    ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "5f00::/16", "fec0::/10")
+)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
@@ -144,6 +149,8 @@ def is_public(text: str) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(str(inner))
+    if any(address in network for network in _SPECIAL):
+        return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
     )

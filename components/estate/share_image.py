@@ -65,10 +65,12 @@ def draw(card: Card, font: Path) -> bytes:
     room = WIDTH - 2 * _MARGIN
     _line(pen, font, (_MARGIN, 56), card.name, 34, 700, colour, room)
     bottom = 130
-    for line in _lines(font, card.title, 62, 700, room, most=3):
+    title = drawable(card.title, font) or card.kind.capitalize()
+    place = drawable(card.place, font).strip(", ")  # where a part of it cannot be shown
+    for line in _lines(font, title, 62, 700, room, most=3):
         _line(pen, font, (_MARGIN, bottom), line, 62, 700, _INK, room)
         bottom += 84
-    _line(pen, font, (_MARGIN, bottom + 10), card.place, 38, 400, _SOFT, room)
+    _line(pen, font, (_MARGIN, bottom + 10), place, 38, 400, _SOFT, room)
     white = (255, 255, 255)
     price = _fitting(font, card.price, 44, 700, room // 2)
     _line(pen, font, (_MARGIN, HEIGHT - 86), price, 44, 700, white, room)

@@ -315,6 +315,15 @@ def test_the_longest_texts_stay_inside_the_picture() -> None:
     assert len(right) == 1
 
 
+def test_a_title_that_cannot_be_shown_is_the_kind_and_a_place_has_no_comma_alone() -> None:
+    font = default_font()
+    rest = ("₹1", ("80 m²",))
+    shown = draw(
+        Card("Estate", "villa", "\N{HOUSE BUILDING}", rest[0], "دبي, Dubai", rest[1]), font
+    )
+    assert shown == draw(Card("Estate", "villa", "Villa", rest[0], "Dubai", rest[1]), font)
+
+
 def test_facts_that_have_no_room_are_left_out_whole() -> None:
     facts = ("160.5 m²", "3 bedrooms", "2 bathrooms", "House")
     font = default_font()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
@@ -55,6 +56,30 @@ def test_a_person_sees_the_listing(site: str, browser: Browser, width: int, sche
     keep(page, f"share-{width}-{scheme}")
     context.close()
     assert [text for text in complaints if "Content Security" in text] == []
+
+
+@pytest.mark.parametrize("field", ["title", "locality", "city", "description", "price"])
+def test_the_longest_values_fit_on_the_narrowest_screen(
+    site: str, browser: Browser, field: str
+) -> None:
+    long = {"title": "W" * 200, "description": "W" * 2000, "price": 10**15}
+    listing = {
+        "title": "A house",
+        "kind": "house",
+        "purpose": "rent",
+        "status": "active",
+        "price": 1,
+        "area_m2": 80,
+        "city": "Pune",
+        "locality": "Baner",
+        field: long.get(field, "W" * 100),
+    }
+    made = httpx2.post(f"{site}/api/v1/listings", json=listing, trust_env=False)
+    context = browser.new_context(viewport={"width": 320, "height": 600})
+    page = context.new_page()
+    page.goto(f"{site}/share/listings/{made.json()['id']}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
 
 
 def test_what_is_not_there_is_said_to_a_person(site: str, browser: Browser) -> None:

@@ -108,6 +108,7 @@ class Knowledge:
     tree: Callable[[], EarlierTree | None] | None = None
     _readers: list[SourceReader] = field(default_factory=list)
     _facts: dict[tuple[str, bool], CallableFacts] = field(default_factory=dict)
+    _changed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def now(self, use: str) -> CallableFacts:
         """Return what the source as it is tells of the callable that `use` names."""
@@ -138,8 +139,11 @@ class Knowledge:
         readers = self._read_by()
         if readers[0] is readers[-1]:
             return ()
-        before, now = (_modules(reader, use) for reader in readers)
-        return tuple(name for name in {**before, **now} if before.get(name) != now.get(name))
+        if use not in self._changed:
+            before, now = (_modules(reader, use) for reader in readers)
+            names = {**before, **now}
+            self._changed[use] = tuple(name for name in names if before.get(name) != now.get(name))
+        return self._changed[use]
 
     def _looked_up(self, use: str, *, is_old: bool) -> CallableFacts:
         reader = self._read_by()[0 if is_old else -1]

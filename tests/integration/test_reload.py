@@ -415,8 +415,9 @@ def test_a_worker_that_hangs_is_given_up_and_nothing_changes(tmp_path: Path) -> 
         service.edit("word: first}", "word: second, hangs: true}")
         told = service.reload()
         assert told.returncode == 1
-        late = "did not serve within 3 s (`server.reload_timeout`): it was at resource `note`"
-        assert late in told.stderr
+        late = r"did not serve within 3 s \(`server.reload_timeout`\): it was at (.+)"
+        [place] = re.findall(late, told.stderr)
+        assert place in {"resource `note`", "its imports and constructors"}  # if it is as busy
         assert service.words(6) == {"first"}
         assert service.log.count("step runs") == 1
         # a manifest that names another folder is refused by the server, where that can be found

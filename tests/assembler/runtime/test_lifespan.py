@@ -70,6 +70,20 @@ def test_opening_is_in_order_and_closing_in_reverse(tmp_path: Path) -> None:
     ]
 
 
+def test_who_waits_for_the_start_is_told_each_step_before_it_runs(tmp_path: Path) -> None:
+    app = built(tmp_path, THREE)
+    lifespan_of(app).reached = events.append
+    asyncio.run(cycle(app))
+    assert events[:6] == [
+        *("resource `one`", "one opened", "resource `two`", "two opened"),
+        *("resource `three`", "three opened"),
+    ]
+    assert events[6:11] == [
+        *("startup `first`", "first", "startup `second`", "second in assembler-step"),
+        "router `routers`",
+    ]
+
+
 def test_what_works_by_itself_is_entered_last_and_left_before_the_hooks(tmp_path: Path) -> None:
     app = built(tmp_path, THREE)
     lifespan = lifespan_of(app)

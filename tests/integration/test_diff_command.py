@@ -318,6 +318,15 @@ SOURCES = {
 }
 
 
+def test_bytecode_that_a_change_brings_is_to_be_reviewed(repository: Path) -> None:
+    (repository / "__pycache__").mkdir()
+    (repository / "__pycache__/shop.cpython-311.pyc").write_bytes(b"what runs unchecked")
+    assert rules("--base", "HEAD", folder=repository) == []  # Python's own, of this machine
+    git(repository, "add", "-f", "__pycache__")
+    expected = [("manifests/prod.yaml", "review", "code-changed")]
+    assert rules("--base", "HEAD", folder=repository) == expected
+
+
 def test_all_that_is_behind_what_guards_is_to_be_reviewed_where_its_file_changed(
     repository: Path,
 ) -> None:

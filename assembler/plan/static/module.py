@@ -54,6 +54,9 @@ class EarlierTree(Protocol):
     def text(self, file: Path) -> str | None:
         """Return the text that the file had, None where it is that on disk."""
 
+    def has_other_bytecode(self, file: Path) -> bool:
+        """Tell whether what runs in place of the file's text may have been something else."""
+
 
 class Import(NamedTuple):
     """`import module`, or `from module import name`."""

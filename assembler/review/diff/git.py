@@ -172,8 +172,13 @@ class Commit(Shelf):
             frozenset(file for file in each if file.name.endswith(kinds))
             for each in (states["A"] | new, states["D"] - new, states["M"] | (states["D"] & new))
         )
-        tree = CommitTree(self, top, added, gone, changed, frozenset(links))
-        return tree if added or gone or changed or links else None
+        compiled = frozenset(
+            file.parent.parent / file.name.partition(".")[0]
+            for file in set().union(*states.values())  # what Python leaves untracked is its own
+            if file.parent.name == "__pycache__" and file.name.endswith(".pyc")
+        )
+        tree = CommitTree(self, top, added, gone, changed, frozenset(links), compiled)
+        return tree if added or gone or changed or links or compiled else None
 
     def module_text(self, inside: str) -> str | None:
         """Return the text of a source file, None where the commit does not have it."""
@@ -220,6 +225,9 @@ class CommitTree:
     gone: frozenset[Path]
     changed: frozenset[Path]
     links: frozenset[Path]  # that are, were or became one, submodules among them
+    compiled: frozenset[
+        Path
+    ]  # modules, without their endings, whose bytecode is part of the change
 
     def is_in_question(self, folder: Path, name: str) -> bool:
         place = self._placed(folder / name)
@@ -241,6 +249,9 @@ class CommitTree:
         place = self._placed(file)
         is_other = place in self.gone or place in self.changed or self._is_by_link(place)
         return self.commit.module_text(self._inside(place)) if is_other else None
+
+    def has_other_bytecode(self, file: Path) -> bool:
+        return self._placed(file).with_suffix("") in self.compiled
 
     @cached_property
     def _stems(self) -> frozenset[Path]:

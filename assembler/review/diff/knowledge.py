@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -109,6 +110,7 @@ class Knowledge:
     _readers: list[SourceReader] = field(default_factory=list)
     _facts: dict[tuple[str, bool], CallableFacts] = field(default_factory=dict)
     _changed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _earlier: EarlierTree | None = None
 
     def now(self, use: str) -> CallableFacts:
         """Return what the source as it is tells of the callable that `use` names."""
@@ -141,9 +143,17 @@ class Knowledge:
             return ()
         if use not in self._changed:
             before, now = (_modules(reader, use) for reader in readers)
-            names = {**before, **now}
-            self._changed[use] = tuple(name for name in names if before.get(name) != now.get(name))
+            self._changed[use] = tuple(
+                name
+                for name in {**before, **now}
+                if before.get(name) != now.get(name) or self._runs_otherwise(now[name][0])
+            )
         return self._changed[use]
+
+    def _runs_otherwise(self, file: str | None) -> bool:
+        """Tell whether bytecode that the change brings may run in place of a text."""
+        tree = self._earlier
+        return file is not None and tree is not None and tree.has_other_bytecode(Path(file))
 
     def _looked_up(self, use: str, *, is_old: bool) -> CallableFacts:
         reader = self._read_by()[0 if is_old else -1]
@@ -156,6 +166,7 @@ class Knowledge:
         """Return the readers of both sides, which may be one and the same."""
         if not self._readers:
             everything, tree = ImportList(None, None), self.tree and self.tree()
+            self._earlier = tree
             self._readers = [SourceReader(everything)]
             if tree is not None:
                 self._readers.insert(0, SourceReader(everything, tree))

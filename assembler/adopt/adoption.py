@@ -108,7 +108,15 @@ def adopt(request: AdoptionRequest, progress: Progress = lambda text: None) -> A
     _refuse_secrets(files, first, merged)
     _write(files)
     progress("checking")
-    faults = _checked(request, merged)
+    environments = {request.output: request.environment} | {
+        _overlay_path(request, run.variation.switch): run.environment for run in others
+    }
+    found = (
+        _checked(request, merged, path, environments[path])
+        for path in files
+        if path in environments
+    )
+    faults = "\n\n".join(filter(None, found))
     progress("")
     return Adoption(
         request=request,
@@ -211,13 +219,12 @@ def _texts(
             application=None if request.is_factory else first.taken["path"],
             factory=request.target if request.is_factory else None,
         )
-        items = [_copied(item) for item in merged.items]
+        items = _copied(merged.items)
         copy = replace(merged, items=items, resources=dict(merged.resources))
         written = ManifestWriter(copy, module, request.output.parent).written()
         files = {request.output: written.text}
-        stem, suffix = request.output.stem, request.output.suffix
         for switch, text in written.overlays.items():
-            path = request.output.with_name(f"{stem}.{switch.lower()}{suffix}")
+            path = _overlay_path(request, switch)
             refuse_to_overwrite(path)
             files[path] = text.replace("extends: BASE", f"extends: {request.output.name}")
         if module.is_empty:
@@ -227,6 +234,13 @@ def _texts(
         if not path.exists() or path.read_text("utf-8") == text:
             return {**files, path: text}, items
     raise UsageError(f"`{place.folder.as_posix()}` has a hundred modules `assembly`")
+
+
+def _overlay_path(request: AdoptionRequest, switch: str) -> Path:
+    """Return where the manifest stands for a switch that is turned."""
+    return request.output.with_name(
+        f"{request.output.stem}.{switch.lower()}{request.output.suffix}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +260,13 @@ def _package(request: AdoptionRequest, taken: Mapping[str, Any]) -> _Package:
     return _Package(folder.relative_to(here) if folder.is_relative_to(here) else folder, package)
 
 
-def _copied(item: AdoptedCall) -> AdoptedCall:
-    entry = None if item.entry is None else dict(item.entry)
-    return replace(item, entry=entry, overlays=dict(item.overlays))
+def _copied(given: list[AdoptedCall]) -> list[AdoptedCall]:
+    """Copy items, for a writer to change: those that stand before one are copies, too."""
+    copies = {id(item): replace(item, overlays=dict(item.overlays)) for item in given}
+    for copy in copies.values():
+        copy.entry = None if copy.entry is None else dict(copy.entry)
+        copy.before = None if copy.before is None else copies[id(copy.before)]
+    return list(copies.values())
 
 
 def _refuse_secrets(files: Mapping[Path, str], first: VariedRun, merged: Merged) -> None:
@@ -279,13 +297,13 @@ def _write(files: Mapping[Path, str]) -> None:
 # --- check
 
 
-def _checked(request: AdoptionRequest, merged: Merged) -> str:
-    """Return what `check` says of the manifest; the variables that it needs are set for it."""
+def _checked(request: AdoptionRequest, merged: Merged, path: Path, given: Mapping[str, str]) -> str:
+    """Return what `check` says of a manifest; the variables that it needs are set for it."""
     environment = {
-        **request.environment,
+        **given,
         **{name: value for name, (value, _) in merged.needs.items()},
     }
-    argument = {"target": request.target, "path": os.fspath(request.output)}
+    argument = {"target": request.target, "path": os.fspath(path)}
     try:
         return str(
             run_guarded("assembler.adopt.adoption:checked", argument, environment=environment).value

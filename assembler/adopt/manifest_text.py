@@ -47,6 +47,7 @@ class ManifestWriter:
         self.jobs: list[tuple[dict[str, Any], str]] = []
         self.app_place = ""
         self.names: dict[str, str] = {}  # of what the module makes
+        self.entries: dict[int, dict[str, Any]] = {}  # by the item, as they are written
 
     def written(self) -> Written:
         """Return the texts."""
@@ -68,8 +69,8 @@ class ManifestWriter:
 
     def add(self, section: str, entry: Mapping[str, Any], item: AdoptedCall) -> None:
         """Add an entry with the place it comes from."""
-        comment = item.place if not item.proposed else f"{item.place}, proposed: {item.proposed}"
-        self.sections.setdefault(section, []).append((dict(entry), comment))
+        written = self.entries[id(item)] = dict(entry)
+        self.sections.setdefault(section, []).append((written, _comment(item)))
 
     def name_made(self) -> None:
         """Give what the module beside the manifest makes a name, and put that into the entries."""
@@ -235,7 +236,8 @@ class ManifestWriter:
     def take_steps(self) -> None:
         for item in self.of("lifespan", "event"):
             if item.section == "jobs":
-                self.jobs.append((dict(item.entry or {}), _comment(item)))
+                self.entries[id(item)] = dict(item.entry or {})
+                self.jobs.append((self.entries[id(item)], _comment(item)))
             elif item.entry:
                 self.add(item.section, item.entry, item)
         schedulers = []
@@ -393,15 +395,19 @@ class ManifestWriter:
             return
         entries: list[dict[str, Any]] = []
         if item.only_in:
-            place = item.before.entry if item.before is not None else None
-            called = _called(section, place) if place else ""
+            called = self.called(section, item.before) if item.before is not None else ""
             entries.append({**(change or {}), **({"$before": called} if called else {})})
         elif item.entry:
             said = change if change is not None else {"$remove": True}
-            entries.append({"id": _called(section, item.entry), **said})
+            entries.append({"id": self.called(section, item), **said})
         if entries:
             where = sections.setdefault("scheduler", {}) if section == "jobs" else sections
             where.setdefault(section, []).extend(entries)
+
+    def called(self, section: str, item: AdoptedCall) -> str:
+        """Return what the entry of an item is called, by the id that it was given where it has one."""
+        entry = self.entries.get(id(item), item.entry)
+        return _called(section, entry) if entry else ""
 
 
 _SET = {

@@ -416,26 +416,21 @@ class _RunMerger:
 
     def open_literal(self, value: Any, path: tuple[str, ...]) -> Any:
         """Return a literal that may be shown, or the reference to a variable that has it."""
-        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        names = [each for each in path if not each.isdigit()]
-        for text in texts:
-            if isinstance(text, list):
-                return [self.open_literal(each, path) for each in value]
-            if isinstance(text, str) and is_of_this_machine(text):
-                raise UnsaidError(f"`{names[-1]}` is a path of this machine")
-            if isinstance(text, str) and text and _may_be_secret(names, text):
-                return self.needed(value, names)
         if isinstance(value, list):
-            return [_escaped(each) for each in value]
+            return [self.open_literal(each, path) for each in value]
+        names = [each for each in path if not each.isdigit()]
+        if isinstance(value, str) and is_of_this_machine(value):
+            raise UnsaidError(f"`{names[-1]}` is a path of this machine")
+        if isinstance(value, str) and value and _may_be_secret(names, value):
+            return self.needed(value, names)
         return _escaped(value)
 
-    def needed(self, value: Any, names: list[str]) -> str:
+    def needed(self, text: str, names: list[str]) -> str:
         """Have a variable stand for a literal that may be a credential."""
         owner = re.sub(r"Middleware$", "", str(self.item.get("what", ""))).split(" ")[0]
         last = names[-1] if names[-1] not in {"with", "use"} else "secret"
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", f"{owner}_{last}")
         base = re.sub(r"\W+", "_", words).strip("_").upper()
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         name, number = base, 1
         while name in self.needs and self.needs[name][0] != text:
             number += 1

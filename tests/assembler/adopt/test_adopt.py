@@ -390,6 +390,8 @@ app.add_middleware(Pattern, text=[str(number) for number in range(20_000)])
 for number, value in enumerate([(1, 2), {"a"}, {"x": (1,)}, Tone.LOW, NUMBERS, b"x", [1, None], {"a": {"b": 2.5}}]):
     setattr(app.state, f"value_{number}", value)
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=os.getenv("HOSTS", "*").split(","))
+app.add_middleware(Pattern, text={"dev": "d"}.get(STAGE, "p"))
+app.state.headers = [["x-api-key", "canary-of-a-list-0123456789abcdef"]]
 if STAGE in ("staging", "production"):
     app.middleware("http")(named)
 
@@ -422,7 +424,9 @@ def test_layers_of_every_kind_of_callable_are_equal_and_facts_without_a_word_com
     assert "app.title = old.title" in (tmp_path / "assembly.py").read_text()
     rules = [word for rule in report["accept"] for word in ("--accept", rule)]
     assert "`STAGE` was turned to `production`; not tried: `staging`" in report["remarks"]
+    assert not any("canary" in path.read_text() for path in tmp_path.glob("m*.yaml"))
     other = {"COLOR": "red", "HOSTS": "*.example,testserver", "STAGE": "production"}
+    other |= dict.fromkeys(report["variables"], "canary-of-a-list-0123456789abcdef")
     equal = run("equal", "many:app", "m.stage.yaml", *rules, folder=tmp_path, environment=other)
     assert equal.status == 0, equal.out + equal.err
 

@@ -40,6 +40,7 @@ _OFFERS = frozenset({"responses", "headers", "bodies", "parameters", "security",
 _FASTAPI_422 = "#/components/schemas/HTTPValidationError"
 _FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
 _UNREADABLE = {"description": "The body cannot be read"}
+_NO_PATH = {"description": "The path has a control character"}
 _INVALID = (RequestValidationError, ValidationException)
 _OF_WEBSOCKETS = (WebSocketException, WebSocketRequestValidationError)
 _DETAIL: Mapping[str, Any] = {
@@ -188,6 +189,8 @@ class _Operation:
         self.add_handlers(inner, path)
         for stack in stacks:
             outer_path = stack.prefix + path
+            if stack is stacks[-1] and "{" in path and _tells(stacks):
+                self.add({"responses": {"400": _NO_PATH}}, stack, path)  # before the router
             for layer in stack.layers:
                 self.add(self.offer(layer, outer_path), stack, outer_path)
         responses = sorted(self.responses.items(), key=lambda item: _rank(item[0]))
@@ -367,6 +370,12 @@ class _Components:
                         self.joined.add((section, free))
                     self.named[section][free] = copy.deepcopy(_renamed(definition, renamed))
         return renamed
+
+
+def _tells(stacks: Sequence[Stack]) -> bool:
+    """Whether some part of the stacks offers anything: else the document stays FastAPI's."""
+    parts = (part for each in stacks for part in (*each.layers, *each.handlers.values()))
+    return any(getattr_static(part, ATTRIBUTE, None) is not None for part in parts)
 
 
 def _calls(dependant: Any) -> Iterator[Any]:

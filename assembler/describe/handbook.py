@@ -204,7 +204,8 @@ def _type(node: dict[str, Any], schema: dict[str, Any]) -> str:
         return " | ".join(f"`{each}`" for each in node.get("enum", [node.get("const")]))
     arms = [_type(arm, schema) for arm in node.get("anyOf", ())]
     if arms:
-        return " or ".join(dict.fromkeys(arm for arm in arms if arm and arm != "null"))
+        is_told = bool(node.get("default"))  # where null is not what stands there anyway
+        return " or ".join(dict.fromkeys(arm for arm in arms if arm and (is_told or arm != "null")))
     words = {"string": "text", "object": "a mapping", "array": "a list", "integer": "an integer",
              "number": "a number", "boolean": "true or false", "null": "null"}  # fmt: skip
     kinds = node.get("type", [])

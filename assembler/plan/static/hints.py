@@ -126,14 +126,14 @@ class Hints:
         facts: dict[str, Any] = {}
         marks: list[Mark] = []
         for item in items[1:]:
-            call = self._call(item, scope)
-            found: Any = self._resolved(callee(call), scope)
+            call, place = self._call(item, scope)
+            found: Any = self._resolved(callee(call), place)
+            given, named = arguments(call)
             if found == "pydantic.Field":
-                named = arguments(call)[1]
-                facts |= {key: self._literal(named[key], scope) for key in _FACTS & named.keys()}
-                facts |= self._advised(named.get("json_schema_extra"), scope)
+                facts |= {key: self._literal(named[key], place) for key in _FACTS & named.keys()}
+                facts |= self._advised(named.get("json_schema_extra"), place)
             elif found in _MARKS:
-                marks.append(self._mark(call, found, items[0], scope))
+                marks.append(self._mark(call, found, items[0], place if given else scope))
             elif not (isinstance(item, str) or found == _AFTER or _describes(found)):
                 return Any  # a validator may take other values than the type does
         if marks:
@@ -178,10 +178,10 @@ class Hints:
                 return {"json_schema_extra": {"advised_min_length": self._literal(value, scope)}}
         return {}
 
-    def _call(self, item: Any, scope: Any) -> Any:
-        """Follow a name to the call that made it, such as `_Port = Field(ge=1)`."""
+    def _call(self, item: Any, scope: Any) -> tuple[Any, Any]:
+        """Follow a name to the call that made it, such as `_Port = Field(ge=1)`, and its scope."""
         found = shown(self._names.resolve(item, scope))
-        return found.value if found and found.is_attribute else item
+        return (found.value, found.parent) if found and found.is_attribute else (item, scope)
 
     def _literal(self, expression: Any, scope: Any) -> Any:
         """Return the value of a literal, of a name for one, or of a `timedelta` of literals."""

@@ -603,6 +603,42 @@ def test_a_text_inside_an_annotation_stays_one(
         assert facts[name].fields["size"].looser == "higher"
 
 
+ELSEWHERE = """
+from pydantic import AfterValidator, Field
+from assembler import Resource
+LEAST = 3
+Size = Field(ge=LEAST)
+Advised = Field(json_schema_extra={"advised_min_length": 16})
+Db = Resource("db")
+def seen(value): return value
+Seen = AfterValidator(seen)
+"""
+NAMED = """
+from typing import Annotated
+from elsewhere import Advised, Db, Seen, Size
+def made(
+    *,
+    db: Annotated[object, Db],
+    size: Annotated[int, Seen, Size] = 3,
+    token: Annotated[str, Seen, Advised] = "",
+): ...
+"""
+
+
+def test_what_a_name_marks_is_read_in_the_module_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    (tmp_path / "named.py").write_text(NAMED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = SourceReader(ANY).target("named.made").signature.parameters
+    assert _refuses(options["size"], 2)
+    assert _refuses(options["size"], "a")
+    assert not _refuses(options["size"], 3)
+    assert options["token"].advised_length == 16
+    assert options["db"].annotation.__metadata__[0].resource_id == "db"
+
+
 def test_routes_that_a_star_brings_into_the_module_of_their_router_are_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from assembler.cli import output  # a module is called `show` as well
 from assembler.cli.commands import COMMANDS, completed, overview
@@ -28,6 +28,13 @@ COMPLETE = "ASSEMBLER_COMPLETE"  # how a shell asks: the words as arguments, the
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; every error becomes one message and a status."""
+    try:
+        _run(arguments)
+    finally:
+        output.drop_unwritten()
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
     _prepare_streams()
     if arguments is None and not _STAY.intersection(sys.argv[1:2]):
         # It ends soon, and reading source makes a million objects that live as long as it does:
@@ -89,9 +96,11 @@ def _answer_from_the_table(words: list[str]) -> None:
     """Say what needs no command, and exit: the version, the help, what a shell completes."""
     try:
         status = _answered(words)
-    except BrokenPipeError:  # the reader has left, and Python would say so at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has left
         status = INVALID
+    except OSError as error:
+        complain(f"error: {error.strerror}")
+        status = USAGE
     if status is not None:
         raise SystemExit(status)
 

@@ -31,12 +31,28 @@ def show(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print a message that is no result."""
-    _write(sys.stderr, printable(text))
+    warn(printable(text))
 
 
 def warn(diagnostics: str) -> None:
     """Print rendered diagnostics, which are inert already, where no result is."""
-    _write(sys.stderr, diagnostics)
+    with suppress(OSError):  # it cannot be told, and the status tells as well
+        _write(sys.stderr, diagnostics)
+
+
+def drop_unwritten() -> None:
+    """Let go what a full disk or a reader who has left did not take.
+
+    Python would try once more as it ends, say so, and end with status 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or no file
+            try:
+                stream.flush()
+            except OSError:
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
 
 
 def named(path: Any) -> str:

@@ -70,12 +70,14 @@ def test_closed_streams_are_no_fault(redirection: str) -> None:
     assert "Traceback" not in shown.stderr
 
 
-def test_a_full_disk_is_told_in_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["render manifests/prod.yaml", "check --help", "--version"])
+def test_a_full_disk_is_told_in_one_line(words: str, unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         shown = subprocess.run(
-            [*COMMAND, "render", "manifests/prod.yaml"],
+            [*COMMAND, *words.split()],
             cwd=PROJECT,
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -83,6 +85,20 @@ def test_a_full_disk_is_told_in_one_line() -> None:
             timeout=100,
         )
     assert (shown.returncode, shown.stderr) == (2, "error: No space left on device\n")
+
+
+def test_what_cannot_be_told_at_all_still_has_its_status() -> None:
+    with Path("/dev/full").open("w") as full:
+        shown = subprocess.run(
+            [*COMMAND, "check", "nowhere.yaml"],
+            cwd=PROJECT,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=full,
+            check=False,
+            timeout=100,
+        )
+    assert shown.returncode == 2
 
 
 def test_interrupting_ends_in_silence(tmp_path: Path) -> None:

@@ -453,7 +453,7 @@ def test_logging_is_applied_and_keeps_the_loggers_that_are_there(tmp_path: Path)
 
 
 def test_a_logging_section_that_is_refused_is_a_fault(tmp_path: Path) -> None:
-    text = "logging: {version: 1, handlers: {x: {class: logging.StreamHandler, strm: no}}}"
+    text = "logging: {version: 1, handlers: {x: {class: logging.StreamHandler, colour: no}}}"
     [fault] = faults_of(tmp_path, text)
     assert fault.startswith(
         "build-failed 2: `logging` is refused: Unable to configure handler 'x': TypeError: "

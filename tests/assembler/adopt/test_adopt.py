@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -407,13 +408,19 @@ async def abk(number: int = 1) -> int:
 """
 
 
+def adopted_whole(folder: Path, name: str, source: str) -> dict[str, Any]:
+    """Adopt a module's `app` as `m.yaml`, of which nothing may be refused; return the report."""
+    (folder / f"{name}.py").write_text(source)
+    outcome = run("adopt", f"{name}:app", "-o", "m.yaml", "--format", "json", folder=folder)
+    report: dict[str, Any] = json.loads(outcome.out)
+    assert (outcome.status, report["counts"]["refused"]) == (0, 0), outcome.out + outcome.err
+    return report
+
+
 def test_layers_of_every_kind_of_callable_are_equal_and_facts_without_a_word_come_along(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "many.py").write_text(LAYERS)
-    outcome = run("adopt", "many:app", "-o", "m.yaml", "--format", "json", folder=tmp_path)
-    report = json.loads(outcome.out)
-    assert (outcome.status, report["counts"]["refused"]) == (0, 0), outcome.out + outcome.err
+    report = adopted_whole(tmp_path, "many", LAYERS)
     bridged = [each for each in report["calls"] if each["outcome"] == "bridged"]
     large = [each["place"] for each in bridged if "at least 20000 values" in each["reason"]]
     line = 1 + LAYERS[: LAYERS.index("range(20_000)")].count("\n")
@@ -522,10 +529,7 @@ app.include_router(router, generate_unique_id_function=lambda route: route.name)
 def test_what_repeats_for_ever_is_a_job_and_events_put_there_by_hand_come_along(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "events.py").write_text(EVENTS)
-    outcome = run("adopt", "events:app", "-o", "m.yaml", "--format", "json", folder=tmp_path)
-    report = json.loads(outcome.out)
-    assert (outcome.status, report["counts"]["refused"]) == (0, 0), outcome.out + outcome.err
+    report = adopted_whole(tmp_path, "events", EVENTS)
     manifest = yaml.safe_load((tmp_path / "m.yaml").read_text())
     jobs = {each["id"]: each["every"] for each in manifest["scheduler"]["jobs"]}
     assert jobs == {"each_minute": "1m", "each_hour": "1h"}

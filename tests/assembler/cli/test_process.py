@@ -14,6 +14,22 @@ import pytest
 from tests.assembler.command import COMMAND, ENVIRONMENT, PROJECT, call, write
 
 
+def writing_to(
+    stdout: int, *words: str, stderr: int = subprocess.PIPE, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command with its results going to that file."""
+    return subprocess.run(
+        [*COMMAND, *words],
+        cwd=PROJECT,
+        env={**ENVIRONMENT, **environment},
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
 def test_the_module_is_the_command() -> None:
     shown = call("check", "manifests/prod.yaml")
     assert (shown.returncode, shown.stdout) == (0, "manifests/prod.yaml: ok\n")
@@ -38,16 +54,7 @@ def test_a_reader_that_has_left_ends_the_command_in_silence(arguments: list[str]
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        shown = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=PROJECT,
-            env=ENVIRONMENT,
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        shown = writing_to(writing, *arguments)
     finally:
         os.close(writing)
     assert shown.returncode != 0
@@ -74,30 +81,13 @@ def test_closed_streams_are_no_fault(redirection: str) -> None:
 @pytest.mark.parametrize("words", ["render manifests/prod.yaml", "check --help", "--version"])
 def test_a_full_disk_is_told_in_one_line(words: str, unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
-        shown = subprocess.run(
-            [*COMMAND, *words.split()],
-            cwd=PROJECT,
-            env={**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=100,
-        )
+        shown = writing_to(full.fileno(), *words.split(), PYTHONUNBUFFERED=unbuffered)
     assert (shown.returncode, shown.stderr) == (2, "error: No space left on device\n")
 
 
 def test_what_cannot_be_told_at_all_still_has_its_status() -> None:
     with Path("/dev/full").open("w") as full:
-        shown = subprocess.run(
-            [*COMMAND, "check", "nowhere.yaml"],
-            cwd=PROJECT,
-            env=ENVIRONMENT,
-            stdout=full,
-            stderr=full,
-            check=False,
-            timeout=100,
-        )
+        shown = writing_to(full.fileno(), "check", "nowhere.yaml", stderr=subprocess.STDOUT)
     assert shown.returncode == 2
 
 

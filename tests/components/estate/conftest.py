@@ -37,6 +37,13 @@ def url(tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{tmp_path}/estate.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of either kind that the service runs on."""
+    is_sqlite = request.param == "sqlite"
+    return f"sqlite:///{tmp_path}/e.db" if is_sqlite else request.getfixturevalue("postgres")
+
+
 @pytest.fixture
 def make_app(url: str) -> MakeApp:
     """An app with the router and the number of listings that the test wants, before an administrator."""

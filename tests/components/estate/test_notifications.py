@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from components.database import engine, transaction
@@ -27,14 +26,11 @@ def _device(token: str) -> DeviceIn:
     return DeviceIn(token=token, platform="android")
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_what_is_said_many_times_at_once_is_kept_once(
-    kind: str, url: str, request: pytest.FixtureRequest
-) -> None:
+def test_what_is_said_many_times_at_once_is_kept_once(each_url: str) -> None:
     """An app says it at each start, from each screen, and again when an answer is late."""
 
     async def run() -> None:
-        db = engine(url=url if kind == "sqlite" else request.getfixturevalue("postgres"))
+        db = engine(url=each_url)
         await seed.prepare(db=db, listings=0, posts=0)
         wanted = PreferenceIn(sms="always")
         await _all_at_once(
@@ -78,12 +74,9 @@ def test_what_is_said_many_times_at_once_is_kept_once(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_listing_that_is_deleted_meanwhile_is_not_saved(
-    kind: str, url: str, request: pytest.FixtureRequest
-) -> None:
+def test_a_listing_that_is_deleted_meanwhile_is_not_saved(each_url: str) -> None:
     async def run() -> None:
-        db = engine(url=url if kind == "sqlite" else request.getfixturevalue("postgres"))
+        db = engine(url=each_url)
         await seed.prepare(db=db, listings=0, posts=0)
         offered = ListingIn(
             title="A plot", kind="plot", purpose="sale", status="active", price=1, area_m2=1,
